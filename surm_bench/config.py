@@ -1,0 +1,112 @@
+"""The structured configuration: every key the runner reads, with its type, default and meaning. No torch here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+
+def config_dir() -> Path:
+    """The folder of YAML groups: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+@dataclass
+class ModelConfig:
+    """A backbone: which architecture, and where its weights come from."""
+
+    name: str = MISSING
+    family: str = MISSING  # text | vision
+    source: str = MISSING  # hub | package | embedded
+    checkpoint: str = MISSING  # hub id, timm architecture, package name or embedded folder
+    weights: str | None = None  # a local safetensors file or checkpoint folder, instead of the source's weights
+    image_size: int | None = None  # vision: square side in pixels; None is the checkpoint's own
+
+
+@dataclass
+class TaskConfig:
+    """A data set, its columns and its metric."""
+
+    name: str = MISSING
+    kind: str = MISSING  # text | image
+    source: str = MISSING  # hub | embedded
+    dataset: str = MISSING  # hub id, or the embedded generator's name
+    subset: str | None = None  # hub configuration, e.g. "rte" of nyu-mll/glue
+    revision: str | None = None  # pinned revision on the hub
+    train_split: str = "train"
+    eval_split: str = MISSING  # the reported split
+    inputs: list[str] = MISSING  # the text columns (one or two), or the image column
+    label: str = "label"
+    rename: dict[str, str] = field(default_factory=dict)  # the hub's column names -> those of inputs and label
+    num_labels: int = MISSING  # 1 means regression
+    metric: str = MISSING  # configuration of the shipped evaluate module
+    primary_metric: str = MISSING  # the key of that metric's result shown in tables
+    data_dir: str | None = None  # local parquet: data_dir/<last part of name>/{train,validation|test}.parquet
+    max_train_samples: int | None = None  # the first n of a seeded shuffle of the training split
+    max_eval_samples: int | None = None  # likewise of the reported split
+    max_length: int = 128  # text: tokens per example at most
+    validation: str = "dev"  # dev: best epoch by the reported split | holdout: by a tenth of train, kept apart
+
+
+@dataclass
+class AdapterConfig:
+    """A PEFT config by its class and fields, and the roles of the layers it adapts."""
+
+    name: str = MISSING
+    label: str = MISSING  # how tables call it
+    lr: float = MISSING  # its usual learning rate, the default of optimizer.lr
+    roles: list[str] = field(default_factory=list)  # names from surm_bench.roles; empty: the method takes no layers
+    peft: dict[str, Any] = MISSING  # _target_ and the fields of that PEFT config
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW and its schedule. Weight decay spares biases and norms."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    schedule: str = "linear"  # linear | cosine | constant
+    warmup_ratio: float = 0.06
+    max_grad_norm: float = 1.0
+
+
+@dataclass
+class TrainerConfig:
+    """How long and how to run."""
+
+    epochs: int = 10
+    max_steps: int | None = None  # optimiser steps; ends training earlier than epochs would
+    batch_size: int = 32
+    eval_batch_size: int = 128
+    precision: str = "no"  # no | bf16 | fp16
+    workers: int = 0  # loader processes
+    progress: bool = True
+
+
+@dataclass
+class TrackingConfig:
+    """Where a run is mirrored; records are the truth."""
+
+    kind: str = "none"  # none | wandb
+    project: str = "surm-bench"
+    entity: str | None = None
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    model: ModelConfig = MISSING
+    task: TaskConfig = MISSING
+    adapter: AdapterConfig = MISSING
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    seed: int = 0
+    results_dir: str = "results"
+    rerun: bool = False  # run again although a finished record exists

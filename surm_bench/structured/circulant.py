@@ -1,0 +1,55 @@
+"""Circulant matrices: each column is the one before it, moved down by one and wrapped."""
+
+import torch
+from torch import Tensor, nn
+
+from surm_bench.structured.base import StructuredMatrix
+from surm_bench.structured.convolution import (
+    circulant_diagonals,
+    circulant_matmul,
+    diagonal_index,
+    group_mean,
+    toeplitz_dense,
+)
+
+
+class Circulant(StructuredMatrix):
+    """C(a⊙b) with C(c)[i, j] = c[(i − j) mod n]::
+
+        c0 c2 c1
+        c1 c0 c2
+        c2 c1 c0
+
+    Trains 2n numbers and serves n: the factor b starts at zero and a does not, so the gradient reaches b at the first
+    step (the parametrisation and the start of SURM's released code).
+
+    Args:
+        init_std: standard deviation of a's start; SURM takes 1 for weight deltas, 0.02 for residual adapters.
+    """
+
+    def __init__(self, out_features: int, in_features: int, init_std: float = 1.0):
+        super().__init__(out_features, in_features)
+        self.init_std = init_std
+        self.a = nn.Parameter(torch.empty(self.side))
+        self.b = nn.Parameter(torch.empty(self.side))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.a, std=self.init_std)
+        nn.init.zeros_(self.b)
+
+    @property
+    def num_stored(self) -> int:
+        return self.side
+
+    def _dense(self, a: Tensor, b: Tensor) -> Tensor:
+        t = circulant_diagonals(a * b, self.out_features, self.in_features)
+        return toeplitz_dense(t, self.out_features, self.in_features)
+
+    def _matmul(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        return circulant_matmul(a * b, x, self.out_features)
+
+    def _project(self, matrix: Tensor) -> None:
+        index = diagonal_index(*matrix.shape, device=matrix.device) % self.side
+        self.a.fill_(1.0)
+        self.b.copy_(group_mean(matrix, index, self.side))
