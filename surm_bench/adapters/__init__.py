@@ -1,0 +1,11 @@
+"""Structured matrices and the baselines as PEFT methods: ``get_peft_model(model, SurmConfig(...))``.
+
+Importing this room registers SURM, RESIDUAL and SUBSET with PEFT, as loading a saved adapter also needs.
+"""
+
+import surm_bench.torchvision_stub  # noqa: F401  (before peft)
+from surm_bench.adapters.residual import ResidualAdapterConfig
+from surm_bench.adapters.subset import SubsetConfig
+from surm_bench.adapters.surm import SurmConfig
+
+__all__ = ["ResidualAdapterConfig", "SubsetConfig", "SurmConfig"]

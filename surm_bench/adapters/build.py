@@ -1,0 +1,32 @@
+"""From an adapter's configuration to a model that trains it: every method, ours or PEFT's, takes this one way."""
+
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from peft import PeftConfig, PeftModel, get_peft_model
+from torch import nn
+
+from surm_bench.config import AdapterConfig
+from surm_bench.errors import UserError
+from surm_bench.roles import select
+
+
+def peft_config(config: AdapterConfig, roles: dict[str, list[str]]) -> PeftConfig:
+    """The PEFT config with the layers of the wanted roles as targets and the head among the modules to save.
+
+    Raises:
+        UserError: an unknown role, or a field or value that the PEFT config refuses.
+    """
+    targets = {"target_modules": select(roles, config.roles)} if config.roles else {}
+    fields: dict[str, Any] = {**config.peft, **targets, "modules_to_save": roles["head"]}
+    try:
+        return instantiate(fields, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise UserError(f"adapter {config.name!r}: {cause}".partition("\n")[0]) from None
+
+
+def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig) -> PeftModel:
+    """Wrap the backbone, in place; its head and the adapter are what requires gradients then."""
+    return get_peft_model(module, peft_config(config, roles))

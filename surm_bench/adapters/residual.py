@@ -1,0 +1,146 @@
+"""Residual adapters as a PEFT method: h ← h + f(h) behind a Linear layer, f zero at the start.
+
+f is structured, act(S·dropout(h)) + bias (SURM's released code: activation first, then bias), or the classic
+bottleneck, W_up·act(W_down·dropout(h) + b_down) + b_up (Houlsby et al., 2019; Pfeiffer et al., 2021).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surm_bench.adapters.options import build_structure, check_structure
+from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, register
+from surm_bench.errors import UserError, unknown
+
+PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # behind attention and MLP, or behind the MLP alone
+ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
+RESIDUAL_INIT_STD = 0.02  # of the factor that is not zero (SURM's released code)
+
+
+@dataclass
+class ResidualAdapterConfig(TunerConfig):
+    """Configuration of a residual adapter: structured, or a bottleneck; exactly one of both is given.
+
+    Without target_modules the placement decides: houlsby takes the attention's and the MLP's output projection,
+    pfeiffer the MLP's alone.
+    """
+
+    structure: str | None = field(default=None, metadata={"help": "a key of surm_bench.structured.STRUCTURES"})
+    bottleneck: int | None = field(default=None, metadata={"help": "width m of a classic bottleneck"})
+    placement: str = field(default="houlsby", metadata={"help": "houlsby or pfeiffer"})
+    activation: str = field(default="gelu", metadata={"help": "gelu, silu, tanh, identity, or relu (bottleneck only)"})
+    dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the adapter's input"})
+    r: int | None = field(default=None, metadata={"help": "of kronecker, ldr and low_rank; None is the default"})
+    factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = "RESIDUAL"
+        if (self.structure is None) == (self.bottleneck is None):
+            raise UserError(
+                f"a residual adapter is structured or a bottleneck: give one of structure (now {self.structure!r}) "
+                f"and bottleneck (now {self.bottleneck!r})"
+            )
+        if self.placement not in PLACEMENTS:
+            raise unknown("placement", self.placement, PLACEMENTS)
+        if self.activation not in ACTIVATIONS:
+            raise unknown("activation", self.activation, ACTIVATIONS)
+        if self.structure is None:
+            if self.bottleneck < 1:
+                raise UserError(f"a bottleneck of width {self.bottleneck} is not possible: at least 1")
+            return
+        check_structure(self.structure, r=self.r, factor=self.factor)
+        if self.activation == "relu":
+            raise UserError("activation 'relu' has no gradient at zero, where a structured adapter starts: choose from "
+                            + ", ".join(sorted(set(ACTIVATIONS) - {"relu"})))  # fmt: skip
+
+    def structure_options(self) -> dict[str, Any]:
+        """What goes to the structure's constructor."""
+        return {"r": self.r, "factor": self.factor and tuple(self.factor)}
+
+    def default_roles(self) -> tuple[str, ...]:
+        return PLACEMENTS[self.placement]
+
+
+class StructuredResidual(nn.Module):
+    """act(S·dropout(h)) + bias on h of shape (..., features): zero at the start, as S and bias are."""
+
+    def __init__(self, features: int, config: ResidualAdapterConfig):
+        super().__init__()
+        options = config.structure_options()
+        if config.structure == "circulant":  # the others start so already
+            options["init_std"] = RESIDUAL_INIT_STD
+        self.dropout = nn.Dropout(config.dropout)
+        self.matrix = build_structure(config.structure, features, features, **options)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.activation(self.matrix(self.dropout(h))) + self.bias.to(h.dtype)
+
+
+class Bottleneck(nn.Module):
+    """W_up·act(W_down·dropout(h) + b_down) + b_up on h of shape (..., features); W_up and b_up start at zero."""
+
+    def __init__(self, features: int, config: ResidualAdapterConfig):
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.down = nn.Linear(features, config.bottleneck)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.up = nn.Linear(config.bottleneck, features)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.up(self.activation(self.down(self.dropout(h))))
+
+
+class ResidualLinear(LinearTunerLayer):
+    """A frozen Linear and, behind it, the sum of h and the active adapters' answers to h."""
+
+    adapter_layer_names = ("residual_adapter",)
+
+    def __init__(self, base_layer: nn.Linear):
+        super().__init__(base_layer)
+        self.residual_adapter = nn.ModuleDict()
+
+    def update_layer(self, adapter_name: str, config: ResidualAdapterConfig) -> None:
+        kind = Bottleneck if config.structure is None else StructuredResidual
+        self.residual_adapter[adapter_name] = self._place(kind(self.out_features, config))
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Residual adapters are not linear in the base weight; always raises."""
+        raise NotImplementedError("a residual adapter cannot be merged into a weight: keep it, or unload() it")
+
+    def unmerge(self) -> None:
+        """Nothing is ever merged."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) → (..., out_features)."""
+        h = self.base_layer(x)
+        if self.disable_adapters:
+            return h
+        return h + sum(self._answer(name, h) for name in self.active())
+
+    def _answer(self, name: str, h: Tensor) -> Tensor:
+        """The adapter's answer in h's dtype; the adapter itself may be wider."""
+        adapter = self.residual_adapter[name]
+        if torch.is_autocast_enabled(h.device.type):
+            return adapter(h).to(h.dtype)
+        return adapter(h.to(next(adapter.parameters()).dtype)).to(h.dtype)
+
+    def __repr__(self) -> str:
+        return "residual." + super().__repr__()
+
+
+class ResidualModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, ResidualAdapterConfig(...))``."""
+
+    prefix = "residual_"
+    tuner_layer_cls = ResidualLinear
+
+
+register("residual", ResidualAdapterConfig, ResidualModel)

@@ -1,0 +1,98 @@
+"""Training a subset of the backbone's own parameters, in place: full fine-tuning, BitFit, LayerNorm tuning, a probe.
+
+Nothing is copied, so memory and counts are those of the method; therefore there is one such adapter a model, and it
+cannot be disabled.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from peft import PeftConfig
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.utils.constants import DUMMY_TARGET_MODULES
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import Tensor, nn
+
+from surm_bench.adapters.tuner import register
+from surm_bench.errors import UserError, unknown
+
+SELECTIONS = ("all", "bias", "none")
+
+
+@dataclass
+class SubsetConfig(PeftConfig):
+    """Which of the backbone's own parameters are trained; those of modules_to_save are trained besides.
+
+    parameters="all" is full fine-tuning, or LayerNorm tuning when target_modules names the norms (Qi et al., 2022);
+    "bias" is BitFit (Ben Zaken et al., 2021); "none" is linear probing.
+    """
+
+    parameters: str = field(default="all", metadata={"help": "all, bias or none"})
+    target_modules: list[str] | None = field(default=None, metadata={"help": "only in these, matched by their end"})
+    modules_to_save: list[str] | None = field(default=None, metadata={"help": "modules trained in full, as the head"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = "SUBSET"
+        if self.parameters not in SELECTIONS:
+            raise unknown("selection of parameters", self.parameters, SELECTIONS)
+        self.target_modules = self.target_modules or DUMMY_TARGET_MODULES  # PEFT: injects nothing, needs no match
+
+
+class SubsetModel(BaseTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, SubsetConfig(...))``."""
+
+    prefix = "subset_"
+    tuner_layer_cls = BaseTunerLayer
+    target_module_mapping: ClassVar = {}
+
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        if len(self.peft_config) > 1:
+            del self.peft_config[adapter_name]
+            raise UserError("a subset of the backbone is trained in place: a second adapter beside it is not possible")
+        config = self.peft_config[adapter_name]
+        if config.parameters != "none" and not selected(model, config):
+            raise UserError(f"no parameter of the model is in any module that ends in one of {config.target_modules}")
+        super().inject_adapter(model, adapter_name, *args, **kwargs)
+
+    def _create_and_replace(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing is replaced: the parameters are trained where they are."""
+
+    def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
+        for parameter in model.parameters():
+            parameter.requires_grad = False
+        for config in self.peft_config.values():
+            for parameter in selected(model, config).values():
+                parameter.requires_grad = not config.inference_mode
+
+    def disable_adapter_layers(self) -> None:
+        """Refused: the pretrained values are gone once training has begun."""
+        raise UserError("a subset of the backbone is trained in place and cannot be disabled: load the model again")
+
+    @classmethod
+    def _get_adapter_state_dict(
+        cls, model: nn.Module, config: SubsetConfig, adapter_name: str, state_dict: dict[str, Tensor], **_: Any
+    ) -> dict[str, Tensor]:
+        names = selected(model, config)
+        return {name: tensor for name, tensor in state_dict.items() if name in names}
+
+
+def selected(model: nn.Module, config: SubsetConfig) -> dict[str, nn.Parameter]:
+    """The parameters that the config trains in place, by name; the head, wrapped by PEFT, is not among them."""
+    wrapped = tuple(f"{n}." for n, m in model.named_modules() if isinstance(m, AuxiliaryTrainingWrapper))
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if not name.startswith(wrapped) and _wanted(name, config)
+    }
+
+
+def _wanted(name: str, config: SubsetConfig) -> bool:
+    module, _, leaf = name.rpartition(".")
+    inside = config.target_modules == DUMMY_TARGET_MODULES or any(
+        module == target or module.endswith(f".{target}") for target in config.target_modules
+    )
+    return inside and {"all": True, "bias": leaf == "bias", "none": False}[config.parameters]
+
+
+register("subset", SubsetConfig, SubsetModel)

@@ -1,0 +1,125 @@
+"""SURM's weight delta as a PEFT method: y = (W0 + α·ΔW)x + bias, W0 frozen, ΔW structured and zero at the start."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import check_adapters_to_merge
+from torch import Tensor, nn
+
+from surm_bench.adapters.options import build_structure, check_structure
+from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, register
+
+
+@dataclass
+class SurmConfig(TunerConfig):
+    """Configuration of the structured weight delta (Sehanobish et al., arXiv 2406.17740).
+
+    Without target_modules it takes the query and value projections, as the paper does.
+    """
+
+    structure: str = field(default="circulant", metadata={"help": "a key of surm_bench.structured.STRUCTURES"})
+    alpha: float = field(default=1.0, metadata={"help": "the scale of the delta; the same for every r"})
+    dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the delta's input"})
+    r: int | None = field(default=None, metadata={"help": "of kronecker, ldr and low_rank; None is the default"})
+    factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
+    init_std: float | None = field(default=None, metadata={"help": "start of the factor that is not zero"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = "SURM"
+        check_structure(self.structure, **self.structure_options())
+
+    def structure_options(self) -> dict[str, Any]:
+        """What goes to the structure's constructor."""
+        return {"r": self.r, "factor": self.factor and tuple(self.factor), "init_std": self.init_std}
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("q", "v")
+
+
+class SurmLinear(LinearTunerLayer):
+    """A frozen Linear plus the structured deltas of its active adapters."""
+
+    adapter_layer_names = ("surm_delta",)
+    other_param_names = ("surm_dropout", "surm_alpha")
+
+    def __init__(self, base_layer: nn.Linear):
+        super().__init__(base_layer)
+        self.surm_delta = nn.ModuleDict()
+        self.surm_dropout = nn.ModuleDict()
+        self.surm_alpha: dict[str, float] = {}
+        # The base weight as it was before merging, so that unmerging restores it to the bit.
+        self.register_buffer("surm_unmerged", None, persistent=False)
+
+    def update_layer(self, adapter_name: str, config: SurmConfig) -> None:
+        delta = build_structure(config.structure, self.out_features, self.in_features, **config.structure_options())
+        self.surm_delta[adapter_name] = self._place(delta)
+        self.surm_dropout[adapter_name] = nn.Dropout(config.dropout)
+        self.surm_alpha[adapter_name] = config.alpha
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def get_delta_weight(self, adapter_name: str) -> Tensor:
+        """α·ΔW of one adapter, shape (out_features, in_features), fp32 or wider."""
+        return self.surm_alpha[adapter_name] * self.surm_delta[adapter_name].dense()
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Add the deltas of the named (default: active) adapters to the base weight, rounding once.
+
+        Raises:
+            ValueError: safe_merge, and the merged weight is not finite; the layer is left as it was.
+        """
+        names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.surm_delta]
+        if not names:
+            return
+        base = self.get_base_layer()
+        original = self.surm_unmerged if self.merged else base.weight.data
+        with torch.no_grad():
+            delta = sum(self.get_delta_weight(name) for name in [*self.merged_adapters, *names])
+            merged = (original.to(delta.dtype) + delta).to(original.dtype)
+        if safe_merge and not torch.isfinite(merged).all():
+            raise ValueError(f"merging {', '.join(names)} would give a weight that is not finite")
+        self.surm_unmerged = original
+        base.weight.data = merged
+        self.merged_adapters.extend(names)
+
+    def unmerge(self) -> None:
+        """Put the base weight back, bit for bit."""
+        if self.merged:
+            self.get_base_layer().weight.data = self.surm_unmerged
+            self.surm_unmerged = None
+            self.merged_adapters.clear()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) → (..., out_features)."""
+        if self.disable_adapters:
+            self.unmerge()
+        names = [] if self.disable_adapters or self.merged else self.active()
+        if not names:
+            return self.base_layer(x)
+        if self._one_product(names):
+            weight = self.base_layer.weight + sum(self.get_delta_weight(name) for name in names)
+            return nn.functional.linear(x, weight.to(self.base_layer.weight.dtype), self.base_layer.bias)
+        y = self.base_layer(x)
+        for name in names:
+            y = y + self.surm_alpha[name] * self.surm_delta[name](self.surm_dropout[name](x)).to(y.dtype)
+        return y
+
+    def _one_product(self, names: list[str]) -> bool:
+        """Whether W0 + α·ΔW may be formed first. Not under dropout, which only the delta's input sees, and not with
+        a half-precision W0, in whose rounding a small delta would be lost."""
+        dropped = self.training and any(self.surm_dropout[name].p > 0 for name in names)
+        return not dropped and self.base_layer.weight.dtype in (torch.float32, torch.float64)
+
+    def __repr__(self) -> str:
+        return "surm." + super().__repr__()
+
+
+class SurmModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, SurmConfig(...))``."""
+
+    prefix = "surm_"
+    tuner_layer_cls = SurmLinear
+
+
+register("surm", SurmConfig, SurmModel)

@@ -1,0 +1,64 @@
+"""Which layers an adapter takes: defaults by role, and one clear error for patterns that miss or that hit twice."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+from peft import PeftConfig
+from peft.tuners.tuners_utils import check_target_module_exists
+from torch import nn
+
+from surm_bench.errors import UserError
+from surm_bench.roles import find_roles, select
+
+
+def role_targets(model: nn.Module, roles: Iterable[str]) -> list[str]:
+    """The names of the modules that play the roles in the model."""
+    return select(find_roles(name for name, _ in model.named_modules()), roles)
+
+
+def check_targets(config: PeftConfig, model: nn.Module) -> None:
+    """Refuse a target that matches nothing, and a name that matches places of different kinds.
+
+    PEFT matches names by their end, so ``output.dense`` means two places of every RoBERTa layer, and it passes over a
+    name without any match as long as another one has some. Both change the method silently.
+
+    Raises:
+        UserError: lists the linear layers of the model, or the places that were hit, by their shape ``layer.N.…``.
+    """
+    targets = config.target_modules
+    if targets == "all-linear":
+        return
+    hits = [name for name, _ in model.named_modules() if name and check_target_module_exists(config, name)]
+    for target in [targets] if isinstance(targets, str) else targets:
+        matched = hits if isinstance(targets, str) else [n for n in hits if n == target or n.endswith(f".{target}")]
+        if not matched:
+            raise UserError(f"target module {target!r} matches no layer. Linear layers: {_linear_places(model)}")
+        places = {_place(name) for name in matched}
+        if len(places) > 1 and not isinstance(targets, str):
+            raise UserError(
+                f"target module {target!r} is ambiguous, it matches {', '.join(sorted(places))}: "
+                "name one of them in full, or give a regular expression if all are meant"
+            )
+
+
+def check_linear(module: nn.Module, name: str, model: nn.Module) -> nn.Linear:
+    """The module, if it is a Linear; raises UserError that lists the model's linear layers otherwise."""
+    if not isinstance(module, nn.Linear):
+        raise UserError(
+            f"target module {name!r} is a {type(module).__name__}, not a Linear. Linear layers: {_linear_places(model)}"
+        )
+    return module
+
+
+def _place(name: str) -> str:
+    """The name with every layer index as N: what two layers of a stack have in common."""
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "N", name)
+
+
+def _linear_places(model: nn.Module) -> str:
+    count = defaultdict(int)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            count[_place(name.removesuffix(".base_layer"))] += 1
+    return ", ".join(f"{place} (×{n})" if n > 1 else place for place, n in count.items()) or "none"

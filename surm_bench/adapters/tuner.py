@@ -1,0 +1,100 @@
+"""What our two tuners share: the config's common fields, finding the layers and wrapping them."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from aenum import extend_enum
+from peft import PeftConfig
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.utils import PeftType, register_peft_method
+from torch import nn
+
+from surm_bench.adapters.targets import check_linear, check_targets, role_targets
+
+
+@dataclass
+class TunerConfig(PeftConfig):
+    """Fields of every method of ours that wraps Linear layers; the rest of PEFT's life cycle reads them too."""
+
+    target_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "names of Linear layers (matched by their end) or a regular expression; "
+                                        "None takes the method's usual roles on a backbone that surm_bench.roles knows"}
+    )  # fmt: skip
+    exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "layers to leave out"})
+    layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "only these layer indices"})
+    layers_pattern: list[str] | str | None = field(default=None, metadata={"help": "name of the layer stack"})
+    modules_to_save: list[str] | None = field(default=None, metadata={"help": "modules trained in full, as the head"})
+
+    def default_roles(self) -> tuple[str, ...]:
+        """The roles adapted when target_modules is None."""
+        raise NotImplementedError
+
+
+class LinearTunerLayer(nn.Module, BaseTunerLayer):
+    """A Linear layer with adapters of one method around it."""
+
+    def __init__(self, base_layer: nn.Linear):
+        super().__init__()
+        self.base_layer = base_layer
+        self.in_features = base_layer.in_features
+        self.out_features = base_layer.out_features
+        self._disable_adapters = False
+        self.merged_adapters = []
+
+    @abstractmethod
+    def update_layer(self, adapter_name: str, config: TunerConfig) -> None:
+        """Add the adapter, or replace the one of that name."""
+
+    def _place(self, adapter: nn.Module) -> nn.Module:
+        """The adapter on the base layer's device, and in fp64 if the base is: in fp32 otherwise, as it is small."""
+        weight = self.get_base_layer().weight
+        return adapter.to(weight.device, torch.float64 if weight.dtype == torch.float64 else torch.float32)
+
+    def active(self) -> list[str]:
+        """The active adapters that this layer has."""
+        names = getattr(self, self.adapter_layer_names[0])
+        return [name for name in self.active_adapters if name in names]
+
+
+class LinearTuner(BaseTuner):
+    """Wraps the Linear layers that a TunerConfig names. Subclasses give prefix, tuner_layer_cls and nothing else."""
+
+    prefix: str
+    tuner_layer_cls: type[LinearTunerLayer]
+    target_module_mapping: ClassVar = {}
+
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        config = self.peft_config[adapter_name]
+        if config.target_modules is None:
+            config.target_modules = role_targets(model, config.default_roles())
+        check_targets(config, model)
+        targets = config.target_modules
+        super().inject_adapter(model, adapter_name, *args, **kwargs)
+        config.target_modules = targets  # PEFT shortens long lists to common endings, which may be ambiguous elsewhere
+
+    def _create_and_replace(
+        self,
+        peft_config: TunerConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+    ) -> None:
+        if isinstance(target, self.tuner_layer_cls):
+            target.update_layer(adapter_name, peft_config)
+            return
+        layer = self.tuner_layer_cls(check_linear(target, current_key, self.model))
+        layer.update_layer(adapter_name, peft_config)
+        if adapter_name not in self.active_adapters:
+            layer.requires_grad_(False)
+        self._replace_module(parent, target_name, layer, target)
+
+
+def register(name: str, config_cls: type[PeftConfig], model_cls: type[BaseTuner]) -> None:
+    """Make a method known to PEFT under PeftType.<NAME>, as often as this module is imported."""
+    if name.upper() not in PeftType.__members__:
+        extend_enum(PeftType, name.upper(), name.upper())
+        register_peft_method(name=name, config_cls=config_cls, model_cls=model_cls)
