@@ -1,0 +1,3 @@
+from surm_bench.cli import main
+
+main()

@@ -1,0 +1,67 @@
+"""The command line: composes the configuration with Hydra and hands it to the runner.
+
+python -m surm_bench model=vit_digits task=digits adapter=circulant seed=0
+python -m surm_bench -m model=roberta_base task=glue/rte adapter=circulant,lora seed=0,1,2
+"""
+
+import os
+import sys
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
+
+from surm_bench.config import Config, config_dir
+from surm_bench.errors import UserError, unknown
+
+GROUPS = ("model", "task", "adapter", "tracking")
+ConfigStore.instance().store(name="schema", node=Config)
+_failures: list[Exception] = []
+
+
+def main() -> None:
+    """Run what the command line names; bad input is one line on standard error and exit code 2."""
+    try:
+        check_arguments(sys.argv[1:])
+    except UserError as error:
+        _complain(error)
+        sys.exit(2)
+    _job()
+    if _failures:
+        sys.exit(2 if all(isinstance(error, UserError) for error in _failures) else 1)
+
+
+@hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")
+def _job(cfg: DictConfig) -> None:
+    """One job of the command line. A failed one is told at once, and the next job of a multirun still runs."""
+    from surm_bench.runner import run  # torch and friends: not for --help or a typing error
+    from surm_bench.training import TrainingFailed
+
+    try:
+        run(cfg)
+    except (UserError, TrainingFailed) as error:
+        _complain(error)
+        _failures.append(error)
+
+
+def check_arguments(arguments: list[str]) -> None:
+    """Refuse unknown choices of a config group in one line, and torchrun with a multirun, which would hang."""
+    if {"-m", "--multirun"} & set(arguments) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("a multirun (-m) under several processes would hang: launch each run by itself")
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key in GROUPS:
+            known = choices(key)
+            for choice in value.split(","):
+                if choice not in known:
+                    raise unknown(key, choice, known)
+
+
+def choices(group: str) -> list[str]:
+    """The names of a config group, as ``glue/rte`` where it is nested."""
+    root = config_dir() / group
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+
+
+def _complain(error: Exception) -> None:
+    print(f"surm-bench: {error}".replace("\n", " "), file=sys.stderr)

@@ -1,0 +1,221 @@
+"""One run from its config to its record: the only room that knows everybody."""
+
+import datetime
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import set_seed
+from omegaconf import DictConfig, OmegaConf
+from peft import PeftModel
+
+from surm_bench import environment, records
+from surm_bench.adapters.build import attach
+from surm_bench.config import Config
+from surm_bench.errors import UserError, unknown
+from surm_bench.models import Backbone, build_backbone
+from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
+from surm_bench.tasks import TaskData, compute_metrics, load_task, loss, prepare
+from surm_bench.tracking import track
+from surm_bench.training import History, check_config, evaluation_loader, fit, make_accelerator, predict
+
+HOLDOUT = "validation/"  # what the history calls the scores on the part of train kept apart
+VALIDATIONS = ("dev", "holdout")
+
+
+def run(cfg: DictConfig, report: Callable[[str], None] = print) -> dict:
+    """Train, evaluate and record one run; a finished one is read, not repeated, unless cfg.rerun.
+
+    Args:
+        cfg: a composed configuration with surm_bench.config.Config as its schema.
+        report: is told in one line what came out.
+
+    Returns:
+        The record, as it lies in ``results_dir/runs/<run_id>/record.json``.
+
+    Raises:
+        UserError: bad input. Any error after the run has begun leaves a record with status "failed".
+    """
+    config = OmegaConf.to_container(cfg, resolve=True)
+    settings: Config = OmegaConf.to_object(cfg)
+    check_config(settings.optimizer, settings.trainer)
+    if settings.task.validation not in VALIDATIONS:
+        raise unknown("task.validation", settings.task.validation, VALIDATIONS)
+    records.check_writable(settings.results_dir)
+
+    identity = _identity(settings)
+    run_id, group_id = records.run_id(config, identity), records.group_id(config, identity)
+    folder = records.run_folder(settings.results_dir, run_id)
+    if not settings.rerun and records.is_finished(settings.results_dir, run_id):
+        record = records.read(folder / "record.json")
+        report(f"{_summary(record)} (already done; rerun=true repeats it)")
+        return record
+
+    record = {
+        "run_id": run_id,
+        "group_id": group_id,
+        "config": config,
+        "identity": identity,
+        "seed": settings.seed,
+        "primary_metric": settings.task.primary_metric,
+        "environment": environment.describe(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    write = partial(_write_on_main, results_dir=settings.results_dir)
+    try:
+        record |= _measure(settings, config, record, folder) | {"status": "success"}
+    except KeyboardInterrupt:
+        write(record | {"status": "interrupted"})
+        raise
+    except Exception as error:
+        write(record | {"status": "failed", "error": f"{type(error).__name__}: {error}".partition("\n")[0]})
+        raise
+    write(record)
+    report(_summary(record))
+    return record
+
+
+def build(settings: Config) -> tuple[PeftModel, TaskData, Backbone, int]:
+    """The adapted model, the task prepared for it, the backbone, and the LoRA baseline's parameter count."""
+    set_seed(settings.seed)
+    raw = load_task(settings.task, settings.seed)
+    backbone = build_backbone(settings.model, settings.task.num_labels)
+    lora = lora_parameters(backbone.module, backbone.roles)
+    model = attach(backbone.module, backbone.roles, settings.adapter)
+    return model, prepare(raw, backbone.processor), backbone, lora
+
+
+def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
+    """The trained model of a finished run, in evaluation mode, with its task; the backbone is built anew.
+
+    Raises:
+        UserError: the record is not readable, or the run did not finish.
+    """
+    record = records.read(Path(folder) / "record.json")
+    if record["status"] != "success":
+        raise UserError(f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded")
+    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), record["config"]))
+    set_seed(settings.seed)
+    raw = load_task(settings.task, settings.seed)
+    backbone = build_backbone(settings.model, settings.task.num_labels)
+    model = PeftModel.from_pretrained(backbone.module, Path(folder) / "adapter")
+    return model.eval(), prepare(raw, backbone.processor), settings
+
+
+def evaluate(model: torch.nn.Module, data: TaskData, settings: Config) -> dict[str, float]:
+    """The scores of a model on its task's reported split."""
+    accelerator = make_accelerator(settings.trainer.precision)
+    loader = evaluation_loader(data.evaluation, data.collate, settings.trainer)
+    return compute_metrics(settings.task, *predict(*accelerator.prepare(model, loader), accelerator))
+
+
+def _measure(settings: Config, config: dict, record: dict, folder: Path) -> dict:
+    """Train and evaluate; the parts of the record that only a run can tell."""
+    model, data, _, lora = build(settings)
+    parameters = count_parameters(model)
+    baseline = compare_with_lora(parameters, lora)
+    tags = (settings.model.name, settings.task.name, settings.adapter.name)
+    holdout = {} if data.holdout is None else {HOLDOUT: data.holdout}
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with track(config, record["run_id"], record["group_id"], tags) as tracker:
+        history = fit(
+            model,
+            data.train,
+            {"": data.evaluation} | holdout,
+            data.collate,
+            data.lengths,
+            partial(loss, settings.task),
+            partial(compute_metrics, settings.task),
+            settings.optimizer,
+            settings.trainer,
+            settings.seed,
+            tracker.log,
+            title=f"{settings.adapter.label} on {settings.task.name}, seed {settings.seed}",
+        )
+        measured = {
+            "metrics": choose_epochs(history.epochs, settings.task.primary_metric),
+            "parameters": parameters,
+            "baseline": baseline,
+            "timing": _timing(history),
+            "memory": {"peak_bytes": environment.peak_memory_bytes()},
+            "history": history.epochs,
+        }
+        tracker.summary({f"parameters/{name}": n for name, n in parameters.items()})
+        tracker.summary({"lora/parameters": lora, "lora/ratio": baseline["ratio"]})
+        tracker.summary({f"last/{name}": score for name, score in measured["metrics"]["last"].items()})
+    if PartialState().is_main_process:
+        _save_adapter(model, folder)
+    return measured
+
+
+def choose_epochs(history: list[dict], primary_metric: str) -> dict:
+    """The ``metrics`` part of a record: reported scores of the last and of the best epoch.
+
+    The best epoch is the first with the highest primary metric, on the held-out part of train where there is one,
+    and otherwise on the reported split itself; ``selection`` says which.
+    """
+    held_out = f"{HOLDOUT}{primary_metric}" in history[-1]
+    key = f"{HOLDOUT}{primary_metric}" if held_out else primary_metric
+    best, last = max(history, key=lambda epoch: epoch[key]), history[-1]
+    chosen = {"best": best, "last": last}
+    return {
+        **{name: _scores(epoch, "") for name, epoch in chosen.items()},
+        "validation": {name: _scores(epoch, HOLDOUT) for name, epoch in chosen.items()} if held_out else None,
+        "selection": "holdout" if held_out else "dev",
+    }
+
+
+def _scores(epoch: dict, prefix: str) -> dict:
+    """The scores of one split in one epoch of the history, with the epoch's number."""
+    plain = {name.removeprefix(prefix): value for name, value in epoch.items() if name.startswith(prefix)}
+    dropped = ("step", "train_loss")
+    return {n: v for n, v in plain.items() if "/" not in n and n not in dropped} | {"epoch": epoch["epoch"]}
+
+
+def _timing(history: History) -> dict[str, float]:
+    milliseconds = 1000 * np.array(history.step_seconds)
+    return {
+        "train_seconds": history.train_seconds,
+        "step_ms_median": float(np.median(milliseconds)),
+        "step_ms_p99": float(np.percentile(milliseconds, 99)),
+        "samples_per_second": history.examples / history.train_seconds,
+    }
+
+
+def _identity(settings: Config) -> dict[str, str]:
+    """Digests of the local files that stand in for named weights and data; their paths are not part of a run."""
+    task, model = settings.task, settings.model
+    data = task.data_dir and Path(task.data_dir) / Path(task.name).name
+    local = {"weights": model.weights, "data": data}
+    return {key: records.content_digest(path) for key, path in local.items() if path and Path(path).exists()}
+
+
+def _write_on_main(record: dict, results_dir: str) -> None:
+    if PartialState().is_main_process:
+        records.write(record, results_dir)
+
+
+def _save_adapter(model: PeftModel, folder: Path) -> None:
+    """Save adapter and head of the last epoch beside the record, whole or not at all."""
+    temporary, final = folder / ".adapter", folder / "adapter"
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary, save_embedding_layers=False)
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.replace(final)
+
+
+def _summary(record: dict) -> str:
+    config, metric = record["config"], record["primary_metric"]
+    ratio = record["baseline"]["ratio"]
+    fewer = f"{ratio:.1f}x fewer than LoRA r={record['baseline']['r']}" if ratio else "no adapter"
+    return (
+        f"{config['adapter']['label']} on {config['task']['name']} ({config['model']['name']}, seed {record['seed']}): "
+        f"{metric} {record['metrics']['last'][metric]:.4f} (best epoch {record['metrics']['best'][metric]:.4f}), "
+        f"{record['parameters']['adapter']:,} adapter parameters, {fewer}, "
+        f"{record['timing']['train_seconds']:.1f} s, run {record['run_id']}"
+    )

@@ -1,0 +1,220 @@
+"""The loop: accelerate, AdamW, a schedule, evaluation after each epoch. It knows modules and loaders only."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import get_scheduler
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from surm_bench.config import OptimizerConfig, TrainerConfig
+from surm_bench.errors import UserError, unknown
+
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+PRECISIONS = ("no", "bf16", "fp16")
+CHECK_EVERY = 10  # steps between two looks at the loss: each look waits for the device
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+Loss = Callable[[Tensor, Tensor], Tensor]  # logits, labels -> scalar
+Metrics = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # logits, labels -> named scores
+Log = Callable[[dict[str, float], int], None]  # values, optimiser step
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on; one line says at which step and why."""
+
+
+@dataclass
+class History:
+    """What a training run measured. Times are seconds of the wall clock, evaluation apart."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)  # epoch, step, train_loss and the scores of each split
+    step_seconds: list[float] = field(default_factory=list)
+    examples: int = 0
+
+    @property
+    def train_seconds(self) -> float:
+        return sum(self.step_seconds)
+
+
+def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig) -> None:
+    """Refuse what could only fail later; raises UserError."""
+    if optimizer.schedule not in SCHEDULES:
+        raise unknown("schedule", optimizer.schedule, SCHEDULES)
+    if trainer.precision not in PRECISIONS:
+        raise unknown("precision", trainer.precision, PRECISIONS)
+    if trainer.precision == "fp16" and not torch.cuda.is_available():
+        raise UserError("trainer.precision='fp16' needs a GPU: choose bf16 or no")
+    if not optimizer.lr > 0:
+        raise UserError(f"optimizer.lr={optimizer.lr} is not possible: give a number above 0")
+    for name in ("epochs", "batch_size", "eval_batch_size"):
+        if getattr(trainer, name) < 1:
+            raise UserError(f"trainer.{name}={getattr(trainer, name)} is not possible: at least 1")
+    if trainer.max_steps is not None and trainer.max_steps < 1:
+        raise UserError(f"trainer.max_steps={trainer.max_steps} is not possible: at least 1, or null for no limit")
+
+
+def fit(
+    model: nn.Module,
+    train: Dataset,
+    evaluations: Mapping[str, Dataset],
+    collate: Callable,
+    lengths: Sequence[int] | None,
+    loss: Loss,
+    metrics: Metrics,
+    optimizer: OptimizerConfig,
+    trainer: TrainerConfig,
+    seed: int,
+    log: Log,
+    title: str,
+) -> History:
+    """Train the parameters that require gradients, in place; evaluate every named split after each epoch.
+
+    Args:
+        model: ``model(**inputs)`` gives logits, or an object that has them.
+        evaluations: data sets by the prefix of their scores in the history; "" for the reported split.
+        lengths: token counts of the training examples: batches are then grouped by length.
+        log: is told the losses and scores.
+        title: what the progress bar calls the run.
+
+    Raises:
+        TrainingFailed: the loss is not finite.
+    """
+    accelerator = make_accelerator(trainer.precision)
+    generator = torch.Generator().manual_seed(seed)
+    sampler = LengthGroupedSampler(trainer.batch_size, lengths=lengths, generator=generator) if lengths else None
+    loader = DataLoader(
+        train,
+        trainer.batch_size,
+        shuffle=sampler is None,
+        sampler=sampler,
+        generator=generator,
+        collate_fn=collate,
+        num_workers=trainer.workers,
+        pin_memory=accelerator.device.type == "cuda",
+    )
+    loaders = {name: evaluation_loader(data, collate, trainer) for name, data in evaluations.items()}
+    parameters = trainable(model)
+    adamw = torch.optim.AdamW(
+        parameter_groups(model, optimizer.weight_decay), optimizer.lr, tuple(optimizer.betas), optimizer.eps
+    )
+    model, adamw, loader, *prepared = accelerator.prepare(model, adamw, loader, *loaders.values())
+    loaders = dict(zip(loaders, prepared, strict=True))
+    steps = min(trainer.epochs * len(loader), trainer.max_steps or trainer.epochs * len(loader))
+    schedule = get_scheduler(
+        SCHEDULES[optimizer.schedule], adamw, round(optimizer.warmup_ratio * steps), steps
+    )  # not prepared: it counts optimiser steps, on every process alike
+
+    history = History()
+    step = epoch = 0
+    with _progress(trainer.progress and accelerator.is_main_process) as progress:
+        bar = progress.add_task(title, total=steps)
+        while step < steps:
+            model.train()
+            total, in_epoch, clock = 0.0, 0, time.perf_counter()
+            for batch in loader:
+                labels = batch.pop("labels")
+                with accelerator.autocast():
+                    value = loss(forward(model, batch), labels)
+                accelerator.backward(value)
+                if optimizer.max_grad_norm:
+                    accelerator.clip_grad_norm_(parameters, optimizer.max_grad_norm)
+                adamw.step()
+                schedule.step()
+                adamw.zero_grad()
+                total, in_epoch, step = total + value.detach(), in_epoch + 1, step + 1
+                history.examples += len(labels) * accelerator.num_processes
+                if step % CHECK_EVERY == 0 or step == steps:
+                    log({"train/loss": _finite(value, step), "train/lr": schedule.get_last_lr()[0]}, step)
+                now = time.perf_counter()
+                history.step_seconds.append(now - clock)
+                clock = now
+                progress.advance(bar)
+                if step == steps:
+                    break
+            scores = {"epoch": epoch, "step": step, "train_loss": _finite(total, step) / in_epoch}
+            for prefix, evaluation in loaders.items():
+                values = metrics(*predict(model, evaluation, accelerator))
+                scores |= {f"{prefix}{name}": score for name, score in values.items()}
+            history.epochs.append(scores)
+            log({f"eval/{name}": score for name, score in scores.items()}, step)
+            epoch += 1
+    accelerator.free_memory()
+    return history
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """An accelerator of its own precision; accelerate otherwise keeps that of the process's first one."""
+    AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=precision)
+
+
+def evaluation_loader(data: Dataset, collate: Callable, trainer: TrainerConfig) -> DataLoader:
+    """Batches of a split in its own order."""
+    return DataLoader(data, trainer.eval_batch_size, collate_fn=collate, num_workers=trainer.workers)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, num_labels) in fp32 and labels (N,) of a prepared loader, in evaluation mode."""
+    model.eval()
+    logits, labels = [], []
+    for batch in loader:
+        wanted = batch.pop("labels")
+        with accelerator.autocast():
+            answer = forward(model, batch)
+        answer, wanted = accelerator.gather_for_metrics((answer, wanted))
+        logits.append(answer.float().cpu())
+        labels.append(wanted.cpu())
+    return torch.cat(logits).numpy(), torch.cat(labels).numpy()
+
+
+def forward(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The logits, of models that return them bare (timm) and of models that wrap them (transformers)."""
+    output = model(**inputs)
+    return output.logits if hasattr(output, "logits") else output
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that require gradients."""
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Trainable parameters in two groups: decayed, and not (biases and whatever belongs to a norm).
+
+    A vector that defines a structured matrix is a weight: it decays, unlike by the usual rule "fewer than two axes".
+    """
+    spared = {
+        id(parameter)
+        for module in model.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if name == "bias" or isinstance(module, NORMS)
+    }
+    parameters = trainable(model)
+    groups = [
+        {"params": [p for p in parameters if id(p) not in spared], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if id(p) in spared], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _finite(value: Tensor, step: int) -> float:
+    number = float(value)
+    if not np.isfinite(number):
+        raise TrainingFailed(f"the loss is {number} at step {step}: lower optimizer.lr or raise optimizer.warmup_ratio")
+    return number
+
+
+def _progress(shown: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn(),
+    )  # fmt: skip
+    return Progress(*columns, disable=not shown, transient=True)
