@@ -1,5 +1,8 @@
 """How many parameters a method trains, and how many it must store. The head and the backbone are counted apart."""
 
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
 from peft.utils.other import ModulesToSaveWrapper
 from torch import nn
 

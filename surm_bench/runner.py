@@ -1,5 +1,8 @@
 """One run from its config to its record: the only room that knows everybody."""
 
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
 import datetime
 import shutil
 from collections.abc import Callable

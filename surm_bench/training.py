@@ -1,5 +1,8 @@
 """The loop: accelerate, AdamW, a schedule, evaluation after each epoch. It knows modules and loaders only."""
 
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -3,7 +3,9 @@
 Importing this room registers SURM, RESIDUAL and SUBSET with PEFT, as loading a saved adapter also needs.
 """
 
-import surm_bench.torchvision_stub  # noqa: F401  (before peft)
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
 from surm_bench.adapters.residual import ResidualAdapterConfig
 from surm_bench.adapters.subset import SubsetConfig
 from surm_bench.adapters.surm import SurmConfig
