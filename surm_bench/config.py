@@ -40,7 +40,7 @@ class TaskConfig:
     eval_split: str = MISSING  # the reported split
     inputs: list[str] = MISSING  # the text columns (one or two), or the image column
     label: str = "label"
-    rename: dict[str, str] = field(default_factory=dict)  # the hub's column names -> those of inputs and label
+    rename: dict[str, str] = field(default_factory=dict)  # a source's column names -> those of inputs and label
     num_labels: int = MISSING  # 1 means regression
     metric: str = MISSING  # configuration of the shipped evaluate module
     primary_metric: str = MISSING  # the key of that metric's result shown in tables

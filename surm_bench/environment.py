@@ -1,0 +1,68 @@
+"""Where a run happened: versions, commit, device and memory. torch is imported inside the functions only."""
+
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import surm_bench
+from surm_bench.config import config_dir
+
+
+def describe() -> dict:
+    """The ``environment`` part of a record; a version is None when that package is not installed."""
+    import torch
+
+    commit, dirty = _git_state()
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "transformers", "peft", "timm")},
+        "surm_bench": surm_bench.__version__,
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Peak memory in bytes: with CUDA what its allocator held since ``torch.cuda.reset_peak_memory_stats()``,
+    otherwise the resident set of this process (``ru_maxrss``), which never falls: of several runs in one process,
+    a later one reports at least the peak of the earlier ones.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that tracks this package, and whether code or configs differ from it; else None, None."""
+    package = Path(surm_bench.__file__).parent
+    # An installed copy may lie inside somebody else's checkout (.venv): only a repository that tracks us counts.
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None, None
+    commit = _git(package, "rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    return commit, bool(_git(package, "status", "--porcelain", "--", ".", str(config_dir())))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,100 @@
+"""Text backbones: transformers' AutoModelForSequenceClassification on an architecture written down here."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+from transformers.utils import logging
+
+from surm_bench.config import ModelConfig
+from surm_bench.errors import UserError
+from surm_bench.hub import hub_access
+from surm_bench.models.weights import EMBEDDED, FILE, local_path, readable, refuse_misfits
+
+ARCHITECTURES = Path(__file__).parent / "architectures"
+# Tensors that checkpoints may lack or have beside the encoder: heads of this and other objectives, a legacy buffer.
+OUTSIDE_ENCODER = re.compile(r"(^|\.)(classifier|pooler|lm_head|cls|position_ids)(\.|$)")
+
+
+def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
+    """The encoder's pretrained weights in fp32 under a fresh classifier, and its tokenizer."""
+    architecture, path = _architecture(config, num_labels), local_path(config)
+    if path is not None:
+        _check_folder(config, path)
+    source = config.checkpoint if path is None else str(path)
+    with hub_access(source) if path is None else readable(path), _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(source, config=architecture, trust_remote_code=False)
+        module, loading = AutoModelForSequenceClassification.from_pretrained(
+            source,
+            config=architecture,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # reported, and refused below
+            output_loading_info=True,
+        )
+    refuse_misfits(
+        config.name,
+        missing=_of_encoder(loading["missing_keys"]),
+        misshapen=_of_encoder(name for name, *_ in loading["mismatched_keys"]),
+        unexpected=_of_encoder(loading["unexpected_keys"]),
+    )
+    tokens, embeddings = len(tokenizer), architecture.vocab_size
+    if not 0 < tokens <= embeddings:
+        raise UserError(f"the tokenizer of {source} has {tokens} tokens, {config.name} has {embeddings} embeddings")
+    _draw_head(module)
+    return module, tokenizer
+
+
+def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
+    """The module on the meta device."""
+    with torch.device("meta"):
+        return AutoModelForSequenceClassification.from_config(_architecture(config, num_labels))
+
+
+def _architecture(config: ModelConfig, num_labels: int) -> PreTrainedConfig:
+    """The checkpoint's config.json, shipped: what a model's name promises holds whatever weights it is given."""
+    embedded = config.source == "embedded"
+    file = EMBEDDED / config.checkpoint / "config.json" if embedded else ARCHITECTURES / f"{config.name}.json"
+    if not file.is_file():
+        raise UserError(f"model {config.name} has no architecture: put its config.json at {file}")
+    fields = json.loads(file.read_text())
+    return AutoConfig.for_model(fields.pop("model_type"), **fields, num_labels=num_labels)
+
+
+def _check_folder(config: ModelConfig, path: Path) -> None:
+    if not any((path / name).is_file() for name in (FILE, f"{FILE}.index.json")):
+        raise UserError(f"no weights for {config.name} at {path}: expected a folder with {FILE} and a tokenizer")
+    if not (path / "tokenizer.json").is_file() and not any(path.glob("vocab.*")):
+        raise UserError(f"no tokenizer for {config.name} at {path}: expected tokenizer.json or vocab.* beside {FILE}")
+
+
+def _of_encoder(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not OUTSIDE_ENCODER.search(name)]
+
+
+def _draw_head(module: nn.Module) -> None:
+    """Draw the classifier anew, also where the checkpoint brought one of another task."""
+    for layer in module.classifier.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=module.config.initializer_range)
+            nn.init.zeros_(layer.bias)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' loading report: what it warns of is either expected or refused."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

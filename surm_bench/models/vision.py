@@ -1,0 +1,135 @@
+"""Vision backbones: timm's VisionTransformer, its fused qkv split so that q, k and v are layers of their own."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from PIL import Image
+from timm.data import create_transform, resolve_model_data_config
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor, nn
+
+from surm_bench.config import ModelConfig
+from surm_bench.errors import UserError
+from surm_bench.hub import hub_access
+from surm_bench.models.weights import EMBEDDED, FILE, local_path, read_safetensors, refuse_misfits
+
+
+@dataclass(frozen=True)
+class ImageProcessor:
+    """PIL image -> float tensor (channels, height, width), as the checkpoint saw images when it was evaluated."""
+
+    mode: str
+    transform: Callable[[Image.Image], Tensor]
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        return self.transform(image.convert(self.mode))
+
+
+class SplitQKV(nn.Module):
+    """timm's fused projection, x (..., d) -> (..., 3d), as three: [q(x) | k(x) | v(x)]. Same rows, same bits."""
+
+    def __init__(self, fused: nn.Linear) -> None:
+        super().__init__()
+        weights = fused.weight.chunk(3)
+        biases = (None,) * 3 if fused.bias is None else fused.bias.chunk(3)
+        self.q, self.k, self.v = map(_linear, weights, biases)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((self.q(x), self.k(x), self.v(x)), dim=-1)
+
+    def fused(self) -> nn.Linear:
+        parts = self.q, self.k, self.v
+        if not all(isinstance(part, nn.Linear) for part in parts):
+            raise TypeError("q, k and v carry adapters: merge them (merge_and_unload) before fuse_qkv")
+        biases = [part.bias for part in parts]
+        return _linear(torch.cat([part.weight for part in parts]), None if biases[0] is None else torch.cat(biases))
+
+
+def split_qkv(vit: nn.Module) -> None:
+    """Replace every ``blocks.N.attn.qkv`` by a :class:`SplitQKV`, in place; outputs stay bit-identical."""
+    for block in vit.blocks:
+        if isinstance(block.attn.qkv, nn.Linear):
+            block.attn.qkv = SplitQKV(block.attn.qkv)
+
+
+def fuse_qkv(vit: nn.Module) -> None:
+    """Undo :func:`split_qkv` in place, so that ``state_dict`` is timm's own.
+
+    Raises:
+        TypeError: a projection still carries an adapter.
+    """
+    for block in vit.blocks:
+        if isinstance(block.attn.qkv, SplitQKV):
+            block.attn.qkv = block.attn.qkv.fused()
+
+
+def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
+    """The pretrained ViT under a fresh head, and the transform of its evaluation."""
+    tensors = _weights(config)
+    module = _create(config, num_labels)
+    _load(module, tensors, config.name)
+    split_qkv(module)
+    channels = module.patch_embed.proj.in_channels
+    data_config = resolve_model_data_config(module, args={"input_size": (channels, *module.patch_embed.img_size)})
+    transform = create_transform(**data_config, is_training=False)
+    return module, ImageProcessor("L" if channels == 1 else "RGB", transform)
+
+
+def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
+    """The module on the meta device, its qkv split."""
+    with torch.device("meta"):
+        module = _create(config, num_labels)
+        split_qkv(module)
+    return module
+
+
+def _create(config: ModelConfig, num_labels: int) -> VisionTransformer:
+    """A ViT with random values. timm resamples position embeddings to ``image_size`` when weights are loaded."""
+    if config.image_size is not None and config.image_size < 1:
+        raise UserError(f"model.image_size={config.image_size} is not a positive number of pixels")
+    size = {} if config.image_size is None else {"img_size": config.image_size}
+    if config.source == "embedded":
+        fields = json.loads((EMBEDDED / config.checkpoint / "config.json").read_text())
+        module = VisionTransformer(**{**fields["kwargs"], **size, "num_classes": num_labels})
+        module.pretrained_cfg = {"mean": fields["mean"], "std": fields["std"], "crop_pct": 1.0}
+    else:
+        module = timm.create_model(config.checkpoint, pretrained=False, num_classes=num_labels, **size)
+    patch = module.patch_embed.patch_size[0]
+    if config.image_size is not None and config.image_size % patch:
+        raise UserError(f"model.image_size={config.image_size} is not a multiple of {config.name}'s patch size {patch}")
+    return module
+
+
+def _weights(config: ModelConfig) -> dict[str, Tensor]:
+    path = local_path(config)
+    architecture = config.checkpoint.partition(".")[0]
+    if config.source != "embedded" and not (architecture.startswith("vit_") and timm.is_model(architecture)):
+        raise UserError(f"{config.checkpoint!r} is not a VisionTransformer of timm: see timm.list_models('vit_*')")
+    if path is None:
+        repository = timm.get_pretrained_cfg(config.checkpoint).hf_hub_id
+        with hub_access(repository):
+            path = Path(hf_hub_download(repository, FILE))
+    return read_safetensors(path)
+
+
+def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> None:
+    """Copy a checkpoint into the module, all but the head, or refuse it."""
+    own = {key: value for key, value in module.state_dict().items() if not key.startswith("head.")}
+    given = {key: value for key, value in checkpoint_filter_fn(tensors, module).items() if not key.startswith("head.")}
+    misshapen = [key for key in own.keys() & given.keys() if own[key].shape != given[key].shape]
+    refuse_misfits(name, missing=own.keys() - given.keys(), misshapen=misshapen, unexpected=given.keys() - own.keys())
+    module.load_state_dict(given, strict=False)
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A Linear that holds copies of these values."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
+    return linear

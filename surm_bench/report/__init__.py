@@ -1,0 +1,1 @@
+"""Tables and figures from records alone: records → frames → tables, figures, console. No torch in this room."""

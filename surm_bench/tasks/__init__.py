@@ -1,0 +1,8 @@
+"""Data sets, their preparation for a checkpoint, loss and metric."""
+
+import surm_bench.torchvision_stub  # noqa: F401
+from surm_bench.tasks.load import RawTask, load_task
+from surm_bench.tasks.prepare import TaskData, prepare
+from surm_bench.tasks.scoring import compute_metrics, loss
+
+__all__ = ["RawTask", "TaskData", "compute_metrics", "load_task", "loss", "prepare"]
