@@ -19,7 +19,7 @@ from peft import PeftModel
 from surm_bench import environment, records
 from surm_bench.adapters.build import attach
 from surm_bench.config import Config
-from surm_bench.errors import UserError, unknown
+from surm_bench.errors import UserError
 from surm_bench.models import Backbone, build_backbone
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.tasks import TaskData, compute_metrics, load_task, loss, prepare
@@ -27,7 +27,7 @@ from surm_bench.tracking import track
 from surm_bench.training import History, check_config, evaluation_loader, fit, make_accelerator, predict
 
 HOLDOUT = "validation/"  # what the history calls the scores on the part of train kept apart
-VALIDATIONS = ("dev", "holdout")
+KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
 
 
 def run(cfg: DictConfig, report: Callable[[str], None] = print) -> dict:
@@ -46,8 +46,11 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print) -> dict:
     config = OmegaConf.to_container(cfg, resolve=True)
     settings: Config = OmegaConf.to_object(cfg)
     check_config(settings.optimizer, settings.trainer)
-    if settings.task.validation not in VALIDATIONS:
-        raise unknown("task.validation", settings.task.validation, VALIDATIONS)
+    if KINDS.get(settings.task.kind) != settings.model.family:
+        raise UserError(
+            f"task {settings.task.name} is of kind {settings.task.kind!r}, model {settings.model.name} of family "
+            f"{settings.model.family!r}: choose a {KINDS.get(settings.task.kind)} model"
+        )
     records.check_writable(settings.results_dir)
 
     identity = _identity(settings)

@@ -121,7 +121,7 @@ def fit(
         bar = progress.add_task(title, total=steps)
         while step < steps:
             model.train()
-            total, in_epoch, clock = 0.0, 0, time.perf_counter()
+            total, in_epoch, clock = torch.zeros((), device=accelerator.device), 0, time.perf_counter()
             for batch in loader:
                 labels = batch.pop("labels")
                 with accelerator.autocast():
@@ -210,7 +210,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def _finite(value: Tensor, step: int) -> float:
-    number = float(value)
+    number = value.item()
     if not np.isfinite(number):
         raise TrainingFailed(f"the loss is {number} at step {step}: lower optimizer.lr or raise optimizer.warmup_ratio")
     return number

@@ -1,0 +1,208 @@
+"""An experiment is data: tasks × adapters × seeds, a learning-rate grid for each adapter and the rule that chooses.
+
+configs/experiment/<name>.yaml         what is run
+configs/experiment/tuned/<name>.yaml   the learning rates that tuning chose, written by `tune`
+"""
+
+import copy
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from surm_bench import cli, records
+from surm_bench.config import config_dir
+from surm_bench.errors import UserError, unknown
+
+RULE = (
+    "Learning rate of each adapter on each task: the one with the best mean score of the last epoch on a tenth of "
+    "train held out, over tuning seeds that are not reported."
+)
+
+
+@dataclass
+class Tuning:
+    """How learning rates are chosen: the rule is RULE for every adapter alike."""
+
+    seeds: list[int] = MISSING  # apart from the reported ones
+    grids: dict[str, list[float]] = MISSING  # by adapter key; "default" for those not named
+
+
+@dataclass
+class Experiment:
+    """What is run. Overrides are those of the command line; keys name rows and columns in files and messages."""
+
+    name: str = MISSING
+    overrides: list[str] = field(default_factory=list)  # for every run
+    tasks: dict[str, list[str]] = MISSING
+    adapters: dict[str, list[str]] = MISSING
+    seeds: list[int] = MISSING
+    tuning: Tuning = MISSING
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of an experiment; overrides are all but seed and learning rate."""
+
+    task: str
+    adapter: str
+    seed: int
+    lr: float
+    overrides: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        return f"{self.adapter} on {self.task}, seed {self.seed}, lr {self.lr:g}"
+
+
+def load_experiment(name: str) -> Experiment:
+    """Read configs/experiment/<name>.yaml.
+
+    Raises:
+        UserError: there is none, a key is unknown or missing, or a tuning seed is also a reported one.
+    """
+    folder = config_dir() / "experiment"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise unknown("experiment", name, (file.stem for file in folder.glob("*.yaml")))
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.load(path))
+        experiment: Experiment = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
+    if shared := set(experiment.seeds) & set(experiment.tuning.seeds):
+        raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
+    return experiment
+
+
+def reported_jobs(experiment: Experiment) -> list[Job]:
+    """Every run of the table, with its tuned learning rate; raises UserError where one has not been tuned."""
+    rates = read_tuned(experiment)
+    return [
+        _job(experiment, task, adapter, seed, rates[task][adapter])
+        for task, adapter, seed in product(experiment.tasks, experiment.adapters, experiment.seeds)
+    ]
+
+
+def tuning_jobs(experiment: Experiment) -> list[Job]:
+    """Every run that the choice of learning rates rests on."""
+    return [
+        _job(experiment, task, adapter, seed, lr, "task.validation=holdout")
+        for task, adapter in product(experiment.tasks, experiment.adapters)
+        for lr, seed in product(grid(experiment, adapter), experiment.tuning.seeds)
+    ]
+
+
+def grid(experiment: Experiment, adapter: str) -> list[float]:
+    """The learning rates tried for an adapter."""
+    return experiment.tuning.grids.get(adapter, experiment.tuning.grids["default"])
+
+
+def run_jobs(jobs: list[Job], results_dir: str, title: str) -> tuple[list[dict], list[str]]:
+    """Run what is missing, one after the other in this process; failures do not stop the rest.
+
+    Returns:
+        The records of the successful jobs, and one line for each that failed.
+    """
+    from surm_bench.runner import run  # torch: not before it is needed
+
+    done, failures = [], []
+    columns = (
+        *(TextColumn("[bold]{task.fields[title]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
+        *(TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}")),
+    )
+    with composer(), Progress(*columns) as progress:
+        bar = progress.add_task("", total=len(jobs), title=title)
+        for job in jobs:
+            progress.update(bar, description=job.title)
+            try:
+                done.append(run(_compose(job, results_dir), report=lambda line: None))
+            except (UserError, RuntimeError) as error:
+                failures.append(f"{job.title}: {error}".replace("\n", " "))
+                progress.console.print(f"[red]failed[/red] {failures[-1]}", highlight=False)
+            progress.advance(bar)
+    return done, failures
+
+
+def tune(experiment: Experiment, results_dir: str) -> tuple[pd.DataFrame, list[str]]:
+    """Run the grids, choose by RULE and write the tuned learning rates.
+
+    Returns:
+        One row for each task, adapter and learning rate: mean, n and whether it was chosen; and what failed. A rate
+        with a failed seed (a loss that was not finite) is not eligible.
+    """
+    jobs = tuning_jobs(experiment)
+    _, failures = run_jobs(jobs, results_dir, f"tuning {experiment.name}")
+    with composer():
+        scores = pd.DataFrame(_validation_score(job, results_dir) for job in jobs)
+    table = scores.groupby(["task", "adapter", "lr"], sort=False)["score"].agg(["mean", "std", "count"]).reset_index()
+    eligible = table[table["count"] == len(experiment.tuning.seeds)]
+    best = eligible.loc[eligible.groupby(["task", "adapter"], sort=False)["mean"].idxmax()]
+    table["chosen"] = table.index.isin(best.index)
+    rates = {
+        task: dict(zip(rows["adapter"], rows["lr"], strict=True)) for task, rows in best.groupby("task", sort=False)
+    }
+    with records.atomic(_tuned_path(experiment)) as temporary:
+        source = f"`make tune EXPERIMENT={experiment.name}`; every score is in results/{experiment.name}/tuning.csv"
+        header = f"# {RULE}\n# Written by {source}\n"
+        temporary.write_text(header + OmegaConf.to_yaml(OmegaConf.create(rates)), encoding="utf-8")
+    return table, failures
+
+
+def read_tuned(experiment: Experiment) -> dict[str, dict[str, float]]:
+    """Learning rates by task and adapter; raises UserError that names what has not been tuned."""
+    path = _tuned_path(experiment)
+    rates = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    missing = [f"{a} on {t}" for t, a in product(experiment.tasks, experiment.adapters) if a not in rates.get(t, {})]
+    if missing:
+        raise UserError(
+            f"no tuned learning rate for {', '.join(missing[:3])}{' and more' * (len(missing) > 3)}: "
+            f"run `make tune EXPERIMENT={experiment.name}` first"
+        )
+    return rates
+
+
+def composer():
+    """Hydra, ready to compose jobs; to be entered once around many."""
+    GlobalHydra.instance().clear()
+    return initialize_config_dir(str(config_dir()), version_base="1.3")
+
+
+def _compose(job: Job, results_dir: str) -> DictConfig:
+    cfg = copy.deepcopy(_composed(job.overrides))
+    cfg.seed, cfg.optimizer.lr, cfg.results_dir = job.seed, job.lr, results_dir
+    return cfg
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    """Composing takes a twentieth of a second: too long to repeat for every seed and learning rate."""
+    return compose("config", list(overrides))
+
+
+def _validation_score(job: Job, results_dir: str) -> dict:
+    """The job's last score on the held-out part of train; None when it did not finish."""
+    cfg = OmegaConf.to_container(_compose(job, results_dir), resolve=True)
+    path = records.run_folder(results_dir, records.run_id(cfg)) / "record.json"
+    record = records.read(path) if path.exists() else {"status": "missing"}
+    score = None
+    if record["status"] == "success":
+        score = record["metrics"]["validation"]["last"][record["primary_metric"]]
+    return {"task": job.task, "adapter": job.adapter, "lr": job.lr, "seed": job.seed, "score": score}
+
+
+def _job(experiment: Experiment, task: str, adapter: str, seed: int, lr: float, *more: str) -> Job:
+    chosen = (*experiment.tasks[task], *experiment.adapters[adapter])
+    cli.check_arguments(list(chosen))
+    return Job(task, adapter, seed, lr, (*chosen, *experiment.overrides, *more))
+
+
+def _tuned_path(experiment: Experiment) -> Path:
+    return config_dir() / "experiment" / "tuned" / f"{experiment.name}.yaml"
