@@ -93,8 +93,8 @@ class LinearTuner(BaseTuner):
         self._replace_module(parent, target_name, layer, target)
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
-        """Put a layer or a trained head in its place. BaseTuner's own asks a head for the weight of a Linear, which heads of
-        several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
+        """Put a layer or a trained head in its place. BaseTuner's own asks a head for the weight of a Linear, which
+        heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
         setattr(parent, child_name, new_module)
 
 

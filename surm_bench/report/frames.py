@@ -27,6 +27,9 @@ RUN_COLUMNS = {
     "lora_ratio": "float64",  # LoRA r=8 parameters / adapter parameters; NaN for an adapter without parameters
     "train_seconds": "float64",
     "step_ms": "float64",
+    "git_commit": "str",
+    "device": "str",
+    "platform": "str",
 }
 CELL = ["model", "task", "label"]
 
@@ -107,6 +110,7 @@ def _row(record: dict) -> dict[str, Any]:
         "lora_ratio": _get(record, "baseline", "ratio"),
         "train_seconds": _get(record, "timing", "train_seconds"),
         "step_ms": _get(record, "timing", "step_ms_median"),
+        **{name: _get(record, "environment", name) for name in ("git_commit", "device", "platform")},
     }
 
 
