@@ -1,0 +1,147 @@
+"""The command line: what it composes, and one clear line for whatever cannot be done."""
+
+import subprocess
+import sys
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from hydra import compose
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+
+from surm_bench import cli, records
+from surm_bench.config import Config
+from surm_bench.experiment import composer
+
+SHORT = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
+DIGITS = ["model=vit_digits", "task=digits"]
+RTE = ["model=roberta_tiny", "task=glue/rte"]
+
+
+def command(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of ``python -m surm_bench``, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["surm_bench", *arguments])
+    cli._failures.clear()
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize("group", ["model", "task", "adapter", "tracking", "optimizer", "trainer"])
+def test_every_file_of_every_group_composes_with_its_types(group):
+    with composer():
+        for choice in cli.choices(group):
+            cfg = compose("config", [f"{group}={choice}"])
+            settings = OmegaConf.to_object(cfg)
+            assert isinstance(settings, Config)
+            named = getattr(settings, group)
+            if hasattr(named, "name"):
+                assert named.name == choice
+            assert not OmegaConf.missing_keys(cfg)
+
+
+def test_a_run(monkeypatch, capsys, tmp_path):
+    code, out, _ = command(monkeypatch, capsys, *DIGITS, "adapter=circulant", *SHORT, f"results_dir={tmp_path}")
+    assert code == 0
+    assert "Circulant on digits" in out and "8.0x fewer than LoRA r=8" in out
+    (record,), _ = records.load_all(tmp_path)
+    assert record["status"] == "success"
+    code, out, _ = command(monkeypatch, capsys, *DIGITS, "adapter=circulant", *SHORT, f"results_dir={tmp_path}")
+    assert code == 0 and "already done" in out
+
+
+def test_a_multirun_goes_on_after_a_failure_and_tells_it(monkeypatch, capsys, tmp_path):
+    code, _, err = command(
+        monkeypatch, capsys, "-m", *DIGITS, "adapter=kronecker", "adapter.peft.r=5,4", "seed=0,1", *SHORT,
+        f"results_dir={tmp_path}",
+    )  # fmt: skip
+    assert code == 2
+    assert err.count("r=5 does not divide both") == 2
+    found, _ = records.load_all(tmp_path)
+    assert sorted(record["status"] for record in found) == ["failed", "failed", "success", "success"]
+
+
+def write_rte(folder, labels=(0, 1), **renamed: str):
+    """RTE's layout with these labels; returns the data folder."""
+    rows = {
+        "sentence1": ["a cat"] * 80,
+        "sentence2": ["a dog"] * 80,
+        "label": [labels[i % len(labels)] for i in range(80)],
+    }
+    rows = {renamed.get(name, name): values for name, values in rows.items()}
+    (folder / "rte").mkdir(parents=True)
+    for split in ("train", "validation"):
+        pyarrow.parquet.write_table(pyarrow.table(rows), folder / "rte" / f"{split}.parquet")
+    return folder
+
+
+def other_weights(folder):
+    save_file(
+        {"blocks.0.attn.qkv.weight": torch.zeros(9, 3), "cls_token": torch.zeros(1, 1, 3)}, folder / "w.safetensors"
+    )
+    return folder / "w.safetensors"
+
+
+BAD = {
+    "unknown adapter": (lambda tmp: ["adapter=circulent"], "unknown adapter 'circulent': choose from adapter_circ"),
+    "unknown task": (lambda tmp: ["task=glue/rt"], "unknown task 'glue/rt': choose from digits, glue/cola, "),
+    "unknown model": (lambda tmp: ["model=roberta"], "unknown model 'roberta': choose from bert_base, "),
+    "rank that does not divide": (
+        lambda tmp: [*DIGITS, "adapter=kronecker", "adapter.peft.r=5"], "r=5 does not divide both"),
+    "missing data folder": (lambda tmp: [*RTE, f"task.data_dir={tmp}/nowhere"], "does not hold"),
+    "parquet without the label column": (
+        lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, label='gold')}"], "no column label; found "),
+    "labels out of range": (
+        lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, labels=(0, 1, 2))}"], "labels 2 are outside 0..1"),
+    "weights of another architecture": (
+        lambda tmp: [*DIGITS, f"model.weights={other_weights(tmp)}"], "not of the architecture of vit_digits"),
+    "read-only results folder": (
+        lambda tmp: [*DIGITS, f"results_dir={(tmp / 'file').write_text('') or tmp / 'file'}/below"], "cannot write to"),
+    "task of another kind": (lambda tmp: ["model=vit_digits", "task=grammar/sentiment"], "choose a text model"),
+    "field the adapter lacks": (lambda tmp: [*DIGITS, "adapter=lora", "+adapter.peft.rank=3"], "adapter 'lora'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path, case):
+    arguments, message = BAD[case]
+    given = arguments(tmp_path)
+    results = [] if any("results_dir" in argument for argument in given) else [f"results_dir={tmp_path / 'results'}"]
+    code, out, err = command(monkeypatch, capsys, *given, *results)
+    assert code == 2
+    assert err.startswith("surm-bench: ") and message in err
+    assert err.count("\n") == 1 and "Traceback" not in out + err
+
+
+def test_a_loss_that_is_not_finite(monkeypatch, capsys, tmp_path):
+    arguments = [*DIGITS, "adapter=full", "optimizer.lr=1e30", "optimizer.max_grad_norm=0", "trainer.max_steps=20"]
+    code, _, err = command(monkeypatch, capsys, *arguments, "trainer.progress=false", f"results_dir={tmp_path}")
+    assert code == 1
+    assert err.count("\n") == 1 and "the loss is nan at step" in err
+    (record,), _ = records.load_all(tmp_path)
+    assert record["status"] == "failed" and "the loss is nan" in record["error"]
+
+
+def test_torchrun_with_a_multirun_is_refused(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = command(monkeypatch, capsys, "-m", "seed=0,1")
+    assert code == 2 and "would hang" in err
+
+
+def test_importing_the_package_or_asking_for_the_config_needs_no_torch():
+    light = "import surm_bench, surm_bench.records, surm_bench.report.frames, surm_bench.cli, surm_bench.experiment"
+    heavy = "[m for m in ('torch', 'transformers', 'peft', 'timm') if m in __import__('sys').modules]"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{light}; print({heavy})"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    shown = subprocess.run(
+        [sys.executable, "-m", "surm_bench", "--cfg", "job"], capture_output=True, text=True, check=True
+    ).stdout
+    assert OmegaConf.create(shown).adapter.name == "circulant"

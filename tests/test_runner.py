@@ -1,0 +1,133 @@
+"""One run from its configuration to its record, on the embedded models and tasks."""
+
+import json
+
+import pytest
+import torch
+from hydra import compose
+from safetensors.torch import load_file
+
+from surm_bench import cli, records, runner
+from surm_bench.experiment import composer
+from surm_bench.runner import choose_epochs, evaluate, load_run, run
+
+SHORT = ["trainer.max_steps=6", "trainer.progress=false", "task.max_train_samples=120", "task.max_eval_samples=60"]
+DIGITS = ["model=vit_digits", "task=digits"]
+GRAMMAR = ["model=roberta_tiny", "task=grammar/acceptability"]
+
+
+def start(results_dir, *overrides: str, short: bool = True) -> dict:
+    with composer():
+        cfg = compose("config", [*overrides, *(SHORT if short else []), f"results_dir={results_dir}"])
+    return run(cfg, report=lambda line: None)
+
+
+def adapter_of(results_dir, record: dict) -> dict[str, torch.Tensor]:
+    return load_file(records.run_folder(results_dir, record["run_id"]) / "adapter" / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("backbone", [DIGITS, GRAMMAR], ids=["digits", "grammar"])
+@pytest.mark.parametrize("adapter", cli.choices("adapter"))
+def test_every_adapter_runs_saves_and_loads_to_the_same_scores(tmp_path, backbone, adapter):
+    overrides = ["adapter.peft.bottleneck=4"] if adapter in ("adapter_houlsby", "adapter_pfeiffer") else []
+    record = start(tmp_path, *backbone, f"adapter={adapter}", *overrides)
+    assert record["status"] == "success"
+    model, data, settings = load_run(records.run_folder(tmp_path, record["run_id"]))
+    again = evaluate(model, data, settings)
+    assert {n: again[n] for n in again} == {n: record["metrics"]["last"][n] for n in again}
+    assert record["primary_metric"] in again
+
+
+def test_the_record_says_everything(tmp_path):
+    record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", "seed=5")
+    path = records.run_folder(tmp_path, record["run_id"]) / "record.json"
+    assert json.loads(path.read_text()) == records.read(path)
+    stored = records.read(path)
+    identity = {"schema_version", "run_id", "group_id", "status", "config", "seed", "environment", "created"}
+    measured = {"metrics", "primary_metric", "parameters", "baseline", "timing", "memory", "history"}
+    assert identity | measured <= set(stored)
+    assert (stored["seed"], stored["config"]["optimizer"]["lr"]) == (5, 0.02)
+    depth, d = 4, 64  # of vit_digits
+    assert stored["parameters"]["adapter"] == depth * 2 * 2 * d
+    assert stored["parameters"]["stored"] == depth * 2 * d
+    assert stored["baseline"] == {"method": "lora", "r": 8, "parameters": depth * 2 * 16 * d, "ratio": 8.0}
+    assert {"train_seconds", "step_ms_median", "step_ms_p99", "samples_per_second"} == set(stored["timing"])
+    assert stored["timing"]["step_ms_median"] <= stored["timing"]["step_ms_p99"]
+    assert stored["history"][-1]["step"] == 6
+    assert stored["environment"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("backbone", [DIGITS, GRAMMAR], ids=["digits", "grammar"])
+def test_the_same_seed_gives_the_same_bits(tmp_path, backbone):
+    first, second = (start(tmp_path / name, *backbone, "adapter=circulant") for name in "ab")
+    other = start(tmp_path / "a", *backbone, "adapter=circulant", "seed=1")
+    assert first["run_id"] == second["run_id"] != other["run_id"]
+    assert first["group_id"] == second["group_id"] == other["group_id"]
+    assert first["history"] == second["history"] != other["history"]
+    tensors, twins = adapter_of(tmp_path / "a", first), adapter_of(tmp_path / "b", second)
+    assert all(torch.equal(tensor, twins[name]) for name, tensor in tensors.items())
+
+
+def test_a_finished_run_is_not_repeated_unless_asked_to(tmp_path, monkeypatch):
+    first = start(tmp_path, *DIGITS, "adapter=lora")
+    monkeypatch.setattr(runner, "fit", lambda *_, **__: pytest.fail("trained again"))
+    assert start(tmp_path, *DIGITS, "adapter=lora") == records.read(
+        records.run_folder(tmp_path, first["run_id"]) / "record.json"
+    )
+    monkeypatch.undo()
+    assert start(tmp_path, *DIGITS, "adapter=lora", "rerun=true")["created"] >= first["created"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(RuntimeError("out of memory\nat 0x0"), "failed"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_a_run_that_breaks_off_leaves_a_record_and_is_run_again(tmp_path, monkeypatch, error, status):
+    def broken(*_, **__):
+        raise error
+
+    monkeypatch.setattr(runner, "fit", broken)
+    with pytest.raises(type(error)):
+        start(tmp_path, *DIGITS, "adapter=lora")
+    (record,), problems = records.load_all(tmp_path)
+    assert (record["status"], problems) == (status, [])
+    assert record.get("error") == ("RuntimeError: out of memory" if status == "failed" else None)
+    monkeypatch.undo()
+    assert start(tmp_path, *DIGITS, "adapter=lora")["status"] == "success"
+
+
+def test_local_data_and_weights_are_part_of_a_run_but_not_their_paths(tmp_path, data_dir):
+    copied = tmp_path / "data" / "rte"
+    copied.mkdir(parents=True)
+    for split in ("train", "validation"):
+        (copied / f"{split}.parquet").write_bytes((data_dir / "glue" / "rte" / f"{split}.parquet").read_bytes())
+    grammar = ["model=roberta_tiny", "task=glue/rte", "adapter=lora"]
+    here = start(tmp_path / "a", *grammar, f"task.data_dir={data_dir / 'glue'}")
+    there = start(tmp_path / "b", *grammar, f"task.data_dir={tmp_path / 'data'}")
+    assert here["run_id"] == there["run_id"] and here["history"] == there["history"]
+    (copied / "train.parquet").write_bytes((data_dir / "glue" / "rte" / "validation.parquet").read_bytes())
+    assert start(tmp_path / "b", *grammar, f"task.data_dir={tmp_path / 'data'}")["run_id"] != here["run_id"]
+
+
+def test_choice_of_epoch():
+    """By hand: the reported split prefers epoch 1, the held-out part epoch 0 (the first of two equal ones)."""
+    history = [
+        {"epoch": 0, "step": 5, "train_loss": 1.0, "accuracy": 0.5, "validation/accuracy": 0.8},
+        {"epoch": 1, "step": 10, "train_loss": 0.9, "accuracy": 0.7, "validation/accuracy": 0.8},
+        {"epoch": 2, "step": 15, "train_loss": 0.8, "accuracy": 0.6, "validation/accuracy": 0.4},
+    ]
+    chosen = choose_epochs(history, "accuracy")
+    assert chosen["selection"] == "holdout"
+    assert chosen["best"] == {"accuracy": 0.5, "epoch": 0} and chosen["last"] == {"accuracy": 0.6, "epoch": 2}
+    assert chosen["validation"] == {"best": {"accuracy": 0.8, "epoch": 0}, "last": {"accuracy": 0.4, "epoch": 2}}
+    dev = choose_epochs([{k: v for k, v in e.items() if "/" not in k} for e in history], "accuracy")
+    assert dev["selection"] == "dev" and dev["validation"] is None
+    assert dev["best"] == {"accuracy": 0.7, "epoch": 1}
+
+
+def test_holdout_leaves_the_reported_split_out_of_the_choice(tmp_path):
+    record = start(
+        tmp_path, *DIGITS, "adapter=lora", "task.validation=holdout", "trainer.max_steps=null", "trainer.epochs=3"
+    )
+    validation = [epoch["validation/accuracy"] for epoch in record["history"]]
+    assert record["metrics"]["selection"] == "holdout"
+    assert record["metrics"]["best"]["epoch"] == validation.index(max(validation))
