@@ -73,7 +73,7 @@ def load_experiment(name: str) -> Experiment:
     if not path.is_file():
         raise unknown("experiment", name, (file.stem for file in folder.glob("*.yaml")))
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.load(path))
+        merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.load(path), {"name": name})
         experiment: Experiment = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from error

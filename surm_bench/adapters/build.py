@@ -1,5 +1,6 @@
 """From an adapter's configuration to a model that trains it: every method, ours or PEFT's, takes this one way."""
 
+import warnings
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -29,4 +30,7 @@ def peft_config(config: AdapterConfig, roles: dict[str, list[str]]) -> PeftConfi
 
 def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig) -> PeftModel:
     """Wrap the backbone, in place; its head and the adapter are what requires gradients then."""
-    return get_peft_model(module, peft_config(config, roles))
+    wrapped_config = peft_config(config, roles)
+    with warnings.catch_warnings():  # peft 0.21 asks transformers 5 for an attribute by its old name
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        return get_peft_model(module, wrapped_config)

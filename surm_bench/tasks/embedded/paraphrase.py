@@ -21,17 +21,20 @@ def say_anyhow(rng: random.Random, clause: Clause) -> str:
 
 
 def change_meaning(rng: random.Random, clause: Clause) -> Clause:
-    """Swap two roles (a third of the time), or replace one content word by another concept of its kind."""
-    if rng.random() < 1 / 3:
+    """Swap two roles (one in five), or replace the verb, the subject, the object, or two or all of them."""
+    if rng.random() < 0.2:
         return swap_roles(clause)
-    slot = rng.choice(["verb", "subject", "object"])
-    if slot == "verb":
-        verbs = lexicon.DITRANSITIVE if clause.recipient else lexicon.TRANSITIVE
-        return replace(clause, verb=rng.choice([verb for verb in verbs if verb != clause.verb]))
-    phrase = getattr(clause, slot)
-    siblings = lexicon.HYPONYMS[lexicon.HYPERNYM[phrase.noun]]
-    taken = {p.noun for p in (clause.subject, clause.object, clause.recipient) if p}
-    return replace(clause, **{slot: replace(phrase, noun=rng.choice([n for n in siblings if n not in taken]))})
+    people = lexicon.HYPONYMS["person"]
+    kin = {"subject": people if clause.recipient else lexicon.ANIMATE, "object": lexicon.GIFTS}
+    for slot in rng.sample(["verb", "subject", "object"], rng.choice([1, 2, 3])):
+        if slot == "verb":
+            verbs = lexicon.DITRANSITIVE if clause.recipient else lexicon.TRANSITIVE
+            clause = replace(clause, verb=rng.choice([verb for verb in verbs if verb != clause.verb]))
+        else:
+            taken = {phrase.noun for phrase in (clause.subject, clause.object, clause.recipient) if phrase}
+            noun = rng.choice([noun for noun in kin[slot] if noun not in taken])
+            clause = replace(clause, **{slot: replace(getattr(clause, slot), noun=noun)})
+    return clause
 
 
 def swap_roles(clause: Clause) -> Clause:
