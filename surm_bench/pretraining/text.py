@@ -1,0 +1,140 @@
+"""roberta_tiny: a RoBERTa of four layers, pretrained on the generated language by two tasks that need no labels.
+
+Masked language modelling, and at ``<s>`` the question whether a passage was spoilt: in so small a model nothing else
+would make ``<s>`` gather what the sentences say.
+"""
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM
+
+from surm_bench.pretraining.corpus import neighbours, passages, spoil, validation_texts, vocabulary
+from surm_bench.pretraining.folder import published
+from surm_bench.pretraining.tokenizer import SPECIAL, build_tokenizer
+
+MAX_LENGTH = 64
+HIDDEN, LAYERS, HEADS, INTERMEDIATE = 64, 4, 4, 256
+BATCH, LEARNING_RATE, WARMUP = 64, 2e-3, 0.05
+HIDE, REPLACE = 0.2, 0.1  # of all words: behind <mask>; replaced by a random word, to be noticed and undone
+HELD_OUT = 50  # batches to measure on
+IGNORED = -100
+
+
+README = """# roberta_tiny
+
+A RoBERTa encoder (4 layers, hidden 64, 4 heads, {size:,} parameters) with a word-level tokenizer
+({vocabulary_size} entries), pretrained on the language that `surm_bench/tasks/embedded` generates: unlabelled
+sentences and pairs of sentences that belong together, none of them a validation text of a task.
+
+    OMP_NUM_THREADS=1 python scripts/pretrain_embedded.py roberta_tiny --steps {steps} --seed {seed}
+
+{steps:,} steps of 64 passages, {seconds:,.0f} s on one CPU thread. One half of a batch: masked language modelling.
+The other half: tell at `<s>` whether a passage was spoilt (a word replaced by another that is plausible between its
+neighbours, or two words swapped). On unseen passages it restores {restored:.1%} of the hidden or replaced words, where
+the most frequent word would be right {unigram:.1%} of the time, and judges {noticed:.1%} of the passages rightly.
+"""
+
+
+def pretrain(folder: Path, steps: int, seed: int) -> None:
+    """Train, measure and write the checkpoint folder (config, weights, tokenizer, README)."""
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer(vocabulary(), MAX_LENGTH)
+    model, judge = RobertaForMaskedLM(_config(tokenizer)), torch.nn.Linear(HIDDEN, 2)
+    parameters = [*model.parameters(), *judge.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=WARMUP)
+    excluded, start = validation_texts(), time.perf_counter()
+    for batch in track(islice(batches(tokenizer, seed, excluded), steps), f"{folder.name}: {steps} steps", steps):
+        words, answers, verdicts = predict(model, judge, batch)
+        loss = cross_entropy(words, answers) + cross_entropy(verdicts, batch["spoilt"])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    seconds = time.perf_counter() - start
+    measured = evaluate(model, judge, islice(batches(tokenizer, seed + 1, excluded), HELD_OUT))
+    facts = {"steps": steps, "seed": seed, "seconds": seconds, "vocabulary_size": len(tokenizer), **measured}
+    with published(folder) as draft:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        (draft / "README.md").write_text(README.format(size=model.roberta.num_parameters(), **facts))
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, seed: int, excluded: set[str]) -> Iterator[dict[str, Tensor]]:
+    """Endless batches of B passages: the first half masked, the second half whole but every other one spoilt.
+
+    input_ids, attention_mask, labels (B, L), labels being -100 where no word is asked for; spoilt (B/2,).
+    """
+    generator, rng = torch.Generator().manual_seed(seed), random.Random(f"spoil/{seed}")
+    heard = neighbours(seed, excluded)
+    stream, encoder = passages(seed, excluded), tokenizer.backend_tokenizer
+    while True:
+        texts = list(islice(stream, BATCH))
+        for i in range(BATCH // 2, BATCH, 2):
+            texts[i] = spoil(rng, texts[i], heard)
+        encoded = encoder.encode_batch([text if len(text) == 2 else text[0] for text in texts])
+        ids = [torch.tensor(encoding.ids) for encoding in encoded]
+        ids = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=tokenizer.pad_token_id)
+        masked, labels = mask(ids, tokenizer, generator)
+        masked[BATCH // 2 :], labels[BATCH // 2 :] = ids[BATCH // 2 :], IGNORED
+        attention, spoilt = (ids != tokenizer.pad_token_id).long(), torch.tensor([1, 0]).repeat(BATCH // 4)
+        yield {"input_ids": masked, "attention_mask": attention, "labels": labels, "spoilt": spoilt}
+
+
+def mask(ids: Tensor, tokenizer: PreTrainedTokenizerFast, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Hide or replace some words; they are asked for, and as many untouched ones as replaced ones."""
+    special = len(SPECIAL)
+    draw = torch.rand(ids.shape, generator=generator).masked_fill(ids < special, 1.0)
+    hidden, replaced = draw < HIDE, (draw >= HIDE) & (draw < HIDE + REPLACE)
+    random_ids = torch.randint(special, len(tokenizer), ids.shape, generator=generator)
+    inputs = ids.masked_fill(hidden, tokenizer.mask_token_id).where(~replaced, random_ids)
+    return inputs, ids.where(draw < HIDE + 2 * REPLACE, IGNORED)
+
+
+def predict(model: RobertaForMaskedLM, judge: torch.nn.Linear, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """Word logits (N, vocabulary) and answers (N,) where words are asked for, and the logits of "spoilt" (B/2, 2)."""
+    states = model.roberta(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    asked = batch["labels"] != IGNORED
+    return model.lm_head(states[asked]), batch["labels"][asked], judge(states[BATCH // 2 :, 0])
+
+
+@torch.no_grad()
+def evaluate(model: RobertaForMaskedLM, judge: torch.nn.Linear, held_out: Iterable[dict[str, Tensor]]) -> dict:
+    """Accuracies: restored words beside the most frequent word (unigram), and spoilt passages noticed."""
+    right, answers, noticed = [], [], []
+    for batch in held_out:
+        words, answer, verdicts = predict(model, judge, batch)
+        changed = (batch["input_ids"] != batch["labels"])[batch["labels"] != IGNORED]
+        right.append((words.argmax(-1) == answer)[changed])
+        answers.append(answer[changed])
+        noticed.append(verdicts.argmax(-1) == batch["spoilt"])
+    answers = torch.cat(answers)
+    measured = {"restored": right, "unigram": [answers == answers.mode().values], "noticed": noticed}
+    return {name: torch.cat(hits).double().mean().item() for name, hits in measured.items()}
+
+
+def _config(tokenizer: PreTrainedTokenizerFast) -> RobertaConfig:
+    return RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=HIDDEN,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        intermediate_size=INTERMEDIATE,
+        max_position_embeddings=MAX_LENGTH + 2,  # RoBERTa counts positions from pad_token_id + 1
+        type_vocab_size=1,
+        initializer_range=HIDDEN**-0.5,  # the usual 0.02 is meant for widths of hundreds
+        hidden_dropout_prob=0.0,  # too small a model to need it
+        attention_probs_dropout_prob=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
