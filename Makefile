@@ -15,6 +15,9 @@ EXPERIMENT ?= demo
 # Options that are given, as the overrides they stand for.
 LOCAL    = $(if $(DATA),task.data_dir=$(DATA)) $(if $(WEIGHTS),model.weights=$(WEIGHTS))
 
+# Networks as small as the demo's gain little from a second thread, and lose much where something else runs beside.
+demo tune test: export OMP_NUM_THREADS = 1
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo tune test lint glue images minilm
 
