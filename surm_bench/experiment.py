@@ -120,11 +120,13 @@ def run_jobs(jobs: list[Job], results_dir: str, title: str) -> tuple[list[dict],
     )
     with composer(), Progress(*columns) as progress:
         bar = progress.add_task("", total=len(jobs), title=title)
-        for job in jobs:
+        for number, job in enumerate(jobs, 1):
             progress.update(bar, description=job.title)
+            if not progress.console.is_terminal:  # no bar in a log: a line a run instead
+                progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
             try:
                 done.append(run(_compose(job, results_dir), report=lambda line: None))
-            except (UserError, RuntimeError) as error:
+            except Exception as error:  # its record says failed; the rest goes on
                 failures.append(f"{job.title}: {error}".replace("\n", " "))
                 progress.console.print(f"[red]failed[/red] {failures[-1]}", highlight=False)
             progress.advance(bar)
