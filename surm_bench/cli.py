@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from surm_bench.config import Config, config_dir
 from surm_bench.errors import UserError, unknown
 
-GROUPS = ("model", "task", "adapter", "tracking")
+GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
 ConfigStore.instance().store(name="schema", node=Config)
 _failures: list[Exception] = []
 
@@ -50,10 +50,10 @@ def check_arguments(arguments: list[str]) -> None:
         raise UserError("a multirun (-m) under several processes would hang: launch each run by itself")
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if key in GROUPS:
+        if key in GROUPS and "(" not in value:  # Hydra's own glob(...) and choice(...) are left to it
             known = choices(key)
             for choice in value.split(","):
-                if choice not in known:
+                if choice.strip("'\" ") not in known:
                     raise unknown(key, choice, known)
 
 
@@ -64,4 +64,5 @@ def choices(group: str) -> list[str]:
 
 
 def _complain(error: Exception) -> None:
-    print(f"surm-bench: {error}".replace("\n", " "), file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":  # once, of however many processes
+        print(f"surm-bench: {error}".replace("\n", " "), file=sys.stderr)

@@ -45,8 +45,9 @@ class TaskConfig:
     metric: str = MISSING  # configuration of the shipped evaluate module
     primary_metric: str = MISSING  # the key of that metric's result shown in tables
     data_dir: str | None = None  # local parquet: data_dir/<last part of name>/{train,validation|test}.parquet
-    max_train_samples: int | None = None  # the first n of a seeded shuffle of the training split
+    max_train_samples: int | None = None  # the first n of a shuffle of the training split
     max_eval_samples: int | None = None  # likewise of the reported split
+    subset_seed: int = 0  # of these shuffles: every run's subset is the same, whatever its seed
     max_length: int = 128  # text: tokens per example at most
     validation: str = "dev"  # dev: best epoch by the reported split | holdout: by a tenth of train, kept apart
 
@@ -58,7 +59,7 @@ class AdapterConfig:
     name: str = MISSING
     label: str = MISSING  # how tables call it
     lr: float = MISSING  # its usual learning rate, the default of optimizer.lr
-    roles: list[str] = field(default_factory=list)  # names from surm_bench.roles; empty: the method takes no layers
+    roles: list[str] = field(default_factory=list)  # names from surm_bench.roles; empty: the method knows by itself
     peft: dict[str, Any] = MISSING  # _target_ and the fields of that PEFT config
 
 

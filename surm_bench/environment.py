@@ -1,6 +1,7 @@
 """Where a run happened: versions, commit, device and memory. torch is imported inside the functions only."""
 
 import importlib.metadata
+import os
 import platform
 import resource
 import subprocess
@@ -22,9 +23,10 @@ def describe() -> dict:
         "surm_bench": surm_bench.__version__,
         "git_commit": commit,
         "git_dirty": dirty,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
 
 
@@ -39,6 +41,14 @@ def peak_memory_bytes() -> int:
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+def _cpu() -> str:
+    """The processor's name, where the system tells it, and its cores: ``cpu (AMD EPYC, 2 cores)``."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"cpu ({(names or [platform.machine()])[0]}, {os.cpu_count()} cores)"
 
 
 def _version(distribution: str) -> str | None:

@@ -105,15 +105,15 @@ def grid(experiment: Experiment, adapter: str) -> list[float]:
     return experiment.tuning.grids.get(adapter, experiment.tuning.grids["default"])
 
 
-def run_jobs(jobs: list[Job], results_dir: str, title: str) -> tuple[list[dict], list[str]]:
+def run_jobs(jobs: list[Job], results_dir: str, title: str) -> tuple[dict[Job, dict], list[str]]:
     """Run what is missing, one after the other in this process; failures do not stop the rest.
 
     Returns:
-        The records of the successful jobs, and one line for each that failed.
+        The record of each successful job, and one line for each that failed.
     """
     from surm_bench.runner import run  # torch: not before it is needed
 
-    done, failures = [], []
+    done, failures = {}, []
     columns = (
         *(TextColumn("[bold]{task.fields[title]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
         *(TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}")),
@@ -125,7 +125,7 @@ def run_jobs(jobs: list[Job], results_dir: str, title: str) -> tuple[list[dict],
             if not progress.console.is_terminal:  # no bar in a log: a line a run instead
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
             try:
-                done.append(run(_compose(job, results_dir), report=lambda line: None))
+                done[job] = run(_compose(job, results_dir), report=lambda line: None)
             except Exception as error:  # its record says failed; the rest goes on
                 failures.append(f"{job.title}: {error}".replace("\n", " "))
                 progress.console.print(f"[red]failed[/red] {failures[-1]}", highlight=False)
@@ -137,25 +137,34 @@ def tune(experiment: Experiment, results_dir: str) -> tuple[pd.DataFrame, list[s
     """Run the grids, choose by RULE and write the tuned learning rates.
 
     Returns:
-        One row for each task, adapter and learning rate: mean, n and whether it was chosen; and what failed. A rate
-        with a failed seed (a loss that was not finite) is not eligible.
+        One row for each task, adapter, learning rate and seed: the score on the held-out tenth (missing when the run
+        failed) and whether the rate was chosen; and a line for each failed run. A rate with a failed seed (a loss
+        that was not finite) is not eligible.
+
+    Raises:
+        UserError: no rate of an adapter's grid is eligible; nothing is written then.
     """
     jobs = tuning_jobs(experiment)
-    _, failures = run_jobs(jobs, results_dir, f"tuning {experiment.name}")
-    with composer():
-        scores = pd.DataFrame(_validation_score(job, results_dir) for job in jobs)
-    table = scores.groupby(["task", "adapter", "lr"], sort=False)["score"].agg(["mean", "std", "count"]).reset_index()
-    eligible = table[table["count"] == len(experiment.tuning.seeds)]
-    best = eligible.loc[eligible.groupby(["task", "adapter"], sort=False)["mean"].idxmax()]
-    table["chosen"] = table.index.isin(best.index)
-    rates = {
-        task: dict(zip(rows["adapter"], rows["lr"], strict=True)) for task, rows in best.groupby("task", sort=False)
-    }
+    done, failures = run_jobs(jobs, results_dir, f"tuning {experiment.name}")
+    scores = pd.DataFrame([_held_out(job, done.get(job)) for job in jobs])
+    rates = choose_rates(scores)
     with records.atomic(_tuned_path(experiment)) as temporary:
         source = f"`make tune EXPERIMENT={experiment.name}`; every score is in results/{experiment.name}/tuning.csv"
         header = f"# {RULE}\n# Written by {source}\n"
         temporary.write_text(header + OmegaConf.to_yaml(OmegaConf.create(rates)), encoding="utf-8")
-    return table, failures
+    scores["chosen"] = [rates[row.task][row.adapter] == row.lr for row in scores.itertuples()]
+    return scores, failures
+
+
+def choose_rates(scores: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """By task and adapter the rate with the best mean, among those whose every seed has a score; the first of a tie."""
+    rates: dict[str, dict[str, float]] = {}
+    for (task, adapter), rows in scores.groupby(["task", "adapter"], sort=False):
+        means = rows.groupby("lr", sort=False)["score"].agg(lambda cell: cell.mean(skipna=False)).dropna()
+        if means.empty:
+            raise UserError(f"no learning rate of the grid of {adapter} on {task} finished on every tuning seed")
+        rates.setdefault(task, {})[adapter] = float(means.idxmax())
+    return rates
 
 
 def read_tuned(experiment: Experiment) -> dict[str, dict[str, float]]:
@@ -189,14 +198,9 @@ def _composed(overrides: tuple[str, ...]) -> DictConfig:
     return compose("config", list(overrides))
 
 
-def _validation_score(job: Job, results_dir: str) -> dict:
-    """The job's last score on the held-out part of train; None when it did not finish."""
-    cfg = OmegaConf.to_container(_compose(job, results_dir), resolve=True)
-    path = records.run_folder(results_dir, records.run_id(cfg)) / "record.json"
-    record = records.read(path) if path.exists() else {"status": "missing"}
-    score = None
-    if record["status"] == "success":
-        score = record["metrics"]["validation"]["last"][record["primary_metric"]]
+def _held_out(job: Job, record: dict | None) -> dict:
+    """The job's last score on the held-out part of train."""
+    score = record and record["metrics"]["validation"]["last"][record["primary_metric"]]
     return {"task": job.task, "adapter": job.adapter, "lr": job.lr, "seed": job.seed, "score": score}
 
 

@@ -37,9 +37,10 @@ def main() -> None:
 
 def run_and_report(experiment: Experiment, folder: Path) -> list[str]:
     """Run the experiment and write its results into folder; returns a line for each failed run."""
-    records, failures = run_jobs(reported_jobs(experiment), str(folder), experiment.name)
-    if not records:
+    done, failures = run_jobs(reported_jobs(experiment), str(folder), experiment.name)
+    if not done:
         return failures
+    records = list(done.values())
     runs = runs_frame(records)
     summary = summary_frame(runs)
     tasks = list(dict.fromkeys(runs["task"]))
@@ -57,10 +58,11 @@ def run_and_report(experiment: Experiment, folder: Path) -> list[str]:
 
 def tune_and_write(experiment: Experiment, folder: Path) -> list[str]:
     """Choose the learning rates and write every score of the choice; returns a line for each failed run."""
-    table, failures = tune(experiment, str(folder / "tuning"))
+    scores, failures = tune(experiment, str(folder / "tuning"))
     with atomic(folder / "tuning.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    print(table[table["chosen"]].to_string(index=False))
+        scores.to_csv(temporary, index=False)
+    chosen = scores[scores["chosen"]].groupby(["task", "adapter", "lr"], sort=False)["score"].mean().reset_index()
+    print(chosen.to_string(index=False))
     return failures
 
 

@@ -6,6 +6,7 @@ import surm_bench.torchvision_stub  # noqa: F401
 import datetime
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from surm_bench.adapters.build import attach
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.models import Backbone, build_backbone
+from surm_bench.models.weights import local_path
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.tasks import TaskData, compute_metrics, load_task, loss, prepare
-from surm_bench.tracking import track
+from surm_bench.tracking import Tracker, track
 from surm_bench.training import History, check_config, evaluation_loader, fit, make_accelerator, predict
 
 HOLDOUT = "validation/"  # what the history calls the scores on the part of train kept apart
@@ -52,6 +54,8 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print) -> dict:
             f"{settings.model.family!r}: choose a {KINDS.get(settings.task.kind)} model"
         )
     records.check_writable(settings.results_dir)
+    if not PartialState().is_main_process:  # one record, one report, one W&B run of however many processes
+        report = _silent
 
     identity = _identity(settings)
     run_id, group_id = records.run_id(config, identity), records.group_id(config, identity)
@@ -78,21 +82,20 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print) -> dict:
         write(record | {"status": "interrupted"})
         raise
     except Exception as error:
-        write(record | {"status": "failed", "error": f"{type(error).__name__}: {error}".partition("\n")[0]})
+        if not records.is_finished(settings.results_dir, run_id):  # a rerun that fails does not undo a success
+            write(record | {"status": "failed", "error": f"{type(error).__name__}: {error}".partition("\n")[0]})
         raise
     write(record)
     report(_summary(record))
     return record
 
 
-def build(settings: Config) -> tuple[PeftModel, TaskData, Backbone, int]:
-    """The adapted model, the task prepared for it, the backbone, and the LoRA baseline's parameter count."""
+def build(settings: Config) -> tuple[Backbone, TaskData]:
+    """The pretrained backbone with the head that this seed draws, and the task prepared for it."""
     set_seed(settings.seed)
     raw = load_task(settings.task, settings.seed)
     backbone = build_backbone(settings.model, settings.task.num_labels)
-    lora = lora_parameters(backbone.module, backbone.roles)
-    model = attach(backbone.module, backbone.roles, settings.adapter)
-    return model, prepare(raw, backbone.processor), backbone, lora
+    return backbone, prepare(raw, backbone.processor)
 
 
 def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
@@ -105,11 +108,9 @@ def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
     if record["status"] != "success":
         raise UserError(f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded")
     settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), record["config"]))
-    set_seed(settings.seed)
-    raw = load_task(settings.task, settings.seed)
-    backbone = build_backbone(settings.model, settings.task.num_labels)
+    backbone, data = build(settings)
     model = PeftModel.from_pretrained(backbone.module, Path(folder) / "adapter")
-    return model.eval(), prepare(raw, backbone.processor), settings
+    return model.eval(), data, settings
 
 
 def evaluate(model: torch.nn.Module, data: TaskData, settings: Config) -> dict[str, float]:
@@ -121,14 +122,17 @@ def evaluate(model: torch.nn.Module, data: TaskData, settings: Config) -> dict[s
 
 def _measure(settings: Config, config: dict, record: dict, folder: Path) -> dict:
     """Train and evaluate; the parts of the record that only a run can tell."""
-    model, data, _, lora = build(settings)
+    backbone, data = build(settings)
+    lora = lora_parameters(backbone.module, backbone.roles)
+    model = attach(backbone.module, backbone.roles, settings.adapter)
     parameters = count_parameters(model)
     baseline = compare_with_lora(parameters, lora)
     tags = (settings.model.name, settings.task.name, settings.adapter.name)
     holdout = {} if data.holdout is None else {HOLDOUT: data.holdout}
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    with track(config, record["run_id"], record["group_id"], tags) as tracker:
+    main = PartialState().is_main_process
+    with track(config, record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker()) as tracker:
         history = fit(
             model,
             data.train,
@@ -154,7 +158,7 @@ def _measure(settings: Config, config: dict, record: dict, folder: Path) -> dict
         tracker.summary({f"parameters/{name}": n for name, n in parameters.items()})
         tracker.summary({"lora/parameters": lora, "lora/ratio": baseline["ratio"]})
         tracker.summary({f"last/{name}": score for name, score in measured["metrics"]["last"].items()})
-    if PartialState().is_main_process:
+    if main:
         _save_adapter(model, folder)
     return measured
 
@@ -193,12 +197,32 @@ def _timing(history: History) -> dict[str, float]:
     }
 
 
-def _identity(settings: Config) -> dict[str, str]:
-    """Digests of the local files that stand in for named weights and data; their paths are not part of a run."""
-    task, model = settings.task, settings.model
-    data = task.data_dir and Path(task.data_dir) / Path(task.name).name
-    local = {"weights": model.weights, "data": data}
-    return {key: records.content_digest(path) for key, path in local.items() if path and Path(path).exists()}
+def _identity(settings: Config) -> dict[str, str | int]:
+    """What the config does not say of a run: the content of local weights and data, whose paths are not part of it,
+    and the number of processes, each of which takes batches of its own.
+
+    Raises:
+        UserError: a path that does not exist.
+    """
+    task = settings.task
+    identity = {}
+    if path := local_path(settings.model):
+        identity["weights"] = _digest(path, "model.weights")
+    if task.data_dir:
+        identity["data"] = _digest(Path(task.data_dir).expanduser() / Path(task.name).name, "task.data_dir")
+    if PartialState().num_processes > 1:
+        identity["processes"] = PartialState().num_processes
+    return identity
+
+
+def _digest(path: Path, key: str) -> str:
+    if not path.exists():
+        raise UserError(f"{key}: {path} does not exist")
+    return records.content_digest(path)
+
+
+def _silent(line: str) -> None:
+    """Report nothing."""
 
 
 def _write_on_main(record: dict, results_dir: str) -> None:
@@ -218,10 +242,14 @@ def _save_adapter(model: PeftModel, folder: Path) -> None:
 def _summary(record: dict) -> str:
     config, metric = record["config"], record["primary_metric"]
     ratio = record["baseline"]["ratio"]
-    fewer = f"{ratio:.1f}x fewer than LoRA r={record['baseline']['r']}" if ratio else "no adapter"
+    compared = (
+        f"{max(ratio, 1 / ratio):.1f}x {'fewer' if ratio >= 1 else 'more'} than LoRA r={record['baseline']['r']}"
+        if ratio
+        else "no adapter"
+    )
     return (
         f"{config['adapter']['label']} on {config['task']['name']} ({config['model']['name']}, seed {record['seed']}): "
         f"{metric} {record['metrics']['last'][metric]:.4f} (best epoch {record['metrics']['best'][metric]:.4f}), "
-        f"{record['parameters']['adapter']:,} adapter parameters, {fewer}, "
+        f"{record['parameters']['adapter']:,} adapter parameters, {compared}, "
         f"{record['timing']['train_seconds']:.1f} s, run {record['run_id']}"
     )

@@ -57,6 +57,10 @@ def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig) -> None:
         raise UserError("trainer.precision='fp16' needs a GPU: choose bf16 or no")
     if not optimizer.lr > 0:
         raise UserError(f"optimizer.lr={optimizer.lr} is not possible: give a number above 0")
+    if not optimizer.weight_decay >= 0:
+        raise UserError(f"optimizer.weight_decay={optimizer.weight_decay} is not possible: give 0 or more")
+    if not 0 <= optimizer.warmup_ratio <= 1:
+        raise UserError(f"optimizer.warmup_ratio={optimizer.warmup_ratio} is not possible: a part from 0 to 1")
     for name in ("epochs", "batch_size", "eval_batch_size"):
         if getattr(trainer, name) < 1:
             raise UserError(f"trainer.{name}={getattr(trainer, name)} is not possible: at least 1")
@@ -135,14 +139,24 @@ def fit(
                 total, in_epoch, step = total + value.detach(), in_epoch + 1, step + 1
                 history.examples += len(labels) * accelerator.num_processes
                 if step % CHECK_EVERY == 0 or step == steps:
-                    log({"train/loss": _finite(value, step), "train/lr": schedule.get_last_lr()[0]}, step)
+                    log(
+                        {
+                            "train/loss": _finite(accelerator.reduce(value.detach(), "mean"), step),
+                            "train/lr": schedule.get_last_lr()[0],
+                        },
+                        step,
+                    )
                 now = time.perf_counter()
                 history.step_seconds.append(now - clock)
                 clock = now
                 progress.advance(bar)
                 if step == steps:
                     break
-            scores = {"epoch": epoch, "step": step, "train_loss": _finite(total, step) / in_epoch}
+            scores = {
+                "epoch": epoch,
+                "step": step,
+                "train_loss": _finite(accelerator.reduce(total, "mean"), step) / in_epoch,
+            }
             for prefix, evaluation in loaders.items():
                 values = metrics(*predict(model, evaluation, accelerator))
                 scores |= {f"{prefix}{name}": score for name, score in values.items()}

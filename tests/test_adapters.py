@@ -125,6 +125,40 @@ def test_save_and_load(name, tmp_path):
     assert not any(p.requires_grad for p in loaded.parameters())
 
 
+@every_method
+def test_load_with_low_cpu_memory(name, tmp_path):
+    model = stir(get_peft_model(backbone(), method(name, modules_to_save=HEAD)))
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(backbone(), tmp_path, low_cpu_mem_usage=True)
+    assert close(logits(loaded.eval()), logits(model), 1e-6)
+
+
+def test_a_small_delta_survives_half_precision():
+    """A delta of 1e-5 beside weights of 0.04: added to W0 and rounded to bfloat16 it would be lost several times over.
+    Both routes are held against fp64; only the rounding of the delta's own product is allowed."""
+    torch.manual_seed(0)
+    for base_dtype in (torch.float32, torch.bfloat16):
+        linear = nn.Linear(256, 256, bias=False, dtype=base_dtype)
+        x = torch.randn(64, 256, dtype=base_dtype)
+        tuned = get_peft_model(nn.Sequential(linear), SurmConfig(structure="toeplitz", target_modules=["0"]))
+        delta = tuned.base_model.model[0].surm_delta["default"]
+        delta.t.data.normal_(std=1e-5)
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            spy = tuned.base_model.model[0]._one_product(["default"], x)
+            applied = delta(x.bfloat16()).double()
+        exact = x.double() @ delta.dense().double().T
+        assert spy is False
+        assert (applied - exact).norm() <= 0.01 * exact.norm()
+
+
+def test_hooks_of_the_base_layer_fire():
+    fired = []
+    tuned = get_peft_model(nn.Sequential(nn.Linear(4, 4)), SurmConfig(structure="toeplitz", target_modules=["0"]))
+    tuned.base_model.model[0].base_layer.register_forward_hook(lambda *_: fired.append(True))
+    tuned(torch.randn(2, 4))
+    assert fired
+
+
 @every_delta
 def test_merge_and_unmerge_to_the_bit(name):
     model = stir(get_peft_model(backbone(), method(name, modules_to_save=HEAD)))
@@ -338,6 +372,7 @@ def test_subset_trains_saves_and_loads_what_it_says(name, tmp_path):
     stir(model).save_pretrained(tmp_path)
     loaded = PeftModel.from_pretrained(backbone(), tmp_path).eval()
     assert close(logits(loaded), logits(model), 1e-6)
+    assert close(logits(model.merge_and_unload()), logits(loaded), 1e-6)
 
 
 def test_subset_refuses_what_it_cannot_do():
@@ -373,6 +408,8 @@ ERRORS = {
         lambda: adapt(target_modules=["output.dense"])
     ),
     "is a Embedding, not a Linear": lambda: adapt(target_modules=["word_embeddings"]),
+    "dropout=1.5 is not possible": lambda: SurmConfig(dropout=1.5),
+    "alpha='2' is not possible": lambda: SurmConfig(alpha="2"),
     "no role map fits": lambda: get_peft_model(nn.Sequential(nn.Linear(4, 4)), SurmConfig()),
 }
 

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from surm_bench import cli, records
 from surm_bench.config import Config
+from surm_bench.errors import UserError
 from surm_bench.experiment import composer
 
 SHORT = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
@@ -94,7 +95,7 @@ BAD = {
     "unknown model": (lambda tmp: ["model=roberta"], "unknown model 'roberta': choose from bert_base, "),
     "rank that does not divide": (
         lambda tmp: [*DIGITS, "adapter=kronecker", "adapter.peft.r=5"], "r=5 does not divide both"),
-    "missing data folder": (lambda tmp: [*RTE, f"task.data_dir={tmp}/nowhere"], "does not hold"),
+    "missing data folder": (lambda tmp: [*RTE, f"task.data_dir={tmp}/nowhere"], "nowhere/rte does not exist"),
     "parquet without the label column": (
         lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, label='gold')}"], "no column label; found "),
     "labels out of range": (
@@ -104,6 +105,10 @@ BAD = {
     "read-only results folder": (
         lambda tmp: [*DIGITS, f"results_dir={(tmp / 'file').write_text('') or tmp / 'file'}/below"], "cannot write to"),
     "task of another kind": (lambda tmp: ["model=vit_digits", "task=grammar/sentiment"], "choose a text model"),
+    "rank of LoRA": (lambda tmp: [*DIGITS, "adapter=lora", "adapter.peft.r=0"], "adapter 'lora': "),
+    "dropout": (lambda tmp: [*DIGITS, "adapter=circulant", "adapter.peft.dropout=1.5"], "dropout=1.5 is not possible"),
+    "weight decay": (lambda tmp: [*DIGITS, "optimizer.weight_decay=-1"], "optimizer.weight_decay=-1.0"),
+    "missing weights": (lambda tmp: [*DIGITS, f"model.weights={tmp}/none.safetensors"], "does not exist"),
     "field the adapter lacks": (lambda tmp: [*DIGITS, "adapter=lora", "+adapter.peft.rank=3"], "adapter 'lora'"),
 }  # fmt: skip
 
@@ -126,6 +131,12 @@ def test_a_loss_that_is_not_finite(monkeypatch, capsys, tmp_path):
     assert err.count("\n") == 1 and "the loss is nan at step" in err
     (record,), _ = records.load_all(tmp_path)
     assert record["status"] == "failed" and "the loss is nan" in record["error"]
+
+
+def test_sweeps_of_hydra_are_left_to_it():
+    cli.check_arguments(["adapter=glob(linear*)", "adapter=choice(lora,full)", "adapter='lora',\"full\""])
+    with pytest.raises(UserError, match="unknown optimizer 'sgd': choose from adamw, surm_glue"):
+        cli.check_arguments(["optimizer=sgd"])
 
 
 def test_torchrun_with_a_multirun_is_refused(monkeypatch, capsys):

@@ -9,6 +9,7 @@ from surm_bench.errors import UserError
 from surm_bench.experiment import (
     Experiment,
     Tuning,
+    choose_rates,
     composer,
     load_experiment,
     read_tuned,
@@ -17,6 +18,7 @@ from surm_bench.experiment import (
     tune,
     tuning_jobs,
 )
+from surm_bench.models.weights import EMBEDDED
 
 
 @pytest.fixture
@@ -58,22 +60,29 @@ def test_tuning_takes_the_best_mean_on_the_held_out_part(tiny, tmp_path):
         if record["config"]["adapter"]["name"] == "circulant"
     }
     assert read_tuned(tiny)["digits"] == {"circulant": max(scores, key=scores.get), "lora": 1e-3}
-    assert table["chosen"].sum() == 2
+    assert table["chosen"].sum() == 2 and len(table) == 3
 
 
-def test_a_rate_with_a_failed_seed_is_not_eligible(tiny, tmp_path, monkeypatch):
-    """By hand: 0.01 would win, but one of its seeds did not finish."""
-    tiny.tuning.seeds = [100, 101]
-    tiny.adapters = {"circulant": ["adapter=circulant"]}
-    scores = {(1e-4, 100): 0.5, (1e-4, 101): 0.5, (1e-2, 100): 0.9, (1e-2, 101): None}
-    monkeypatch.setattr(experiments, "run_jobs", lambda *_: ([], ["one failed"]))
-    monkeypatch.setattr(experiments, "_validation_score", lambda job, _: {
-        "task": job.task, "adapter": job.adapter, "lr": job.lr, "seed": job.seed, "score": scores[job.lr, job.seed]
-    })  # fmt: skip
-    table, failures = tune(tiny, str(tmp_path))
-    assert read_tuned(tiny) == {"digits": {"circulant": 1e-4}}
-    assert failures == ["one failed"]
-    assert table.set_index("lr")["count"].to_dict() == {1e-4: 2, 1e-2: 1}
+def test_choice_of_rate():
+    """By hand: 0.01 has the best score but a seed that did not finish, 0.001 and 0.003 tie on the mean."""
+    rows = [(1e-3, 0.4), (1e-3, 0.6), (3e-3, 0.5), (3e-3, 0.5), (1e-2, 0.9), (1e-2, None), (1e-4, 0.3), (1e-4, 0.5)]
+    scores = pd.DataFrame(
+        [("digits", "lora", lr, score) for lr, score in rows], columns=["task", "adapter", "lr", "score"]
+    )
+    assert choose_rates(scores) == {"digits": {"lora": 1e-3}}
+    with pytest.raises(UserError, match="no learning rate of the grid of lora on digits finished on every tuning seed"):
+        choose_rates(scores[scores["lr"] == 1e-2])
+
+
+def test_tuning_on_local_weights_and_a_rate_that_fails(tiny, tmp_path):
+    """A rate that blows up is reported and not chosen; local weights are found like the embedded ones."""
+    tiny.adapters = {"full": ["adapter=full"]}
+    tiny.overrides += [f"model.weights={EMBEDDED / 'vit_digits'}", "optimizer.max_grad_norm=0", "trainer.max_steps=20"]
+    tiny.tuning.grids = {"default": [1e30, 1e-3]}
+    scores, failures = tune(tiny, str(tmp_path / "tuning"))
+    assert read_tuned(tiny) == {"digits": {"full": 1e-3}}
+    assert len(failures) == 1 and "lr 1e+30" in failures[0] and "the loss is" in failures[0]
+    assert scores["score"].isna().tolist() == [True, False]
 
 
 def test_run_report_and_go_on(tiny, tmp_path, monkeypatch, capsys):

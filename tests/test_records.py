@@ -185,7 +185,7 @@ def test_environment_names_versions_and_this_commit():
     import torch
 
     described = environment.describe()
-    keys = "python torch transformers peft timm surm_bench git_commit git_dirty device platform threads"
+    keys = "python torch transformers peft timm surm_bench git_commit git_dirty device platform threads processes"
     assert list(described) == keys.split()
     assert described["torch"] == torch.__version__
     assert described["threads"] == torch.get_num_threads()

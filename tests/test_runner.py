@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 from hydra import compose
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from surm_bench import cli, records, runner
+from surm_bench.errors import UserError
 from surm_bench.experiment import composer
+from surm_bench.models.weights import EMBEDDED
 from surm_bench.runner import choose_epochs, evaluate, load_run, run
 
 SHORT = ["trainer.max_steps=6", "trainer.progress=false", "task.max_train_samples=120", "task.max_eval_samples=60"]
@@ -95,7 +97,25 @@ def test_a_run_that_breaks_off_leaves_a_record_and_is_run_again(tmp_path, monkey
     assert start(tmp_path, *DIGITS, "adapter=lora")["status"] == "success"
 
 
-def test_local_data_and_weights_are_part_of_a_run_but_not_their_paths(tmp_path, data_dir):
+def test_local_weights_are_part_of_a_run_but_not_their_path(tmp_path, monkeypatch):
+    """The same file elsewhere is the same run; other content at the same place is another; none at all an error."""
+    embedded = load_file(EMBEDDED / "vit_digits" / "model.safetensors")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
+    save_file(embedded, here)
+    save_file(embedded, there)
+    first = start(tmp_path, *DIGITS, "adapter=lora", f"model.weights={here}")
+    assert start(tmp_path, *DIGITS, "adapter=lora", "model.weights='~/there.safetensors'")["run_id"] == first["run_id"]
+    save_file({name: tensor + 0.01 for name, tensor in embedded.items()}, there)
+    other = start(tmp_path, *DIGITS, "adapter=lora", "model.weights='~/there.safetensors'")
+    assert other["run_id"] != first["run_id"] and other["history"] != first["history"]
+    there.unlink()
+    with pytest.raises(UserError, match="there.safetensors does not exist"):
+        start(tmp_path, *DIGITS, "adapter=lora", "model.weights='~/there.safetensors'", "rerun=true")
+    assert all(record["status"] == "success" for record in records.load_all(tmp_path)[0])
+
+
+def test_local_data_are_part_of_a_run_but_not_their_path(tmp_path, data_dir):
     copied = tmp_path / "data" / "rte"
     copied.mkdir(parents=True)
     for split in ("train", "validation"):
@@ -106,6 +126,23 @@ def test_local_data_and_weights_are_part_of_a_run_but_not_their_paths(tmp_path, 
     assert here["run_id"] == there["run_id"] and here["history"] == there["history"]
     (copied / "train.parquet").write_bytes((data_dir / "glue" / "rte" / "validation.parquet").read_bytes())
     assert start(tmp_path / "b", *grammar, f"task.data_dir={tmp_path / 'data'}")["run_id"] != here["run_id"]
+
+
+def test_a_rerun_that_fails_does_not_undo_a_success(tmp_path, monkeypatch):
+    first = start(tmp_path, *DIGITS, "adapter=lora")
+    monkeypatch.setattr(runner, "fit", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        start(tmp_path, *DIGITS, "adapter=lora", "rerun=true")
+    assert records.is_finished(tmp_path, first["run_id"])
+
+
+def test_placement_decides_where_residual_adapters_go(tmp_path):
+    """Pfeiffer's is one place of Houlsby's two."""
+    houlsby, pfeiffer = (
+        start(tmp_path, *DIGITS, "adapter=adapter_circulant", f"adapter.peft.placement={placement}")["parameters"]
+        for placement in ("houlsby", "pfeiffer")
+    )
+    assert houlsby["adapter"] == 2 * pfeiffer["adapter"] == 2 * 4 * 3 * 64
 
 
 def test_choice_of_epoch():

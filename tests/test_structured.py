@@ -182,6 +182,23 @@ def test_nearest_without_closed_form(name):
         STRUCTURES[name].nearest(torch.eye(4))
 
 
+@structures
+def test_inputs_of_another_width_and_empty_ones(name):
+    """An FFT would crop or pad silently what a dense product refuses."""
+    matrix = make(name, (6, 4))
+    for width in (3, 5, 6):
+        with pytest.raises(ValueError, match=f"width {width} does not fit in_features=4"):
+            matrix(torch.randn(2, width, dtype=torch.float64))
+    assert matrix(torch.empty(0, 4)).shape == (0, 6)
+
+
+@pytest.mark.parametrize("name", ["circulant", "toeplitz", "kronecker", "low_rank"])
+def test_nearest_to_a_half_precision_matrix_is_found_in_fp32(name):
+    """A sum of 1024 ones stalls at 256 in bfloat16."""
+    found = STRUCTURES[name].nearest(torch.ones(1024, 64, dtype=torch.bfloat16))
+    torch.testing.assert_close(found.dense(), torch.ones(1024, 64), atol=1e-4, rtol=0)
+
+
 def test_impossible_sizes():
     with pytest.raises(ValueError, match=r"r=5 does not divide both 12 and 8: choose from \[1, 2, 4\]"):
         Kronecker(12, 8, r=5)

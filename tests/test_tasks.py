@@ -176,10 +176,11 @@ def test_regression_labels_are_floats(data_dir, tokenizer):
 def test_subsets_are_seeded_and_nested(tmp_path):
     folder = write_rte(tmp_path)
 
-    def first(n: int, seed: int) -> list[str]:
-        return load_task(task_config("glue/rte", data_dir=folder, max_train_samples=n), seed).train["sentence1"][:]
+    def first(n: int, seed: int, run_seed: int = 0) -> list[str]:
+        config = task_config("glue/rte", data_dir=folder, max_train_samples=n, subset_seed=seed)
+        return load_task(config, run_seed).train["sentence1"][:]
 
-    assert first(10, 0) == first(10, 0) != first(10, 1)
+    assert first(10, 0) == first(10, 0, run_seed=1) != first(10, 1)
     assert first(20, 0)[:10] == first(10, 0)
     assert sorted(first(40, 0)) == sorted(f"premise {i}" for i in range(40))
 

@@ -29,8 +29,17 @@ def peft_config(config: AdapterConfig, roles: dict[str, list[str]]) -> PeftConfi
 
 
 def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig) -> PeftModel:
-    """Wrap the backbone, in place; its head and the adapter are what requires gradients then."""
+    """Wrap the backbone, in place; its head and the adapter are what requires gradients then.
+
+    Raises:
+        UserError: what peft_config refuses, and what the method itself does not take (LoRA's r=0).
+    """
     wrapped_config = peft_config(config, roles)
     with warnings.catch_warnings():  # peft 0.21 asks transformers 5 for an attribute by its old name
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        return get_peft_model(module, wrapped_config)
+        try:
+            return get_peft_model(module, wrapped_config)
+        except UserError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise UserError(f"adapter {config.name!r}: {error}".partition("\n")[0]) from error

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.options import build_structure, check_structure
-from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, register
+from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, check_dropout, register
 from surm_bench.errors import UserError, unknown
 
 PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # behind attention and MLP, or behind the MLP alone
@@ -37,7 +38,8 @@ class ResidualAdapterConfig(TunerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = "RESIDUAL"
+        self.peft_type = PeftType.RESIDUAL
+        check_dropout(self.dropout)
         if (self.structure is None) == (self.bottleneck is None):
             raise UserError(
                 f"a residual adapter is structured or a bottleneck: give one of structure (now {self.structure!r}) "

@@ -5,15 +5,16 @@ cannot be disabled.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import PeftType
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
-from surm_bench.adapters.tuner import register
+from surm_bench.adapters.tuner import Tuner, register
 from surm_bench.errors import UserError, unknown
 
 SELECTIONS = ("all", "bias", "none")
@@ -33,18 +34,17 @@ class SubsetConfig(PeftConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = "SUBSET"
+        self.peft_type = PeftType.SUBSET
         if self.parameters not in SELECTIONS:
             raise unknown("selection of parameters", self.parameters, SELECTIONS)
         self.target_modules = self.target_modules or DUMMY_TARGET_MODULES  # PEFT: injects nothing, needs no match
 
 
-class SubsetModel(BaseTuner):
+class SubsetModel(Tuner):
     """PEFT's model class of the method; made by ``get_peft_model(model, SubsetConfig(...))``."""
 
     prefix = "subset_"
     tuner_layer_cls = BaseTunerLayer
-    target_module_mapping: ClassVar = {}
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         if len(self.peft_config) > 1:

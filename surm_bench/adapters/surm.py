@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
+from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.options import build_structure, check_structure
-from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, register
+from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, check_dropout, register
+from surm_bench.errors import UserError
 
 
 @dataclass
@@ -27,7 +29,10 @@ class SurmConfig(TunerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = "SURM"
+        self.peft_type = PeftType.SURM
+        check_dropout(self.dropout)
+        if not isinstance(self.alpha, int | float):
+            raise UserError(f"alpha={self.alpha!r} is not possible: give a number")
         check_structure(self.structure, **self.structure_options())
 
     def structure_options(self) -> dict[str, Any]:
@@ -97,7 +102,7 @@ class SurmLinear(LinearTunerLayer):
         names = [] if self.disable_adapters or self.merged else self.active()
         if not names:
             return self.base_layer(x)
-        if self._one_product(names):
+        if self._one_product(names, x):
             weight = self.base_layer.weight + sum(self.get_delta_weight(name) for name in names)
             return nn.functional.linear(x, weight.to(self.base_layer.weight.dtype), self.base_layer.bias)
         y = self.base_layer(x)
@@ -105,11 +110,17 @@ class SurmLinear(LinearTunerLayer):
             y = y + self.surm_alpha[name] * self.surm_delta[name](self.surm_dropout[name](x)).to(y.dtype)
         return y
 
-    def _one_product(self, names: list[str]) -> bool:
-        """Whether W0 + α·ΔW may be formed first. Not under dropout, which only the delta's input sees, and not with
-        a half-precision W0, in whose rounding a small delta would be lost."""
+    def _one_product(self, names: list[str], x: Tensor) -> bool:
+        """Whether W0 + α·ΔW may be formed first.
+
+        Not under dropout, which only the delta's input sees; not where the sum would be rounded to half precision
+        (by W0's own dtype or by autocast), in which a small delta is lost; and not past the base layer's hooks.
+        """
+        base = self.base_layer
         dropped = self.training and any(self.surm_dropout[name].p > 0 for name in names)
-        return not dropped and self.base_layer.weight.dtype in (torch.float32, torch.float64)
+        halved = base.weight.dtype.itemsize < 4 or torch.is_autocast_enabled(x.device.type)
+        hooked = base._forward_hooks or base._forward_pre_hooks or hasattr(base, "_hf_hook")
+        return not (dropped or halved or hooked)
 
     def __repr__(self) -> str:
         return "surm." + super().__repr__()

@@ -12,11 +12,16 @@ from peft.utils import PeftType, register_peft_method
 from torch import nn
 
 from surm_bench.adapters.targets import check_linear, check_targets, role_targets
+from surm_bench.errors import UserError
 
 
 @dataclass
 class TunerConfig(PeftConfig):
-    """Fields of every method of ours that wraps Linear layers; the rest of PEFT's life cycle reads them too."""
+    """Fields of every method of ours that wraps Linear layers; the rest of PEFT's life cycle reads them too.
+
+    An adapter is fp32 beside a half-precision backbone, whatever autocast_adapter_dtype says: it is small, and FFTs
+    have no half precision.
+    """
 
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "names of Linear layers (matched by their end) or a regular expression; "
@@ -50,7 +55,10 @@ class LinearTunerLayer(nn.Module, BaseTunerLayer):
     def _place(self, adapter: nn.Module) -> nn.Module:
         """The adapter on the base layer's device, and in fp64 if the base is: in fp32 otherwise, as it is small."""
         weight = self.get_base_layer().weight
-        return adapter.to(weight.device, torch.float64 if weight.dtype == torch.float64 else torch.float32)
+        dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        if any(parameter.is_meta for parameter in adapter.parameters()):  # low_cpu_mem_usage: values are still to come
+            return adapter.to(dtype)
+        return adapter.to(weight.device, dtype)
 
     def active(self) -> list[str]:
         """The active adapters that this layer has."""
@@ -58,12 +66,22 @@ class LinearTunerLayer(nn.Module, BaseTunerLayer):
         return [name for name in self.active_adapters if name in names]
 
 
-class LinearTuner(BaseTuner):
+class Tuner(BaseTuner):
+    """BaseTuner with defaults of our own."""
+
+    target_module_mapping: ClassVar = {}  # roles decide instead
+
+    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
+        """Put a layer or a trained head in its place. BaseTuner's own asks a head for the weight of a Linear, which
+        heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
+        setattr(parent, child_name, new_module)
+
+
+class LinearTuner(Tuner):
     """Wraps the Linear layers that a TunerConfig names. Subclasses give prefix, tuner_layer_cls and nothing else."""
 
     prefix: str
     tuner_layer_cls: type[LinearTunerLayer]
-    target_module_mapping: ClassVar = {}
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         config = self.peft_config[adapter_name]
@@ -92,10 +110,11 @@ class LinearTuner(BaseTuner):
             layer.requires_grad_(False)
         self._replace_module(parent, target_name, layer, target)
 
-    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
-        """Put a layer or a trained head in its place. BaseTuner's own asks a head for the weight of a Linear, which
-        heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
-        setattr(parent, child_name, new_module)
+
+def check_dropout(dropout: float) -> None:
+    """Refuse what is no probability below one."""
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout={dropout} is not possible: a probability from 0 to below 1")
 
 
 def register(name: str, config_cls: type[PeftConfig], model_cls: type[BaseTuner]) -> None:

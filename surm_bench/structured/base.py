@@ -1,6 +1,7 @@
 """What every structure answers: product, dense form, counts and, where it is closed, the nearest member."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class StructuredMatrix(nn.Module, ABC):
     def dense(self) -> Tensor:
         """The matrix itself, shape (out_features, in_features), differentiable in the parameters, fp32 or wider."""
         parameters = self._parameters_as(torch.float32)
-        with torch.autocast(parameters[0].device.type, enabled=False):
+        with _without_autocast(parameters[0].device):
             return self._dense(*parameters)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,9 +66,16 @@ class StructuredMatrix(nn.Module, ABC):
 
         Half precision, of x or of the parameters, is widened to fp32, also under autocast: there is no half-precision
         FFT on a CPU, and a rounded one loses more than it saves.
+
+        Raises:
+            ValueError: x has another width than in_features.
         """
+        if x.shape[-1] != self.in_features:  # an FFT would crop or pad it silently
+            raise ValueError(f"an input of width {x.shape[-1]} does not fit in_features={self.in_features}")
+        if x.numel() == 0:  # no FFT of nothing
+            return x.new_zeros(*x.shape[:-1], self.out_features)
         parameters = self._parameters_as(torch.promote_types(x.dtype, torch.float32))
-        with torch.autocast(x.device.type, enabled=False):
+        with _without_autocast(x.device):
             return self._matmul(x.to(parameters[0].dtype), *parameters).to(x.dtype)
 
     def _parameters_as(self, dtype: torch.dtype) -> list[Tensor]:
@@ -76,7 +84,7 @@ class StructuredMatrix(nn.Module, ABC):
 
     @classmethod
     def nearest(cls, matrix: Tensor, **options) -> "StructuredMatrix":
-        """The member closest to a dense matrix in Frobenius norm.
+        """The member closest to a dense matrix in Frobenius norm, in fp32 or wider.
 
         Args:
             matrix: shape (out_features, in_features).
@@ -85,6 +93,7 @@ class StructuredMatrix(nn.Module, ABC):
         Raises:
             NotImplementedError: the family has no closed form.
         """
+        matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
         member = cls(*matrix.shape, **options).to(matrix)
         with torch.no_grad():
             member._project(matrix)
@@ -98,3 +107,24 @@ class StructuredMatrix(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"out_features={self.out_features}, in_features={self.in_features}"
+
+
+class VectorPair(StructuredMatrix):
+    """A product of two matrices, each given by a vector of length n: a drawn, b zero, so that the product is zero and
+    the gradient reaches b at the first step (the start of SURM's released code)."""
+
+    def __init__(self, out_features: int, in_features: int, init_std: float):
+        super().__init__(out_features, in_features)
+        self.init_std = init_std
+        self.a = nn.Parameter(torch.empty(self.side))
+        self.b = nn.Parameter(torch.empty(self.side))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.a, std=self.init_std)
+        nn.init.zeros_(self.b)
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager:
+    """Autocast off; the meta device, which computes shapes only, has none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

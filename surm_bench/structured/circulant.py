@@ -1,9 +1,8 @@
 """Circulant matrices: each column is the one before it, moved down by one and wrapped."""
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from surm_bench.structured.base import StructuredMatrix
+from surm_bench.structured.base import VectorPair
 from surm_bench.structured.convolution import (
     circulant_diagonals,
     circulant_matmul,
@@ -13,30 +12,21 @@ from surm_bench.structured.convolution import (
 )
 
 
-class Circulant(StructuredMatrix):
+class Circulant(VectorPair):
     """C(a⊙b) with C(c)[i, j] = c[(i − j) mod n]::
 
         c0 c2 c1
         c1 c0 c2
         c2 c1 c0
 
-    Trains 2n numbers and serves n: the factor b starts at zero and a does not, so the gradient reaches b at the first
-    step (the parametrisation and the start of SURM's released code).
+    Trains 2n numbers and serves n (the parametrisation of SURM's released code).
 
     Args:
         init_std: standard deviation of a's start; SURM takes 1 for weight deltas, 0.02 for residual adapters.
     """
 
     def __init__(self, out_features: int, in_features: int, init_std: float = 1.0):
-        super().__init__(out_features, in_features)
-        self.init_std = init_std
-        self.a = nn.Parameter(torch.empty(self.side))
-        self.b = nn.Parameter(torch.empty(self.side))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        nn.init.normal_(self.a, std=self.init_std)
-        nn.init.zeros_(self.b)
+        super().__init__(out_features, in_features, init_std)
 
     @property
     def num_stored(self) -> int:

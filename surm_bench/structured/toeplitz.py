@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from surm_bench.structured.base import StructuredMatrix
+from surm_bench.structured.base import StructuredMatrix, VectorPair
 from surm_bench.structured.convolution import (
     diagonal_index,
     group_mean,
@@ -42,14 +42,14 @@ class Toeplitz(StructuredMatrix):
         self.t.copy_(group_mean(matrix, index, self.t.numel()))
 
 
-class SymmetricToeplitz(StructuredMatrix):
+class SymmetricToeplitz(VectorPair):
     """T(b)·T(a) with the symmetric T(t)[i, j] = t[|i − j|]::
 
         t0 t1 t2
         t1 t0 t1
         t2 t1 t0
 
-    Trains 2n numbers; b starts at zero. The product of two symmetric Toeplitz matrices is neither symmetric nor
+    Trains 2n numbers. The product of two symmetric Toeplitz matrices is neither symmetric nor
     Toeplitz, and has no closed-form nearest member.
 
     Args:
@@ -57,15 +57,7 @@ class SymmetricToeplitz(StructuredMatrix):
     """
 
     def __init__(self, out_features: int, in_features: int, init_std: float = 0.02):
-        super().__init__(out_features, in_features)
-        self.init_std = init_std
-        self.a = nn.Parameter(torch.empty(self.side))
-        self.b = nn.Parameter(torch.empty(self.side))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        nn.init.normal_(self.a, std=self.init_std)
-        nn.init.zeros_(self.b)
+        super().__init__(out_features, in_features, init_std)
 
     def _dense(self, a: Tensor, b: Tensor) -> Tensor:
         left = toeplitz_dense(symmetric_diagonals(b), self.side, self.side)[: self.out_features]

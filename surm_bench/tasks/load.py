@@ -28,7 +28,7 @@ class RawTask:
 
 
 def load_task(config: TaskConfig, seed: int) -> RawTask:
-    """Read, check and subsample the training and the reported split; ``seed`` draws subsets and the holdout.
+    """Read, check and subsample the training and the reported split; ``seed`` draws the holdout.
 
     Raises:
         UserError: a missing folder, file or column, labels out of range, an empty split, a subset larger than its
@@ -37,8 +37,8 @@ def load_task(config: TaskConfig, seed: int) -> RawTask:
     if config.validation not in ("dev", "holdout"):
         raise unknown("task.validation", config.validation, ("dev", "holdout"))
     train, evaluation = (check_split(split, config) for split in read_splits(config))
-    train = _subset(train, config.max_train_samples, "task.max_train_samples", seed)
-    evaluation = _subset(evaluation, config.max_eval_samples, "task.max_eval_samples", seed)
+    train = _subset(train, config.max_train_samples, "task.max_train_samples", config.subset_seed)
+    evaluation = _subset(evaluation, config.max_eval_samples, "task.max_eval_samples", config.subset_seed)
     holdout = None
     if config.validation == "holdout":
         train, holdout = _hold_out(train, config, seed)
