@@ -2,10 +2,20 @@
 
 import argparse
 import sys
+from itertools import product
 from pathlib import Path
 
 from surm_bench.errors import UserError
-from surm_bench.experiment import RULE, Experiment, grid, load_experiment, reported_jobs, run_jobs, tune
+from surm_bench.experiment import (
+    RULE,
+    Experiment,
+    grid,
+    load_experiment,
+    read_tuned,
+    reported_jobs,
+    run_jobs,
+    tune,
+)
 from surm_bench.records import atomic
 from surm_bench.report.console import print_table
 from surm_bench.report.figures import accuracy_against_parameters, learning_curves
@@ -73,4 +83,16 @@ def tuning_note(experiment: Experiment) -> str:
         (k, grid(experiment, k)) for k in keys
     ]
     listed = "; ".join(f"{name}: {', '.join(f'{lr:g}' for lr in rates)}" for name, rates in grids)
-    return f"{RULE} Grids: {listed}. Tuning seeds: {', '.join(map(str, experiment.tuning.seeds))}."
+    seeds = ", ".join(map(str, experiment.tuning.seeds))
+    return f"{RULE} Grids: {listed}. Tuning seeds: {seeds}. {_at_an_edge(experiment)}"
+
+
+def _at_an_edge(experiment: Experiment) -> str:
+    """Which choices a wider grid might improve."""
+    rates = read_tuned(experiment)
+    edges = [
+        f"{adapter} on {task} ({rates[task][adapter]:g})"
+        for task, adapter in product(experiment.tasks, experiment.adapters)
+        if rates[task][adapter] in (min(grid(experiment, adapter)), max(grid(experiment, adapter)))
+    ]
+    return f"Chosen at an edge of the grid: {', '.join(edges) or 'none'}."

@@ -105,7 +105,9 @@ def test_run_report_and_go_on(tiny, tmp_path, monkeypatch, capsys):
         *("table.md", "table.tex", "table.csv", "runs.csv"),
         *("accuracy_against_parameters.png", "learning_curves.png"),
     }
-    assert "tuning seeds that are not reported" in (folder / "table.md").read_text()
+    caption = (folder / "table.md").read_text()
+    assert "tuning seeds that are not reported" in caption
+    assert "Chosen at an edge of the grid: circulant on digits (0.01), lora on digits (0.001)." in caption
 
 
 def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_table(tiny, tmp_path, monkeypatch):

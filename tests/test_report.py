@@ -320,7 +320,9 @@ def test_learning_curves(runs, tmp_path):
     png, svg = learning_curves(runs, tmp_path / "curves")
     assert matplotlib.image.imread(png).shape[1] == 1600
     written = written_in(svg)
-    assert {"circulant", "LoRA r=8", "linear probe", "epoch"} <= set(written) and "adapter_houlsby" not in written
+    assert {"circulant", "LoRA r=8", "linear probe", "optimiser steps"} <= set(
+        written
+    ) and "adapter_houlsby" not in written
 
 
 def test_from_files_to_table(runs, tmp_path):

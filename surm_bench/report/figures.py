@@ -75,11 +75,11 @@ def accuracy_against_parameters(
 
 
 def learning_curves(records: Iterable[dict], path: str | Path, tasks: Sequence[str] | None = None) -> list[Path]:
-    """Primary metric against epoch, one panel a task, one line an adapter: mean over seeds, band ± one deviation."""
+    """Primary metric against steps, one panel a task, one line an adapter: mean over seeds, band ± one deviation."""
     records = [record for record in records if record["status"] == "success"]
     runs = runs_frame(records)
     panels = task_columns(runs, tasks)
-    labels = sorted(runs["label"].unique())
+    labels = list(dict.fromkeys(runs["label"]))  # in the order of the runs, as in the table
     colors = {label: mpl.colormaps["tab20"](i % 20) for i, label in enumerate(labels)}
     with mpl.rc_context(STYLE):
         figure, grid = _panels(len(panels), height=3.2)
@@ -88,13 +88,13 @@ def learning_curves(records: Iterable[dict], path: str | Path, tasks: Sequence[s
             metric = chosen["metric"].iloc[0]
             for label, rows in chosen.groupby("label").groups.items():
                 points = pd.DataFrame([epoch for row in rows for epoch in records[row]["history"]])
-                curve = 100 * points.groupby("epoch")[metric].agg(["mean", "std"])
+                curve = 100 * points.groupby("step")[metric].agg(["mean", "std"])
                 axes.plot(curve.index, curve["mean"], color=colors[label], linewidth=1.6)
                 spread = curve["std"].fillna(0)
                 low, high = curve["mean"] - spread, curve["mean"] + spread
                 axes.fill_between(curve.index, low, high, color=colors[label], alpha=0.15, linewidth=0)
             _name(axes, model, task, metric)
-            axes.set_xlabel("epoch")
+            axes.set_xlabel("optimiser steps")
             axes.grid(True)
         handles = [Line2D([], [], color=colors[label], linewidth=2, label=label) for label in labels]
         _legend(figure, grid, len(panels), handles)
