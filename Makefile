@@ -25,7 +25,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo tune test lint glue images minilm
+.PHONY: help setup demo tune test params lint glue images minilm
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ tune: $(READY) ## choose the learning rates of EXPERIMENT anew
 
 test: $(READY) ## run the tests; SURM_BENCH_DATA and SURM_BENCH_WEIGHTS name real data and weights
 	$(BIN)/python -m pytest
+
+params: $(READY) ## MODEL=roberta_base or all: parameters of every adapter, without weights; results/parameters
+	$(BIN)/python scripts/parameters.py $(or $(MODEL),all)
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

@@ -4,11 +4,11 @@ import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
-from surm_bench.adapters.build import attach
 from surm_bench.cli import choices
 from surm_bench.experiment import composer
 from surm_bench.models import build_skeleton
-from surm_bench.parameters import count_parameters, lora_parameters
+from surm_bench.parameter_table import count, parameter_table
+from surm_bench.parameters import lora_parameters
 from surm_bench.roles import find_roles
 
 D, LAYERS = 768, 12
@@ -37,15 +37,14 @@ CLOSED_FORMS = {
 }
 
 
-def counted(model: str, adapter: str, *overrides: str):
+def counted(model: str, adapter: str, *overrides: str) -> tuple[dict[str, int], int]:
+    """The counts of the adapter, and those of LoRA r=8 by its formula."""
     with composer():
         cfg = OmegaConf.to_object(
             compose("config", [f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}", *overrides])
         )
     module = build_skeleton(cfg.model, cfg.task.num_labels)
-    roles = find_roles(name for name, _ in module.named_modules())
-    lora = lora_parameters(module, roles)
-    return count_parameters(attach(module, roles, cfg.adapter)), lora
+    return count(cfg), lora_parameters(module, find_roles(name for name, _ in module.named_modules()))
 
 
 @pytest.mark.parametrize("model", TASKS)
@@ -85,3 +84,13 @@ def test_subsets_of_the_backbone(model):
 
 def test_every_adapter_has_a_count_here():
     assert set(choices("adapter")) == {key.split()[0] for key in CLOSED_FORMS} | {"bitfit", "full"}
+
+
+def test_the_table_has_every_adapter_with_its_ratios():
+    """Against the closed forms above: 294,912 / 36,864 = 8 and 2,379,264 / 36,864 = 64.5."""
+    table = parameter_table("roberta_base")
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
+    assert len(rows) == len(choices("adapter"))
+    assert rows["Circulant"] == ["36,864", "18,432", "592,130", "8.0×", "64.5×"]
+    assert rows["Linear probe"] == ["0", "0", "592,130", "—", "—"]
+    assert [int(row[1].text.replace(",", "")) for row in table.rows] == sorted(table.data["adapter"])

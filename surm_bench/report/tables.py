@@ -80,7 +80,7 @@ def comparison_table(
         rows = data[data["model"] == model]
         columns += [Column("Parameters", model), Column("× fewer than LoRA r=8", model)]
         contents.append([Cell(_unique(rows, label, "adapter_parameters", "{:,}".format)) for label in order])
-        contents.append([Cell(_unique(rows, label, "lora_ratio", _ratio)) for label in order])
+        contents.append([Cell(_unique(rows, label, "lora_ratio", show_ratio)) for label in order])
         for _, task in of_model:
             keys = [(model, task, label) for label in order]
             found = [cells.loc[key] if key in cells.index else None for key in keys]
@@ -163,7 +163,10 @@ def _score(mean: float, std: float, n: int, seeds: int) -> str:
     return f"{100 * mean:.1f}{spread}" + (f" (n={n})" if n < seeds else "")
 
 
-def _ratio(ratio: float) -> str:
+def show_ratio(ratio: float | None) -> str:
+    """How many times fewer, as ``8.0×``; MISSING without parameters."""
+    if ratio is None or pd.isna(ratio):
+        return MISSING
     return f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2g}×"
 
 

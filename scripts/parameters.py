@@ -1,0 +1,5 @@
+"""Count every adapter's parameters on a model, without weights: python scripts/parameters.py roberta_base|…|all"""
+
+from surm_bench.parameter_table import main
+
+main()

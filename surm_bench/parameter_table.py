@@ -1,0 +1,88 @@
+"""Every adapter's parameters on a model, from the architecture alone: no weights, no hub.
+
+python scripts/parameters.py roberta_base    or vit_base, …, or all
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+from hydra import compose
+from omegaconf import OmegaConf
+
+from surm_bench import cli
+from surm_bench.adapters.build import attach
+from surm_bench.config import Config
+from surm_bench.errors import UserError, unknown
+from surm_bench.experiment import composer
+from surm_bench.models import build_skeleton
+from surm_bench.parameters import count_parameters
+from surm_bench.report.console import print_table
+from surm_bench.report.tables import Cell, Column, Table, show_ratio, write_table
+from surm_bench.roles import find_roles
+
+TASKS = {"text": "glue/rte", "vision": "images/cifar10"}  # two and ten labels: they decide the size of the head
+REFERENCES = ("lora", "adapter_houlsby")  # r=8 and m=64 as their files have them
+CAPTION = (
+    "Adapter parameters of {model} with a head for {labels} labels, counted on the architecture without weights. "
+    "Adapter: trained, without the head, which every method trains; stored: the least to keep per task to serve the "
+    "adapter, without the head; × fewer: the reference's adapter parameters over those of the row."
+)
+
+
+def main() -> None:
+    """Write results/parameters/<model>.{md,tex,csv}; exit code 2 on an unknown model."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="a file of configs/model, or all")
+    parser.add_argument("--folder", type=Path, default=Path("results/parameters"))
+    arguments = parser.parse_args()
+    models = cli.choices("model")
+    try:
+        if arguments.model not in (*models, "all"):
+            raise unknown("model", arguments.model, [*models, "all"])
+        for model in models if arguments.model == "all" else [arguments.model]:
+            table = parameter_table(model)
+            write_table(table, arguments.folder, model)
+            print_table(table)
+    except UserError as error:
+        print(f"surm-bench: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"\nWritten to {arguments.folder}")
+
+
+def parameter_table(model: str) -> Table:
+    """The adapters of configs/adapter by what they train: adapter, stored and head counts, and the two ratios."""
+    with composer():
+        settings = {adapter: _settings(model, adapter) for adapter in cli.choices("adapter")}
+    labels = {adapter: config.adapter.label for adapter, config in settings.items()}
+    counts = pd.DataFrame({adapter: count(config) for adapter, config in settings.items()}).T
+    counts = counts.sort_values("adapter", kind="stable")
+    columns, contents = [Column("Adapter")], [[Cell(labels[adapter]) for adapter in counts.index]]
+    for part in ("adapter", "stored", "head"):
+        columns.append(Column(f"{part.capitalize()} parameters"))
+        contents.append([Cell(f"{number:,}") for number in counts[part]])
+    for reference in REFERENCES:
+        counts[f"fewer_than_{reference}"] = [
+            counts.loc[reference, "adapter"] / n if n else None for n in counts["adapter"]
+        ]
+        columns.append(Column(f"× fewer than {labels[reference]}"))
+        contents.append([Cell(show_ratio(ratio)) for ratio in counts[f"fewer_than_{reference}"]])
+    counts.insert(0, "label", [labels[adapter] for adapter in counts.index])
+    data = counts.rename_axis("name").reset_index()
+    task = next(iter(settings.values())).task
+    caption = CAPTION.format(model=model, labels=task.num_labels)
+    return Table(columns, [list(row) for row in zip(*contents, strict=True)], caption, data)
+
+
+def count(settings: Config) -> dict[str, int]:
+    """The counts of one adapter on one model, on the meta device."""
+    module = build_skeleton(settings.model, settings.task.num_labels)
+    roles = find_roles(name for name, _ in module.named_modules())
+    return count_parameters(attach(module, roles, settings.adapter))
+
+
+def _settings(model: str, adapter: str) -> Config:
+    chosen = [f"model={model}", f"adapter={adapter}"]
+    task = TASKS[compose("config", chosen).model.family]
+    return OmegaConf.to_object(compose("config", [*chosen, f"task={task}"]))
