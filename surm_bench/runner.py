@@ -25,6 +25,7 @@ from surm_bench.models import Backbone, build_backbone
 from surm_bench.models.weights import local_path
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.tasks import TaskData, compute_metrics, load_task, loss, prepare
+from surm_bench.tasks.sources import local_files
 from surm_bench.tracking import Tracker, track
 from surm_bench.training import History, check_config, evaluation_loader, fit, make_accelerator, predict
 
@@ -204,21 +205,14 @@ def _identity(settings: Config) -> dict[str, str | int]:
     Raises:
         UserError: a path that does not exist.
     """
-    task = settings.task
     identity = {}
-    if path := local_path(settings.model):
-        identity["weights"] = _digest(path, "model.weights")
-    if task.data_dir:
-        identity["data"] = _digest(Path(task.data_dir).expanduser() / Path(task.name).name, "task.data_dir")
+    if weights := local_path(settings.model):
+        identity["weights"] = records.content_digest(weights)
+    if settings.task.data_dir is not None:
+        identity["data"] = "-".join(records.content_digest(file) for file in local_files(settings.task))
     if PartialState().num_processes > 1:
         identity["processes"] = PartialState().num_processes
     return identity
-
-
-def _digest(path: Path, key: str) -> str:
-    if not path.exists():
-        raise UserError(f"{key}: {path} does not exist")
-    return records.content_digest(path)
 
 
 def _silent(line: str) -> None:

@@ -95,7 +95,7 @@ BAD = {
     "unknown model": (lambda tmp: ["model=roberta"], "unknown model 'roberta': choose from bert_base, "),
     "rank that does not divide": (
         lambda tmp: [*DIGITS, "adapter=kronecker", "adapter.peft.r=5"], "r=5 does not divide both"),
-    "missing data folder": (lambda tmp: [*RTE, f"task.data_dir={tmp}/nowhere"], "nowhere/rte does not exist"),
+    "missing data folder": (lambda tmp: [*RTE, f"task.data_dir={tmp}/nowhere"], "nowhere/rte/validation.parquet: expected"),
     "parquet without the label column": (
         lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, label='gold')}"], "no column label; found "),
     "labels out of range": (

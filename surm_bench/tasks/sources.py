@@ -23,7 +23,7 @@ class Split(NamedTuple):
 def read_splits(config: TaskConfig) -> tuple[Split, Split]:
     """The training and the reported split, columns renamed. Local data go before the task's own source."""
     if config.data_dir is not None:
-        train, evaluation = _from_folder(config, config.data_dir)
+        train, evaluation = map(_read_parquet, local_files(config))
     elif config.source == "hub":
         train, evaluation = _from_hub(config)
     elif config.source == "embedded":
@@ -38,18 +38,23 @@ def _renamed(split: Split, config: TaskConfig) -> Split:
     return Split(split.dataset.rename_columns(names), split.origin)
 
 
-def _from_folder(config: TaskConfig, data_dir: str) -> tuple[Split, Split]:
-    folder = Path(data_dir).expanduser() / config.name.rpartition("/")[-1]
+def local_files(config: TaskConfig) -> tuple[Path, Path]:
+    """The parquet files of the training and the reported split below ``task.data_dir``.
+
+    Raises:
+        UserError: one of them is missing; the message says what is expected where.
+    """
+    folder = Path(config.data_dir).expanduser() / config.name.rpartition("/")[-1]
     train, evaluation = folder / "train.parquet", folder / f"{config.eval_split}.parquet"
     if not evaluation.is_file():  # a folder may simply call its reported split validation (MNLI's has two)
         evaluation = folder / "validation.parquet" if (folder / "validation.parquet").is_file() else evaluation
     missing = [str(file) for file in (train, evaluation) if not file.is_file()]
     if missing:
         raise UserError(
-            f"task.data_dir={data_dir} does not hold {' and '.join(missing)}: expected {folder}/train.parquet and "
+            f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {folder}/train.parquet and "
             f"{folder}/{config.eval_split}.parquet (or validation.parquet)"
         )
-    return _read_parquet(train), _read_parquet(evaluation)
+    return train, evaluation
 
 
 def _read_parquet(file: Path) -> Split:
