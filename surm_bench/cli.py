@@ -9,7 +9,9 @@ import sys
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.config import Config, config_dir
 from surm_bench.errors import UserError, unknown
@@ -26,7 +28,15 @@ def main() -> None:
     except UserError as error:
         _complain(error)
         sys.exit(2)
-    _job()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed over many lines
+    try:
+        _job()
+    except (HydraException, OmegaConfBaseException) as error:
+        _complain(UserError(f"{_first_lines(error)} (the keys there are: python -m surm_bench --cfg job)"))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("surm-bench: interrupted; the same command starts the run again", file=sys.stderr)
+        sys.exit(130)
     if _failures:
         sys.exit(2 if all(isinstance(error, UserError) for error in _failures) else 1)
 
@@ -61,6 +71,15 @@ def choices(group: str) -> list[str]:
     """The names of a config group, as ``glue/rte`` where it is nested."""
     root = config_dir() / group
     return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
+
+
+def _first_lines(error: Exception) -> str:
+    """What Hydra says and why, without its advice to append keys that nothing reads."""
+    told = [line for part in filter(None, (error, error.__cause__)) for line in str(part).splitlines()]
+    advice = ("To append", "full_key", "reference_type", "object_type")
+    return " ".join(
+        dict.fromkeys(line.strip() for line in told if line.strip() and not line.strip().startswith(advice))
+    )
 
 
 def _complain(error: Exception) -> None:

@@ -15,6 +15,7 @@ from surm_bench.config import config_dir
 def describe() -> dict:
     """The ``environment`` part of a record; a version is None when that package is not installed."""
     import torch
+    from accelerate import PartialState
 
     commit, dirty = _git_state()
     return {
@@ -26,7 +27,7 @@ def describe() -> dict:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": PartialState().num_processes,
     }
 
 

@@ -50,6 +50,8 @@ def find_roles(module_names: Iterable[str]) -> dict[str, list[str]]:
         roles = {role: [n for n in names if re.fullmatch(pattern, n)] for role, pattern in patterns.items()}
         if all(roles.values()):
             return roles
+    if any(name.endswith(".attn.qkv") for name in names):
+        raise UserError("this ViT has its q, k and v fused in one layer: call surm_bench.models.split_qkv(model) first")
     raise UserError(
         f"no role map fits this model: name target_modules yourself, or add a family beside {', '.join(FAMILIES)} in "
         f"surm_bench/roles.py. Its modules: {', '.join(n for n in names if n)[:500]}"

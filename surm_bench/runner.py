@@ -15,6 +15,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import set_seed
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from peft import PeftModel
 
 from surm_bench import environment, records
@@ -24,7 +25,7 @@ from surm_bench.errors import UserError
 from surm_bench.models import Backbone, build_backbone
 from surm_bench.models.weights import local_path
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
-from surm_bench.tasks import TaskData, compute_metrics, load_task, loss, prepare
+from surm_bench.tasks import TaskData, check_metric, compute_metrics, load_task, loss, prepare
 from surm_bench.tasks.sources import local_files
 from surm_bench.tracking import Tracker, track
 from surm_bench.training import History, check_config, evaluation_loader, fit, make_accelerator, predict
@@ -46,14 +47,16 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print) -> dict:
     Raises:
         UserError: bad input. Any error after the run has begun leaves a record with status "failed".
     """
+    PartialState(cpu=not torch.cuda.is_available())  # unasked it would not see the processes of torchrun on a CPU
     config = OmegaConf.to_container(cfg, resolve=True)
-    settings: Config = OmegaConf.to_object(cfg)
-    check_config(settings.optimizer, settings.trainer)
+    settings = _settings(config)
+    check_config(settings.optimizer, settings.trainer, settings.seed)
     if KINDS.get(settings.task.kind) != settings.model.family:
         raise UserError(
             f"task {settings.task.name} is of kind {settings.task.kind!r}, model {settings.model.name} of family "
             f"{settings.model.family!r}: choose a {KINDS.get(settings.task.kind)} model"
         )
+    check_metric(settings.task)
     records.check_writable(settings.results_dir)
     if not PartialState().is_main_process:  # one record, one report, one W&B run of however many processes
         report = _silent
@@ -108,7 +111,7 @@ def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
     record = records.read(Path(folder) / "record.json")
     if record["status"] != "success":
         raise UserError(f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded")
-    settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), record["config"]))
+    settings = _settings(record["config"])
     backbone, data = build(settings)
     model = PeftModel.from_pretrained(backbone.module, Path(folder) / "adapter")
     return model.eval(), data, settings
@@ -188,6 +191,14 @@ def _scores(epoch: dict, prefix: str) -> dict:
     return {n: v for n, v in plain.items() if "/" not in n and n not in dropped} | {"epoch": epoch["epoch"]}
 
 
+def _settings(config: dict) -> Config:
+    """The config with its types; raises UserError on a key that nothing reads (Hydra's + adds any)."""
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), config))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{str(error).splitlines()[0]} (the keys there are: python -m surm_bench --cfg job)") from None
+
+
 def _timing(history: History) -> dict[str, float]:
     milliseconds = 1000 * np.array(history.step_seconds)
     return {
@@ -236,11 +247,14 @@ def _save_adapter(model: PeftModel, folder: Path) -> None:
 def _summary(record: dict) -> str:
     config, metric = record["config"], record["primary_metric"]
     ratio = record["baseline"]["ratio"]
-    compared = (
-        f"{max(ratio, 1 / ratio):.1f}x {'fewer' if ratio >= 1 else 'more'} than LoRA r={record['baseline']['r']}"
-        if ratio
-        else "no adapter"
-    )
+    if ratio is None:
+        compared = "no adapter"
+    elif ratio == 1:
+        compared = f"as many as LoRA r={record['baseline']['r']}"
+    else:
+        compared = (
+            f"{max(ratio, 1 / ratio):.1f}x {'fewer' if ratio > 1 else 'more'} than LoRA r={record['baseline']['r']}"
+        )
     return (
         f"{config['adapter']['label']} on {config['task']['name']} ({config['model']['name']}, seed {record['seed']}): "
         f"{metric} {record['metrics']['last'][metric]:.4f} (best epoch {record['metrics']['best'][metric]:.4f}), "

@@ -47,7 +47,7 @@ class History:
         return sum(self.step_seconds)
 
 
-def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig) -> None:
+def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int) -> None:
     """Refuse what could only fail later; raises UserError."""
     if optimizer.schedule not in SCHEDULES:
         raise unknown("schedule", optimizer.schedule, SCHEDULES)
@@ -57,8 +57,15 @@ def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig) -> None:
         raise UserError("trainer.precision='fp16' needs a GPU: choose bf16 or no")
     if not optimizer.lr > 0:
         raise UserError(f"optimizer.lr={optimizer.lr} is not possible: give a number above 0")
-    if not optimizer.weight_decay >= 0:
-        raise UserError(f"optimizer.weight_decay={optimizer.weight_decay} is not possible: give 0 or more")
+    for name in ("weight_decay", "eps", "max_grad_norm"):
+        if not getattr(optimizer, name) >= 0:
+            raise UserError(f"optimizer.{name}={getattr(optimizer, name)} is not possible: give 0 or more")
+    if not all(0 <= beta < 1 for beta in optimizer.betas):
+        raise UserError(f"optimizer.betas={list(optimizer.betas)} is not possible: each from 0 to below 1")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed} is not possible: from 0 to 2**32 - 1")
+    if trainer.workers < 0:
+        raise UserError(f"trainer.workers={trainer.workers} is not possible: 0 or more")
     if not 0 <= optimizer.warmup_ratio <= 1:
         raise UserError(f"optimizer.warmup_ratio={optimizer.warmup_ratio} is not possible: a part from 0 to 1")
     for name in ("epochs", "batch_size", "eval_batch_size"):
@@ -161,7 +168,7 @@ def fit(
                 values = metrics(*predict(model, evaluation, accelerator))
                 scores |= {f"{prefix}{name}": score for name, score in values.items()}
             history.epochs.append(scores)
-            log({f"eval/{name}": score for name, score in scores.items()}, step)
+            log({f"eval/{name}": scores[name] for name in scores.keys() - {"epoch", "step", "train_loss"}}, step)
             epoch += 1
     if accelerator.device.type == "cuda":  # elsewhere it only costs a third of a second of garbage collection
         accelerator.free_memory()

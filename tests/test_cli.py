@@ -95,7 +95,7 @@ BAD = {
     "unknown model": (lambda tmp: ["model=roberta"], "unknown model 'roberta': choose from bert_base, "),
     "rank that does not divide": (
         lambda tmp: [*DIGITS, "adapter=kronecker", "adapter.peft.r=5"], "r=5 does not divide both"),
-    "missing data folder": (lambda tmp: [*RTE, f"task.data_dir={tmp}/nowhere"], "nowhere/rte/validation.parquet: expected"),
+    "missing data folder": (lambda tmp: [*RTE, f"task.data_dir={tmp}/nowhere"], "validation.parquet: expected"),
     "parquet without the label column": (
         lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, label='gold')}"], "no column label; found "),
     "labels out of range": (
@@ -108,6 +108,9 @@ BAD = {
     "rank of LoRA": (lambda tmp: [*DIGITS, "adapter=lora", "adapter.peft.r=0"], "adapter 'lora': "),
     "dropout": (lambda tmp: [*DIGITS, "adapter=circulant", "adapter.peft.dropout=1.5"], "dropout=1.5 is not possible"),
     "weight decay": (lambda tmp: [*DIGITS, "optimizer.weight_decay=-1"], "optimizer.weight_decay=-1.0"),
+    "metric": (lambda tmp: [*DIGITS, "task.metric=foo"], "unknown metric 'foo': choose from matthews_correlation, "),
+    "primary metric": (lambda tmp: [*DIGITS, "task.primary_metric=f1"], "'f1': choose from accuracy"),
+    "regression": (lambda tmp: [*DIGITS, "task.num_labels=1"], "task.metric='accuracy' does not fit"),
     "missing weights": (lambda tmp: [*DIGITS, f"model.weights={tmp}/none.safetensors"], "does not exist"),
     "field the adapter lacks": (lambda tmp: [*DIGITS, "adapter=lora", "+adapter.peft.rank=3"], "adapter 'lora'"),
 }  # fmt: skip
@@ -131,6 +134,17 @@ def test_a_loss_that_is_not_finite(monkeypatch, capsys, tmp_path):
     assert err.count("\n") == 1 and "the loss is nan at step" in err
     (record,), _ = records.load_all(tmp_path)
     assert record["status"] == "failed" and "the loss is nan" in record["error"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [("trainer.epoch=3", "'trainer.epoch'"), ("seed=abc", "'abc'"), ("+nonsense=1", "nonsense"), ("seed=0,1", "seed")],
+)
+def test_what_hydra_refuses_is_one_line_too(monkeypatch, capsys, argument, said):
+    code, out, err = command(monkeypatch, capsys, argument)
+    assert code == 2
+    assert err.startswith("surm-bench: ") and said in err and "--cfg job" in err
+    assert err.count("\n") == 1 and "Traceback" not in out + err
 
 
 def test_sweeps_of_hydra_are_left_to_it():

@@ -152,7 +152,7 @@ def test_every_model_composes_and_has_one_layer_of_each_role_in_a_block(file):
 
 
 def test_a_fused_qkv_has_no_roles():
-    with pytest.raises(UserError, match="no role map"):
+    with pytest.raises(UserError, match="split_qkv"):
         find_roles(n for n, _ in tiny_vit().named_modules())
 
 

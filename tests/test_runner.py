@@ -1,6 +1,9 @@
 """One run from its configuration to its record, on the embedded models and tasks."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -143,6 +146,24 @@ def test_placement_decides_where_residual_adapters_go(tmp_path):
         for placement in ("houlsby", "pfeiffer")
     )
     assert houlsby["adapter"] == 2 * pfeiffer["adapter"] == 2 * 4 * 3 * 64
+
+
+def test_two_processes_are_one_run(tmp_path):
+    """torchrun on a CPU: one record, one summary, half the steps an epoch, and an identity of its own."""
+    arguments = [*DIGITS, "adapter=lora", "trainer.epochs=1", "trainer.progress=false", "task.max_train_samples=128"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "surm_bench", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, f"results_dir={tmp_path}"], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("LoRA r=8 on digits") == 1
+    (record,), problems = records.load_all(tmp_path)
+    assert problems == [] and record["status"] == "success"
+    assert record["identity"]["processes"] == record["environment"]["processes"] == 2
+    assert record["history"][-1]["step"] == 2  # 128 examples, twice 32 a step
+    model, data, settings = load_run(records.run_folder(tmp_path, record["run_id"]))
+    assert evaluate(model, data, settings)["accuracy"] == pytest.approx(record["metrics"]["last"]["accuracy"])
 
 
 def test_choice_of_epoch():

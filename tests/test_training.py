@@ -132,18 +132,22 @@ def test_length_grouping_visits_every_example_once():
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "trainer", "message"),
+    ("optimizer", "trainer", "seed", "message"),
     [
-        ({"schedule": "step"}, {}, "unknown schedule 'step': choose from constant, cosine, linear"),
-        ({"lr": 0.0}, {}, "optimizer.lr=0.0"),
-        ({}, {"precision": "fp8"}, "choose from bf16, fp16, no"),
-        ({}, {"epochs": 0}, "trainer.epochs=0"),
-        ({}, {"max_steps": 0}, "trainer.max_steps=0"),
+        ({"schedule": "step"}, {}, 0, "unknown schedule 'step': choose from constant, cosine, linear"),
+        ({"lr": 0.0}, {}, 0, "optimizer.lr=0.0"),
+        ({}, {"precision": "fp8"}, 0, "choose from bf16, fp16, no"),
+        ({}, {"epochs": 0}, 0, "trainer.epochs=0"),
+        ({}, {"max_steps": 0}, 0, "trainer.max_steps=0"),
+        ({}, {"workers": -1}, 0, "trainer.workers=-1"),
+        ({"max_grad_norm": -1.0}, {}, 0, "optimizer.max_grad_norm=-1.0"),
+        ({"betas": (1.5, 0.9)}, {}, 0, r"optimizer.betas=\[1.5, 0.9\]"),
+        ({}, {}, -1, "seed=-1"),
     ],
 )
-def test_impossible_settings(optimizer, trainer, message):
+def test_impossible_settings(optimizer, trainer, seed, message):
     with pytest.raises(UserError, match=message):
-        check_config(OptimizerConfig(**optimizer), TrainerConfig(**trainer))
+        check_config(OptimizerConfig(**optimizer), TrainerConfig(**trainer), seed)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

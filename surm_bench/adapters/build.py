@@ -1,6 +1,5 @@
 """From an adapter's configuration to a model that trains it: every method, ours or PEFT's, takes this one way."""
 
-import warnings
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -25,7 +24,7 @@ def peft_config(config: AdapterConfig, roles: dict[str, list[str]]) -> PeftConfi
         return instantiate(fields, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
-        raise UserError(f"adapter {config.name!r}: {cause}".partition("\n")[0]) from None
+        raise UserError(f"adapter {config.name!r}: {cause}".replace("\n", " ")) from None
 
 
 def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig) -> PeftModel:
@@ -35,11 +34,9 @@ def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig
         UserError: what peft_config refuses, and what the method itself does not take (LoRA's r=0).
     """
     wrapped_config = peft_config(config, roles)
-    with warnings.catch_warnings():  # peft 0.21 asks transformers 5 for an attribute by its old name
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        try:
-            return get_peft_model(module, wrapped_config)
-        except UserError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise UserError(f"adapter {config.name!r}: {error}".partition("\n")[0]) from error
+    try:
+        return get_peft_model(module, wrapped_config)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"adapter {config.name!r}: {error}".partition("\n")[0]) from error

@@ -111,9 +111,10 @@ def pareto_front(parameters: Sequence[float], scores: Sequence[float]) -> list[i
 
 
 def side_by_side(parameters: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Where to draw the counts on a log axis: those too close to tell apart in a row around their mean, by score."""
+    """Where to draw the counts on a log axis: those within a hundredth of each other in a row around their mean, by
+    score; all others where they are."""
     logs = np.log10(parameters)
-    near, step = (share * max(np.ptp(logs), 1) for share in (0.02, 0.027))
+    near, step = np.log10(1.01), 0.015 * max(np.ptp(logs), 1)
     order = np.lexsort([scores, logs])
     groups = np.split(order, np.flatnonzero(np.diff(logs[order]) > near) + 1)
     drawn = np.empty_like(logs)
@@ -131,7 +132,7 @@ def _scatter(axes: Axes, cells: pd.DataFrame) -> dict[str, Sequence]:
     x = side_by_side(points["adapter_parameters"].to_numpy(float), points["mean"].to_numpy())
     y, spread = 100 * points["mean"].to_numpy(), 100 * points["std"].fillna(0).to_numpy()
     front = pareto_front(points["adapter_parameters"].to_list(), y.tolist())
-    axes.plot(x[front], y[front], color=FRONT, linewidth=FRONT_WIDTH, zorder=1.2)
+    axes.plot(points["adapter_parameters"].to_numpy()[front], y[front], color=FRONT, linewidth=FRONT_WIDTH, zorder=1.2)
     colors = [FAMILIES[family][0] for family in points["family"]]
     for i, family in enumerate(points["family"]):
         look = {"color": colors[i], "marker": FAMILIES[family][1], "markeredgecolor": "white", "markersize": 8}

@@ -108,7 +108,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""A ``table`` environment; needs ``\usepackage{booktabs}``. Columns of one model share a header."""
+    r"""A ``table`` environment as wide as the text (booktabs, graphicx). Columns of one model share a header."""
     marks = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
     spans, rules, first = [], [], 1
     for model, columns in groupby(table.columns, key=lambda column: column.model):
@@ -117,10 +117,11 @@ def to_latex(table: Table) -> str:
         rules += [rf"\cmidrule(lr){{{first}-{first + width - 1}}}"] if model else []
         first += width
     lines = [
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_escape(table.caption)}}}",
+        r"\resizebox{\textwidth}{!}{",
         rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
         r"\toprule",
         " & ".join(spans) + r" \\",
@@ -129,7 +130,7 @@ def to_latex(table: Table) -> str:
         r"\midrule",
         *(" & ".join(marks[c.mark].format(_escape(c.text)) for c in row) + r" \\" for row in table.rows),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         r"\end{table}",
     ]
     return "\n".join(line for line in lines if line) + "\n"

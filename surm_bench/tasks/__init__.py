@@ -3,6 +3,6 @@
 import surm_bench.torchvision_stub  # noqa: F401
 from surm_bench.tasks.load import RawTask, load_task
 from surm_bench.tasks.prepare import TaskData, prepare
-from surm_bench.tasks.scoring import compute_metrics, loss
+from surm_bench.tasks.scoring import check_metric, compute_metrics, loss
 
-__all__ = ["RawTask", "TaskData", "compute_metrics", "load_task", "loss", "prepare"]
+__all__ = ["RawTask", "TaskData", "check_metric", "compute_metrics", "load_task", "loss", "prepare"]

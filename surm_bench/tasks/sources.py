@@ -51,8 +51,8 @@ def local_files(config: TaskConfig) -> tuple[Path, Path]:
     missing = [str(file) for file in (train, evaluation) if not file.is_file()]
     if missing:
         raise UserError(
-            f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {folder}/train.parquet and "
-            f"{folder}/{config.eval_split}.parquet (or validation.parquet)"
+            f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {folder}/train.parquet "
+            f"and {folder}/{config.eval_split}.parquet (or validation.parquet)"
         )
     return train, evaluation
 
