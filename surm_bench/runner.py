@@ -79,17 +79,16 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print) -> dict:
         "environment": environment.describe(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    write = partial(_write_on_main, results_dir=settings.results_dir)
     try:
         record |= _measure(settings, config, record, folder) | {"status": "success"}
     except KeyboardInterrupt:
-        write(record | {"status": "interrupted"})
+        _write(record | {"status": "interrupted"}, settings.results_dir)
         raise
     except Exception as error:
-        if not records.is_finished(settings.results_dir, run_id):  # a rerun that fails does not undo a success
-            write(record | {"status": "failed", "error": f"{type(error).__name__}: {error}".partition("\n")[0]})
+        told = f"{type(error).__name__}: {error}".partition("\n")[0]
+        _write(record | {"status": "failed", "error": told}, settings.results_dir)
         raise
-    write(record)
+    _write(record, settings.results_dir)
     report(_summary(record))
     return record
 
@@ -230,8 +229,10 @@ def _silent(line: str) -> None:
     """Report nothing."""
 
 
-def _write_on_main(record: dict, results_dir: str) -> None:
-    if PartialState().is_main_process:
+def _write(record: dict, results_dir: str) -> None:
+    """Write the record, once of however many processes; a rerun that breaks off does not undo a success."""
+    undoes = record["status"] != "success" and records.is_finished(results_dir, record["run_id"])
+    if PartialState().is_main_process and not undoes:
         records.write(record, results_dir)
 
 

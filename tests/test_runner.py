@@ -131,10 +131,14 @@ def test_local_data_are_part_of_a_run_but_not_their_path(tmp_path, data_dir):
     assert start(tmp_path / "b", *grammar, f"task.data_dir={tmp_path / 'data'}")["run_id"] != here["run_id"]
 
 
-def test_a_rerun_that_fails_does_not_undo_a_success(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_rerun_that_breaks_off_does_not_undo_a_success(tmp_path, monkeypatch, error):
+    def broken(*_, **__):
+        raise error
+
     first = start(tmp_path, *DIGITS, "adapter=lora")
-    monkeypatch.setattr(runner, "fit", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    monkeypatch.setattr(runner, "fit", broken)
+    with pytest.raises(error):
         start(tmp_path, *DIGITS, "adapter=lora", "rerun=true")
     assert records.is_finished(tmp_path, first["run_id"])
 
