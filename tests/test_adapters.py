@@ -18,6 +18,7 @@ from surm_bench.adapters import (
     SubsetConfig,
     SurmConfig,
 )
+from surm_bench.adapters.surm import SurmLinear
 from surm_bench.errors import UserError
 from surm_bench.structured import STRUCTURES
 
@@ -155,22 +156,40 @@ def test_load_with_low_cpu_memory(name, tmp_path):
     assert close(logits(loaded.eval()), logits(model), 1e-6)
 
 
-def test_a_small_delta_survives_half_precision():
-    """A delta of 1e-5 beside weights of 0.04: added to W0 and rounded to bfloat16 it would be lost several times over.
-    Both routes are held against fp64; only the rounding of the delta's own product is allowed."""
+def small_delta(base_dtype: torch.dtype) -> tuple[torch.Tensor, SurmLinear]:
+    """Inputs, and a layer with a delta of 1e-5 beside weights of 0.04, on which bfloat16 has steps of 2e-4."""
     torch.manual_seed(0)
-    for base_dtype in (torch.float32, torch.bfloat16):
-        linear = nn.Linear(256, 256, bias=False, dtype=base_dtype)
-        x = torch.randn(64, 256, dtype=base_dtype)
-        tuned = get_peft_model(nn.Sequential(linear), SurmConfig(structure="toeplitz", target_modules=["0"]))
-        delta = tuned.base_model.model[0].surm_delta["default"]
-        delta.t.data.normal_(std=1e-5)
-        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-            spy = tuned.base_model.model[0]._one_product(["default"], x)
-            applied = delta(x.bfloat16()).double()
-        exact = x.double() @ delta.dense().double().T
-        assert spy is False
-        assert (applied - exact).norm() <= 0.01 * exact.norm()
+    linear = nn.Linear(256, 256, bias=False)
+    linear.weight.data.uniform_(0.03, 0.05).mul_(torch.randn(256, 256).sign())
+    config = SurmConfig(structure="toeplitz", target_modules=["0"])
+    layer = get_peft_model(nn.Sequential(linear.to(base_dtype)), config).base_model.model[0]
+    layer.surm_delta["default"].t.data.normal_(std=1e-5)
+    return torch.randn(4096, 256, dtype=base_dtype), layer
+
+
+@torch.no_grad()
+def test_a_small_delta_survives_autocast():
+    """It is added to W0 first, whose own digits dither the rounding: against fp64 the answer is as good as the frozen
+    layer's alone, and the slope of what the delta changed on what it should have changed is 1. Added behind the
+    product, it would be lost on the grid of y."""
+    x, layer = small_delta(torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer._one_product(["default"], x)
+        frozen, answer = layer.base_layer(x).double(), layer(x).double()
+    exact = x.double() @ layer.base_layer.weight.double().T
+    wanted = x.double() @ layer.surm_delta["default"].dense().double().T
+    assert (answer - exact - wanted).norm() <= 1.05 * (frozen - exact).norm()
+    assert ((answer - frozen) * wanted).sum() / wanted.square().sum() == pytest.approx(1, abs=0.25)
+
+
+@torch.no_grad()
+def test_a_small_delta_beside_half_precision_weights():
+    """W0 on bfloat16's grid would swallow the delta whole: it has a product of its own, as good as its rounding."""
+    x, layer = small_delta(torch.bfloat16)
+    delta = layer.surm_delta["default"]
+    assert not layer._one_product(["default"], x)
+    exact = x.double() @ delta.dense().double().T
+    assert (delta(x).double() - exact).norm() <= 0.01 * exact.norm()
 
 
 def test_hooks_of_the_base_layer_fire():

@@ -28,7 +28,8 @@ class Delta(nn.Module):
 
 class DeltaLinear(LinearTunerLayer):
     """A frozen Linear plus the deltas of its active adapters. Subclasses give update_layer and adapter_layer_names:
-    the one attribute that holds the deltas, which begins with the method's prefix."""
+    the one attribute that holds the deltas, which begins with the method's prefix. One whose deltas are no Delta gives
+    get_delta_weight and forward too."""
 
     def __init__(self, base_layer: nn.Linear):
         super().__init__(base_layer)
@@ -40,7 +41,7 @@ class DeltaLinear(LinearTunerLayer):
         """The delta of each adapter, by its name."""
         return getattr(self, self.adapter_layer_names[0])
 
-    def add_delta(self, adapter_name: str, delta: Delta, config: TunerConfig) -> None:
+    def add_delta(self, adapter_name: str, delta: nn.Module, config: TunerConfig) -> None:
         """What update_layer does once it has made the delta."""
         self.deltas[adapter_name] = self._place(delta)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import check_adapters_to_merge
 from peft.utils import PeftType
 from torch import Tensor, nn
 
+from surm_bench.adapters.delta import DeltaLinear
 from surm_bench.adapters.options import build_structure, check_route, check_structure
-from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, check_dropout, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, register
 from surm_bench.errors import UserError
+from surm_bench.structured.base import product_dtype
 from surm_bench.structured.linear import Term, linear
 from surm_bench.structured.routes import Plan
 
@@ -47,7 +48,7 @@ class SurmConfig(TunerConfig):
         return ("q", "v")
 
 
-class SurmLinear(LinearTunerLayer):
+class SurmLinear(DeltaLinear):
     """A frozen Linear plus the structured deltas of its active adapters."""
 
     adapter_layer_names = ("surm_delta",)
@@ -55,51 +56,20 @@ class SurmLinear(LinearTunerLayer):
 
     def __init__(self, base_layer: nn.Linear):
         super().__init__(base_layer)
-        self.surm_delta = nn.ModuleDict()
         self.surm_dropout = nn.ModuleDict()
         self.surm_alpha: dict[str, float] = {}
         self.surm_route: dict[str, str] = {}
-        # The base weight as it was before merging, so that unmerging restores it to the bit.
-        self.register_buffer("surm_unmerged", None, persistent=False)
 
     def update_layer(self, adapter_name: str, config: SurmConfig) -> None:
         delta = build_structure(config.structure, self.out_features, self.in_features, **config.structure_options())
-        self.surm_delta[adapter_name] = self._place(delta)
         self.surm_dropout[adapter_name] = nn.Dropout(config.dropout)
         self.surm_alpha[adapter_name] = config.alpha
         self.surm_route[adapter_name] = config.route
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+        self.add_delta(adapter_name, delta, config)
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """α·ΔW of one adapter, shape (out_features, in_features), fp32 or wider."""
         return self.surm_alpha[adapter_name] * self.surm_delta[adapter_name].dense()
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Add the deltas of the named (default: active) adapters to the base weight, rounding once.
-
-        Raises:
-            ValueError: safe_merge, and the merged weight is not finite; the layer is left as it was.
-        """
-        names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.surm_delta]
-        if not names:
-            return
-        base = self.get_base_layer()
-        original = self.surm_unmerged if self.merged else base.weight.data
-        with torch.no_grad():
-            delta = sum(self.get_delta_weight(name) for name in [*self.merged_adapters, *names])
-            merged = (original.to(delta.dtype) + delta).to(original.dtype)
-        if safe_merge and not torch.isfinite(merged).all():
-            raise ValueError(f"merging {', '.join(names)} would give a weight that is not finite")
-        self.surm_unmerged = original
-        base.weight.data = merged
-        self.merged_adapters.extend(names)
-
-    def unmerge(self) -> None:
-        """Put the base weight back, bit for bit."""
-        if self.merged:
-            self.get_base_layer().weight.data = self.surm_unmerged
-            self.surm_unmerged = None
-            self.merged_adapters.clear()
 
     @torch.compiler.disable  # hand-written, and planned by the number of tokens: nothing is left to compile
     def forward(self, x: Tensor) -> Tensor:
@@ -123,8 +93,9 @@ class SurmLinear(LinearTunerLayer):
         return {name: plan for name, plan in plans.items() if plan.product == "dense"}
 
     def _merged(self, x: Tensor, plans: dict[str, Plan]) -> Tensor:
-        """(W0 + Σ α·ΔW)x + bias by one product."""
+        """(W0 + Σ α·ΔW)x + bias by one product, under autocast in its precision."""
         weight, bias = self.base_layer.weight, self.base_layer.bias
+        x = x.to(product_dtype(x))
         if weight.requires_grad or (bias is not None and bias.requires_grad):  # trained beside the adapter: not ours
             weight = weight + sum(self.get_delta_weight(name) for name in plans)
             return nn.functional.linear(x, weight.to(x.dtype), bias)
@@ -138,17 +109,16 @@ class SurmLinear(LinearTunerLayer):
     def _one_product(self, names: list[str], x: Tensor) -> bool:
         """Whether W0 + α·ΔW may be formed first.
 
-        Not under dropout, which only the delta's input sees; not where the sum would be rounded to half precision,
-        in which a small delta is lost; and not past the base layer's hooks.
+        Not under dropout, which only the delta's input sees; not past the base layer's hooks; and not where W0 is in
+        half precision: a delta below half a step of W0's grid would be rounded away whole. Under autocast W0 is off
+        that grid, and the sum is rounded once, as mixed precision rounds every weight that it trains (Micikevicius et
+        al., arXiv 1710.03740).
         """
         base = self.base_layer
         dropped = self.training and any(self.surm_dropout[name].p > 0 for name in names)
-        halved = base.weight.dtype.itemsize < 4 or torch.is_autocast_enabled(x.device.type)
+        halved = base.weight.dtype.itemsize < 4
         hooked = base._forward_hooks or base._forward_pre_hooks or hasattr(base, "_hf_hook")
         return not (dropped or halved or hooked)
-
-    def __repr__(self) -> str:
-        return "surm." + super().__repr__()
 
 
 class SurmModel(LinearTuner):

@@ -1,15 +1,10 @@
 """What the harness costs: a whole run, from its configuration to its record, beside a bare loop of the same steps; and
-what trainer.cache_prefix saves.
-
-python -m surm_bench.benchmark.harness           # with SURM_BENCH_DATA and SURM_BENCH_WEIGHTS real models too: minutes
-python -m surm_bench.benchmark.harness --quick   # an embedded model alone, half a minute
-"""
+what trainer.cache_prefix saves."""
 
 import math
 import os
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +17,8 @@ from surm_bench.benchmark.bare import bare_run
 from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.experiment.jobs import composer
 from surm_bench.runner import run
+
+HARNESS = "harness ÷ bare loop"
 
 
 @dataclass(frozen=True)
@@ -37,21 +34,21 @@ class Case:
     name: str
     overrides: tuple[str, ...]
     late: int | None
-    repeats: int
+    rounds: int
 
 
 def cases(quick: bool) -> list[Case]:
     """The embedded models, and real ones where the environment says where they are."""
     digits = ("model=vit_digits", "task=digits")
     if quick:
-        return [Case("vit_digits on digits", (*digits, "trainer.epochs=3"), 3, 3)]
+        return [Case("vit_digits on digits", (*digits, "trainer.epochs=1"), 3, 3)]
     sentiment = ("model=roberta_tiny", "task=grammar/sentiment")
     found = [
-        Case("vit_digits on digits", (*digits, "trainer.epochs=10"), 3, 7),
-        Case("roberta_tiny on sentiment", (*sentiment, "trainer.epochs=5"), 3, 7),
+        Case("vit_digits on digits", (*digits, "trainer.epochs=10"), 3, 5),
+        Case("roberta_tiny on sentiment", (*sentiment, "trainer.epochs=5"), 3, 5),
     ]
     data, weights = (os.environ.get(f"SURM_BENCH_{name}") for name in ("DATA", "WEIGHTS"))
-    short = ("task.max_train_samples=128", "task.max_eval_samples=64", "trainer.epochs=3")
+    short = ("task.max_train_samples=128", "task.max_eval_samples=64", "trainer.epochs=5")
     if data and weights:
         file = Path(weights) / "vit_tiny_patch16_224" / "model.safetensors"
         vit = ("model=vit_tiny", "task=images/cifar10", f"task.data_dir='{data}/images'", f"model.weights='{file}'")
@@ -62,54 +59,42 @@ def cases(quick: bool) -> list[Case]:
     return found
 
 
-def harness_rows(quick: bool) -> list[dict]:
+def measure(quick: bool) -> pd.DataFrame:
     """Seconds of whole runs, a row a comparison.
 
     Returns:
-        case; seconds_harness, medians; seconds_bare, of the bare loop, or of the harness without the cache; ratio, the
-        median over the repeats; repeats.
+        model, which names the task too; case; seconds and seconds_against, medians, of the bare loop or of the harness
+        without the cache; ratio with its quartiles, and rounds.
 
     Raises:
-        RuntimeError: the bare loop and the harness did not come to the same losses and scores.
+        RuntimeError: the two that are compared did not come to the same losses and scores.
     """
-    rows = []
-    for case in cases(quick):
-        rows.append(_harness(case))
-        if case.late is not None:
-            rows.append(_cache(case, "linear probe", "adapter=linear_probe"))
-            rows.append(_cache(case, f"circulant from layer {case.late} on", f"adapter.first_layer={case.late}"))
-    return rows
+    return pd.DataFrame([row for case in cases(quick) for row in _of(case)])
 
 
-def _harness(case: Case) -> dict:
-    cfg = _compose(case, "adapter=circulant")
-    _check_same(_run(cfg)["history"], bare_run(OmegaConf.to_object(cfg)))
-    return _compare(
-        f"{case.name}: harness ÷ bare loop",
-        lambda: _run(cfg),
-        lambda: bare_run(OmegaConf.to_object(cfg)),
-        case.repeats,
-    )
+def _of(case: Case) -> Iterator[dict]:
+    plain = _compose(case, "adapter=circulant")
+    bare = OmegaConf.to_object(plain)
+    yield _compare(case, HARNESS, lambda: _run(plain), lambda: bare_run(bare))
+    if case.late is not None:
+        yield _cached(case, "linear probe", "adapter=linear_probe")
+        late = f"circulant from layer {case.late} on"
+        yield _cached(case, late, "adapter=circulant", f"adapter.first_layer={case.late}")
 
 
-def _cache(case: Case, what: str, *overrides: str) -> dict:
-    cached, plain = (_compose(case, *overrides, f"trainer.cache_prefix={on}") for on in ("true", "false"))
-    return _compare(
-        f"{case.name}, {what}: with cache_prefix ÷ without", lambda: _run(cached), lambda: _run(plain), case.repeats
-    )
+def _cached(case: Case, what: str, *overrides: str) -> dict:
+    with_cache, without = (_compose(case, *overrides, f"trainer.cache_prefix={on}") for on in ("true", "false"))
+    return _compare(case, f"{what}: with cache_prefix ÷ without", lambda: _run(with_cache), lambda: _run(without))
 
 
-def _compare(case: str, harness: Callable[[], object], bare: Callable[[], object], repeats: int) -> dict:
+def _compare(case: Case, name: str, ours: Callable[[], list[dict]], other: Callable[[], list[dict]]) -> dict:
+    _check_same(ours(), other())  # what is done once in a process is now done
     # Of the wall clock on any device: whole runs wait for it.
-    times = take_turns({"harness": harness, "bare": bare}, "cpu", repeats)
-    row = compare(times, "bare").set_index("case")
-    return {
-        "case": case,
-        "seconds_harness": row.ms["harness"] / 1e3,
-        "seconds_bare": row.ms["bare"] / 1e3,
-        "ratio": row.ratio["harness"],
-        "repeats": len(times),
-    }
+    times = take_turns({"ours": ours, "other": other}, "cpu", case.rounds, warm_ups=0)
+    row = compare(times, "other").set_index("case")
+    seconds = {"seconds": row["ms"]["ours"] / 1e3, "seconds_against": row["ms"]["other"] / 1e3}
+    ratios = row.loc["ours", ["ratio", "ratio_low", "ratio_high", "rounds"]].to_dict()
+    return {"model": case.name, "case": name} | seconds | ratios
 
 
 def _compose(case: Case, *overrides: str) -> DictConfig:
@@ -117,19 +102,15 @@ def _compose(case: Case, *overrides: str) -> DictConfig:
         return compose("config", [*case.overrides, *overrides, "trainer.progress=false"])
 
 
-def _run(cfg: DictConfig) -> dict:
+def _run(cfg: DictConfig) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
-        return run(OmegaConf.merge(cfg, {"results_dir": folder}), report=lambda line: None)
+        return run(OmegaConf.merge(cfg, {"results_dir": folder}), report=lambda line: None)["history"]
 
 
-def _check_same(harness: list[dict], bare: list[dict]) -> None:
-    """Refuse to compare what has not done the same."""
-    for ours, theirs in zip(harness, bare, strict=True):
-        if ours["accuracy"] != theirs["accuracy"] or not math.isclose(
-            ours["train_loss"], theirs["train_loss"], rel_tol=1e-4
-        ):
-            raise RuntimeError(f"the harness came to {ours}, the bare loop to {theirs}")
-
-
-if __name__ == "__main__":
-    print(pd.DataFrame(harness_rows("--quick" in sys.argv[1:])).to_markdown(index=False, floatfmt=".3f"))
+def _check_same(ours: list[dict], other: list[dict]) -> None:
+    """Refuse to compare what has not done the same, but for rounding: of another order of summation, and of a score on
+    its account."""
+    for mine, theirs in zip(ours, other, strict=True):
+        same_loss = math.isclose(mine["train_loss"], theirs["train_loss"], rel_tol=1e-3)
+        if not (same_loss and math.isclose(mine["accuracy"], theirs["accuracy"], abs_tol=0.02)):
+            raise RuntimeError(f"one came to {mine}, the other to {theirs}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from surm_bench.benchmark.parts import PARTS, PER_DEVICE
+from surm_bench.benchmark.parts import IN_FP32, PARTS
 from surm_bench.benchmark.plan import FULL, ON_GPU, QUICK, Plan
 from surm_bench.benchmark.setting import settings
 from surm_bench.benchmark.tables import target_table
@@ -47,9 +47,9 @@ def main() -> None:
 
 
 def measure(name: str, plan: Plan) -> pd.DataFrame:
-    """The part in every setting that it depends on."""
+    """The part in every setting, or in the first, plain fp32."""
     wanted = settings()
-    if name in PER_DEVICE:
+    if name in IN_FP32:
         wanted = wanted[:1]
     return pd.concat(
         [PARTS[name].measure(setting, plan).assign(setting=str(setting)) for setting in wanted], ignore_index=True

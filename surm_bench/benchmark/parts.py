@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from surm_bench.benchmark import figures, growth, layer, networks, numerics, prices, tables
+from surm_bench.benchmark import figures, growth, harness, layer, networks, numerics, prices, tables
 from surm_bench.benchmark.plan import Plan
 from surm_bench.benchmark.setting import Setting
 from surm_bench.report.tables import Table
@@ -24,7 +24,7 @@ class Part:
 
 
 def _layer(setting: Setting, plan: Plan) -> pd.DataFrame:
-    return layer.measure(setting, plan.side, plan.tokens, plan.rounds, plan.layer_seconds)
+    return layer.measure(setting, plan.side, plan.tokens, plan.layer_rounds, plan.layer_seconds)
 
 
 def _networks(setting: Setting, plan: Plan) -> pd.DataFrame:
@@ -59,12 +59,14 @@ def _merged(setting: Setting, plan: Plan) -> pd.DataFrame:
 
 def _width(setting: Setting, plan: Plan) -> pd.DataFrame:
     tokens = (plan.tokens_at_sides,)
-    return growth.measure(setting, plan.growth_structures, plan.sides, tokens, plan.rounds, plan.growth_seconds)
+    return growth.measure(setting, plan.growth_structures, plan.sides, tokens, plan.growth_rounds, plan.growth_seconds)
 
 
 def _tokens(setting: Setting, plan: Plan) -> pd.DataFrame:
     numbers = plan.numbers_of_tokens
-    return growth.measure(setting, plan.growth_structures, (plan.side,), numbers, plan.rounds, plan.growth_seconds)
+    return growth.measure(
+        setting, plan.growth_structures, (plan.side,), numbers, plan.growth_rounds, plan.growth_seconds
+    )
 
 
 PARTS = {
@@ -72,6 +74,9 @@ PARTS = {
     "networks": Part(_networks, lambda data, plan, on: tables.network_table(data, plan.batch, on)),
     "residual": Part(_residual, lambda data, plan, on: tables.network_table(data, plan.batch, on)),
     "merged": Part(_merged, lambda data, plan, on: tables.merged_table(data, on)),
+    "harness": Part(
+        lambda setting, plan: harness.measure(plan.short_runs), lambda data, plan, on: tables.harness_table(data, on)
+    ),
     "width": Part(
         _width, lambda data, plan, on: tables.growth_table(data, on), lambda d, path: figures.growth(d, "side", path)
     ),
@@ -87,4 +92,4 @@ PARTS = {
         lambda data, plan, on: tables.price_table(data, on),
     ),
 }
-PER_DEVICE = ("numerics", "prices")  # not per precision
+IN_FP32 = ("harness", "width", "tokens", "numerics", "prices")  # the others in every setting

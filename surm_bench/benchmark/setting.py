@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from surm_bench.structured.routes import multiplies_bf16
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -34,7 +36,7 @@ class Setting:
 
 
 def settings() -> list[Setting]:
-    """On a CPU fp32 alone; on a GPU fp32 and bf16, plain and compiled."""
+    """fp32, and bf16 where the device multiplies it; on a GPU both plain and compiled."""
     if not torch.cuda.is_available():
-        return [Setting()]
+        return [Setting("cpu", precision) for precision in ("fp32", *(["bf16"] if multiplies_bf16() else []))]
     return [Setting("cuda", precision, compiled) for precision in ("fp32", "bf16") for compiled in (False, True)]

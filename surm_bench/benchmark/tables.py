@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
+from surm_bench.benchmark.harness import HARNESS
 from surm_bench.benchmark.layer import C3A, FROZEN, REFERENCE, RFFT, STRUCTURED
 from surm_bench.benchmark.layer import name as case_name
 from surm_bench.report.tables import Cell, Column, Table
@@ -65,6 +66,21 @@ def merged_table(data: pd.DataFrame, machine: str) -> Table:
         rounds=_rounds(data), machine=machine
     )
     return _table([Column("Model"), Column("Case"), Column("ms"), Column("÷ plain")], rows, caption, data)
+
+
+def harness_table(data: pd.DataFrame, machine: str) -> Table:
+    """Whole runs, in seconds."""
+    rows = [
+        [row["model"], row["case"], f"{row['seconds']:.2f}", f"{row['seconds_against']:.2f}", _spread(row)]
+        for _, row in data.iterrows()
+    ]  # fmt: skip
+    caption = (
+        "Seconds of whole runs: model and data made, trained, evaluated after each epoch; the harness also loads the "
+        "metric and writes record and adapter, the bare loop is hand-written PyTorch with the same steps. Both come to "
+        "the same losses and scores. " + HOW.format(rounds=_rounds(data), machine=machine)
+    )
+    titles = ("Run", "Comparison", "s", "s, other", "Ratio")
+    return _table([Column(title) for title in titles], rows, caption, data)
 
 
 def growth_table(data: pd.DataFrame, machine: str) -> Table:
@@ -159,6 +175,9 @@ def _targets(parts: dict[str, pd.DataFrame]) -> Iterator[tuple[str, dict[str, fl
     if "merged" in parts:
         merged = parts["merged"][parts["merged"]["case"] == "merged"]
         yield "merged inference ÷ plain", merged.set_index("model")["ratio"].to_dict(), 1.0
+    if "harness" in parts:
+        runs = parts["harness"][parts["harness"]["case"] == HARNESS]
+        yield "whole run ÷ bare loop", runs.set_index("model")["ratio"].to_dict(), 1.03
 
 
 def _groups(data: pd.DataFrame | None, keys: list[str]) -> Iterable:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 import torch
 
-WARM_UPS = 2
-
 
 def take_turns(
-    steps: Mapping[str, Callable[[], object]], device: str, rounds: int, seconds: float = float("inf")
+    steps: Mapping[str, Callable[[], object]],
+    device: str,
+    rounds: int,
+    seconds: float = float("inf"),
+    warm_ups: int = 2,
 ) -> pd.DataFrame:
     """Seconds of every step in every round, a column a step.
 
@@ -20,9 +22,10 @@ def take_turns(
     Args:
         rounds: how many at most.
         seconds: of the wall clock after which no further round begins; three are run in any case.
+        warm_ups: how often each step runs unmeasured before.
     """
     for step in steps.values():
-        for _ in range(WARM_UPS):
+        for _ in range(warm_ups):
             step()
     clock = _device_seconds if device == "cuda" else _wall_seconds
     names, rows, start = list(steps), [], time.perf_counter()

@@ -136,7 +136,7 @@ class StructuredMatrix(nn.Module, ABC):
         generators, plan = self.generators(torch.promote_types(x.dtype, torch.float32), scale), self.plan(x, route)
         if plan.product != "dense":
             return own_product(self, x, generators)
-        return linear(x.to(_product_dtype(x)), None, None, [Term(self, generators, plan.gradient)]).to(x.dtype)
+        return linear(x.to(product_dtype(x)), None, None, [Term(self, generators, plan.gradient)]).to(x.dtype)
 
     def plan(self, x: Tensor, route: str | None = None, merged: bool = False) -> Plan:
         """How forward computes with x: a named route as it is, "auto" by the cost rule.
@@ -146,7 +146,7 @@ class StructuredMatrix(nn.Module, ABC):
         """
         if route != "auto":
             return Plan(route or self.own_route, route or self.own_route)
-        return choose_route(self, x.shape[:-1].numel(), x.device.type, merged, half=_product_dtype(x).itemsize < 4)
+        return choose_route(self, x.shape[:-1].numel(), x.device.type, merged, half=product_dtype(x).itemsize < 4)
 
     def _parameters_as(self, dtype: torch.dtype) -> list[Tensor]:
         """The parameters, widened to dtype at least."""
@@ -195,7 +195,7 @@ class VectorPair(StructuredMatrix):
         nn.init.zeros_(self.b)
 
 
-def _product_dtype(x: Tensor) -> torch.dtype:
+def product_dtype(x: Tensor) -> torch.dtype:
     """What a matrix product with x is computed in."""
     device = x.device.type
     autocast = device != "meta" and torch.is_autocast_enabled(device) and x.dtype == torch.float32

@@ -61,7 +61,7 @@ class _Linear(Function):
         total = weight
         for matrix, _, own in _share(plan, generators):
             total = _plus(total, matrix._dense(*own))
-        return F.linear(x, total.to(x.dtype), bias)
+        return F.linear(x, total.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
     @staticmethod
     @once_differentiable

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 if TYPE_CHECKING:
     from surm_bench.structured.base import StructuredMatrix
 
@@ -49,10 +51,16 @@ class Prices(NamedTuple):
     half: float  # one multiply-add of a large product in half precision
 
 
+def multiplies_bf16() -> bool:
+    """Whether the CPU has instructions for bf16 products; without them such a product is an fp32 one, at best."""
+    there = torch.cpu.get_capabilities()
+    return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
+
+
 PRICES = {
-    # Measured by ``make bench`` (results/performance/prices.md) on one thread of an AMD EPYC, n = 256 … 4096. The
-    # speed of half precision differs between CPUs by more than tenfold, so that it is taken for that of fp32.
-    "cpu": Prices(fft=6, factored=1.5, value=17, entry=50, half=1),
+    # Measured by ``make bench`` (results/performance/prices.md) on an AMD EPYC, n = 256 … 4096: in between what was
+    # found on one thread and on two.
+    "cpu": Prices(fft=5.5, factored=1.5, value=22, entry=85, half=0.27 if multiplies_bf16() else 1),
     # Not measured: from the bandwidth (4.8 TB/s) and peak rates that NVIDIA gives for an H200.
     "cuda": Prices(fft=10, factored=3, value=25, entry=100, half=0.08),
 }
