@@ -41,7 +41,7 @@ def cases(quick: bool) -> list[Case]:
     """The embedded models, and real ones where the environment says where they are."""
     digits = ("model=vit_digits", "task=digits")
     if quick:
-        return [Case("vit_digits on digits", (*digits, "trainer.epochs=1"), 3, 3)]
+        return [Case("vit_digits on digits", (*digits, "trainer.epochs=3"), None, 3)]
     sentiment = ("model=roberta_tiny", "task=grammar/sentiment")
     found = [
         Case("vit_digits on digits", (*digits, "trainer.epochs=10"), 3, 5),

@@ -48,9 +48,7 @@ def main() -> None:
 
 def measure(name: str, plan: Plan) -> pd.DataFrame:
     """The part in every setting, or in the first, plain fp32."""
-    wanted = settings()
-    if name in IN_FP32:
-        wanted = wanted[:1]
+    wanted = settings()[: 1 if plan.quick or name in IN_FP32 else None]
     return pd.concat(
         [PARTS[name].measure(setting, plan).assign(setting=str(setting)) for setting in wanted], ignore_index=True
     )

@@ -75,7 +75,7 @@ PARTS = {
     "residual": Part(_residual, lambda data, plan, on: tables.network_table(data, plan.batch, on)),
     "merged": Part(_merged, lambda data, plan, on: tables.merged_table(data, on)),
     "harness": Part(
-        lambda setting, plan: harness.measure(plan.short_runs), lambda data, plan, on: tables.harness_table(data, on)
+        lambda setting, plan: harness.measure(plan.quick), lambda data, plan, on: tables.harness_table(data, on)
     ),
     "width": Part(
         _width, lambda data, plan, on: tables.growth_table(data, on), lambda d, path: figures.growth(d, "side", path)

@@ -26,7 +26,7 @@ class Plan:
     growth_seconds: float = 10
     numerics_sides: tuple[int, ...] = (64, 255, 768, 1024, 4096)
     price_sides: tuple[int, ...] = (256, 512, 768, 1024, 2048, 4096)
-    short_runs: bool = False
+    quick: bool = False  # plain fp32 alone, and whole runs of an embedded model alone
 
 
 FULL = Plan()
@@ -48,5 +48,5 @@ QUICK = Plan(
     growth_seconds=1,
     numerics_sides=(64, 513),
     price_sides=(256, 768),
-    short_runs=True,
+    quick=True,
 )
