@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from surm_bench.benchmark import layer, networks
+from surm_bench.benchmark import harness, layer, networks
 from surm_bench.benchmark.main import measure, write
 from surm_bench.benchmark.memory import step_peak
 from surm_bench.benchmark.parts import PARTS
@@ -83,6 +83,16 @@ def test_whole_steps_learn():
     assert any(not torch.equal(a, b) for a, b in zip(before, tensors(), strict=False))
 
 
+def test_what_differs_is_not_compared():
+    same = [{"train_loss": 1.0, "accuracy": 0.5}]
+    harness._check_same(same, [{"train_loss": 1.0005, "accuracy": 0.51}])
+    for other in ({"train_loss": 1.01, "accuracy": 0.5}, {"train_loss": 1.0, "accuracy": 0.55}):
+        with pytest.raises(RuntimeError, match="the other to"):
+            harness._check_same(same, [other])
+    with pytest.raises(ValueError, match="zip"):
+        harness._check_same(same, 2 * same)
+
+
 def test_verdicts():
     cases = {"frozen layer": 0.5, layer.REFERENCE: 1.0, layer.C3A: 3.0, layer.RFFT: 1.5}
     cases |= {layer.name(structure, "auto"): 0.9 for structure in layer.STRUCTURED}
@@ -91,12 +101,17 @@ def test_verdicts():
     data = pd.DataFrame(
         {"case": list(cases), "ratio": list(cases.values()), "bytes": 10, "setting": "cpu", "machine": "m"}
     )
-    verdicts = {row[0].text: row[3].text for row in target_table({"layer": data}).rows}
+    runs = pd.DataFrame(
+        {"model": ["short", "long", "long"], "case": [harness.HARNESS, harness.HARNESS, "with cache_prefix ÷ without"],
+         "ratio": [1.04, 1.034, 2.0], "setting": "cpu", "machine": "m"}
+    )  # fmt: skip
+    verdicts = {row[0].text: row[3].text for row in target_table({"layer": data, "harness": runs}).rows}
     assert verdicts == {
         "layer ÷ LoRA r=8": "missed: kronecker",
         "layer ÷ C3A": "missed: kronecker",
         "layer ÷ plain rfft": "met",
         "layer's memory ÷ LoRA r=8": "met",
+        "whole run ÷ bare loop": "missed: short",
     }
 
 

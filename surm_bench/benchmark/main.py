@@ -1,6 +1,7 @@
 """Measure the adapters' speed, memory and accuracy side by side, and write tables and figures."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -55,10 +56,13 @@ def measure(name: str, plan: Plan) -> pd.DataFrame:
 
 
 def machine_line() -> str:
-    """Processor, cores, threads and versions, in a line."""
+    """Processor, cores, threads, versions and what glibc's allocator was told, in a line."""
     there = describe()
-    versions = ", ".join(f"{name} {there[name]}" for name in ("torch", "transformers", "peft", "timm"))
-    return f"{there['device']}, {there['threads']} threads; Python {there['python']}, {versions}"
+    versions = [f"{name} {there[name]}" for name in ("torch", "transformers", "peft", "timm")]
+    told = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_")]
+    return f"{there['device']}, {there['threads']} threads; " + ", ".join(
+        [f"Python {there['python']}", *versions, *told]
+    )
 
 
 def write(table: Table, path: Path) -> None:
