@@ -60,9 +60,8 @@ def machine_line() -> str:
     there = describe()
     versions = [f"{name} {there[name]}" for name in ("torch", "transformers", "peft", "timm")]
     told = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_")]
-    return f"{there['device']}, {there['threads']} threads; " + ", ".join(
-        [f"Python {there['python']}", *versions, *told]
-    )
+    software = ", ".join([f"Python {there['python']}", *versions, *told])
+    return f"{there['device']}, {there['threads']} threads; {software}"
 
 
 def write(table: Table, path: Path) -> None:

@@ -198,7 +198,7 @@ def _spread(row: pd.Series) -> str:
 
 
 def _rounds(data: pd.DataFrame) -> str:
-    low, high = data["rounds"].min(), data["rounds"].max()
+    low, high = int(data["rounds"].min()), int(data["rounds"].max())
     return str(low) if low == high else f"{low} to {high}"
 
 
