@@ -14,7 +14,8 @@ from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.structured import STRUCTURES
 
 STRUCTURED = ("circulant", "symmetric_toeplitz", "toeplitz", "kronecker", "ldr")
-FROZEN, REFERENCE, C3A, RFFT = "frozen layer", "LoRA r=8, PEFT", "C3A, PEFT", "plain rfft"
+FROZEN, RFFT = "frozen layer", "plain rfft"
+REFERENCE, C3A, LOKR = "LoRA r=8, PEFT", "C3A, PEFT", "LoKr r=8, PEFT"
 
 
 class PlainFFT(nn.Module):
@@ -67,7 +68,7 @@ def cases(side: int) -> dict[str, Callable[[], nn.Module]]:
         REFERENCE: lora(8),
         "LoRA r=1, PEFT": lora(1),
         C3A: lambda: adapted(C3AConfig(block_size=side, target_modules=["0"]), side),
-        "LoKr r=8, PEFT": lambda: adapted(LoKrConfig(r=8, target_modules=["0"]), side),
+        LOKR: lambda: adapted(LoKrConfig(r=8, target_modules=["0"]), side),
         RFFT: lambda: PlainFFT(side),
     }
     ours = {

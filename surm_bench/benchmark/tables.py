@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pandas as pd
 
 from surm_bench.benchmark.harness import HARNESS
-from surm_bench.benchmark.layer import C3A, FROZEN, REFERENCE, RFFT, STRUCTURED
+from surm_bench.benchmark.layer import C3A, FROZEN, LOKR, REFERENCE, RFFT, STRUCTURED
 from surm_bench.benchmark.layer import name as case_name
 from surm_bench.report.tables import Cell, Column, Table
 
@@ -21,15 +21,15 @@ MEMORY = (
 
 
 def layer_table(data: pd.DataFrame, side: int, tokens: int, machine: str) -> Table:
-    """Cases against time and memory, with ratios to four references."""
+    """Cases against time and memory, with ratios to five references."""
     columns = [Column("Case"), Column("ms"), Column("÷ LoRA r=8")]
-    columns += [Column(f"÷ {reference}") for reference in ("frozen", "C3A", "rfft")]
+    columns += [Column(f"÷ {reference}") for reference in ("frozen", "C3A", "LoKr", "rfft")]
     columns += [Column("MB"), Column("MB ÷ LoRA r=8")]
     rows = []
     for setting, part in data.groupby("setting", sort=False):
         own = part.set_index("case")
         for case, row in own.iterrows():
-            others = [row["ratio"] / own.loc[reference, "ratio"] for reference in (FROZEN, C3A, RFFT)]
+            others = [row["ratio"] / own.loc[reference, "ratio"] for reference in (FROZEN, C3A, LOKR, RFFT)]
             texts = [_named(case, setting, data), f"{row['ms']:.1f}", _spread(row), *(f"{r:.2f}" for r in others)]
             texts += [f"{row['bytes'] / MEGABYTE:.0f}", f"{row['bytes'] / own.loc[REFERENCE, 'bytes']:.2f}"]
             rows.append(texts)
