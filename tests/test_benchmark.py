@@ -14,6 +14,7 @@ from surm_bench.benchmark.plan import QUICK
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.tables import target_table
 from surm_bench.benchmark.timing import compare, take_turns
+from surm_bench.structured import STRUCTURES
 
 TINY = replace(
     QUICK, side=16, tokens=8, rounds=1, layer_rounds=1, batch=1, growth_rounds=1, sides=(8, 16), tokens_at_sides=4,
@@ -52,7 +53,7 @@ def test_peak_of_allocations():
 def test_routes_of_a_case_agree(structure):
     x = torch.randn(5, 24)
     answers = []
-    for route in layer.routes(structure):
+    for route in STRUCTURES[structure].routes():
         torch.manual_seed(0)
         module = layer.structured(structure, route, 24)
         answers.append(module(x))

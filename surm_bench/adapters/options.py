@@ -34,6 +34,6 @@ def check_structure(name: str, **options) -> None:
 
 def check_route(structure: str, route: str) -> None:
     """Refuse a route that the structure does not have; the error lists those that it has."""
-    routes = ("auto", "dense", STRUCTURES[structure].own_route)
+    routes = STRUCTURES[structure].routes()
     if route not in routes:
         raise unknown(f"route of structure {structure!r}", route, routes)

@@ -52,11 +52,6 @@ def structured(structure: str, route: str, side: int) -> nn.Module:
     return adapted(SurmConfig(structure=structure, route=route, target_modules=["0"]), side)
 
 
-def routes(structure: str) -> tuple[str, str, str]:
-    """What `route` may be."""
-    return "auto", "dense", STRUCTURES[structure].own_route
-
-
 def cases(side: int) -> dict[str, Callable[[], nn.Module]]:
     """By name, what makes the module."""
 
@@ -74,7 +69,7 @@ def cases(side: int) -> dict[str, Callable[[], nn.Module]]:
     ours = {
         name(structure, route): lambda structure=structure, route=route: structured(structure, route, side)
         for structure in STRUCTURED
-        for route in routes(structure)
+        for route in STRUCTURES[structure].routes()
     }
     return others | ours
 

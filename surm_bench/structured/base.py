@@ -98,6 +98,11 @@ class StructuredMatrix(nn.Module, ABC):
             gradient, *gradients = torch.autograd.grad(self._matmul(*leaves), leaves, g)
         return gradient if wants_x else None, tuple(gradients)
 
+    @classmethod
+    def routes(cls) -> tuple[str, str, str]:
+        """What a route may be asked for."""
+        return "auto", "dense", cls.own_route
+
     @abstractmethod
     def reset_parameters(self) -> None:
         """Draw the parameters anew; the product stays zero."""
