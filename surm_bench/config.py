@@ -24,6 +24,10 @@ class ModelConfig:
     checkpoint: str = MISSING  # hub id, timm architecture, package name or embedded folder
     weights: str | None = None  # a local safetensors file or checkpoint folder, instead of the source's weights
     image_size: int | None = None  # vision: square side in pixels; None is the checkpoint's own
+    # What the weights (and, after a dash, the tokenizer) must be: see surm_bench/content. None: whatever is found, which
+    # the record then has. The id of a run takes it, so that a run is the same wherever its weights come from.
+    digest: str | None = None
+    version: int = 1  # raised when the way this model is built changes results
 
 
 @dataclass
@@ -58,6 +62,9 @@ class TaskConfig:
     max_eval_samples: int | None = None  # the first n of a shuffle of each reported split
     subset_seed: int = 0  # of all these draws: every run's subset is the same, whatever its seed; more contains less
     max_length: int = 128  # text: tokens per example at most
+    # What the rows of the training, the reported and the extra splits must be, joined by dashes; as model.digest.
+    digest: str | None = None
+    version: int = 1  # raised when the way this task is prepared changes results
     validation: str = "dev"  # dev: best epoch by the reported split | holdout: by a tenth of train, kept apart
 
 
@@ -72,6 +79,7 @@ class AdapterConfig:
     role_fields: dict[str, list[str]] = field(default_factory=dict)  # other fields of the PEFT config that list modules
     first_layer: int = 0  # layers below this one get no adapter (AdapterDrop, arXiv 2010.11918)
     peft: dict[str, Any] = MISSING  # _target_ and the fields of that PEFT config
+    version: int = 1  # raised when this method's code changes results beyond rounding
 
 
 @dataclass
@@ -101,6 +109,7 @@ class TrainerConfig:
     cache_prefix: bool = False  # compute what lies before the first trained layer once per example (prefix_cache.py)
     workers: int = 0  # loader processes
     progress: bool = True
+    save_adapter: bool = True  # keep the trained adapter and head beside the record
 
 
 @dataclass

@@ -27,10 +27,23 @@ def describe() -> dict:
         "git_commit": commit,
         "git_dirty": dirty,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu(),
+        "device_kind": device_kind(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
         "processes": PartialState().num_processes,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "matmul_precision": torch.get_float32_matmul_precision(),
     }
+
+
+def device_kind() -> str:
+    """What decides the last digits and the speed: the GPU's name, or the CPU's name and its widest instructions."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def peak_memory_bytes() -> int:
@@ -61,10 +74,14 @@ def available_memory_bytes() -> int:
 
 def _cpu() -> str:
     """The processor's name, where the system tells it, and its cores: ``cpu (AMD EPYC, 2 cores)``."""
+    return f"cpu ({_cpu_name()}, {os.cpu_count()} cores)"
+
+
+def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"cpu ({(names or [platform.machine()])[0]}, {os.cpu_count()} cores)"
+    return (names or [platform.machine()])[0]
 
 
 def _version(distribution: str) -> str | None:

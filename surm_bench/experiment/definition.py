@@ -1,11 +1,12 @@
-"""An experiment is data: tasks × adapters × seeds, a learning-rate grid for each adapter and the rule that chooses.
+"""An experiment is data: tasks × adapters × seeds, and the settings that tuning tries for every adapter.
 
-configs/experiment/<name>.yaml         what is run
-configs/experiment/tuned/<name>.yaml   the learning rates that tuning chose
+configs/experiment/<name>.yaml says what is run. What tuning chose is derived from the records of its runs.
 """
 
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -14,24 +15,26 @@ from surm_bench import cli
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError, unknown
 
-VALIDATION = {"holdout": "on the part of train held out", "dev": "on the reported split itself"}
+Setting = tuple[tuple[str, float], ...]  # (key, value) of every knob
+Knobs = dict[str, list[float]]
+ROW_KEYS = ("adapter=", "adapter.", "optimizer=", "optimizer.")  # what a row of the table may set
 
 
 @dataclass
 class Tuning:
-    """How learning rates are chosen, for every adapter alike: see Experiment.rule."""
+    """How the settings of each adapter on each task are chosen, alike for all: see surm_bench.experiment.search."""
 
-    seeds: list[int] = MISSING  # apart from the reported ones
-    grids: dict[str, list[float]] = MISSING  # by adapter key; "default" for those not named
-    validation: str = "holdout"  # the split that decides: holdout | dev
+    seeds: list[int] = MISSING  # apart from the reported ones; each holds other rows out where the split allows it
+    knobs: dict[str, dict[str, list[float]]] = MISSING  # adapter key ("default": those not named) -> knob -> values
+    steps: int | None = None  # optimiser steps that an adapter may use on a task; null: what the first values take
+    survivors: int | None = None  # of the first values, tried for a third of the steps, so many are tried in full
 
 
 @dataclass
 class Experiment:
     """What is run. Overrides are those of the command line; keys name rows and columns in files and messages.
 
-    An adapter's overrides say what the adapter is (adapter=…, adapter.…) and nothing else: the protocol is the same for
-    all of them.
+    An adapter's overrides say what the adapter and its optimiser are; the protocol is the same for all of them.
     """
 
     name: str = MISSING
@@ -41,16 +44,31 @@ class Experiment:
     seeds: list[int] = MISSING
     tuning: Tuning = MISSING
 
-    def grid(self, adapter: str) -> list[float]:
-        """The learning rates tried for an adapter."""
-        return self.tuning.grids.get(adapter, self.tuning.grids["default"])
+    def knobs(self, adapter: str) -> Knobs:
+        """The knobs of an adapter, and the values tried first."""
+        return self.tuning.knobs.get(adapter, self.tuning.knobs.get("default", {}))
+
+    def settings(self, adapter: str) -> list[Setting]:
+        """The settings tried first: every combination of the values of the knobs."""
+        knobs = self.knobs(adapter)
+        return [tuple(zip(knobs, map(float, values), strict=True)) for values in product(*knobs.values())]
 
     @property
     def rule(self) -> str:
-        """How learning rates are chosen, in words."""
+        """How settings are chosen, in words."""
+        halved = (
+            f" The first values are tried for a third of the steps, the best {self.tuning.survivors} of them in full."
+            if self.tuning.survivors
+            else ""
+        )
+        wider = (
+            f" While the best is at the end of a range the range grows, up to {self.tuning.steps:,} steps in all."
+            if self.tuning.steps
+            else ""
+        )
         return (
-            "Learning rate of each adapter on each task: the one with the best mean score of the last epoch "
-            f"{VALIDATION[self.tuning.validation]}, over tuning seeds that are not reported."
+            "Setting of each adapter on each task: the one with the best mean score after the last step on training "
+            f"rows held out, over tuning seeds that are not reported.{halved}{wider}"
         )
 
 
@@ -67,8 +85,8 @@ def load_experiment(name: str) -> tuple[Experiment, list[str]]:
         these: the rest of it can go on.
 
     Raises:
-        UserError: there is no such file, a key is unknown or missing, a grid is empty or not above 0, or a tuning seed
-            is also a reported one.
+        UserError: there is no such file, a key is unknown or missing, a range is empty or not above 0, or a tuning
+            seed is also a reported one.
     """
     if name not in experiment_names():
         raise unknown("experiment", name, experiment_names())
@@ -95,21 +113,32 @@ def _check(experiment: Experiment, path: Path) -> None:
         raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
     if not experiment.seeds or not tuning.seeds:
         raise UserError(f"{path}: seeds and tuning.seeds need at least one number each")
-    if tuning.validation not in VALIDATION:
-        raise unknown(f"tuning.validation of {path}", tuning.validation, VALIDATION)
-    if extra := tuning.grids.keys() - experiment.adapters.keys() - {"default"}:
-        raise UserError(f"{path}: a grid for {', '.join(sorted(extra))}, which is none of its adapters")
+    for name in ("steps", "survivors"):
+        if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
+            raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")
+    if extra := tuning.knobs.keys() - experiment.adapters.keys() - {"default"}:
+        raise UserError(f"{path}: knobs of {', '.join(sorted(extra))}, which is none of its adapters")
     for adapter in experiment.adapters:
-        rates = tuning.grids.get(adapter, tuning.grids.get("default", []))
-        if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
-            raise UserError(f"{path}: the grid of {adapter} is {rates}: give learning rates above 0, each once")
+        if not experiment.knobs(adapter):
+            raise UserError(f"{path}: {adapter} has no knobs: give tuning.knobs.{adapter} or tuning.knobs.default")
+        for knob, values in experiment.knobs(adapter).items():
+            _check_knob(knob, values, f"{path}: {adapter}")
+
+
+def _check_knob(knob: str, values: list[Any], place: str) -> None:
+    if not knob.startswith(("adapter.", "optimizer.")):
+        raise UserError(f"{place} cannot be tuned by {knob}: a knob is a key of adapter or optimizer")
+    if not values or min(values) <= 0 or values != sorted(set(values)):
+        raise UserError(f"{place} has {knob} in {values}: give numbers above 0, each once, in rising order")
 
 
 def _refusal(kind: str, overrides: list[str]) -> str | None:
     """Why an entry cannot be run, or None."""
     for override in overrides:
-        if override.startswith(("adapter=", "adapter.")) != (kind == "adapters"):
-            return f"{override} among its overrides: adapters take adapter=… and adapter.… alone, tasks all others"
+        if kind == "adapters" and not override.startswith(ROW_KEYS):
+            return f"{override} among its overrides: an adapter takes {', '.join(ROW_KEYS)} alone"
+        if kind == "tasks" and override.startswith(("adapter=", "adapter.")):
+            return f"{override} among its overrides: it belongs to an adapter"
     try:
         cli.check_arguments(overrides)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The runs of an experiment: each is a list of overrides, a learning rate and a seed."""
+"""The runs of an experiment: each is a list of overrides, a setting of its knobs and a seed."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -13,72 +13,79 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from surm_bench import cli, records
+from surm_bench import cli
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
-from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.definition import Experiment, Setting
+from surm_bench.experiment.search import SHORT, Trial
 
-Rates = dict[str, dict[str, float]]  # learning rates by task and adapter
+Choices = dict[tuple[str, str], Setting]  # by task and adapter
+TUNING = ("task.validation=tuning", "trainer.save_adapter=false")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of an experiment: what its adapter is, and the overrides of all else but the seed and the rate."""
+    """One run of an experiment: what its method is, and the overrides of all else but the seed and the knobs."""
 
     task: str
     adapter: str
     seed: int
-    lr: float
+    setting: Setting
     overrides: tuple[str, ...]
     method: tuple[str, ...]
 
     @property
     def title(self) -> str:
-        return f"{self.adapter} on {self.task}, seed {self.seed}, lr {self.lr:g}"
+        setting = ", ".join(f"{key.rpartition('.')[2]}={value:g}" for key, value in self.setting)
+        return f"{self.adapter} on {self.task}, seed {self.seed}, {setting}"
 
     def arguments(self) -> list[str]:
         """The run as a command line of surm_bench."""
-        return [*self.overrides, *self.method, f"seed={self.seed}", f"optimizer.lr={self.lr!r}"]
+        setting = [f"{key}={value!r}" for key, value in self.setting]
+        return [*self.overrides, *self.method, *setting, f"seed={self.seed}"]
 
 
-def reported_jobs(experiment: Experiment, rates: Rates) -> list[Job]:
-    """Every run of the table whose learning rate has been tuned."""
+def reported_jobs(experiment: Experiment, choices: Choices) -> list[Job]:
+    """Every run of the table whose setting has been chosen."""
     return [
-        _job(experiment, task, adapter, seed, rates[task][adapter])
+        _job(experiment, task, adapter, seed, choices[task, adapter])
         for task, adapter, seed in product(experiment.tasks, experiment.adapters, experiment.seeds)
-        if adapter in rates.get(task, {})
+        if (task, adapter) in choices
     ]
 
 
-def tuning_jobs(experiment: Experiment) -> list[Job]:
-    """Every run that the choice of learning rates rests on."""
-    validation = f"task.validation={experiment.tuning.validation}"
-    return [
-        _job(experiment, task, adapter, seed, lr, validation)
-        for task, adapter in product(experiment.tasks, experiment.adapters)
-        for lr, seed in product(experiment.grid(adapter), experiment.tuning.seeds)
-    ]
+def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) -> list[Job]:
+    """The runs of a trial, one a tuning seed."""
+    overrides = TUNING
+    if trial.short:
+        steps = resolved(pair(experiment, task, adapter))["trainer"]["max_steps"]
+        overrides = (*TUNING, f"trainer.max_steps={-(-steps // SHORT)}")
+    return [_job(experiment, task, adapter, seed, trial.setting, *overrides) for seed in experiment.tuning.seeds]
+
+
+def pair(experiment: Experiment, task: str, adapter: str) -> Job:
+    """A job of a task and adapter, with the first seed and setting: what a row and a column of a table are."""
+    return _job(experiment, task, adapter, experiment.seeds[0], experiment.settings(adapter)[0])
 
 
 def pairs(experiment: Experiment) -> list[Job]:
-    """One job for each task and adapter, with the first seed and rate: what the rows and columns of a table are."""
-    return [
-        _job(experiment, task, adapter, experiment.seeds[0], experiment.grid(adapter)[0])
-        for task, adapter in product(experiment.tasks, experiment.adapters)
-    ]
+    """One job for each task and adapter."""
+    return [pair(experiment, task, adapter) for task, adapter in product(experiment.tasks, experiment.adapters)]
 
 
-def composable(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
-    """The jobs whose overrides the configuration takes, and one line for each task or adapter that it refuses."""
-    refused: dict[tuple[str, ...], str] = {}
+def composable(experiment: Experiment) -> list[str]:
+    """Drop the tasks and adapters whose overrides the configuration refuses, and tell each in a line."""
+    problems = []
     with composer():
-        for name, overrides in {(j.task, j.overrides) for j in jobs} | {(j.adapter, j.method) for j in jobs}:
-            try:
-                _composed(overrides)
-            except UserError as error:
-                refused[overrides] = f"{name} left out: {error}"
-    taken = [job for job in jobs if job.overrides not in refused and job.method not in refused]
-    return taken, sorted(refused.values())
+        for entries, knobs in ((experiment.tasks, None), (experiment.adapters, experiment.knobs)):
+            for name, overrides in list(entries.items()):
+                try:
+                    settings = [] if knobs is None else [f"{key}={values[0]}" for key, values in knobs(name).items()]
+                    _composed((*overrides, *(() if knobs else experiment.overrides), *settings))
+                except UserError as error:
+                    del entries[name]
+                    problems.append(f"{name} left out: {error}")
+    return problems
 
 
 @contextmanager
@@ -98,45 +105,48 @@ def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: an override that the configuration refuses.
     """
-    cfg = _with_adapter((*job.overrides, *places), job.method)
-    cfg.seed, cfg.optimizer.lr = job.seed, job.lr
+    method = (*job.method, *(f"{key}={value!r}" for key, value in job.setting))
+    cfg = _put_together((*job.overrides, *places), method)
+    cfg.seed = job.seed
     return cfg
 
 
 def resolved(job: Job) -> dict:
     """The same as plain dicts and lists, as a record holds it; not to be changed."""
-    base = _resolved(job.overrides, job.method)
-    return {**base, "seed": job.seed, "optimizer": {**base["optimizer"], "lr": job.lr}}
-
-
-def fingerprint(config: dict) -> str:
-    """What a job and the records of it have in common: all that determines the run, but the content of local files
-    (and with them the number of classes of an image folder, which only the record knows)."""
-    task = {key: value for key, value in config["task"].items() if key != "num_labels"}
-    return records.run_id({**config, "task": task})
+    return {**_resolved(job.overrides, job.method, job.setting), "seed": job.seed}
 
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    """Composing takes a twentieth of a second: too long to repeat for every seed and learning rate."""
+    """Composing takes a twentieth of a second: too long to repeat for every seed and setting."""
     try:
         return compose("config", list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(cli.first_lines(error)) from error
 
 
-def _with_adapter(overrides: tuple[str, ...], method: tuple[str, ...]) -> DictConfig:
-    """Put together from two parts, so that tasks × adapters take only as many compositions as tasks + adapters."""
-    cfg = copy.deepcopy(_composed(overrides))
-    cfg.adapter = _composed(method).adapter
+def _put_together(overrides: tuple[str, ...], method: tuple[str, ...]) -> DictConfig:
+    """From two parts, so that tasks × adapters take little more than tasks + adapters compositions."""
+    adapter = tuple(override for override in method if override.startswith("adapter"))
+    groups = tuple(override for override in method if override.startswith("optimizer="))
+    cfg = copy.deepcopy(_composed((*overrides, *groups)))
+    cfg.adapter = _composed(adapter).adapter
+    for override in method:
+        if override.startswith("optimizer."):
+            key, _, value = override.partition("=")
+            OmegaConf.update(cfg, key, OmegaConf.create(f"x: {value}").x)
     return cfg
 
 
 @cache
-def _resolved(overrides: tuple[str, ...], method: tuple[str, ...]) -> dict:
-    return OmegaConf.to_container(_with_adapter(overrides, method), resolve=True)
+def _resolved(overrides: tuple[str, ...], method: tuple[str, ...], setting: Setting) -> dict:
+    knobs = tuple(f"{key}={value!r}" for key, value in setting)
+    try:
+        return OmegaConf.to_container(_put_together(overrides, (*method, *knobs)), resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(cli.first_lines(error)) from error
 
 
-def _job(experiment: Experiment, task: str, adapter: str, seed: int, lr: float, *more: str) -> Job:
+def _job(experiment: Experiment, task: str, adapter: str, seed: int, setting: Setting, *more: str) -> Job:
     overrides = (*experiment.tasks[task], *experiment.overrides, *more)
-    return Job(task, adapter, seed, lr, overrides, tuple(experiment.adapters[adapter]))
+    return Job(task, adapter, seed, setting, overrides, tuple(experiment.adapters[adapter]))

@@ -1,10 +1,13 @@
 """The command line of experiments.
 
-python scripts/experiment.py run demo       run what is missing, then write tables and figures
-python scripts/experiment.py tune demo      choose the learning rates
-python scripts/experiment.py plan demo      what is done, missing and failed, and the time left
-python scripts/experiment.py tables         of every experiment, or of those named, from records alone
-python scripts/experiment.py figures        likewise
+python scripts/experiment.py tune demo       choose the settings of every adapter
+python scripts/experiment.py run demo        run what is missing, then write tables and figures
+python scripts/experiment.py plan demo       what is done, missing and failed, and the time left
+python scripts/experiment.py collect demo    write the results to records.jsonl, with those of other machines (--merge)
+python scripts/experiment.py reproduce demo  repeat runs drawn at random elsewhere (--sample 5, or --all), and compare
+python scripts/experiment.py verify demo     check every record, and the files beside it, against its digests
+python scripts/experiment.py tables          of every experiment, or of those named, from records alone
+python scripts/experiment.py figures         likewise
 """
 
 import argparse
@@ -12,15 +15,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from surm_bench import records
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, experiment_names, load_experiment
-from surm_bench.experiment.jobs import Job, composable, pairs, reported_jobs, tuning_jobs
+from surm_bench.experiment.jobs import Job, composable, composer, pairs, reported_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import print_plan
 from surm_bench.experiment.reporting import write_figures, write_tables
+from surm_bench.experiment.reproduction import reproduced
 from surm_bench.experiment.running import launch_jobs, run_jobs
-from surm_bench.experiment.tuning import choose_rates, read_tuned, tuning_folder, tuning_scores, write_tuned
-from surm_bench.records import atomic
+from surm_bench.experiment.tuning import Tuned, tuned, undecided
+from surm_bench.experiment.verification import verified
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,13 @@ class Options:
     """Where things are and how to run; none of it changes a run."""
 
     folder: Path  # results of the experiment
+    outputs: Path = Path("outputs")  # where runs are repeated, outside git
     launcher: str | None = None
     launcher_options: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     listed: bool = False
+    sample: int | None = None
+    merge: tuple[Path, ...] = ()
 
 
 def main() -> None:
@@ -41,6 +49,7 @@ def main() -> None:
     for name in arguments.names or experiment_names():
         try:
             experiment, problems = load_experiment(name)
+            problems += composable(experiment)
             problems += COMMANDS[arguments.command](experiment, _options(arguments, name))
             code = max(code, 1 if problems else 0)
         except UserError as error:
@@ -48,79 +57,114 @@ def main() -> None:
         except KeyboardInterrupt:
             print("surm-bench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
             sys.exit(130)
-        for problem in problems:
+        for problem in dict.fromkeys(problems):
             print(f"surm-bench: {problem}".replace("\n", " "), file=sys.stderr)
     sys.exit(code)
 
 
 def run(experiment: Experiment, options: Options) -> list[str]:
     """Run the tuned jobs that are missing and write tables and figures; returns problems, a line each."""
-    jobs, problems = _reported(experiment)
-    problems += _execute(jobs, experiment.name, options.folder, options)
-    return problems + write_tables(experiment, jobs, options.folder) + write_figures(experiment, jobs, options.folder)
+    state, _ = _state(experiment, options)
+    jobs = reported_jobs(experiment, state.choices)
+    problems = undecided(experiment, state) + _execute(jobs, experiment.name, options)
+    return problems + tables(experiment, options) + figures(experiment, options)
 
 
 def tune(experiment: Experiment, options: Options) -> list[str]:
-    """Run the grids, choose by the rule, write the rates and every score; returns problems, a line each.
+    """Run what the search asks for until every setting is chosen; returns problems, a line each.
 
-    Stopped and started again it goes on. A rate with a failed seed (a loss that was not finite) is not eligible.
+    Stopped and started again it goes on. A setting that diverged on a seed cannot be chosen.
     """
-    jobs, problems = composable(tuning_jobs(experiment))
-    folder = tuning_folder(options.folder)
-    problems += _execute(jobs, f"tuning {experiment.name}", folder, options)
-    runs = Runs(folder, jobs)
-    scores = tuning_scores(experiment, jobs, runs)
-    rates, undecided = choose_rates(scores)
-    if rates:
-        write_tuned(experiment, rates)
-    scores["chosen"] = [rates.get(row.task, {}).get(row.adapter) == row.lr for row in scores.itertuples()]
-    with atomic(options.folder / "tuning.csv") as temporary:
-        scores.to_csv(temporary, index=False)
-    chosen = scores[scores["chosen"]].groupby(["task", "adapter", "lr"], sort=False)["score"].mean().reset_index()
-    print(chosen.to_string(index=False))
-    return problems + runs.problems + undecided
+    problems: list[str] = []
+    while True:
+        state, runs = _state(experiment, options)
+        with composer():
+            waiting = runs.waiting(state.jobs)
+        if not waiting or problems:
+            break
+        problems = _execute(waiting, f"tuning {experiment.name}", options)
+    chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter", "setting"], sort=False)["score"].mean()
+    print(chosen.reset_index().to_string(index=False))
+    return problems + runs.problems + state.problems
 
 
 def plan(experiment: Experiment, options: Options) -> list[str]:
     """Print how far tuning and reported runs are."""
-    tuning, refused = composable(tuning_jobs(experiment))
-    runs = Runs(tuning_folder(options.folder), tuning)
-    print_plan(f"{experiment.name}, tuning", tuning, runs, options.listed)
-    reported, problems = _reported(experiment)
-    reported_runs = Runs(options.folder, reported)
-    if reported:
-        print_plan(f"{experiment.name}, reported", reported, reported_runs, options.listed)
+    state, runs = _state(experiment, options)
+    with composer():
+        print_plan(f"{experiment.name}, tuning", state.jobs, runs, options.listed)
+        if reported := reported_jobs(experiment, state.choices):
+            print_plan(f"{experiment.name}, reported", reported, runs, options.listed)
     planned = len(pairs(experiment)) * len(experiment.seeds)
     if waiting := planned - len(reported):
-        print(f"{experiment.name}, reported: {waiting} of {planned} runs wait for their learning rate")
-    for problem in refused + problems + runs.problems + reported_runs.problems:  # a plan tells; it has not failed
+        print(f"{experiment.name}, reported: {waiting} of {planned} runs wait for their setting")
+    for problem in dict.fromkeys(runs.problems + state.problems):  # a plan tells; it has not failed
         print(f"surm-bench: {problem}", file=sys.stderr)
     return []
 
 
+def collect(experiment: Experiment, options: Options) -> list[str]:
+    """Write the results to records.jsonl; returns problems, a line each."""
+    count, problems = records.collect(options.folder, options.merge)
+    print(f"{experiment.name}: {count} records in {options.folder / records.COLLECTED}")
+    return problems
+
+
 def tables(experiment: Experiment, options: Options) -> list[str]:
     """Write the table from records; returns problems, a line each."""
-    return write_tables(experiment, _reported(experiment)[0], options.folder)
+    state, runs = _state(experiment, options)
+    with composer():
+        write_tables(experiment, state, runs, options.folder)
+    return runs.problems
 
 
 def figures(experiment: Experiment, options: Options) -> list[str]:
-    """Write the figures from records; returns problems, a line each."""
-    return write_figures(experiment, _reported(experiment)[0], options.folder)
+    """Write the figures from records."""
+    state, runs = _state(experiment, options)
+    with composer():
+        write_figures(experiment, state, runs, options.folder)
+    return []
 
 
-COMMANDS = {function.__name__: function for function in (run, tune, plan, tables, figures)}
+def reproduce(experiment: Experiment, options: Options) -> list[str]:
+    """Repeat reported runs below options.outputs and compare; a line for each that does not agree."""
+    state, runs = _state(experiment, options)
+    with composer():
+        done = [job for job in reported_jobs(experiment, state.choices) if runs.result(job) is not None]
+    if not done:
+        return [f"{experiment.name} has no result in {options.folder} to be repeated"]
+    folder = options.outputs / experiment.name
+
+    def repeat(jobs: list[Job]) -> list[str]:
+        return run_jobs(jobs, folder, f"repeating {experiment.name}", options.places)
+
+    problems = reproduced(done, runs, folder, repeat, options.sample)
+    with composer():
+        if options.sample is None:
+            again = Runs(folder, options.places)
+            write_tables(experiment, state, again, folder)
+            write_figures(experiment, state, again, folder)
+    return problems
 
 
-def _reported(experiment: Experiment) -> tuple[list[Job], list[str]]:
-    rates, untuned = read_tuned(experiment)
-    jobs, refused = composable(reported_jobs(experiment, rates))
-    return jobs, untuned + refused
+def verify(experiment: Experiment, options: Options) -> list[str]:
+    """Check every record and file against its digests, read anew; a line for each that does not fit."""
+    return verified(experiment, options.folder, options.places)
 
 
-def _execute(jobs: list[Job], title: str, folder: Path, options: Options) -> list[str]:
+COMMANDS = {f.__name__: f for f in (run, tune, plan, collect, reproduce, verify, tables, figures)}
+
+
+def _state(experiment: Experiment, options: Options) -> tuple[Tuned, Runs]:
+    with composer():
+        runs = Runs(options.folder, options.places)
+        return tuned(experiment, runs), runs
+
+
+def _execute(jobs: list[Job], title: str, options: Options) -> list[str]:
     if options.launcher:
-        return launch_jobs(jobs, folder, options.launcher, options.launcher_options, options.places)
-    return run_jobs(jobs, folder, title, options.places)
+        return launch_jobs(jobs, options.folder, options.launcher, options.launcher_options, options.places)
+    return run_jobs(jobs, options.folder, title, options.places)
 
 
 def _parse() -> argparse.Namespace:
@@ -130,22 +174,37 @@ def _parse() -> argparse.Namespace:
         "names", nargs="*", help="files of configs/experiment, as demo; tables and figures: default all"
     )
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="reproduce: where runs are repeated")
     parser.add_argument(
         "--launcher", help="run and tune: a hydra/launcher, as joblib; default: one after the other here"
     )
     parser.add_argument("--launcher-option", action="append", default=[], help="as hydra.launcher.n_jobs=2")
-    parser.add_argument("--data", help="run and tune: local data, as task.data_dir")
-    parser.add_argument("--weights", help="run and tune: local weights, as model.weights (experiments of one model)")
+    parser.add_argument("--data", help="local data, as task.data_dir")
+    parser.add_argument("--weights", help="local weights, as model.weights (experiments of one model)")
     parser.add_argument("--tracking", help="run and tune: a choice of tracking, as wandb")
     parser.add_argument("--runs", action="store_true", help="plan: list every run")
+    parser.add_argument("--sample", type=int, default=5, help="reproduce: how many runs")
+    parser.add_argument("--all", action="store_true", help="reproduce: every run, and the table")
+    parser.add_argument(
+        "--merge", type=Path, nargs="+", default=[], help="collect: results folders or records.jsonl of other machines"
+    )
     arguments = parser.parse_args()
-    if not arguments.names and arguments.command in ("run", "tune"):
+    if not arguments.names and arguments.command not in ("tables", "figures"):
         parser.error(f"name an experiment to {arguments.command}: {', '.join(experiment_names())}")
+    if arguments.sample < 1:
+        parser.error(f"--sample {arguments.sample} is not possible: at least 1")
     return arguments
 
 
 def _options(arguments: argparse.Namespace, name: str) -> Options:
     keys = {"task.data_dir": arguments.data, "model.weights": arguments.weights, "tracking": arguments.tracking}
-    places = tuple(f"{key}={value}" for key, value in keys.items() if value)
-    launcher_options = tuple(arguments.launcher_option)
-    return Options(arguments.results / name, arguments.launcher, launcher_options, places, arguments.runs)
+    return Options(
+        arguments.results / name,
+        arguments.outputs,
+        arguments.launcher,
+        tuple(arguments.launcher_option),
+        tuple(f"{key}={value}" for key, value in keys.items() if value),
+        arguments.runs,
+        None if arguments.all else arguments.sample,
+        tuple(arguments.merge),
+    )

@@ -1,54 +1,63 @@
-"""Which records belong to which jobs: by all that determines a run, never by time or by the name of a file."""
+"""Which records belong to which jobs: by the id of the run, which holds all that determines its result."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from surm_bench import records
-from surm_bench.experiment.jobs import Job, composer, fingerprint, resolved
+from surm_bench.errors import UserError
+from surm_bench.experiment.contents import with_content
+from surm_bench.experiment.jobs import Job, resolved
+from surm_bench.identity import run_id
+from surm_bench.records import Archive, is_done, is_given_up
 
 
 class Runs:
-    """The records below a folder that belong to some jobs.
-
-    A job may have several (a failed one from before, one on other local data); only a single success counts.
+    """The records below a folder, and the jobs that they are of. To be used within composer().
 
     Attributes:
-        problems: a line for each record that cannot be read, and for each job with several successes, which the
-            content of local data or weights tells apart: these are not averaged, and count as missing.
+        problems: a line for each record that cannot be used, and for each content that is not known here.
     """
 
-    def __init__(self, folder: Path, jobs: Iterable[Job]) -> None:
-        found, self.problems = records.load_all(folder)
-        by_config = defaultdict(list)
-        for record in found:
-            by_config[fingerprint(record["config"])].append(record)
-        with composer():
-            self._records = {job: by_config.get(fingerprint(resolved(job)), []) for job in jobs}
-        for job, matching in self._records.items():
-            if len(done := _successes(matching)) > 1:
-                ids = ", ".join(record["run_id"] for record in done)
-                self.problems.append(f"{job.title}: several runs ({ids}) differ in local data or weights; keep one")
+    def __init__(self, folder: Path, places: Sequence[str] = ()) -> None:
+        self.archive = Archive(folder)
+        self.problems = self.archive.problems
+        self._places = tuple(places)
+
+    def id(self, job: Job) -> str | None:
+        """The id of a job; None where what it reads is neither declared nor found here."""
+        try:
+            return run_id(with_content(resolved(job), self._places))
+        except UserError as error:
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+            return None
 
     def record(self, job: Job) -> dict | None:
-        """The successful record of a job."""
-        done = _successes(self._records[job])
-        return done[0] if len(done) == 1 else None
+        """The record of a job that counts, whatever its status."""
+        identifier = self.id(job)
+        return None if identifier is None else self.archive.record(identifier)
+
+    def result(self, job: Job) -> dict | None:
+        """The record of a job that is done: a success, or a run that diverged."""
+        record = self.record(job)
+        return record if is_done(record) else None
 
     def status(self, job: Job) -> str:
-        """done, failed (also: interrupted) or missing."""
-        if self.record(job) is not None:
+        """done, missing, failed (also: interrupted), or given up."""
+        record = self.record(job)
+        if record is None:
+            return "missing"
+        if is_done(record):
             return "done"
-        return "failed" if any(record["status"] != "success" for record in self._records[job]) else "missing"
+        return "given up" if is_given_up(record) else "failed"
 
-    def failed(self, jobs: Iterable[Job]) -> list[dict]:
-        """The latest record of each of the jobs whose status is failed."""
-        return [max(self._records[job], key=lambda r: r["created"]) for job in jobs if self.status(job) == "failed"]
+    def waiting(self, jobs: Iterable[Job]) -> list[Job]:
+        """The jobs that are still to be run."""
+        return [job for job in jobs if self.status(job) in ("missing", "failed")]
 
-    def successes(self, jobs: Iterable[Job]) -> list[dict]:
+    def results(self, jobs: Iterable[Job]) -> list[dict]:
         """The records of those of the jobs that are done."""
-        return [record for job in jobs if (record := self.record(job)) is not None]
+        return [record for job in jobs if (record := self.result(job)) is not None]
 
-
-def _successes(found: list[dict]) -> list[dict]:
-    return [record for record in found if record["status"] == "success"]
+    def failures(self, jobs: Iterable[Job]) -> list[dict]:
+        """The records of those of the jobs that failed or broke off."""
+        return [record for job in jobs if (record := self.record(job)) is not None and not is_done(record)]

@@ -11,7 +11,7 @@ from rich.table import Table
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
 
-STATES = ("done", "missing", "failed")
+STATES = ("done", "missing", "failed", "given up")
 
 
 def estimate_seconds(jobs: Sequence[Job], runs: Runs) -> tuple[float, int]:
@@ -25,11 +25,11 @@ def estimate_seconds(jobs: Sequence[Job], runs: Runs) -> tuple[float, int]:
     """
     times: dict[tuple[str, ...], list[float]] = {}
     for job in jobs:
-        seconds = (runs.record(job) or {}).get("timing", {}).get("wall_seconds")
+        seconds = (runs.result(job) or {}).get("timing", {}).get("wall_seconds")
         if seconds is not None:
             times.setdefault((job.task, job.adapter), []).append(seconds)
             times.setdefault((job.task,), []).append(seconds)
-    waiting = [job for job in jobs if runs.status(job) != "done"]
+    waiting = runs.waiting(jobs)
     known = [times.get((job.task, job.adapter)) or times.get((job.task,)) for job in waiting]
     return sum(fmean(of_alike) for of_alike in known if of_alike), sum(of_alike is None for of_alike in known)
 
@@ -45,12 +45,12 @@ def print_plan(title: str, jobs: Sequence[Job], runs: Runs, listed: bool, consol
     console.print(_matrix(jobs, runs))
     if listed:
         for job in jobs:
-            console.print(f"{runs.status(job):8}{job.title}", markup=False)
-    for record in runs.failed(jobs):
+            console.print(f"{runs.status(job):10}{job.title}", markup=False)
+    for record in runs.failures(jobs):
         told = record.get("error") or record["status"]
         console.print(f"failed  run {record['run_id']}: {told}", markup=False, style="red", soft_wrap=True)
     states = Counter(runs.status(job) for job in jobs)
-    counts = ", ".join(f"{states[state]} {state}" for state in STATES)
+    counts = ", ".join(f"{states[state]} {state}" for state in STATES if states[state] or state != "given up")
     console.print(f"{title}: {counts} of {len(jobs)} runs; {_time_left(jobs, runs)}", markup=False, soft_wrap=True)
 
 
@@ -69,12 +69,12 @@ def _matrix(jobs: Sequence[Job], runs: Runs) -> Table:
 
 
 def _cell(states: list[str]) -> str:
-    return f"{states.count('done')}/{len(states)}{'!' * ('failed' in states)}" if states else "—"
+    return f"{states.count('done')}/{len(states)}{'!' * bool({'failed', 'given up'} & set(states))}" if states else "—"
 
 
 def _time_left(jobs: Sequence[Job], runs: Runs) -> str:
     seconds, unknown = estimate_seconds(jobs, runs)
-    if all(runs.status(job) == "done" for job in jobs):
+    if not runs.waiting(jobs):
         return "nothing left to run"
     hours, minutes = divmod(round(seconds / 60), 60)
     text = f"about {hours} h {minutes:02d} min left in one process" if seconds else "time left not known yet"

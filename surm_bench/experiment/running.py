@@ -19,10 +19,12 @@ from surm_bench.cli import first_lines
 from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import Job, composed, composer
 from surm_bench.experiment.matching import Runs
+from surm_bench.records import Claimed
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str] = ()) -> list[str]:
-    """Run one after the other in this process what has no finished record; a failure does not stop the rest.
+    """Run one after the other in this process what has no result yet; a failure does not stop the rest, and a run that
+    another process trains is left to it.
 
     Args:
         folder: where records go.
@@ -46,6 +48,8 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
             try:
                 run(composed(job, (*places, f"results_dir={folder}")), report=lambda line: None)
+            except Claimed as error:
+                progress.console.print(f"left to another process: {error}", highlight=False, markup=False)
             except Exception as error:  # its record says failed; the rest goes on
                 failures.append(f"{job.title}: {error}".replace("\n", " "))
                 progress.console.print(f"failed {failures[-1]}", style="red", highlight=False, markup=False)
@@ -56,7 +60,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
 def launch_jobs(
     jobs: Sequence[Job], folder: Path, launcher: str, options: Sequence[str] = (), places: Sequence[str] = ()
 ) -> list[str]:
-    """The same through a Hydra launcher, which may run several at once or elsewhere. Jobs that are done are left out.
+    """The same through a Hydra launcher, which may run several at once or elsewhere.
 
     Args:
         launcher: a choice of hydra/launcher, as joblib (hydra-joblib-launcher) or submitit_slurm.
@@ -65,8 +69,8 @@ def launch_jobs(
     Raises:
         UserError: a launcher that is not installed, or an option that it does not take.
     """
-    runs = Runs(folder, jobs)
-    waiting = [job for job in jobs if runs.status(job) != "done"]
+    with composer():
+        waiting = Runs(folder, places).waiting(jobs)
     if not waiting:
         return []
     where = (*places, f"results_dir={folder}")
@@ -93,6 +97,8 @@ def _run_one(cfg: DictConfig) -> str | None:
 
     try:
         run(cfg, report=lambda line: Console().print(line, highlight=False, markup=False, soft_wrap=True))
+    except Claimed:
+        return None
     except Exception as error:
         return f"{error}".replace("\n", " ")
     return None

@@ -1,102 +1,140 @@
-"""Choosing the learning rates of an experiment: by one rule for every adapter, from records."""
+"""What tuning chose: derived from the records of its runs, by one rule for every adapter."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 
 import pandas as pd
-from omegaconf import OmegaConf
 
-from surm_bench import records
-from surm_bench.config import config_dir
-from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import Job, Rates
+from surm_bench.experiment.definition import Experiment, Setting
+from surm_bench.experiment.jobs import Choices, Job, pair, resolved, trial_jobs
 from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.search import SHORT, Search, Trial, search
+from surm_bench.records.agreement import score
 
 
-def tuning_folder(folder: Path) -> Path:
-    """Where the records of the tuning runs lie, below the results of the experiment."""
-    return folder / "tuning"
+@dataclass(frozen=True)
+class Tuned:
+    """How far the tuning of an experiment is.
 
-
-def tuning_scores(experiment: Experiment, jobs: Sequence[Job], runs: Runs) -> pd.DataFrame:
-    """One row for each tuning job: task, adapter, lr, seed and the score that the rule looks at, missing where there
-    is no successful run."""
-    split = experiment.tuning.validation
-    rows = [(job.task, job.adapter, job.lr, job.seed, _score(runs.record(job), split)) for job in jobs]
-    return pd.DataFrame(rows, columns=["task", "adapter", "lr", "seed", "score"]).astype({"score": "float64"})
-
-
-def choose_rates(scores: pd.DataFrame) -> tuple[Rates, list[str]]:
-    """By task and adapter the rate with the best mean, among those with a score for every seed; the first of a tie.
-
-    Returns:
-        The rates, and a line for each pair none of whose rates is eligible.
+    Attributes:
+        jobs: every run that is wanted so far; more may be, once these are done.
+        choices: the setting of each pair of task and adapter whose search is at its end.
+        at_edge: the knobs of a choice whose range ended there when the steps were spent.
+        problems: a line for each pair that cannot be chosen, although its runs are done.
+        scores: a row for each trial and seed: task, adapter, setting, steps, seed, score, chosen.
     """
-    rates: Rates = {}
-    problems = []
-    for (task, adapter), rows in scores.groupby(["task", "adapter"], sort=False):
-        means = rows.groupby("lr", sort=False)["score"].agg(lambda cell: cell.mean(skipna=False)).dropna()
-        if means.empty:
-            problems.append(f"no learning rate of the grid of {adapter} on {task} finished on every tuning seed")
-        else:
-            rates.setdefault(task, {})[adapter] = float(means.idxmax())
-    return rates, problems
+
+    jobs: list[Job] = field(default_factory=list)
+    choices: Choices = field(default_factory=dict)
+    at_edge: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def write_tuned(experiment: Experiment, rates: Rates) -> None:
-    """Write the rates beside the experiment, with the rule."""
-    header = (
-        f"# {experiment.rule}\n# Written by `make tune EXPERIMENT={experiment.name}`; every score is in "
-        f"results/{experiment.name}/tuning.csv\n"
-    )
-    with records.atomic(tuned_path(experiment)) as temporary:
-        temporary.write_text(header + OmegaConf.to_yaml(OmegaConf.create(rates)), encoding="utf-8")
+def tuned(experiment: Experiment, runs: Runs) -> Tuned:
+    """The state of the search for every pair of task and adapter, from records alone. Within composer()."""
+    state, rows = Tuned(), []
+    for task, adapter in product(experiment.tasks, experiment.adapters):
+        found, tried = _search(experiment, task, adapter, runs)
+        jobs = [job for trial in found.trials for job in trial_jobs(experiment, task, adapter, trial)]
+        state.jobs.extend(jobs)
+        rows += [row | {"chosen": row["trial"] == _full(found.chosen)} for row in tried]
+        if found.chosen is not None:
+            state.choices[task, adapter] = found.chosen
+            state.at_edge[task, adapter] = found.at_edge
+        elif not runs.waiting(jobs):
+            state.problems.append(f"no setting of {adapter} on {task} finished on every tuning seed")
+    columns = ["task", "adapter", "setting", "steps", "seed", "score", "chosen"]
+    scores = pd.DataFrame(rows, columns=columns) if rows else pd.DataFrame(columns=columns)
+    return Tuned(state.jobs, state.choices, state.at_edge, state.problems, scores)
 
 
-def read_tuned(experiment: Experiment) -> tuple[Rates, list[str]]:
-    """The tuned learning rates, and a line that names the pairs without one (none when all have been tuned)."""
-    path = tuned_path(experiment)
-    rates: Rates = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-    pairs = list(product(experiment.tasks, experiment.adapters))
-    missing = [f"{adapter} on {task}" for task, adapter in pairs if adapter not in rates.get(task, {})]
+def undecided(experiment: Experiment, state: Tuned) -> list[str]:
+    """A line that names the pairs without a choice; none when all have one."""
+    pairs = product(experiment.tasks, experiment.adapters)
+    missing = [f"{adapter} on {task}" for task, adapter in pairs if (task, adapter) not in state.choices]
     if not missing:
-        return rates, []
-    some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more pairs" if len(missing) > 3 else "")
-    return rates, [f"no tuned learning rate for {some}: run `make tune EXPERIMENT={experiment.name}` first"]
+        return []
+    some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+    return [f"not tuned yet: {some}; `make tune EXPERIMENT={experiment.name}` does it"]
 
 
-def tuning_note(experiment: Experiment) -> str:
-    """The rule, the grids and the choices at an edge of them, in words, for the caption."""
-    keys = [key for key in experiment.tuning.grids if key in experiment.adapters]
-    grids = [(key, experiment.grid(key)) for key in keys]
-    if default := experiment.tuning.grids.get("default"):
-        grids.insert(0, ("all others" if keys else "all", default))
-    listed = "; ".join(f"{name}: {', '.join(f'{lr:g}' for lr in rates)}" for name, rates in grids)
-    seeds = ", ".join(map(str, experiment.tuning.seeds))
-    return f"{experiment.rule} Grids: {listed}. Tuning seeds: {seeds}. {_at_an_edge(experiment)}"
-
-
-def _at_an_edge(experiment: Experiment) -> str:
-    """Which choices a wider grid might improve."""
-    rates, _ = read_tuned(experiment)
+def tuning_note(experiment: Experiment, state: Tuned) -> str:
+    """The rule, the first values and the choices at an edge, in words, for the caption."""
+    groups: dict[str, list[str]] = {}
+    for adapter in experiment.adapters:
+        values = "; ".join(
+            f"{_short(knob)} {', '.join(f'{value:g}' for value in values)}"
+            for knob, values in experiment.knobs(adapter).items()
+        )
+        groups.setdefault(values, []).append(adapter)
+    most = max(groups, key=lambda values: len(groups[values]), default="")
+    listed = [f"{', '.join(adapters)}: {values}" for values, adapters in groups.items() if values != most]
+    listed.append(f"{'all others' if listed else 'all'}: {most}")
     edges = [
-        f"{adapter} on {task} ({lr:g})"
-        for task in experiment.tasks
-        for adapter, lr in rates.get(task, {}).items()
-        if adapter in experiment.adapters and lr in (min(experiment.grid(adapter)), max(experiment.grid(adapter)))
+        f"{adapter} on {task} ({', '.join(_short(knob) for knob in knobs)})"
+        for (task, adapter), knobs in state.at_edge.items()
+        if knobs
     ]
-    return f"Chosen at an edge of the grid: {', '.join(edges) or 'none'}."
+    seeds = ", ".join(map(str, experiment.tuning.seeds))
+    return (
+        f"{experiment.rule} First values: {'. '.join(listed)}. Tuning seeds: {seeds}. "
+        f"Chosen at an edge: {', '.join(edges) or 'none'}."
+    )
 
 
-def _score(record: dict | None, split: str) -> float | None:
-    """The last epoch's primary metric on the split that decides."""
-    if record is None:
+def _search(experiment: Experiment, task: str, adapter: str, runs: Runs) -> tuple[Search, list[dict]]:
+    """The search for one pair, and a row for each trial and seed that has been tried."""
+    config = resolved(pair(experiment, task, adapter))
+    tuning, steps = experiment.tuning, config["trainer"]["max_steps"]
+    affordable = tuning.steps / (steps * len(tuning.seeds)) if tuning.steps else 0
+    scores: dict[Trial, Sequence[float] | None] = {}
+    rows: list[dict] = []
+    rising = True
+    while True:
+        found = search(
+            experiment.knobs(adapter),
+            experiment.settings(adapter),
+            scores,
+            greater_is_better=rising,
+            survivors=tuning.survivors,
+            affordable=affordable,
+        )
+        new = {trial: _tried(experiment, task, adapter, trial, runs) for trial in found.trials if trial not in scores}
+        known = {trial: values for trial, values in new.items() if values is not None}
+        if not known:
+            return found, rows
+        rising = _greater_is_better(experiment, task, adapter, next(iter(known)), runs)
+        for trial, values in known.items():
+            scores[trial] = None if None in values else values
+            about = {"task": task, "adapter": adapter, "setting": _told(trial.setting), "trial": trial}
+            about["steps"] = -(-steps // SHORT) if trial.short else steps
+            rows += [about | {"seed": seed, "score": value} for seed, value in zip(tuning.seeds, values, strict=True)]
+
+
+def _tried(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: Runs) -> list[float | None] | None:
+    """The score of each tuning seed, None for one that diverged or gave up; None while a run is missing."""
+    jobs = trial_jobs(experiment, task, adapter, trial)
+    if runs.waiting(jobs):
         return None
-    scores = record["metrics"]["validation"] if split == "holdout" else record["metrics"]
-    return scores["last"][record["primary_metric"]]
+    results = [runs.result(job) for job in jobs]
+    return [None if result is None else score(result) for result in results]
 
 
-def tuned_path(experiment: Experiment) -> Path:
-    """configs/experiment/tuned/<name>.yaml"""
-    return config_dir() / "experiment" / "tuned" / f"{experiment.name}.yaml"
+def _greater_is_better(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: Runs) -> bool:
+    """As the records of a trial say of their primary metric."""
+    results = runs.results(trial_jobs(experiment, task, adapter, trial))
+    return results[0]["greater_is_better"] if results else True
+
+
+def _full(setting: Setting | None) -> Trial | None:
+    return None if setting is None else Trial(setting)
+
+
+def _told(setting: Setting) -> str:
+    return " ".join(f"{knob}={value:g}" for knob, value in setting)
+
+
+def _short(knob: str) -> str:
+    return knob.rpartition(".")[2]

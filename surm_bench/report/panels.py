@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
-from surm_bench.records import atomic
 from surm_bench.report.frames import TaskColumn
 
 MANY = 14  # adapters that a panel has no room to name

@@ -1,0 +1,23 @@
+"""Write surm_bench/adapters/defaults.json: the defaults of every PEFT config class of configs/adapter.
+
+Ids of runs are made with these. A field that PEFT or we add later is written here with the value that means "as
+before"; a default that changes stays here as it was, and the config files then state the value they want.
+"""
+
+import json
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+import surm_bench.adapters  # noqa: F401  (before peft)
+from surm_bench.config import config_dir
+from surm_bench.identity import DEFAULTS, class_name, installed_defaults
+
+if __name__ == "__main__":
+    files = sorted((config_dir() / "adapter").glob("*.yaml"))
+    targets = {OmegaConf.load(file).peft._target_ for file in files}
+    known = json.loads(DEFAULTS.read_text()) if DEFAULTS.exists() else {}
+    for target in sorted(targets):
+        name = class_name(target)
+        known[name] = installed_defaults(target) | known.get(name, {})
+    Path(DEFAULTS).write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")

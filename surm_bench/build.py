@@ -1,0 +1,24 @@
+"""What a run starts from: the checked data, and the pretrained backbone."""
+
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
+from accelerate.utils import set_seed
+
+from surm_bench.config import Config
+from surm_bench.models import Backbone, build_backbone
+from surm_bench.models.digest import check_model
+from surm_bench.tasks import TaskData, load_task, objective_for, prepare
+
+
+def build(settings: Config) -> tuple[Backbone, TaskData]:
+    """The pretrained backbone with the head that this seed draws, and the task prepared for it.
+
+    Raises:
+        UserError: data or weights are missing, or are not those whose digest the configuration declares.
+    """
+    set_seed(settings.seed)
+    check_model(settings.model)
+    raw = load_task(settings.task, settings.seed)
+    backbone = build_backbone(settings.model, settings.task.num_labels, objective_for(settings.task).model_class)
+    return backbone, prepare(raw, backbone.processor)

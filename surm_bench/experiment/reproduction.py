@@ -1,0 +1,74 @@
+"""Runs that are repeated, and whether they come to what their records say."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from surm_bench.experiment.jobs import Job, composer
+from surm_bench.experiment.matching import Runs
+from surm_bench.records import agreement
+
+
+class Comparison(NamedTuple):
+    """One run, as it is recorded and as it was repeated; scores are None where a run diverged."""
+
+    run: str
+    recorded: float | None
+    repeated: float | None
+    verdict: str
+    agrees: bool
+
+
+def reproduced(
+    jobs: list[Job], runs: Runs, folder: Path, repeat: Callable[[list[Job]], list[str]], sample: int | None
+) -> list[str]:
+    """Repeat jobs, all or a random sample, print the comparison, and return a line for each that does not agree.
+
+    Args:
+        jobs: those with a result among ``runs``.
+        folder: where ``repeat`` leaves its records.
+    """
+    drawn = jobs if sample is None or sample >= len(jobs) else random.sample(jobs, sample)
+    problems = repeat(drawn)
+    with composer():
+        again = Runs(folder)
+        of_seeds = _scores_of_seeds(jobs, runs)
+        pairs = [(job, runs.result(job), again.archive.record(runs.id(job))) for job in drawn]
+    compared = [compare(job, recorded, new, of_seeds[_group(job)]) for job, recorded, new in pairs if new is not None]
+    rows = pd.DataFrame(compared, columns=Comparison._fields)
+    print(rows.drop(columns="agrees").to_string(index=False, float_format="{:.4f}".format))
+    agreeing = int(rows["agrees"].sum())
+    print(f"{agreeing} of {len(drawn)} repeated runs agree with their records")
+    problems += [f"{row.run}: {row.verdict}" for row in compared if not row.agrees]
+    return problems + [f"{job.title} was not repeated" for job, _, new in pairs if new is None]
+
+
+def compare(job: Job, recorded: dict, repeated: dict, of_seeds: list[float]) -> Comparison:
+    """The verdict on one run: equal where equal bits are expected, else within the tolerance."""
+    one, other = agreement.score(recorded), agreement.score(repeated)
+    agrees = agreement.agree(recorded, repeated, of_seeds)
+    if recorded["status"] != "success" or repeated["status"] != "success":
+        verdict = f"{recorded['status']}, again {repeated['status']}"
+    elif one == other:
+        verdict = "equal"
+    elif agreement.same_machine(recorded, repeated):
+        verdict = f"differs by {abs(one - other):.4f}, though kind of machine, versions and code are the same"
+    else:
+        limit = agreement.tolerance(recorded, of_seeds)
+        verdict = f"differs by {abs(one - other):.4f}, {'within' if agrees else 'beyond'} {limit:.4f}"
+    return Comparison(job.title, one, other, verdict, agrees)
+
+
+def _scores_of_seeds(jobs: list[Job], runs: Runs) -> dict[tuple, list[float]]:
+    found: dict[tuple, list[float]] = {}
+    for job in jobs:
+        value = agreement.score(runs.result(job))
+        found.setdefault(_group(job), []).extend([] if value is None else [value])
+    return found
+
+
+def _group(job: Job) -> tuple:
+    return job.task, job.adapter, job.setting

@@ -1,0 +1,101 @@
+"""Which settings tuning tries next: a pure function of the scores so far, the same for every adapter.
+
+First every combination of the given values, where ``survivors`` is given for a third of the steps, and the best of
+these in full. Then, as long as the best setting is at the end of a range and steps are left, that range grows by one
+value, as far from its end as the end is from its neighbour (in ratio).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from surm_bench.experiment.definition import Knobs, Setting
+
+SHORT = 3  # a short run has the full schedule over this part of the steps
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting tried on every tuning seed, in full or for a third of the steps."""
+
+    setting: Setting
+    short: bool = False
+
+
+Scores = Mapping[Trial, Sequence[float] | None]  # one a tuning seed; None: it cannot be chosen (diverged, gave up)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where the search stands.
+
+    Attributes:
+        trials: all that are wanted so far.
+        chosen: the best setting; None as long as trials are missing, or where none can be chosen.
+        at_edge: the knobs of the chosen setting whose range ended there when the steps were spent.
+    """
+
+    trials: list[Trial]
+    chosen: Setting | None = None
+    at_edge: tuple[str, ...] = ()
+
+
+def search(
+    knobs: Knobs,
+    settings: Sequence[Setting],
+    scores: Scores,
+    *,
+    greater_is_better: bool = True,
+    survivors: int | None = None,
+    affordable: float = 0,
+) -> Search:
+    """The trials wanted, given the scores of those that are done.
+
+    Args:
+        knobs: the values tried first, rising.
+        settings: every combination of them.
+        affordable: how many trials of full length may be made in all; a short one counts a third.
+    """
+    sign = 1 if greater_is_better else -1
+    trials = [Trial(setting, short=bool(survivors) and survivors < len(settings)) for setting in settings]
+    cost = sum(_cost(trial) for trial in trials)
+    if any(trial not in scores for trial in trials):
+        return Search(trials)
+    if trials[0].short:
+        best_first = sorted(_eligible(trials, scores), key=lambda trial: -sign * fmean(scores[trial]))
+        trials += [Trial(trial.setting) for trial in best_first[:survivors]]
+        cost += min(survivors, len(best_first))
+    ranges = {knob: list(values) for knob, values in knobs.items()}
+    while True:
+        full = [trial for trial in trials if not trial.short]
+        if any(trial not in scores for trial in full):
+            return Search(trials)
+        best = max(_eligible(full, scores), key=lambda trial: sign * fmean(scores[trial]), default=None)
+        if best is None:
+            return Search(trials)
+        at_edge = _at_edge(best.setting, ranges)
+        if not at_edge or cost + 1 > affordable:
+            return Search(trials, best.setting, tuple(at_edge))
+        knob, beyond = next(iter(at_edge.items()))
+        ranges[knob] = sorted([*ranges[knob], beyond])
+        trials.append(Trial(tuple((key, beyond if key == knob else value) for key, value in best.setting)))
+        cost += 1
+
+
+def _eligible(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
+    return [trial for trial in trials if scores[trial] is not None]
+
+
+def _at_edge(setting: Setting, ranges: Knobs) -> dict[str, float]:
+    """The knobs that are at an end of their range, and the next value beyond."""
+    found = {}
+    for knob, value in setting:
+        values = ranges[knob]
+        if len(values) > 1 and value in (values[0], values[-1]):
+            neighbour = values[1] if value == values[0] else values[-2]
+            found[knob] = float(f"{value * value / neighbour:.3g}")
+    return found
+
+
+def _cost(trial: Trial) -> float:
+    return 1 / SHORT if trial.short else 1.0

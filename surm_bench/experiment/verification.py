@@ -1,0 +1,52 @@
+"""Every record of an experiment, and every file it speaks of, against its digests: read anew, whatever was cached."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from surm_bench.content import FileCache
+from surm_bench.errors import UserError
+from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.jobs import composer, pairs, resolved
+from surm_bench.records import Archive, check_files, run_folder
+
+
+def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> list[str]:
+    """Check records, adapters and predictions below a folder and, as far as they are here, data and weights.
+
+    Returns:
+        A line for each that does not fit.
+    """
+    cache, archive = FileCache(verify=True), Archive(folder)
+    problems, records = list(archive.problems), archive.records()
+    for record in records:
+        try:
+            check_files(record, run_folder(folder, record["run_id"]), cache)
+        except UserError as error:
+            problems.append(str(error))
+    checked, absent = _check_contents(experiment, places, cache, problems)
+    print(
+        f"{experiment.name}: {len(records)} records read, {checked} data sets and models compared with their digests"
+        + (f", {absent} not here" if absent else "")
+    )
+    return problems
+
+
+def _check_contents(
+    experiment: Experiment, places: Sequence[str], cache: FileCache, problems: list[str]
+) -> tuple[int, int]:
+    """How many contents were compared, and how many are not here."""
+    from surm_bench.experiment.contents import declared, read_content  # torch: not before it is needed
+
+    with composer():
+        wanted = {item for job in pairs(experiment) for item in declared(resolved(job), places)}
+    checked = absent = 0
+    for content in sorted(wanted):
+        try:
+            found = read_content(content, cache)
+        except UserError:
+            absent += 1
+            continue
+        checked += 1
+        if found != content.digest:
+            problems.append(f"{content.group} {content.name} is {found} here, {content.digest} is declared")
+    return checked, absent

@@ -1,0 +1,147 @@
+"""What only a run can tell: it is trained and evaluated, and everything is on disk before anybody else is waited for."""
+
+import shutil
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import PartialState
+from peft import PeftModel
+
+from surm_bench import environment, records
+from surm_bench.adapters.build import attach
+from surm_bench.adapters.change import original_weights, weight_changes
+from surm_bench.adapters.schedule import schedule
+from surm_bench.atomic import atomic
+from surm_bench.build import build
+from surm_bench.config import Config
+from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
+from surm_bench.prefix_cache import cache_prefix
+from surm_bench.tasks import Objective, TaskData, objective_for
+from surm_bench.tracking import Tracker, track
+from surm_bench.training import Checkpoint, History, fit
+
+STATE = "state"  # the folder of the state that an interrupted run goes on from
+CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"}  # the split that chooses the best epoch
+
+
+def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
+    """Train, evaluate and write the record, its predictions and its adapter; returns the record as written.
+
+    Args:
+        record: what is known before; its configuration, environment and code.
+        began: by time.perf_counter().
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    backbone, data = build(settings)
+    lora = lora_parameters(backbone.module, backbone.roles)
+    model = attach(backbone.module, backbone.roles, settings.adapter)
+    parameters = count_parameters(model)
+    known = {"parameters": parameters, "baseline": compare_with_lora(parameters, lora)}
+    hooks, objective, original = schedule(model), objective_for(settings.task), original_weights(model)
+    trained, data, timing = _with_cached_prefix(model, data, settings)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    about = {"created": record["created"], **record["environment"]}
+    checkpoint = Checkpoint(folder / STATE, record["code"]["sources"], settings.trainer.save_seconds, about)
+    main = PartialState().is_main_process
+    tags = (settings.model.name, settings.task.name, settings.adapter.name)
+    tracked = track(record["config"], record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker())
+    with tracked as tracker:
+        history = fit(trained, data, objective, settings, hooks=hooks, log=tracker.log, checkpoint=checkpoint)
+        found = record | known | _results(history, objective, settings.task.validation)
+        found["timing"] = timing | _timing(history)
+        found["memory"] = {"peak_bytes": environment.peak_memory_bytes()}
+        if main:
+            if settings.trainer.save_adapter:
+                found["change"] = weight_changes(model, original)
+                _save_adapter(model, folder)
+            _save_predictions(history, objective, data, folder)
+            found["files"] = records.describe_files(folder)
+            found["timing"]["wall_seconds"] = time.perf_counter() - began + _earlier_seconds(history)
+            found = records.write(found | {"status": "success"}, settings.results_dir)
+            checkpoint.clear()
+            tracker.summary(_mirrored(found))
+    return found
+
+
+def _with_cached_prefix(model: PeftModel, data: TaskData, settings: Config) -> tuple[torch.nn.Module, TaskData, dict]:
+    """What is trained on what, and the seconds that it took to get there."""
+    if not settings.trainer.cache_prefix:
+        return model, data, {}
+    clock = time.perf_counter()
+    suffix, cached = cache_prefix(model, data, settings.trainer)
+    return suffix, cached, {"prefix_seconds": time.perf_counter() - clock}
+
+
+def _results(history: History, objective: Objective, validation: str) -> dict:
+    """Scores of every split after the last step and in the best epoch, chosen on the split that ``selection`` names."""
+    selection = CHOOSING[validation]
+    last, best = history.evaluations[-1], objective.best(history.evaluations, selection)
+    return {
+        "scores": {split: {"last": last["scores"][split], "best": best["scores"][split]} for split in last["scores"]},
+        "epochs": {name: {key: at[key] for key in ("epoch", "step")} for name, at in (("last", last), ("best", best))},
+        "selection": selection,
+        "examples": {split: len(labels) for split, labels in history.labels.items()},
+        "history": history.evaluations,
+        "segments": history.segments,
+    }
+
+
+def _timing(history: History) -> dict[str, float]:
+    milliseconds = 1000 * np.array(history.step_seconds)
+    return {
+        "train_seconds": history.train_seconds,
+        "step_ms_median": float(np.median(milliseconds)),
+        "step_ms_p99": float(np.percentile(milliseconds, 99)),
+        "samples_per_second": history.examples / history.train_seconds,
+    }
+
+
+def _earlier_seconds(history: History) -> float:
+    """What earlier processes trained of a run that was interrupted."""
+    return sum(segment["train_seconds"] for segment in history.segments[:-1])
+
+
+def _save_predictions(history: History, objective: Objective, data: TaskData, folder: Path) -> None:
+    """Label and prediction of every example scored after the last step, by its row in the split as it was read."""
+    frames = [
+        pd.DataFrame(
+            {
+                "split": split,
+                "row": np.asarray(data.rows[split], dtype=np.int32),
+                "label": history.labels[split].astype(np.float32),
+                "prediction": objective.predictions(logits).astype(np.float32),
+            }
+        ).sort_values("row")
+        for split, logits in history.predictions.items()
+    ]
+    with atomic(folder / "predictions.parquet") as temporary:
+        pd.concat(frames).to_parquet(temporary, index=False, compression="zstd")
+
+
+def _save_adapter(model: PeftModel, folder: Path) -> None:
+    """Save adapter and head of the last step beside the record, whole or not at all."""
+    temporary, final = folder / ".adapter", folder / "adapter"
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary, save_embedding_layers=False)
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.replace(final)
+
+
+def _mirrored(record: dict) -> dict:
+    """What a tracker is told of the whole run."""
+    last = {
+        f"last/{split}/{name}": score
+        for split, scores in record["scores"].items()
+        for name, score in scores["last"].items()
+    }
+    counts = {f"parameters/{name}": count for name, count in record["parameters"].items()}
+    return (
+        counts | {"lora/parameters": record["baseline"]["parameters"], "lora/ratio": record["baseline"]["ratio"]} | last
+    )

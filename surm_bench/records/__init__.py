@@ -1,0 +1,28 @@
+"""What is kept of runs: one record each, bound to its files, claimed while it is made, collected to travel. No torch."""
+
+from surm_bench.records.archive import COLLECTED, Archive, read_record
+from surm_bench.records.claim import Claimed, claim
+from surm_bench.records.collected import collect, read_predictions
+from surm_bench.records.files import check_files, describe_files, set_aside
+from surm_bench.records.status import is_done, is_given_up
+from surm_bench.records.store import Damaged, check_writable, read, run_folder, write
+
+__all__ = [
+    "COLLECTED",
+    "Archive",
+    "Claimed",
+    "Damaged",
+    "check_files",
+    "check_writable",
+    "claim",
+    "collect",
+    "describe_files",
+    "is_done",
+    "is_given_up",
+    "read",
+    "read_predictions",
+    "read_record",
+    "run_folder",
+    "set_aside",
+    "write",
+]

@@ -1,0 +1,55 @@
+"""Whether two runs of one id came to the same result."""
+
+import math
+from collections.abc import Sequence
+from statistics import stdev
+
+CORRELATIONS = ("matthews_correlation", "spearmanr", "pearson")
+VERSIONS = ("python", "torch", "transformers", "peft", "timm", "threads", "processes", "device_kind")
+
+
+def reported_split(record: dict) -> str:
+    """The split that a record's score is of: the reported one, or the one held out where a run scored nothing else."""
+    return "reported" if "reported" in record["scores"] else "validation"
+
+
+def score(record: dict) -> float | None:
+    """The primary metric after the last step; None for a run that diverged."""
+    if record["status"] != "success":
+        return None
+    return record["scores"][reported_split(record)]["last"][record["primary_metric"]]
+
+
+def same_machine(first: dict, second: dict) -> bool:
+    """Whether equal bits are expected of two records: the same kind of device, threads, versions and code."""
+    same_code = first["code"] == second["code"]
+    return same_code and all(first["environment"].get(key) == second["environment"].get(key) for key in VERSIONS)
+
+
+def tolerance(record: dict, of_seeds: Sequence[float] = ()) -> float:
+    """How far another machine may be off: two standard deviations over seeds, or two standard errors of the score.
+
+    Args:
+        of_seeds: the scores of the same configuration with other seeds, this one's included.
+    """
+    spread = stdev(of_seeds) if len(of_seeds) > 1 else 0.0
+    return max(2 * spread, 2 * standard_error(record))
+
+
+def standard_error(record: dict) -> float:
+    """Of the score over its examples: binomial, or that of a correlation (1 − ρ²)/√(n − 1); MCC is one."""
+    value, n = score(record), record["examples"][reported_split(record)]
+    if record["primary_metric"] in CORRELATIONS:
+        return (1 - value**2) / math.sqrt(max(n - 1, 1))
+    return math.sqrt(value * (1 - value) / n)
+
+
+def agree(first: dict, second: dict, of_seeds: Sequence[float] = ()) -> bool:
+    """Whether two records of one id have one result: equal scores where equal bits are expected, else near ones."""
+    if first["status"] != second["status"]:
+        return False
+    if first["status"] != "success":
+        return True
+    if same_machine(first, second):
+        return score(first) == score(second)
+    return abs(score(first) - score(second)) <= tolerance(first, of_seeds)

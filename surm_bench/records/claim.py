@@ -1,0 +1,105 @@
+"""A run is claimed while it trains, so that two workers never train one run."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+from surm_bench.atomic import atomic
+from surm_bench.errors import UserError
+
+FILE = "claim.json"
+BEAT = 10.0  # seconds between two signs of life
+SILENCE = 120.0  # seconds without one after which a claim of another host is void
+
+
+class Claimed(UserError):
+    """Another process trains this run."""
+
+
+@contextmanager
+def claim(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterator[None]:
+    """Hold a run's folder while the block runs.
+
+    Raises:
+        Claimed: another process holds it: a living one on this host, or one of another host whose last sign of life is
+            less than ``silence`` seconds old by the clock of the shared disk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, mine = folder / FILE, _myself()
+    with FileLock(folder / ".lock"):
+        holder = _read(path)
+        if holder is not None and _holds(holder, path, silence):
+            raise Claimed(
+                f"run {folder.name} is being trained by process {holder['pid']} on {holder['host']} "
+                f"(since {holder['since']})"
+            )
+        _write(path, mine)
+    stop = threading.Event()
+    beater = threading.Thread(target=_beat, args=(path, mine, stop, beat), daemon=True)
+    beater.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beater.join()
+        with FileLock(folder / ".lock"):
+            if _read(path) == mine:
+                path.unlink(missing_ok=True)
+
+
+def _myself() -> dict:
+    now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    born = psutil.Process().create_time()  # a pid alone may be somebody else's by now
+    return {"host": socket.gethostname(), "pid": os.getpid(), "born": born, "since": now}
+
+
+def _holds(holder: dict, path: Path, silence: float) -> bool:
+    """Whether the process that wrote a claim still trains."""
+    if holder["host"] == socket.gethostname():
+        try:
+            return abs(psutil.Process(holder["pid"]).create_time() - holder["born"]) < 1
+        except psutil.Error:
+            return False
+    try:
+        return _now(path) - path.stat().st_mtime < silence
+    except FileNotFoundError:
+        return False
+
+
+def _now(path: Path) -> float:
+    """The time by the clock of the disk that the claim lies on."""
+    probe = path.with_name(f".clock.{os.getpid()}")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink()
+
+
+def _beat(path: Path, mine: dict, stop: threading.Event, beat: float) -> None:
+    while not stop.wait(beat):
+        try:
+            os.utime(path)
+        except OSError:  # the disk may be back at the next beat
+            continue
+
+
+def _read(path: Path) -> dict | None:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return holder if {"host", "pid", "born", "since"} <= holder.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _write(path: Path, holder: dict) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(holder), encoding="utf-8")

@@ -1,0 +1,104 @@
+"""One run = one JSON record, ``results_dir/runs/<run_id>/record.json``, written whole or not at all. No torch here.
+
+A record is bound to its content by a checksum, and to the files beside it by their digests.
+"""
+
+import hashlib
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from surm_bench.atomic import atomic
+from surm_bench.errors import UserError
+
+SCHEMA_VERSION = 2
+FILE = "record.json"
+
+
+class Damaged(UserError):
+    """A record, or a file beside it, is not what was written."""
+
+
+def run_folder(results_dir: str | Path, run_id: str) -> Path:
+    """Where a run's record, adapter and head, predictions and training state lie."""
+    return Path(results_dir) / "runs" / run_id
+
+
+def check_writable(results_dir: str | Path) -> None:
+    """Raise UserError when no record could be written below results_dir. To be called before anything expensive."""
+    runs = Path(results_dir) / "runs"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write to results_dir {str(results_dir)!r}: {error.strerror or error}") from error
+
+
+def write(record: dict, results_dir: str | Path) -> dict:
+    """Write the record of ``record["run_id"]`` and return it as written. NaN and infinities become null."""
+    sealed = seal(record)
+    with atomic(run_folder(results_dir, record["run_id"]) / FILE) as temporary:
+        temporary.write_text(json.dumps(sealed, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return sealed
+
+
+def read(path: str | Path) -> dict:
+    """Read one record.
+
+    Raises:
+        UserError: it is missing or of another schema version.
+        Damaged: it is truncated, or was changed after it was written.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Damaged(f"unreadable record {path}: {error}") from error
+    except OSError as error:
+        raise UserError(f"unreadable record {path}: {error.strerror}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, place: str) -> dict:
+    """A record from its JSON text; ``place`` names it in errors, which are those of read."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"unreadable record {place}: {error}") from error
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if version is None:
+        raise Damaged(f"unreadable record {place}: it has no schema_version")
+    if version != SCHEMA_VERSION:
+        raise UserError(f"record {place} has schema_version {version!r}: this version reads {SCHEMA_VERSION}")
+    if record.get("checksum") != _checksum(record):
+        raise Damaged(f"record {place} was changed after it was written: its checksum does not fit")
+    return record
+
+
+def seal(record: dict) -> dict:
+    """The record as JSON can hold it, with schema version and checksum."""
+    plain = _plain({"schema_version": SCHEMA_VERSION} | record)
+    return plain | {"checksum": _checksum(plain)}
+
+
+def canonical_json(value: Any) -> str:
+    """One line, keys sorted: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _checksum(record: dict) -> str:
+    content = {key: value for key, value in record.items() if key != "checksum"}
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: numpy scalars as Python numbers, non-finite numbers as None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

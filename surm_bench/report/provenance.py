@@ -1,0 +1,26 @@
+"""Where the runs of a table come from, in words, where they do not all come from one place."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+
+def provenance(records: Sequence[dict]) -> str:
+    """Sentences for a caption: several kinds of device, several states of the code, changes that no commit has.
+
+    Empty where all runs were made on one kind of device with one state of the code, committed.
+    """
+    kinds = Counter(record["environment"]["device_kind"] for record in records)
+    codes = Counter(record["code"]["sources"] for record in records)
+    dirty = sum(bool(record["environment"]["git_dirty"]) for record in records)
+    told = []
+    if len(kinds) > 1:
+        told.append(f"Runs on {len(kinds)} kinds of device: {_counted(kinds)}.")
+    if len(codes) > 1:
+        told.append(f"Runs of {len(codes)} states of the code (digests {_counted(codes)}).")
+    if dirty:
+        told.append(f"{dirty} runs were made with changes that no commit has.")
+    return " ".join(told)
+
+
+def _counted(counter: Counter) -> str:
+    return ", ".join(f"{name} ({count})" for name, count in counter.most_common())

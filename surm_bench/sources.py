@@ -1,0 +1,38 @@
+"""Which code made a result: a digest of the sources that determine it, in a checkout and in an installed wheel alike."""
+
+import hashlib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+# The rooms whose code a result depends on. What only keeps, shows or launches runs is not among them.
+DETERMINING = (
+    *("adapters", "models", "structured", "tasks", "training"),
+    *("build.py", "parameters.py", "prefix_cache.py", "roles.py", "torchvision_stub.py"),
+)
+
+
+@cache
+def source_digest() -> str:
+    """Twelve hex digits of all Python files that determine results, with their names."""
+    files = [file for room in DETERMINING for file in _files(PACKAGE / room)]
+    lines = (f"{file.relative_to(PACKAGE).as_posix()}:{_sha256(file)}\n" for file in files)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
+
+
+def method_digest(target: str) -> str | None:
+    """The same of the module that defines a method outside this package and PEFT; None for theirs."""
+    package, module = target.partition(".")[0], target.rpartition(".")[0]
+    if package in ("surm_bench", "peft"):
+        return None
+    spec = find_spec(module)
+    return _sha256(Path(spec.origin))[:12] if spec and spec.origin else None
+
+
+def _files(room: Path) -> list[Path]:
+    return sorted(room.rglob("*.py")) if room.is_dir() else [room]
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
