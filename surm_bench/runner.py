@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from surm_bench.models import Backbone, build_backbone
 from surm_bench.models.weights import local_path
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.prefix_cache import cache_prefix
-from surm_bench.tasks import TaskData, check_metric, check_task, compute_metrics, load_task, loss, prepare
+from surm_bench.tasks import TaskData, check_metric, check_task, load_task, objective_for, prepare
 from surm_bench.tasks.sources import local_files, num_labels
 from surm_bench.tracking import Tracker, track
 from surm_bench.training import History, check_config, evaluation_loader, fit, make_accelerator, predict
@@ -104,7 +103,7 @@ def build(settings: Config) -> tuple[Backbone, TaskData]:
     """The pretrained backbone with the head that this seed draws, and the task prepared for it."""
     set_seed(settings.seed)
     raw = load_task(settings.task, settings.seed)
-    backbone = build_backbone(settings.model, settings.task.num_labels)
+    backbone = build_backbone(settings.model, settings.task.num_labels, objective_for(settings.task).model_class)
     return backbone, prepare(raw, backbone.processor)
 
 
@@ -126,8 +125,8 @@ def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
 def evaluate(model: torch.nn.Module, data: TaskData, settings: Config) -> dict[str, float]:
     """The scores of a model on its task's reported split, not the extra ones."""
     accelerator = make_accelerator(settings.trainer.precision)
-    loader = evaluation_loader(data.evaluation, data.collate, settings.trainer)
-    return compute_metrics(settings.task, *predict(*accelerator.prepare(model, loader), accelerator))
+    loader = evaluation_loader(data.splits["reported"], data.collate, settings.trainer)
+    return objective_for(settings.task).metrics(*predict(*accelerator.prepare(model, loader), accelerator))
 
 
 def _measure(settings: Config, config: dict, record: dict, folder: Path) -> dict:
@@ -144,34 +143,19 @@ def _measure(settings: Config, config: dict, record: dict, folder: Path) -> dict
         clock = time.perf_counter()
         trained, data = cache_prefix(model, data, settings.trainer)
         timing["prefix_seconds"] = time.perf_counter() - clock
-    further = {} if data.holdout is None else {HOLDOUT: data.holdout}
-    further |= {f"{name}/": split for name, split in data.extra.items()}
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     main = PartialState().is_main_process
     with track(config, record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker()) as tracker:
-        history = fit(
-            trained,
-            data.train,
-            {"": data.evaluation} | further,
-            data.collate,
-            data.lengths,
-            partial(loss, settings.task),
-            partial(compute_metrics, settings.task),
-            settings.optimizer,
-            settings.trainer,
-            settings.seed,
-            tracker.log,
-            title=f"{settings.adapter.label} on {settings.task.name}, seed {settings.seed}",
-            hooks=hooks,
-        )
+        history = fit(trained, data, objective_for(settings.task), settings, hooks=hooks, log=tracker.log)
+        epochs = [_flat(evaluation) for evaluation in history.evaluations]
         measured = {
-            "metrics": choose_epochs(history.epochs, settings.task.primary_metric),
+            "metrics": choose_epochs(epochs, settings.task.primary_metric),
             "parameters": parameters,
             "baseline": baseline,
             "timing": timing | _timing(history),
             "memory": {"peak_bytes": environment.peak_memory_bytes()},
-            "history": history.epochs,
+            "history": epochs,
         }
         tracker.summary({f"parameters/{name}": n for name, n in parameters.items()})
         tracker.summary({"lora/parameters": lora, "lora/ratio": baseline["ratio"]})
@@ -199,6 +183,15 @@ def choose_epochs(history: list[dict], primary_metric: str) -> dict:
         "selection": "holdout" if held_out else "dev",
         "extra": {split: {name: _scores(epoch, f"{split}/") for name, epoch in chosen.items()} for split in extra},
     }
+
+
+def _flat(evaluation: dict) -> dict:
+    """An evaluation of the loop as the history of a record has it."""
+    plain = {name: value for name, value in evaluation.items() if name != "scores"}
+    for split, named in evaluation["scores"].items():
+        prefix = "" if split == "reported" else f"{split}/"
+        plain |= {f"{prefix}{name}": value for name, value in named.items()}
+    return plain
 
 
 def _scores(epoch: dict, prefix: str) -> dict:
