@@ -56,16 +56,28 @@ class TaskConfig:
     fraction: float | None = None  # a part of the training rows, above 0 up to 1, classes as equal as their sizes allow
     shots: int | None = None  # so many training rows of each class
     max_train_samples: int | None = None  # the first n of a shuffle of the training split
-    # VTAB-1k (Zhai et al. 2019, arXiv 1910.04867), for images: 1,000 training rows, of which validation=holdout keeps
-    # 200 apart and validation=dev none. Drawn uniformly by subset_seed: not the benchmark's own list of images.
+    # VTAB-1k (Zhai et al. 2019, arXiv 1910.04867), for images: 1,000 training rows, of which validation=dev keeps none
+    # apart and the others 200. Drawn uniformly by subset_seed: not the benchmark's own list of images.
     vtab1k: bool = False
     max_eval_samples: int | None = None  # the first n of a shuffle of each reported split
-    subset_seed: int = 0  # of all these draws: every run's subset is the same, whatever its seed; more contains less
+    # Of all these draws: every run's subset is the same, whatever its seed; more contains less. null: the run's seed
+    # draws the training rows, so that they are the same for all methods; reported rows are then drawn by 0.
+    subset_seed: int | None = 0
     max_length: int = 128  # text: tokens per example at most
+<<<<<<< HEAD
     # What the rows of the training, the reported and the extra splits must be, joined by dashes; as model.digest.
     digest: str | None = None
     version: int = 1  # raised when the way this task is prepared changes results
     validation: str = "dev"  # dev: best epoch by the reported split | holdout: by a tenth of train, kept apart
+=======
+    # dev: only the reported split is scored, and the best epoch chosen by it | holdout: a part of train is held out and
+    # scored too, and the best epoch chosen by that | tuning: the held-out part alone is scored.
+    # Held out is a tenth of train, drawn by the run's seed, or where only a subset is trained on, unused rows.
+    validation: str = "dev"
+    validation_rows: int = (
+        2000  # so many of the unused rows, or as many as there are; the same for all, as far as can be
+    )
+>>>>>>> loop
 
 
 @dataclass
@@ -84,12 +96,15 @@ class AdapterConfig:
 
 @dataclass
 class OptimizerConfig:
-    """AdamW and its schedule. Weight decay spares biases and norms."""
+    """The optimiser and its schedule. Weight decay spares biases and norms."""
 
+    name: str = "adamw"  # adamw | adam | sgd
     lr: float = 1e-3
-    weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    head_lr: float | None = None  # of the head, which is trained beside every adapter; null: lr
+    weight_decay: float = 0.0  # adamw: decoupled (Loshchilov & Hutter 2019); adam, sgd: added to the gradient
+    betas: tuple[float, float] = (0.9, 0.999)  # adamw, adam
+    eps: float = 1e-8  # adamw, adam
+    momentum: float = 0.0  # sgd
     schedule: str = "linear"  # linear | cosine | constant
     warmup_ratio: float = 0.06
     max_grad_norm: float = 1.0
@@ -108,6 +123,7 @@ class TrainerConfig:
     compile: bool = False  # torch.compile the model that trains; evaluation takes it as it is
     cache_prefix: bool = False  # compute what lies before the first trained layer once per example (prefix_cache.py)
     workers: int = 0  # loader processes
+    save_seconds: float = 60.0  # between two times of saving the state that an interrupted run goes on from
     progress: bool = True
     save_adapter: bool = True  # keep the trained adapter and head beside the record
 

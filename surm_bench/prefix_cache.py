@@ -19,7 +19,7 @@ from surm_bench.environment import available_memory_bytes
 from surm_bench.errors import UserError
 from surm_bench.models.prefix import Suffix, cut
 from surm_bench.tasks.batches import mask, pad
-from surm_bench.tasks.prepare import Examples, TaskData, each_split
+from surm_bench.tasks.prepare import Examples, TaskData
 from surm_bench.training import make_accelerator
 
 
@@ -56,7 +56,9 @@ def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tu
         examples = dict(zip(order, found, strict=True))
         return Examples([examples[index] for index in range(len(split))])
 
-    return suffix, replace(data, **each_split(data, states), collate=collate_ragged if ragged else default_collate)
+    train, splits = states(data.train), {name: states(split) for name, split in data.splits.items()}
+    collate = collate_ragged if ragged else default_collate
+    return suffix, replace(data, train=train, splits=splits, collate=collate)
 
 
 def collate_ragged(examples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -85,7 +87,7 @@ def _hidden(suffix: Suffix, batch: dict, accelerator: Accelerator) -> Tensor:
 
 def _check_room(probe: Tensor, data: TaskData, ragged: bool, processes: int) -> None:
     """Refuse what half of the available memory cannot hold; ``probe`` is the hidden state (1, T, d) of an example."""
-    splits = [split for split in (data.train, data.evaluation, data.holdout, *data.extra.values()) if split is not None]
+    splits = [data.train, *data.splits.values()]
     examples = sum(len(split) for split in splits)
     rows = sum(len(e["input_ids"]) for split in splits for e in split) if ragged else examples * probe.shape[1]
     needed, room = rows * probe[0, 0].nbytes, available_memory_bytes() // 2 // processes

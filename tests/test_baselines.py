@@ -9,9 +9,10 @@ from transformers import RobertaConfig, RobertaForSequenceClassification
 from surm_bench.adapters import HadamardConfig, LoraXsConfig, LortaConfig, MeloraConfig, ResidualAdapterConfig
 from surm_bench.adapters.build import attach, peft_config
 from surm_bench.adapters.schedule import schedule
-from surm_bench.config import AdapterConfig, OptimizerConfig, TrainerConfig
+from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.roles import find_roles, from_layer, layer_of
+from surm_bench.tasks import Classification, TaskData
 from surm_bench.training import Hooks, fit
 
 D, HEADS, LAYERS = 24, 4, 3
@@ -211,13 +212,14 @@ class Examples(torch.utils.data.Dataset):
 
 def train(model: nn.Module, steps: int, hooks: Hooks | None) -> list[dict]:
     data = Examples(8)
-    trainer = TrainerConfig(epochs=steps, max_steps=steps, batch_size=8, progress=False)
-    history = fit(
-        model, data, {"": data}, torch.utils.data.default_collate, None, nn.functional.cross_entropy,
-        lambda logits, labels: {"accuracy": float((logits.argmax(1) == labels).mean())},
-        OptimizerConfig(lr=1e-2, warmup_ratio=0.0), trainer, 0, lambda values, step: None, "test", hooks,
-    )  # fmt: skip
-    return history.epochs
+    settings = Config(
+        task=TaskConfig(name="t"),
+        adapter=AdapterConfig(label="a"),
+        optimizer=OptimizerConfig(lr=1e-2, warmup_ratio=0.0),
+        trainer=TrainerConfig(epochs=steps, max_steps=steps, batch_size=8, progress=False),
+    )
+    task = TaskData(data, {"reported": data}, torch.utils.data.default_collate, None, {})
+    return fit(model, task, Classification("accuracy", "accuracy"), settings, hooks=hooks).evaluations
 
 
 @pytest.mark.parametrize("steps", [2, 3, 6, 40])

@@ -43,7 +43,8 @@ DRY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 def start(results_dir, *overrides: str) -> dict:
-    short = ["task.max_train_samples=90", "task.max_eval_samples=70", "task.validation=holdout", "trainer.epochs=2"]
+    short = ["task.max_train_samples=90", "task.max_eval_samples=70", "trainer.epochs=2"]
+    short += ["task.validation=holdout", "task.validation_rows=30"]
     with composer():
         cfg = compose("config", [*overrides, *short, "trainer.progress=false", f"results_dir={results_dir}"])
     return run(cfg, report=lambda line: None)
@@ -158,7 +159,7 @@ def test_states_are_kept_without_padding_and_only_as_far_as_they_are_read():
     tokens = [[2, 5, 6, 7, 3], [2, 9, 3], [2, 5, 5, 5, 5, 8, 3]]
     examples = [{"input_ids": ids, "labels": label} for label, ids in enumerate(tokens)]
     pads = SimpleNamespace(pad_token_id=1, pad_token_type_id=0, padding_side="right")
-    data = TaskData(examples, examples[:2], None, TextCollator(pads), [5, 3, 7], {"extra": examples[1:]})
+    data = TaskData(examples, {"reported": examples[:2], "extra": examples[1:]}, TextCollator(pads), [5, 3, 7], {})
     probe = get_peft_model(roberta(), SubsetConfig(parameters="none", modules_to_save=["classifier"]))
     late = get_peft_model(roberta(), late_lora(2))
     trainer = TrainerConfig(batch_size=2, eval_batch_size=2, progress=False)
@@ -168,7 +169,7 @@ def test_states_are_kept_without_padding_and_only_as_far_as_they_are_read():
     suffix, states = cache_prefix(late, data, trainer)
     assert [tuple(e["hidden"].shape) for e in states.train] == [(5, 16), (3, 16), (7, 16)]
     assert [e["labels"].item() for e in states.train] == [0, 1, 2]
-    assert [len(e["hidden"]) for e in states.extra["extra"]] == [3, 7] and states.holdout is None
+    assert [len(e["hidden"]) for e in states.splits["extra"]] == [3, 7] and len(states.splits["reported"]) == 2
     batch = states.collate([states.train[i] for i in (1, 0)])
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0, 0], [1] * 5] and batch["labels"].tolist() == [1, 0]
     alone = suffix.prefix({"input_ids": torch.tensor([tokens[1]])})[0]
@@ -215,12 +216,12 @@ def test_a_model_of_another_family():
 
 
 def test_more_states_than_half_of_the_memory(tmp_path, monkeypatch):
-    """digits: 81 + 9 + 70 examples of 17 tokens, 64 numbers of 4 bytes."""
-    needed = 160 * 17 * 64 * 4
+    """digits: 90 + 30 + 70 examples of 17 tokens, 64 numbers of 4 bytes."""
+    needed = 190 * 17 * 64 * 4
     overrides = [*DIGITS, *ADAPTERS["late circulant"], "trainer.cache_prefix=true"]
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2 * needed - 2))
     with pytest.raises(
-        UserError, match=r"needs 0.001 GiB for the hidden states of 160 examples, and half .* 0.001 GiB"
+        UserError, match=r"needs 0.001 GiB for the hidden states of 190 examples, and half .* 0.001 GiB"
     ):
         start(tmp_path, *overrides)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2 * needed))

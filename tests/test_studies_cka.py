@@ -152,7 +152,7 @@ def opened(folder):
     return (
         model.get_base_model(),
         build(settings)[0],
-        evaluation_loader(data.evaluation, data.collate, settings.trainer),
+        evaluation_loader(data.splits["reported"], data.collate, settings.trainer),
     )
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,9 +24,10 @@ from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import Job, composer, fingerprint, resolved
 from surm_bench.models import build_backbone
 from surm_bench.models.vision import ImageProcessor
-from surm_bench.tasks import check_metric, compute_metrics, load_task, loss, prepare, sources, subsets
+from surm_bench.tasks import Classification, RawTask, check_metric, load_task, objective_for, prepare, sources, subsets
 from surm_bench.tasks.batches import TextCollator
 from surm_bench.tasks.images import Images
+from surm_bench.tasks.metrics.direction import GREATER_IS_BETTER
 
 CONFIGS = sorted((config_dir() / "task").rglob("*.yaml"))
 NAMES = [str(file.relative_to(config_dir() / "task").with_suffix("")) for file in CONFIGS]
@@ -86,7 +88,7 @@ def test_every_task_composes_and_has_its_primary_metric(name):
     check_metric(config)
     labels = np.arange(20) % max(2, config.num_labels)
     logits = labels[:, None].astype(float) if config.num_labels == 1 else np.eye(config.num_labels)[labels]
-    scores = compute_metrics(config, logits, labels)
+    scores = objective_for(config).metrics(logits, labels)
     assert config.primary_metric in scores
     assert all(score == pytest.approx(1.0) for score in scores.values())  # perfect predictions
 
@@ -94,7 +96,7 @@ def test_every_task_composes_and_has_its_primary_metric(name):
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("digits", "grammar"))])
 def test_embedded_tasks_load_offline(name):
     raw = load_task(task_config(name), seed=0)
-    assert len(raw.train) > len(raw.evaluation) > 100
+    assert len(raw.train) > len(raw.splits["reported"]) > 100
 
 
 def test_the_benchmark_is_complete():
@@ -114,11 +116,11 @@ def test_classification_metrics_equal_scikit_learn():
     logits, labels = rng.normal(size=(200, 2)), rng.integers(0, 2, 200)
     predicted = logits.argmax(1)
     accuracy = metrics.accuracy_score(labels, predicted)
-    assert compute_metrics(task_config("glue/rte"), logits, labels) == pytest.approx({"accuracy": accuracy})
-    assert compute_metrics(task_config("glue/mrpc"), logits, labels) == pytest.approx(
+    assert objective_for(task_config("glue/rte")).metrics(logits, labels) == pytest.approx({"accuracy": accuracy})
+    assert objective_for(task_config("glue/mrpc")).metrics(logits, labels) == pytest.approx(
         {"accuracy": accuracy, "f1": metrics.f1_score(labels, predicted)}
     )
-    assert compute_metrics(task_config("glue/cola"), logits, labels) == pytest.approx(
+    assert objective_for(task_config("glue/cola")).metrics(logits, labels) == pytest.approx(
         {"matthews_correlation": metrics.matthews_corrcoef(labels, predicted)}
     )
 
@@ -130,18 +132,30 @@ def test_correlations_equal_scipy_and_are_zero_for_constants():
         "spearmanr": stats.spearmanr(logits[:, 0], labels).statistic,
         "pearson": stats.pearsonr(logits[:, 0].astype(float), labels.astype(float)).statistic,
     }
-    assert compute_metrics(config, logits, labels) == pytest.approx(expected)
-    assert compute_metrics(config, np.full((100, 1), 3.0), labels) == {"spearmanr": 0.0, "pearson": 0.0}
+    assert objective_for(config).metrics(logits, labels) == pytest.approx(expected)
+    assert objective_for(config).metrics(np.full((100, 1), 3.0), labels) == {"spearmanr": 0.0, "pearson": 0.0}
     always = np.tile([0.0, 1.0], (100, 1))
-    assert compute_metrics(task_config("glue/cola"), always, np.arange(100) % 2) == {"matthews_correlation": 0.0}
+    assert objective_for(task_config("glue/cola")).metrics(always, np.arange(100) % 2) == {"matthews_correlation": 0.0}
 
 
 def test_loss_equals_the_closed_form():
     logits, labels = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 0.0]]), torch.tensor([1, 2])
     expected = (math.log(math.e + math.e**2 + 1) - 2 + math.log(3)) / 2
-    assert loss(task_config("glue/mnli"), logits, labels).item() == pytest.approx(expected)
-    regression = loss(task_config("glue/stsb"), torch.tensor([[1.0], [3.0]]), torch.tensor([2.0, 5.0]))
+    assert objective_for(task_config("glue/mnli")).loss(logits, labels).item() == pytest.approx(expected)
+    regression = objective_for(task_config("glue/stsb")).loss(torch.tensor([[1.0], [3.0]]), torch.tensor([2.0, 5.0]))
     assert regression.item() == pytest.approx((1 + 4) / 2)
+
+
+def test_an_objective_knows_which_evaluation_is_best(monkeypatch):
+    """By hand: the first of two that are equally good, on the split asked for, whichever way the metric goes."""
+    scores = [{"validation": {"f1": v}, "reported": {"f1": r}} for v, r in ((0.2, 0.9), (0.8, 0.1), (0.8, 0.5))]
+    evaluations = [{"epoch": epoch, "scores": named} for epoch, named in enumerate(scores)]
+    objective = Classification("f1_accuracy", "f1")
+    assert objective.best(evaluations, "validation")["epoch"] == 1
+    assert objective.best(evaluations, "reported")["epoch"] == 0
+    monkeypatch.setitem(GREATER_IS_BETTER, "f1", False)
+    assert objective.best(evaluations, "validation")["epoch"] == 0
+    assert objective.best(evaluations, "reported")["epoch"] == 1
 
 
 # --- real data --------------------------------------------------------------------------------------------------------
@@ -152,7 +166,7 @@ def test_real_data_have_their_sizes_and_are_not_touched(data_dir, name):
     folder = data_dir / name
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
     raw = load_task(task_config(name, data_dir=str(folder.parent)), seed=0)
-    assert (len(raw.train), len(raw.evaluation)) == SIZES[name]
+    assert (len(raw.train), len(raw.splits["reported"])) == SIZES[name]
     assert raw.train.column_names == [*raw.config.inputs, "label"]
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
 
@@ -189,7 +203,8 @@ def test_text_to_be_scored_is_ordered_by_length(tmp_path, tokenizer):
     texts = ["a a a", "a", "a a a a a", "a a"]
     folder = write_rte(tmp_path, sentence1=texts, sentence2=["b"] * 4, label=[0, 1, 1, 0])
     data = prepare(load_task(task_config("glue/rte", data_dir=folder), 0), tokenizer)
-    assert [(len(e["input_ids"]), e["labels"]) for e in data.evaluation] == [(10, 1), (8, 0), (7, 0), (6, 1)]
+    assert [(len(e["input_ids"]), e["labels"]) for e in data.splits["reported"]] == [(10, 1), (8, 0), (7, 0), (6, 1)]
+    assert data.rows["reported"].tolist() == [2, 0, 3, 1]
     assert [len(e["input_ids"]) for e in data.train] == [8, 6, 10, 7] == list(data.lengths)
 
 
@@ -254,14 +269,18 @@ def write_imbalanced(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def draw(tmp_path_factory):
-    """(**task options) -> the set of training rows and the rows of each class."""
+    """(seed, **task options) -> the set of training rows and the rows of each class; draw.load -> the task."""
     folder = write_imbalanced(tmp_path_factory.mktemp("imbalanced"))
 
+    def load(seed: int = 0, **options) -> RawTask:
+        return load_task(task_config("glue/mnli", data_dir=folder, num_labels=4, **options), seed)
+
     def rows(seed: int = 0, **options) -> tuple[set[str], list[int]]:
-        raw = load_task(task_config("glue/mnli", data_dir=folder, num_labels=4, **options), seed)
-        assert len(raw.evaluation) == len(raw.extra["mismatched"]) == 144  # reported splits stay whole
+        raw = load(seed, **options)
+        assert len(raw.splits["reported"]) == len(raw.splits["mismatched"]) == 144  # reported splits stay whole
         return set(raw.train["premise"][:]), np.bincount(raw.train["label"][:], minlength=4).tolist()
 
+    rows.load = load
     return rows
 
 
@@ -324,13 +343,57 @@ def test_a_fraction_of_a_regression_is_a_random_subset(tmp_path):
         drawn(0.01)
 
 
-def test_a_holdout_of_few_shots_leaves_every_class_some():
-    config = task_config("digits", shots=5, validation="holdout")
-    raw, other = load_task(config, 0), load_task(config, 1)
-    assert np.bincount(raw.train["label"][:]).tolist() == [4] * 10
-    assert np.bincount(raw.holdout["label"][:]).tolist() == [1] * 10
-    assert pixels(raw.holdout) != pixels(other.holdout)  # the run's seed draws it, from the same subset
-    assert pixels(raw.holdout) | pixels(raw.train) == pixels(other.holdout) | pixels(other.train)
+@pytest.mark.parametrize("validation", ["holdout", "tuning"])
+@pytest.mark.parametrize("subset", [{"shots": 3}, {"fraction": 0.3}, {"max_train_samples": 50}], ids=str)
+def test_a_subset_trains_whole_and_validates_on_unused_rows(draw, subset, validation):
+    """mnli's premises are row numbers: they tell which rows there are."""
+    options = {"subset_seed": 4, **subset}
+    whole, _ = draw(**options)
+    raw = draw.load(validation=validation, validation_rows=60, **options)
+    held = raw.splits["validation"]["premise"][:]
+    assert set(raw.train["premise"][:]) == whole
+    assert len(held) == 60 and not whole & set(held) and [int(row) for row in held] == raw.rows["validation"].tolist()
+    assert list(raw.splits) == (["reported", "validation", "mismatched"] if validation == "holdout" else ["validation"])
+    assert draw.load(9, validation=validation, validation_rows=60, **options).splits["validation"]["premise"][:] == held
+
+
+def test_validation_rows_differ_only_where_a_subset_takes_them(draw):
+    """All are heads of one order of the rows, each without its own training rows."""
+    found = {}
+    for size in (1, 40, 90):
+        raw = draw.load(validation="tuning", max_train_samples=size, subset_seed=size)
+        found[size] = raw.splits["validation"]["premise"][:], set(raw.train["premise"][:])
+        assert len(found[size][0]) == 144 - size  # as many as there are
+    order = found[1][0]
+    for held, train in found.values():
+        assert [row for row in order if row not in train] == [row for row in held if row in order]
+    drawn_alike = subsets.shuffled_head(144, 100, "", 0).tolist()
+    assert [int(row) for row in order][:99] != drawn_alike[:99]  # not what a run's seed would draw
+
+
+def test_a_subset_of_all_rows_holds_out_a_tenth(draw):
+    for subset in ({"fraction": 1.0}, {"max_train_samples": 144}):
+        raw = draw.load(validation="tuning", **subset)
+        train, held = set(raw.train["premise"][:]), set(raw.splits["validation"]["premise"][:])
+        assert not train & held and len(train | held) == 144 and 10 <= len(held) <= 20
+
+
+def test_a_subset_may_be_drawn_by_the_runs_seed(draw):
+    """subset_seed=null: run s has the subset of subset_seed=s."""
+    for subset in ({"fraction": 0.3}, {"shots": 2}, {"max_train_samples": 30}):
+        assert draw(3, subset_seed=None, **subset) == draw(0, subset_seed=3, **subset)
+        assert draw(3, subset_seed=None, **subset)[0] != draw(4, subset_seed=None, **subset)[0]
+
+
+def test_tuning_scores_the_held_out_part_alone(tmp_path, tokenizer):
+    """The reported split is read and checked all the same."""
+    config = task_config("glue/rte", data_dir=write_rte(tmp_path, rows=100), validation="tuning")
+    data = prepare(load_task(config, 0), tokenizer)
+    assert list(data.splits) == list(data.rows) == ["validation"] and len(data.train) == 90
+    table = pyarrow.table({"sentence1": ["a"], "sentence2": ["b"], "label": [7]})
+    pyarrow.parquet.write_table(table, tmp_path / "rte" / "validation.parquet")
+    with pytest.raises(UserError, match="validation.parquet: labels 7 are outside"):
+        load_task(config, 0)
 
 
 def pixels(dataset: Dataset) -> set[bytes]:
@@ -341,11 +404,13 @@ def pixels(dataset: Dataset) -> set[bytes]:
 def test_vtab_has_1000_images_of_which_tuning_trains_on_800():
     final = load_task(task_config("digits", vtab1k=True), 0)
     tuning = [load_task(task_config("digits", vtab1k=True, validation="holdout"), seed) for seed in (0, 1)]
-    train, held = pixels(tuning[0].train), pixels(tuning[0].holdout)
-    assert (len(final.train), final.holdout, len(final.evaluation)) == (1000, None, 540)
-    assert (len(tuning[0].train), len(tuning[0].holdout), len(pixels(final.train))) == (800, 200, 1000)
+    train, held = pixels(tuning[0].train), pixels(tuning[0].splits["validation"])
+    assert (len(final.train), list(final.splits), len(final.splits["reported"])) == (1000, ["reported"], 540)
+    assert (len(tuning[0].train), len(tuning[0].splits["validation"]), len(pixels(final.train))) == (800, 200, 1000)
     assert not train & held and train | held == pixels(final.train)
-    assert pixels(tuning[1].train) == train and pixels(tuning[1].holdout) == held  # whatever the run's seed
+    assert (
+        pixels(tuning[1].train) == train and pixels(tuning[1].splits["validation"]) == held
+    )  # whatever the run's seed
     other = load_task(task_config("digits", vtab1k=True, subset_seed=1), 0)
     assert pixels(other.train) != pixels(final.train)
 
@@ -364,18 +429,20 @@ def test_subsets_are_seeded_and_nested(tmp_path):
 
 def test_evaluation_subset(tmp_path):
     raw = load_task(task_config("glue/rte", data_dir=write_rte(tmp_path), max_eval_samples=7), 0)
-    assert (len(raw.train), len(raw.evaluation), raw.holdout) == (40, 7, None)
+    assert len(raw.train) == 40 and {name: len(split) for name, split in raw.splits.items()} == {"reported": 7}
+    other = load_task(replace(raw.config, subset_seed=None), 5)
+    assert other.splits["reported"][:] == raw.splits["reported"][:]  # the same for all runs
 
 
 def test_holdout_is_a_stratified_tenth_apart_from_train(tmp_path):
     folder = write_rte(tmp_path, rows=200, label=[int(i % 4 == 0) for i in range(200)])
     raw = load_task(task_config("glue/rte", data_dir=folder, validation="holdout"), 0)
-    held, train = raw.holdout["sentence1"][:], raw.train["sentence1"][:]
-    assert len(held) == 20 and sum(raw.holdout["label"][:]) == 5
+    held, train = raw.splits["validation"]["sentence1"][:], raw.train["sentence1"][:]
+    assert len(held) == 20 and sum(raw.splits["validation"]["label"][:]) == 5
     assert sorted(held + train) == sorted(f"premise {i}" for i in range(200))
     again = load_task(task_config("glue/rte", data_dir=folder, validation="holdout"), 0)
-    assert again.holdout["sentence1"][:] == held
-    assert len(raw.evaluation) == 200  # the reported split stays whole
+    assert again.splits["validation"]["sentence1"][:] == held
+    assert len(raw.splits["reported"]) == 200  # the reported split stays whole
 
 
 def test_small_images_are_transformed_once():
@@ -440,7 +507,7 @@ def test_a_folder_of_images(tmp_path, reported):
     raw = load_task(task_config("images/folder", data_dir=write_images(tmp_path, reported)), 0)
     assert raw.config.num_labels == 3
     assert raw.train.features["label"].names == ["Zinc", "amber", "teal"]
-    for split in (raw.train, raw.evaluation):
+    for split in (raw.train, raw.splits["reported"]):
         assert split["label"][:] == [0] * 6 + [1] * 6 + [2] * 6
         for image, label in zip(split["image"], split["label"], strict=True):
             expected = COLOURS[["Zinc", "amber", "teal"][label]]
@@ -457,9 +524,9 @@ def test_folders_name_their_splits(tmp_path):
     def load(**changes):
         return load_task(task_config("images/folder", data_dir=folder, **changes), 0)
 
-    assert load().evaluation["label"][:] == [1, 1, 2, 2]  # test goes before val
-    assert load(eval_split="val").evaluation["label"][:] == [0] * 6 + [1] * 6
-    assert load(extra_eval_splits={"other": "val"}).extra["other"]["label"][:] == [0] * 6 + [1] * 6
+    assert load().splits["reported"]["label"][:] == [1, 1, 2, 2]  # test goes before val
+    assert load(eval_split="val").splits["reported"]["label"][:] == [0] * 6 + [1] * 6
+    assert load(extra_eval_splits={"other": "val"}).splits["other"]["label"][:] == [0] * 6 + [1] * 6
     with pytest.raises(UserError, match="does not hold .*/dev: expected"):
         load(eval_split="dev")
     with pytest.raises(UserError, match="task.shots=7 is more than the 6 training rows of class 'Zinc'"):
@@ -549,7 +616,7 @@ def test_mismatched_scores_are_those_of_an_evaluation_by_hand(tmp_path):
     assert "mismatched/accuracy" not in record["metrics"]["last"] and record["metrics"]["validation"] is None
 
     model, data, settings = runner.load_run(records.run_folder(tmp_path, record["run_id"]))
-    rows, tokenizer = load_task(settings.task, 0).extra["mismatched"].to_list(), data.collate.tokenizer
+    rows, tokenizer = load_task(settings.task, 0).splits["mismatched"].to_list(), data.collate.tokenizer
     pairs = (tokenizer(row["premise"], row["hypothesis"], return_tensors="pt") for row in rows)
     with torch.no_grad():
         predicted = [model(**pair).logits.argmax().item() for pair in pairs]
@@ -642,8 +709,14 @@ def test_missing_folder_or_file(tmp_path):
     [
         ({"max_train_samples": 41}, r"max_train_samples=41 is outside 1\.\.40"),
         ({"max_eval_samples": 0}, r"max_eval_samples=0 is outside 1\.\.40"),
-        ({"validation": "test"}, "choose from dev, holdout"),
-        ({"validation": "holdout", "max_train_samples": 1}, "needs more than the 1 training rows"),
+        ({"validation": "test"}, "choose from dev, holdout, tuning"),
+        (
+            {"validation": "holdout", "max_train_samples": 39},
+            "here 1 of the 40 training rows .* fewer than its 2 classes",
+        ),
+        ({"validation": "tuning", "shots": 1, "validation_rows": 1}, "fewer than its 2 classes.*validation_rows=1"),
+        ({"validation_rows": 0}, "task.validation_rows=0 is not possible"),
+        ({"subset_seed": -1}, "task.subset_seed=-1 is not possible"),
         ({"fraction": 0.0}, "task.fraction=0.0 is not possible: above 0, up to 1"),
         ({"fraction": 1.01}, "task.fraction=1.01 is not possible"),
         ({"fraction": -0.5}, "task.fraction=-0.5 is not possible"),
@@ -658,6 +731,7 @@ def test_missing_folder_or_file(tmp_path):
         ({"vtab1k": True}, "task.vtab1k is a protocol for images, glue/rte is a task of text"),
         ({"num_labels": None}, "task.num_labels of glue/rte is null"),
         ({"extra_eval_splits": {"validation": "test"}}, "cannot have the name 'validation'"),
+        ({"extra_eval_splits": {"reported": "test"}}, "cannot have the name 'reported'"),
         ({"extra_eval_splits": {"a/b": "test"}}, "cannot have the name 'a/b'"),
         (
             {"extra_eval_splits": {"test": "test"}},

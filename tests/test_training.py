@@ -1,17 +1,21 @@
 """The loop against a hand-written one, to the bit; and what the optimiser is given."""
 
 import copy
+import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import default_collate
 
-from surm_bench.config import OptimizerConfig, TrainerConfig
+from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.structured import Circulant
-from surm_bench.training import TrainingFailed, check_config, fit, parameter_groups
+from surm_bench.tasks import Classification, Objective, TaskData
+from surm_bench.training import Diverged, History, TrainingFailed, check_config, fit, parameter_groups
 
 
 class Classifier(nn.Module):
@@ -35,58 +39,119 @@ def examples(n: int = 50) -> list[dict]:
     return [{"x": row, "labels": row[:3].argmax()} for row in x]
 
 
+OBJECTIVE = Classification("accuracy", "accuracy")
+
+
 def scores(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return {"accuracy": float((logits.argmax(-1) == labels).mean())}
 
 
 def train(
-    model: nn.Module, data: list[dict], optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int = 3, **given
-):
-    arguments = {"evaluations": {"": data[:20], "validation/": data[20:]}, "collate": default_collate, "lengths": None}
-    arguments |= {"loss": nn.functional.cross_entropy, "metrics": scores, "log": lambda *_: None, "title": ""}
-    return fit(model, data, optimizer=optimizer, trainer=trainer, seed=seed, **{**arguments, **given})
+    model: nn.Module,
+    data: list[dict],
+    optimizer: OptimizerConfig,
+    trainer: TrainerConfig,
+    objective: Objective = OBJECTIVE,
+    **given,
+) -> History:
+    arguments = {"splits": {"reported": data[:20], "validation": data[20:]}, "collate": default_collate}
+    task = TaskData(data, **{**arguments, "lengths": None, "rows": {}, **given})
+    settings = Config(
+        task=TaskConfig(name="t"), adapter=AdapterConfig(label="a"), optimizer=optimizer, trainer=trainer, seed=3
+    )
+    return fit(model, task, objective, settings)
 
 
-def by_hand(model: nn.Module, data: list[dict], optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int) -> None:
+def by_hand(
+    model: nn.Module,
+    data: list[dict],
+    optimizer: OptimizerConfig,
+    trainer: TrainerConfig,
+    seed: int,
+    make: Callable[[list[dict]], torch.optim.Optimizer],
+) -> None:
     """The same steps in plain PyTorch: linear warm-up, linear decay to zero, gradient norm clipped."""
     x = torch.stack([example["x"] for example in data])
     y = torch.stack([example["labels"] for example in data])
-    generator = torch.Generator().manual_seed(seed)
-    loader = DataLoader(TensorDataset(x, y), trainer.batch_size, shuffle=True, generator=generator)
     spared = [model.hidden.bias, model.norm.weight, model.norm.bias, model.head.bias]
     decayed = [model.hidden.weight, model.matrix.a, model.matrix.b, model.head.weight]
     groups = [{"params": decayed, "weight_decay": optimizer.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    adamw = torch.optim.AdamW(groups, optimizer.lr, fused=True)
-    steps = trainer.epochs * len(loader)
+    stepper = make(groups)
+    steps = trainer.epochs * math.ceil(len(data) / trainer.batch_size)
     warmup = round(optimizer.warmup_ratio * steps)
     step = 0
-    for _ in range(trainer.epochs):
-        for inputs, labels in loader:
+    for epoch in range(trainer.epochs):
+        drawn = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(drawn))
+        for rows in order.split(trainer.batch_size):
             rise, fall = step / max(1, warmup), (steps - step) / max(1, steps - warmup)
-            for group in adamw.param_groups:
+            for group in stepper.param_groups:
                 group["lr"] = optimizer.lr * (rise if step < warmup else fall)
-            adamw.zero_grad()
-            nn.functional.cross_entropy(model(inputs), labels).backward()
+            stepper.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
             nn.utils.clip_grad_norm_(model.parameters(), optimizer.max_grad_norm)
-            adamw.step()
+            stepper.step()
             step += 1
 
 
-def test_the_loop_is_plain_pytorch():
+OPTIMIZERS = {
+    "adamw": (
+        {"betas": (0.8, 0.99), "eps": 1e-6},
+        lambda groups: torch.optim.AdamW(groups, betas=(0.8, 0.99), eps=1e-6, fused=True),
+    ),
+    "adam": (
+        {"betas": (0.8, 0.99), "eps": 1e-6},
+        lambda groups: torch.optim.Adam(groups, betas=(0.8, 0.99), eps=1e-6, fused=True),
+    ),
+    "sgd": ({"momentum": 0.7}, lambda groups: torch.optim.SGD(groups, lr=1.0, momentum=0.7, fused=True)),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_loop_is_plain_pytorch(name):
+    options, make = OPTIMIZERS[name]
     torch.manual_seed(1)
     ours = Classifier()
     theirs = copy.deepcopy(ours)
-    optimizer = OptimizerConfig(lr=0.01, weight_decay=0.1, warmup_ratio=0.2)
+    optimizer = OptimizerConfig(name=name, lr=0.01, weight_decay=0.1, warmup_ratio=0.2, **options)
     trainer = TrainerConfig(epochs=3, batch_size=8, progress=False)
     history = train(ours, examples(), optimizer, trainer)
-    by_hand(theirs, examples(), optimizer, trainer, seed=3)
+    by_hand(theirs, examples(), optimizer, trainer, 3, make)
     for parameter, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(parameter, expected)
-    assert [epoch["step"] for epoch in history.epochs] == [7, 14, 21]
+    assert [epoch["step"] for epoch in history.evaluations] == [7, 14, 21]
     assert history.examples == 150 and len(history.step_seconds) == 21
     logits = ours(torch.stack([example["x"] for example in examples()[:20]])).detach().numpy()
     labels = np.array([int(example["labels"]) for example in examples()[:20]])
-    assert history.epochs[-1]["accuracy"] == scores(logits, labels)["accuracy"]
+    last = history.evaluations[-1]["scores"]
+    assert list(last) == ["reported", "validation"] and last["reported"] == scores(logits, labels)
+    np.testing.assert_allclose(history.predictions["reported"], logits, rtol=1e-5, atol=1e-6)
+    assert history.predictions["reported"].dtype == np.float32 and history.predictions["validation"].shape == (30, 3)
+    assert history.labels["reported"].tolist() == labels.tolist()
+    assert history.segments == [{"from_step": 0, "to_step": 21, "train_seconds": history.train_seconds}]
+
+
+def test_the_head_may_have_a_rate_of_its_own():
+    """Two optimisers by hand, one for what PEFT keeps in modules_to_save."""
+    torch.manual_seed(1)
+    wrapped = get_peft_model(Classifier(), LoraConfig(target_modules=["hidden"], modules_to_save=["head"]))
+    theirs = copy.deepcopy(wrapped)
+    trainer = TrainerConfig(epochs=1, max_steps=1, batch_size=50, progress=False)
+    options = {"schedule": "constant", "warmup_ratio": 0.0, "max_grad_norm": 0.0}
+    train(wrapped, examples(), OptimizerConfig(lr=0.01, head_lr=0.3, **options), trainer)
+    named = {name: p for name, p in theirs.named_parameters() if p.requires_grad}
+    head = [p for name, p in named.items() if "modules_to_save" in name]
+    assert len(head) == 2 and len(named) == 4
+    drawn = int(np.random.SeedSequence((3, 0)).generate_state(1, np.uint64)[0])
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(drawn))
+    batch = default_collate([examples()[i] for i in order])
+    nn.functional.cross_entropy(theirs(x=batch["x"]), batch["labels"]).backward()
+    rest = [p for name, p in named.items() if "modules_to_save" not in name]
+    for parameters, lr in ((head, 0.3), (rest, 0.01)):
+        torch.optim.AdamW(parameters, lr, weight_decay=0.0, fused=True).step()
+    for name, parameter in wrapped.named_parameters():
+        if parameter.requires_grad:
+            assert torch.equal(parameter, named[name]), name
 
 
 @pytest.mark.parametrize(
@@ -95,7 +160,7 @@ def test_the_loop_is_plain_pytorch():
 def test_how_long(epochs, max_steps, steps):
     trainer = TrainerConfig(epochs=epochs, max_steps=max_steps, batch_size=8, progress=False)
     history = train(Classifier(), examples(), OptimizerConfig(), trainer)
-    assert [epoch["step"] for epoch in history.epochs] == steps
+    assert [epoch["step"] for epoch in history.evaluations] == steps
 
 
 def test_evaluating_less_often_changes_nothing_else():
@@ -105,7 +170,7 @@ def test_evaluating_less_often_changes_nothing_else():
         torch.manual_seed(1)
         models.append(Classifier())
         trainer = TrainerConfig(epochs=7, batch_size=10, eval_steps=eval_steps, progress=False)
-        histories.append(train(models[-1], examples(), OptimizerConfig(lr=0.01), trainer).epochs)
+        histories.append(train(models[-1], examples(), OptimizerConfig(lr=0.01), trainer).evaluations)
     often, seldom = histories
     assert [epoch["step"] for epoch in often] == [5, 10, 15, 20, 25, 30, 35]
     assert seldom == [often[1], often[3], often[5], often[6]]
@@ -115,18 +180,32 @@ def test_evaluating_less_often_changes_nothing_else():
 def test_frozen_parameters_stay_out_and_vectors_of_structures_decay():
     model = Classifier()
     model.hidden.requires_grad_(False)
-    decayed, spared = parameter_groups(model, 0.3)
+    spared, decayed = parameter_groups(model, 0.01, 0.3)
     assert {id(p) for p in decayed["params"]} == {id(p) for p in (model.matrix.a, model.matrix.b, model.head.weight)}
     assert {id(p) for p in spared["params"]} == {id(p) for p in (model.norm.weight, model.norm.bias, model.head.bias)}
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0.0)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():
-    def exploding(logits, labels):
-        return nn.functional.cross_entropy(logits, labels) * torch.inf
+    class Exploding(Classification):
+        def loss(self, logits, labels):
+            return super().loss(logits, labels) * torch.inf
 
-    with pytest.raises(TrainingFailed, match=r"the loss is (inf|nan) at step \d+: lower optimizer.lr"):
-        train(Classifier(), examples(), OptimizerConfig(), TrainerConfig(epochs=1, progress=False), loss=exploding)
+    with pytest.raises(TrainingFailed, match=r"the loss is (inf|nan) at step 2: lower optimizer.lr") as failure:
+        train(
+            Classifier(), examples(), OptimizerConfig(), TrainerConfig(epochs=1, progress=False),
+            Exploding("accuracy", "accuracy"),
+        )  # fmt: skip
+    assert isinstance(failure.value, Diverged) and failure.value.step == 2 and not np.isfinite(failure.value.value)
+
+
+def test_a_logit_that_is_not_finite_ends_the_run():
+    """The last step has a finite loss, and a rate that leaves no finite parameter behind."""
+    trainer = TrainerConfig(epochs=1, max_steps=1, progress=False)
+    options = {"lr": 1e38, "schedule": "constant", "warmup_ratio": 0.0}
+    with pytest.raises(Diverged, match="a logit of the split 'reported' is .* at step 1") as failure:
+        train(Classifier(), examples(), OptimizerConfig(**options), trainer)
+    assert failure.value.step == 1 and not np.isfinite(failure.value.value)
 
 
 def test_length_grouping_visits_every_example_once():
@@ -138,7 +217,7 @@ def test_length_grouping_visits_every_example_once():
         return default_collate(rows)
 
     trainer = TrainerConfig(epochs=1, batch_size=8, progress=False)
-    train(Classifier(), data, OptimizerConfig(), trainer, collate=collate, lengths=lengths, evaluations={})
+    train(Classifier(), data, OptimizerConfig(), trainer, collate=collate, lengths=lengths, splits={})
     assert sorted(i for batch in seen for i in batch) == sorted(id(row["x"]) for row in data)
     length_of = {id(row["x"]): n for row, n in zip(data, lengths, strict=True)}
     spread = np.mean([np.ptp([length_of[i] for i in batch]) for batch in seen])
@@ -165,7 +244,7 @@ def test_compiled_is_what_trains_and_nothing_else(monkeypatch):
     wanted = train(plain, examples(), OptimizerConfig(lr=0.01), TrainerConfig(**trainer))
     monkeypatch.setattr(torch, "compile", Compiled)
     found = train(compiled, examples(), OptimizerConfig(lr=0.01), TrainerConfig(**trainer, compile=True))
-    assert steps == [True] * 14 and found.epochs == wanted.epochs
+    assert steps == [True] * 14 and found.evaluations == wanted.evaluations
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     assert all(torch.equal(p, q) for p, q in zip(compiled.parameters(), plain.parameters(), strict=True))
 
@@ -191,6 +270,17 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
         ({}, {"eval_steps": 0}, 0, "trainer.eval_steps=0"),
         ({}, {"workers": -1}, 0, "trainer.workers=-1"),
         ({"max_grad_norm": -1.0}, {}, 0, "optimizer.max_grad_norm=-1.0"),
+        ({"name": "lion"}, {}, 0, "unknown optimizer.name 'lion': choose from adam, adamw, sgd"),
+        ({"momentum": 0.9}, {}, 0, "optimizer.momentum=0.9 says nothing to optimizer.name=adamw: only sgd read it"),
+        (
+            {"name": "sgd", "eps": 1e-6},
+            {},
+            0,
+            "optimizer.eps=1e-06 says nothing to optimizer.name=sgd: only adamw and adam",
+        ),
+        ({"name": "sgd", "momentum": 1.0}, {}, 0, "optimizer.momentum=1.0 is not possible"),
+        ({"head_lr": 0.0}, {}, 0, "optimizer.head_lr=0.0"),
+        ({}, {"save_seconds": -1.0}, 0, "trainer.save_seconds=-1.0"),
         ({"betas": (1.5, 0.9)}, {}, 0, r"optimizer.betas=\[1.5, 0.9\]"),
         ({}, {}, -1, "seed=-1"),
     ],
@@ -203,4 +293,4 @@ def test_impossible_settings(optimizer, trainer, seed, message):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_half_precision_on_a_gpu():
     trainer = TrainerConfig(epochs=2, batch_size=8, precision="fp16", progress=False)
-    assert np.isfinite(train(Classifier(), examples(), OptimizerConfig(), trainer).epochs[-1]["train_loss"])
+    assert np.isfinite(train(Classifier(), examples(), OptimizerConfig(), trainer).evaluations[-1]["train_loss"])

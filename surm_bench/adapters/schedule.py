@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from surm_bench.errors import UserError
 
+IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of PEFT's RankAllocator, each name of a parameter -> tensor
+
 
 class AdaLoraSchedule:
     """The hooks of one AdaLoRA adapter in training (surm_bench.training.Hooks).
@@ -48,6 +50,19 @@ class AdaLoraSchedule:
     def after_step(self, step: int) -> None:
         """Update importances from the gradients, which are still there, and cut ranks to the budget of the step."""
         self.tuner.update_and_allocate(step)
+
+    def state_dict(self) -> dict:
+        """The importances of all parameters, their running means, and which ranks are kept."""
+        allocator = self.tuner.rankallocator
+        return {name: getattr(allocator, name) for name in IMPORTANCES} | {"rank_pattern": self.config.rank_pattern}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from such a state, whose tensors are on the CPU."""
+        devices = {name: parameter.device for name, parameter in self.tuner.model.named_parameters()}
+        for kind in IMPORTANCES:
+            values = {name: value.to(devices[name]) for name, value in state[kind].items()}
+            setattr(self.tuner.rankallocator, kind, values)
+        self.config.rank_pattern = state["rank_pattern"]
 
 
 def schedule(model: PeftModel) -> AdaLoraSchedule | None:

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from surm_bench.adapters.build import attach
 from surm_bench.config import Config
 from surm_bench.runner import build
+from surm_bench.training.batches import Batches
 
 
 def bare_run(settings: Config) -> list[dict[str, float]]:
@@ -19,13 +19,11 @@ def bare_run(settings: Config) -> list[dict[str, float]]:
     backbone, data = build(settings)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = attach(backbone.module, backbone.roles, settings.adapter).to(device)
-    trainer, generator = settings.trainer, torch.Generator().manual_seed(settings.seed)
-    sampler = data.lengths and LengthGroupedSampler(trainer.batch_size, lengths=data.lengths, generator=generator)
+    trainer = settings.trainer
+    batches = Batches(len(data.train), trainer.batch_size, settings.seed, data.lengths)
     options = {"collate_fn": data.collate, "pin_memory": device == "cuda"}
-    loader = DataLoader(
-        data.train, trainer.batch_size, shuffle=not sampler, sampler=sampler, generator=generator, **options
-    )
-    evaluation = DataLoader(data.evaluation, trainer.eval_batch_size, **options)
+    loader = DataLoader(data.train, batch_sampler=batches, **options)
+    evaluation = DataLoader(data.splits["reported"], trainer.eval_batch_size, **options)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, settings.optimizer.lr, weight_decay=0.0, fused=True)
     steps = min(trainer.epochs * len(loader), trainer.max_steps or trainer.epochs * len(loader))
@@ -33,7 +31,7 @@ def bare_run(settings: Config) -> list[dict[str, float]]:
     step, history = 0, []
     while step < steps:
         model.train()
-        losses = []
+        batches.epoch, losses = len(history), []
         for batch in loader:
             labels, inputs = _split(batch, device)
             optimizer.param_groups[0]["lr"] = settings.optimizer.lr * min(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
+from transformers import AutoModelForSequenceClassification
 
 from surm_bench.config import ModelConfig
 from surm_bench.errors import unknown
@@ -28,13 +29,18 @@ class Backbone:
     processor: Callable
 
 
-def build_backbone(config: ModelConfig, num_labels: int) -> Backbone:
+def build_backbone(
+    config: ModelConfig, num_labels: int, model_class: type = AutoModelForSequenceClassification
+) -> Backbone:
     """Load pretrained weights under a freshly drawn head; seed torch before, for the head's sake.
+
+    Args:
+        model_class: of transformers, for text (surm_bench.tasks.Objective); models of images are timm's.
 
     Raises:
         UserError: unknown family or source, weights that are missing or of another architecture, hub out of reach.
     """
-    module, processor = _family(config).build(config, num_labels)
+    module, processor = _family(config).build(config, num_labels, model_class)
     return Backbone(module, find_roles(name for name, _ in module.named_modules()), processor)
 
 

@@ -1,4 +1,4 @@
-"""Text backbones: transformers' AutoModelForSequenceClassification on an architecture written down here."""
+"""Text backbones: an auto class of transformers, which the kind of task names, on an architecture written down here."""
 
 import json
 import re
@@ -21,7 +21,7 @@ ARCHITECTURES = Path(__file__).parent / "architectures"
 OUTSIDE_ENCODER = re.compile(r"(^|\.)(classifier|pooler|lm_head|cls|position_ids)(\.|$)")
 
 
-def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
+def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.Module, Callable]:
     """The encoder's pretrained weights in fp32 under a fresh classifier, and its tokenizer."""
     architecture, path = _architecture(config, num_labels), local_path(config)
     if path is not None:
@@ -29,7 +29,7 @@ def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
     source = config.checkpoint if path is None else str(path)
     with hub_access(source) if path is None else readable(path), _quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, config=architecture, trust_remote_code=False)
-        module, loading = AutoModelForSequenceClassification.from_pretrained(
+        module, loading = model_class.from_pretrained(
             source,
             config=architecture,
             dtype=torch.float32,

@@ -82,7 +82,7 @@ def fuse_qkv(vit: nn.Module) -> None:
             block.attn.qkv = block.attn.qkv.fused()
 
 
-def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
+def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Callable]:
     """The pretrained ViT under a fresh head, and the transform of its evaluation."""
     tensors = _weights(config)
     module = _create(config, num_labels)

@@ -90,7 +90,7 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
     for run, model, data, settings in _readable(runs, results_dir):
         if not used:
             backbone, _ = build(settings)
-            loader = evaluation_loader(data.evaluation, data.collate, settings.trainer)
+            loader = evaluation_loader(data.splits["reported"], data.collate, settings.trainer)
         module = model.get_base_model()
         tuned = Tuned(_label(run), run["seed"], deltas(module, backbone), features(module, backbone, loader))
         (full if _name(run) == FULL else methods).append(tuned)

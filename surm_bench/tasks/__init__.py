@@ -1,9 +1,20 @@
-"""Data sets, their preparation for a checkpoint, loss and metric."""
+"""Data sets, their preparation for a checkpoint, and what they are trained for and judged by."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 from surm_bench.tasks.check import check_task
 from surm_bench.tasks.load import RawTask, load_task
+from surm_bench.tasks.objective import Classification, Objective, Regression, check_metric, objective_for
 from surm_bench.tasks.prepare import TaskData, prepare
-from surm_bench.tasks.scoring import check_metric, compute_metrics, loss
 
-__all__ = ["RawTask", "TaskData", "check_metric", "check_task", "compute_metrics", "load_task", "loss", "prepare"]
+__all__ = [
+    "Classification",
+    "Objective",
+    "RawTask",
+    "Regression",
+    "TaskData",
+    "check_metric",
+    "check_task",
+    "load_task",
+    "objective_for",
+    "prepare",
+]

@@ -7,6 +7,8 @@ from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.tasks.sources import Split
 
+VALIDATIONS = ("dev", "holdout", "tuning")
+TAKEN = ("reported", "validation")  # names of splits that every task may have
 SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k")  # each says by itself what is left of train
 
 
@@ -17,10 +19,14 @@ def check_task(config: TaskConfig) -> None:
         UserError: an unknown validation, an extra split of a name that is taken, two subsets at once, or a subset
             that is none or not for this task.
     """
-    if config.validation not in ("dev", "holdout"):
-        raise unknown("task.validation", config.validation, ("dev", "holdout"))
+    if config.validation not in VALIDATIONS:
+        raise unknown("task.validation", config.validation, VALIDATIONS)
+    if config.validation_rows < 1:
+        raise UserError(f"task.validation_rows={config.validation_rows} is not possible: at least 1")
+    if config.subset_seed is not None and config.subset_seed < 0:
+        raise UserError(f"task.subset_seed={config.subset_seed} is not possible: 0 or more, or null for the run's seed")
     for name in config.extra_eval_splits:
-        if name == "validation" or not name.isidentifier():  # the held-out part of train has that name in records
+        if name in TAKEN or not name.isidentifier():
             raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")
     given = [f"task.{name}" for name in SUBSETS if getattr(config, name) not in (None, False)]
     if len(given) > 1:

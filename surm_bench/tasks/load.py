@@ -17,19 +17,22 @@ class RawTask:
 
     Attributes:
         config: with the number of classes found, where the task's file leaves it to the data.
-        holdout: a part of train that train no longer holds, for the choice of an epoch; None unless asked for.
-        extra: further reported splits by their names in ``config.extra_eval_splits``.
+        splits: what is scored, in order: "reported", "validation" (rows of the training split that train does not
+            hold) and the names in ``config.extra_eval_splits``; ``config.validation`` says which of them there are.
+        rows: of each scored split the row numbers of its examples, (N,), in the split as it was read.
     """
 
     config: TaskConfig
     train: Dataset
-    evaluation: Dataset
-    holdout: Dataset | None
-    extra: dict[str, Dataset]
+    splits: dict[str, Dataset]
+    rows: dict[str, np.ndarray]
 
 
 def load_task(config: TaskConfig, seed: int) -> RawTask:
-    """Read, check and subsample the training and the reported splits; ``seed`` draws the holdout.
+    """Read, check and subsample the training and the reported splits.
+
+    Args:
+        seed: the run's. It draws the tenth of train that is held out, and the subset where subset_seed is None.
 
     Raises:
         UserError: choices that contradict each other, a missing folder, file or column, labels out of range, an empty
@@ -37,16 +40,29 @@ def load_task(config: TaskConfig, seed: int) -> RawTask:
     """
     check_task(config)
     config = replace(config, num_labels=num_labels(config))
-    train, *reported = (check_split(split, config) for split in read_splits(config))
+    train, *others = (check_split(split, config) for split in read_splits(config))
     kept, held = split_rows(labels_of(train, config), _class_names(train, config), config, seed)
-    evaluation, *extra = (_reported(split, config) for split in reported)
+    reported, *extra = ((split, _reported_rows(split, config)) for split in others)
+    scored = {
+        "reported": reported,
+        "validation": (train, held),
+        **dict(zip(config.extra_eval_splits, extra, strict=True)),
+    }
+    scored = {name: scored[name] for name in _scored(config)}
     return RawTask(
         config,
         _select(train, kept),
-        evaluation,
-        None if held is None else _select(train, held),
-        dict(zip(config.extra_eval_splits, extra, strict=True)),
+        {name: _select(split, rows) for name, (split, rows) in scored.items()},
+        {name: rows for name, (_, rows) in scored.items()},
     )
+
+
+def _scored(config: TaskConfig) -> list[str]:
+    """The names of the splits to be scored."""
+    if config.validation == "tuning":
+        return ["validation"]
+    held = ["validation"] if config.validation == "holdout" else []
+    return ["reported", *held, *config.extra_eval_splits]
 
 
 def _class_names(train: Dataset, config: TaskConfig) -> list[str]:
@@ -54,12 +70,11 @@ def _class_names(train: Dataset, config: TaskConfig) -> list[str]:
     return names if len(names) == config.num_labels else [str(label) for label in range(config.num_labels)]
 
 
-def _reported(split: Dataset, config: TaskConfig) -> Dataset:
+def _reported_rows(split: Dataset, config: TaskConfig) -> np.ndarray:
     if config.max_eval_samples is None:
-        return split
-    return _select(
-        split, shuffled_head(len(split), config.max_eval_samples, "task.max_eval_samples", config.subset_seed)
-    )
+        return np.arange(len(split))
+    seed = config.subset_seed or 0  # the same for all runs, also where each draws its own training rows
+    return shuffled_head(len(split), config.max_eval_samples, "task.max_eval_samples", seed)
 
 
 def _select(dataset: Dataset, rows: np.ndarray) -> Dataset:

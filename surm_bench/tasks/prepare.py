@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 from datasets import Dataset as Rows
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -24,19 +24,20 @@ class TaskData:
     """What a loop needs of a task.
 
     Attributes:
-        train, evaluation, holdout: map-style; an example is a dict of the model's inputs, and "labels".
+        train: map-style; an example is a dict of the model's inputs, and "labels".
+        splits: what is scored, in order, by name (surm_bench.tasks.load.RawTask); examples as those of train.
         collate: examples -> batch of tensors. Text: input_ids, attention_mask, perhaps token_type_ids, each (B, longest
             of the batch); images: x (B, C, H, W). And labels (B,), int64, or float32 for regression.
         lengths: tokens of each training example, for length grouping; None for images.
-        extra: further reported splits by name.
+        rows: of each scored split the row numbers of its examples, (N,), in the split as it was read: text is scored
+            in another order.
     """
 
     train: Dataset
-    evaluation: Dataset
-    holdout: Dataset | None
+    splits: dict[str, Dataset]
     collate: Callable[[list[dict]], dict[str, Tensor]]
     lengths: Sequence[int] | None
-    extra: dict[str, Dataset]
+    rows: dict[str, np.ndarray]
 
 
 def prepare(raw: RawTask, processor: Callable) -> TaskData:
@@ -54,13 +55,6 @@ def prepare(raw: RawTask, processor: Callable) -> TaskData:
         family = "text" if config.kind == "text" else "vision"
         raise UserError(f"{config.name} is a task of {config.kind}: choose a {family} model")
     return (_text if is_tokenizer else _images)(raw, processor)
-
-
-def each_split(task: RawTask | TaskData, convert: Callable) -> dict[str, Any]:
-    """The splits of a task, each converted, by the names of their fields."""
-    splits = {name: getattr(task, name) for name in ("train", "evaluation", "holdout")}
-    converted = {name: None if split is None else convert(split) for name, split in splits.items()}
-    return converted | {"extra": {name: convert(split) for name, split in task.extra.items()}}
 
 
 class Examples(Dataset):
@@ -91,16 +85,20 @@ def _images(raw: RawTask, processor: Callable) -> TaskData:
             room -= size
         return images
 
-    return TaskData(**each_split(raw, prepared), collate=default_collate, lengths=None)
+    train = prepared(raw.train)
+    splits = {name: prepared(rows) for name, rows in raw.splits.items()}
+    return TaskData(train, splits, default_collate, None, raw.rows)
 
 
 def _text(raw: RawTask, tokenizer: PreTrainedTokenizerBase) -> TaskData:
     """Splits to be scored are ordered by length, longest first: they then need little padding, and no score minds."""
-    splits = each_split(raw, lambda rows: _tokenised(rows, tokenizer, raw.config))
-    for split in filter(None, (splits["evaluation"], splits["holdout"], *splits["extra"].values())):
-        split.examples.sort(key=_length, reverse=True)
-    lengths = [_length(example) for example in splits["train"]]
-    return TaskData(**splits, collate=TextCollator(tokenizer), lengths=lengths)
+    train = _tokenised(raw.train, tokenizer, raw.config)
+    splits, rows = {}, {}
+    for name, split in raw.splits.items():
+        examples = _tokenised(split, tokenizer, raw.config).examples
+        order = sorted(range(len(examples)), key=lambda i, examples=examples: _length(examples[i]), reverse=True)
+        splits[name], rows[name] = Examples([examples[i] for i in order]), raw.rows[name][order]
+    return TaskData(train, splits, TextCollator(tokenizer), [_length(example) for example in train], rows)
 
 
 def _length(example: dict) -> int:

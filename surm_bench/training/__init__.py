@@ -1,0 +1,30 @@
+"""The loop: optimisers, evaluation, a state that is saved and restored. It knows modules and data sets only."""
+
+import surm_bench.torchvision_stub  # noqa: F401
+from surm_bench.training.accelerator import make_accelerator
+from surm_bench.training.check import check_config
+from surm_bench.training.evaluation import evaluation_loader, forward, predict
+from surm_bench.training.failures import Diverged, TrainingFailed
+from surm_bench.training.history import History
+from surm_bench.training.hooks import Hooks
+from surm_bench.training.loop import fit
+from surm_bench.training.optimizers import parameter_groups, trainable
+from surm_bench.training.state import Checkpoint
+from surm_bench.training.stop import Interrupted
+
+__all__ = [
+    "Checkpoint",
+    "Diverged",
+    "History",
+    "Hooks",
+    "Interrupted",
+    "TrainingFailed",
+    "check_config",
+    "evaluation_loader",
+    "fit",
+    "forward",
+    "make_accelerator",
+    "parameter_groups",
+    "predict",
+    "trainable",
+]

@@ -1,0 +1,56 @@
+"""Which examples a step sees: a function of the seed and the epoch alone, so that an epoch can be entered anywhere."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from surm_bench.config import TrainerConfig
+
+
+class Batches(Sampler[list[int]]):
+    """Batches of example numbers, shuffled anew in each epoch; set ``epoch`` before iterating.
+
+    Args:
+        examples: how many there are; the last batch of an epoch has what is left of them.
+        lengths: their token counts, if batches are to be of similar lengths (transformers' grouping).
+    """
+
+    drop_last = False  # read by accelerate, as batch_size is, to share batches out to several processes
+
+    def __init__(self, examples: int, batch_size: int, seed: int, lengths: Sequence[int] | None = None) -> None:
+        self.examples, self.batch_size, self.seed, self.lengths = examples, batch_size, seed, lengths
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.examples // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self._order()
+        for first in range(0, self.examples, self.batch_size):
+            yield order[first : first + self.batch_size]
+
+    def _order(self) -> list[int]:
+        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        if self.lengths is None:
+            return torch.randperm(self.examples, generator=generator).tolist()
+        return get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A seed for each epoch of each run; seed + epoch would give run 1 the second epoch of run 0."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
+
+
+def training_loader(data: Dataset, batches: Batches, collate: Callable, trainer: TrainerConfig) -> DataLoader:
+    """Loads these batches and draws nothing from the global random streams."""
+    return DataLoader(
+        data,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=trainer.workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
+    )

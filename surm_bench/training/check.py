@@ -1,0 +1,74 @@
+"""Settings that could only fail later, or that nothing would read, are refused."""
+
+import torch
+
+from surm_bench.config import OptimizerConfig, TrainerConfig
+from surm_bench.errors import UserError, unknown
+from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
+
+PRECISIONS = ("no", "bf16", "fp16")
+READ_BY = {"betas": ("adamw", "adam"), "eps": ("adamw", "adam"), "momentum": ("sgd",)}  # other keys: by all
+
+
+def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int) -> None:
+    """Refuse impossible settings, before anything is loaded; raises UserError."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed={seed} is not possible: from 0 to 2**32 - 1")
+    _check_optimizer(optimizer)
+    _check_trainer(trainer)
+
+
+def _check_optimizer(config: OptimizerConfig) -> None:
+    if config.name not in OPTIMIZERS:
+        raise unknown("optimizer.name", config.name, OPTIMIZERS)
+    if config.schedule not in SCHEDULES:
+        raise unknown("schedule", config.schedule, SCHEDULES)
+    for name in ("lr", "head_lr"):
+        value = getattr(config, name)
+        if value is not None and not value > 0:
+            raise UserError(f"optimizer.{name}={value} is not possible: give a number above 0")
+    for name in ("weight_decay", "eps", "max_grad_norm"):
+        if not getattr(config, name) >= 0:
+            raise UserError(f"optimizer.{name}={getattr(config, name)} is not possible: give 0 or more")
+    if not all(0 <= beta < 1 for beta in config.betas):
+        raise UserError(f"optimizer.betas={list(config.betas)} is not possible: each from 0 to below 1")
+    if not 0 <= config.momentum < 1:
+        raise UserError(f"optimizer.momentum={config.momentum} is not possible: from 0 to below 1")
+    if not 0 <= config.warmup_ratio <= 1:
+        raise UserError(f"optimizer.warmup_ratio={config.warmup_ratio} is not possible: a part from 0 to 1")
+    default = OptimizerConfig()
+    for name, readers in READ_BY.items():
+        value = getattr(config, name)
+        if config.name not in readers and value != getattr(default, name):
+            raise UserError(
+                f"optimizer.{name}={value} says nothing to optimizer.name={config.name}: only {' and '.join(readers)} "
+                "read it"
+            )
+
+
+def _check_trainer(config: TrainerConfig) -> None:
+    if config.precision not in PRECISIONS:
+        raise unknown("precision", config.precision, PRECISIONS)
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise UserError("trainer.precision='fp16' needs a GPU: choose bf16 or no")
+    for name in ("workers", "save_seconds"):
+        if not getattr(config, name) >= 0:
+            raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: 0 or more")
+    for name in ("epochs", "batch_size", "eval_batch_size"):
+        if getattr(config, name) < 1:
+            raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: at least 1")
+    for name in ("max_steps", "eval_steps"):
+        if getattr(config, name) is not None and getattr(config, name) < 1:
+            raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: at least 1, or null")
+    if config.compile:
+        _check_compiler()
+
+
+def _check_compiler() -> None:
+    """Compile something small: whether there is a compiler, and all that it needs, only a trial tells."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
+    except Exception as error:  # of many kinds, from several packages
+        told = str(error).partition("\n")[0]
+        raise UserError(f"trainer.compile=true does not work here, torch.compile says: {told}") from error

@@ -1,0 +1,216 @@
+"""A run from its first step to its last: epochs, evaluations, and a state that is saved on the way."""
+
+import time
+from collections.abc import Callable
+from itertools import islice
+
+import numpy as np
+import torch
+from accelerate import skip_first_batches
+from accelerate.utils import gather_object
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from surm_bench.config import Config
+from surm_bench.tasks import Objective, TaskData
+from surm_bench.training.accelerator import make_accelerator
+from surm_bench.training.batches import Batches, training_loader
+from surm_bench.training.evaluation import evaluation_loader, predict
+from surm_bench.training.failures import Diverged
+from surm_bench.training.history import History
+from surm_bench.training.hooks import Hooks
+from surm_bench.training.optimizers import OPTIMIZERS
+from surm_bench.training.random_streams import random_state, set_random_state
+from surm_bench.training.state import Checkpoint
+from surm_bench.training.stop import Interrupted, StopSignals
+
+CHECK_EVERY = 10  # steps between two looks at the loss: each look waits for the device
+
+Log = Callable[[dict[str, float], int], None]  # values, optimiser step
+
+
+def fit(
+    model: nn.Module,
+    data: TaskData,
+    objective: Objective,
+    settings: Config,
+    *,
+    hooks: Hooks | None = None,
+    log: Log = lambda values, step: None,
+    checkpoint: Checkpoint | None = None,
+) -> History:
+    """Train the parameters that require gradients, in place; evaluate every split to be scored after each epoch, or
+    after those that end trainer.eval_steps or more after the last evaluation.
+
+    With a checkpoint the run goes on from the state that is saved there, and on a CPU ends with the bits of a run that
+    was never interrupted. Nothing is removed there: Checkpoint.clear does it, once the outcome is recorded.
+
+    Args:
+        model: ``model(**inputs)`` gives logits, or an object that has them.
+        settings: optimizer, trainer and seed are read; adapter.label and task.name for the progress bar.
+        hooks: what the method adds to the loop, if anything.
+        log: is told losses as train/loss and scores as eval/<split>/<name>.
+
+    Raises:
+        Diverged: a loss or a logit is not finite.
+        Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR1 came, and the state is saved; with a checkpoint only.
+    """
+    training = Training(model, data, objective, settings, hooks or Hooks(), log)
+    if checkpoint is None:
+        training.history.begin_segment({})
+        return training.run(lambda meeting: None)
+    saved = checkpoint.read()
+    if saved is not None:
+        training.load_state_dict(saved)
+    training.history.begin_segment(checkpoint.about)
+    with StopSignals() as signals:
+        return training.run(lambda meeting: training.save_if_due(checkpoint, signals, meeting))
+
+
+class Training:
+    """A run in progress.
+
+    Attributes:
+        epoch, batch: of the batch that comes next; in several processes each counts its own batches.
+        step: optimiser steps done.
+        evaluated: the step of the last evaluation.
+        loss_sum: of the batches of this epoch so far.
+    """
+
+    def __init__(
+        self, model: nn.Module, data: TaskData, objective: Objective, settings: Config, hooks: Hooks, log: Log
+    ) -> None:
+        self.trainer, self.objective, self.log = settings.trainer, objective, log
+        self.accelerator = make_accelerator(self.trainer.precision)
+        self.batches = Batches(len(data.train), self.trainer.batch_size, settings.seed, data.lengths)
+        loader = training_loader(data.train, self.batches, data.collate, self.trainer)
+        scored = [evaluation_loader(split, data.collate, self.trainer) for split in data.splits.values()]
+        self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.model, self.loader, *scored = self.accelerator.prepare(model, loader, *scored)
+        self.scored = dict(zip(data.splits, scored, strict=True))
+        whole = self.trainer.epochs * len(self.loader)
+        self.steps = min(whole, self.trainer.max_steps or whole)
+        self.update = OPTIMIZERS[settings.optimizer.name](
+            torch.compile(self.model) if self.trainer.compile else self.model,  # the same parameters
+            objective.loss,
+            settings.optimizer,
+            self.steps,
+            self.accelerator,
+            hooks,
+        )
+        self.title = f"{settings.adapter.label} on {settings.task.name}, seed {settings.seed}"
+        self.epoch = self.batch = self.step = self.evaluated = 0
+        self.loss_sum = torch.zeros((), device=self.accelerator.device)
+        self.history = History()
+
+    def run(self, pause: Callable[[bool], None]) -> History:
+        """Do what is left; ``pause`` is called after each step and each epoch, with True where all processes meet."""
+        with _progress(self.trainer.progress and self.accelerator.is_main_process) as progress:
+            bar = progress.add_task(self.title, total=self.steps, completed=self.step)
+            while self.evaluated < self.steps:
+                self._train_epoch(pause, lambda: progress.advance(bar))
+                pause(True)
+        if self.accelerator.device.type == "cuda":  # elsewhere it only costs a third of a second of garbage collection
+            self.accelerator.free_memory()
+        self.history.update_segment()
+        return self.history
+
+    def save_if_due(self, checkpoint: Checkpoint, signals: StopSignals, meeting: bool) -> None:
+        """Save if it is time or a signal came; then, if one came, raise Interrupted.
+
+        Several processes save together, and agree on it where they wait for each other anyway.
+        """
+        signal, due = signals.received or 0, checkpoint.due()
+        if self.accelerator.num_processes > 1:
+            if not meeting:
+                return
+            wishes = torch.tensor([[signal, int(due)]], device=self.accelerator.device)
+            signal, due = self.accelerator.gather(wishes).amax(0).tolist()
+        if not (signal or due):
+            return
+        state = self.state_dict()
+        if self.accelerator.is_main_process:
+            checkpoint.write(state)
+        self.accelerator.wait_for_everyone()
+        if signal:
+            raise Interrupted(signal)
+
+    def state_dict(self) -> dict:
+        """Everything that changes; in several processes all must call it."""
+        own = {"random": random_state(), "loss_sum": self.loss_sum.item()}
+        return {
+            "position": {name: getattr(self, name) for name in ("epoch", "batch", "step", "evaluated")},
+            "parameters": self.trained,
+            "update": self.update.state_dict(),
+            "history": self.history.state_dict(),
+            "processes": gather_object([own]),
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from there."""
+        for name, value in state["position"].items():
+            setattr(self, name, value)
+        for name, parameter in self.trained.items():
+            parameter.copy_(state["parameters"][name])
+        self.update.load_state_dict(state["update"])
+        self.history.load_state_dict(state["history"])
+        own = state["processes"][self.accelerator.process_index]
+        self.loss_sum.fill_(own["loss_sum"])
+        set_random_state(own["random"])
+
+    def _train_epoch(self, pause: Callable[[bool], None], advance: Callable[[], None]) -> None:
+        """The steps that are left of this epoch, and the evaluation behind them if one is due."""
+        self.model.train()
+        self.batches.epoch = self.epoch
+        loader = skip_first_batches(self.loader, self.batch) if self.batch else self.loader
+        clock = time.perf_counter()
+        for batch in islice(loader, self.steps - self.step):
+            value = self.update(batch)
+            self.loss_sum += value
+            self.batch, self.step = self.batch + 1, self.step + 1
+            self.history.examples += len(batch["labels"]) * self.accelerator.num_processes
+            looked = self.step % CHECK_EVERY == 0 or self.step == self.steps
+            if looked:
+                self.log({"train/loss": self._finite_mean(value), "train/lr": self.update.lr}, self.step)
+            self.history.step_seconds.append(time.perf_counter() - clock)
+            advance()
+            pause(looked)
+            clock = time.perf_counter()
+        train_loss = self._finite_mean(self.loss_sum) / self.batch
+        self.history.step_seconds[-1] += time.perf_counter() - clock  # a GPU may only now be done with the last steps
+        if self.step == self.steps or self.step - self.evaluated >= (self.trainer.eval_steps or 1):
+            self._evaluate(train_loss)
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.loss_sum.zero_()
+
+    def _evaluate(self, train_loss: float) -> None:
+        scores = {}
+        for split, loader in self.scored.items():
+            logits, labels = predict(self.model, loader, self.accelerator)
+            finite = np.isfinite(logits)
+            if not finite.all():
+                raise Diverged(f"a logit of the split {split!r}", self.step, float(logits[~finite][0]))
+            scores[split] = self.objective.metrics(logits, labels)
+            self.history.predictions[split], self.history.labels[split] = logits, labels
+        self.evaluated = self.step
+        self.history.evaluations.append(
+            {"epoch": self.epoch, "step": self.step, "train_loss": train_loss, "scores": scores}
+        )
+        self.log(
+            {f"eval/{split}/{n}": value for split, named in scores.items() for n, value in named.items()}, self.step
+        )
+
+    def _finite_mean(self, value: Tensor) -> float:
+        """The mean over the processes; raises Diverged."""
+        number = self.accelerator.reduce(value, "mean").item()
+        if not np.isfinite(number):
+            raise Diverged("the loss", self.step, number)
+        return number
+
+
+def _progress(shown: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn(),
+    )  # fmt: skip
+    return Progress(*columns, disable=not shown, transient=True)
