@@ -22,6 +22,7 @@ class ModelConfig:
     family: str = MISSING  # text | vision
     source: str = MISSING  # hub | package | embedded
     checkpoint: str = MISSING  # hub id, timm architecture, package name or embedded folder
+    revision: str | None = None  # pinned revision on the hub
     weights: str | None = None  # a local safetensors file or checkpoint folder, instead of the source's weights
     image_size: int | None = None  # vision: square side in pixels; None is the checkpoint's own
 
