@@ -22,10 +22,11 @@ class ModelConfig:
     family: str = MISSING  # text | vision
     source: str = MISSING  # hub | package | embedded
     checkpoint: str = MISSING  # hub id, timm architecture, package name or embedded folder
+    revision: str | None = None  # pinned revision on the hub
     weights: str | None = None  # a local safetensors file or checkpoint folder, instead of the source's weights
     image_size: int | None = None  # vision: square side in pixels; None is the checkpoint's own
-    # What the weights (and, after a dash, the tokenizer) must be: see surm_bench/content. None: whatever is found, which
-    # the record then has. The id of a run takes it, so that a run is the same wherever its weights come from.
+    # What the weights (and, after a dash, the tokenizer) must be: see surm_bench/content. null: whatever is found, and
+    # the record then has it. The id of a run takes it, so that a run is the same wherever its weights come from.
     digest: str | None = None
     version: int = 1  # raised when the way this model is built changes results
 
@@ -64,20 +65,14 @@ class TaskConfig:
     # draws the training rows, so that they are the same for all methods; reported rows are then drawn by 0.
     subset_seed: int | None = 0
     max_length: int = 128  # text: tokens per example at most
-<<<<<<< HEAD
     # What the rows of the training, the reported and the extra splits must be, joined by dashes; as model.digest.
     digest: str | None = None
     version: int = 1  # raised when the way this task is prepared changes results
-    validation: str = "dev"  # dev: best epoch by the reported split | holdout: by a tenth of train, kept apart
-=======
     # dev: only the reported split is scored, and the best epoch chosen by it | holdout: a part of train is held out and
     # scored too, and the best epoch chosen by that | tuning: the held-out part alone is scored.
     # Held out is a tenth of train, drawn by the run's seed, or where only a subset is trained on, unused rows.
     validation: str = "dev"
-    validation_rows: int = (
-        2000  # so many of the unused rows, or as many as there are; the same for all, as far as can be
-    )
->>>>>>> loop
+    validation_rows: int = 2000  # so many of the unused rows, or all there are; the same for all, as far as can be
 
 
 @dataclass

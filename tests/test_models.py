@@ -1,6 +1,8 @@
 """Backbones against timm's and transformers' own loading, closed-form counts, and the refusal of wrong weights."""
 
+import dataclasses
 import json
+import re
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
+import timm
+
 from surm_bench import hub
 from surm_bench.config import ModelConfig, config_dir
 from surm_bench.errors import UserError
@@ -244,6 +250,60 @@ def test_half_precision_checkpoints_are_trained_in_fp32(toy):
     file = Path(toy.weights) / "model.safetensors"
     save_file({n: v.half() for n, v in load_file(file).items()}, file, metadata={"format": "pt"})
     assert {p.dtype for p in build_backbone(toy, 2).module.parameters()} == {torch.float32}
+
+
+# --- the hub ----------------------------------------------------------------------------------------------------------
+
+PINNED, NEWEST = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def snapshots(tmp_path, monkeypatch):
+    """Makes a folder of the hub's local cache: a repository at a revision; its branch main is at NEWEST."""
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    hub._reachable.cache_clear()
+
+    def make(repository: str, revision: str) -> Path:
+        root = tmp_path / "hub" / f"models--{repository.replace('/', '--')}"
+        (root / "refs").mkdir(parents=True, exist_ok=True)
+        (root / "refs" / "main").write_text(NEWEST)
+        (root / "snapshots" / revision).mkdir(parents=True)
+        return root / "snapshots" / revision
+
+    return make
+
+
+def test_hub_models_are_pinned():
+    configs = [model_config(file.stem) for file in CONFIGS]
+    pinned = {config.name for config in configs if re.fullmatch("[0-9a-f]{40}", config.revision or "")}
+    assert pinned == {config.name for config in configs if config.source == "hub"}
+
+
+@pytest.mark.parametrize("revision", [PINNED, None])
+def test_text_weights_and_tokenizer_are_of_the_pinned_revision(revision, toy, snapshots):
+    for commit, words in ((PINNED, 5), (NEWEST, 4)):
+        folder = save_toy(snapshots("nobody/toy", commit))
+        tensors = load_file(folder / "model.safetensors")
+        tensors["roberta.embeddings.word_embeddings.weight"][:] = words
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        tokenizer["model"]["vocab"] = dict(list(tokenizer["model"]["vocab"].items())[:words])
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    backbone = build_backbone(dataclasses.replace(toy, weights=None, revision=revision), 2)
+    words = 5 if revision == PINNED else 4
+    assert (backbone.module.roberta.embeddings.word_embeddings.weight == words).all()
+    assert len(backbone.processor) == words
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "open_clip_model.safetensors"])
+def test_vision_weights_are_of_the_pinned_revision(file, snapshots):
+    config = model_config("vit_tiny", revision=PINNED)
+    tensors = timm.create_model("vit_tiny_patch16_224").state_dict()
+    for commit, value in ((PINNED, 5.0), (NEWEST, 4.0)):
+        tensors["cls_token"][:] = value
+        save_file(tensors, snapshots(f"timm/{config.checkpoint}", commit) / file)
+    assert (build_backbone(config, 2).module.cls_token == 5).all()
+    assert (build_backbone(dataclasses.replace(config, revision=None), 2).module.cls_token == 4).all()
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -27,14 +27,14 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
     if path is not None:
         _check_folder(config, path)
     source = config.checkpoint if path is None else str(path)
+    options = {"config": architecture, "revision": config.revision or "main", "trust_remote_code": False}
     with hub_access(source) if path is None else readable(path), _quiet():
-        tokenizer = AutoTokenizer.from_pretrained(source, config=architecture, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
         module, loading = model_class.from_pretrained(
             source,
-            config=architecture,
+            **options,
             dtype=torch.float32,
             use_safetensors=True,
-            trust_remote_code=False,
             ignore_mismatched_sizes=True,  # reported, and refused below
             output_loading_info=True,
         )

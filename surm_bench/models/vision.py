@@ -8,6 +8,7 @@ from pathlib import Path
 import timm
 import torch
 from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
@@ -18,6 +19,8 @@ from surm_bench.config import ModelConfig
 from surm_bench.errors import UserError
 from surm_bench.hub import hub_access
 from surm_bench.models.weights import EMBEDDED, FILE, local_path, read_safetensors, refuse_misfits
+
+OPEN_CLIP_FILE = "open_clip_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,17 @@ def _weights(config: ModelConfig) -> dict[str, Tensor]:
     if config.source != "embedded" and not (architecture.startswith("vit_") and timm.is_model(architecture)):
         raise UserError(f"{config.checkpoint!r} is not a VisionTransformer of timm: see timm.list_models('vit_*')")
     if path is None:
-        repository = timm.get_pretrained_cfg(config.checkpoint).hf_hub_id
-        with hub_access(repository):
-            path = Path(hf_hub_download(repository, FILE))
+        path = _download(timm.get_pretrained_cfg(config.checkpoint).hf_hub_id, config.revision)
     return read_safetensors(path)
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    """The weights of a hub repository; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts too."""
+    with hub_access(repository):
+        try:
+            return Path(hf_hub_download(repository, FILE, revision=revision))
+        except EntryNotFoundError:
+            return Path(hf_hub_download(repository, OPEN_CLIP_FILE, revision=revision))
 
 
 def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> None:

@@ -2,55 +2,60 @@
 
 from pathlib import Path
 
+from datasets import Dataset
+
 from surm_bench.config import TaskConfig
 from surm_bench.content import FileCache, rows_digest
 from surm_bench.errors import UserError
-from surm_bench.tasks.sources import Split, read_splits
+from surm_bench.tasks.check import check_split
+from surm_bench.tasks.sources import read_splits
+
+
+def checked_splits(config: TaskConfig, cache: FileCache | None = None) -> list[Dataset]:
+    """The training, the reported and the extra splits with the task's columns, checked.
+
+    Raises:
+        UserError: what read_splits and check_split refuse, or rows that are not those of a declared task.digest.
+    """
+    splits = read_splits(config)
+    datasets = [check_split(split, config) for split in splits]
+    if config.digest is not None:
+        origins = [split.origin for split in splits]
+        found = _digests(datasets, origins, config, cache)
+        declared = config.digest.split("-")
+        wrong = [origin for origin, one, other in zip(origins, found, declared, strict=False) if one != other]
+        if found != declared:
+            raise UserError(
+                f"task {config.name} has other rows than task.digest={config.digest} declares, in "
+                f"{' and '.join(wrong) or 'the number of its splits'}: give the data that it is of, or "
+                "task.digest=null to take what is there"
+            )
+    return datasets
 
 
 def task_digest(config: TaskConfig, cache: FileCache | None = None) -> str:
     """Twelve hex digits each of the training, the reported and the extra splits, in this order, joined by dashes.
 
     Raises:
-        UserError: what read_splits and rows_digest raise.
+        UserError: what read_splits and check_split refuse.
     """
-    return splits_digest(read_splits(config), config, cache)
+    splits = read_splits(config)
+    datasets = [check_split(split, config) for split in splits]
+    return "-".join(_digests(datasets, [split.origin for split in splits], config, cache))
 
 
-def splits_digest(splits: list[Split], config: TaskConfig, cache: FileCache | None = None) -> str:
-    """The same of splits that have been read."""
-    return "-".join(_digest(split, config, cache or FileCache()) for split in splits)
+def _digests(datasets: list[Dataset], origins: list[str], config: TaskConfig, cache: FileCache | None) -> list[str]:
+    cache = cache or FileCache()
+    return [_digest(dataset, origin, config, cache) for dataset, origin in zip(datasets, origins, strict=True)]
 
 
-def check_rows(splits: list[Split], config: TaskConfig, cache: FileCache | None = None) -> str:
-    """The digest of the splits, which is the declared one.
-
-    Raises:
-        UserError: it is not; the message names the splits.
-    """
-    found = splits_digest(splits, config, cache)
-    if config.digest is not None and found != config.digest:
-        declared = config.digest.split("-")
-        wrong = [
-            split.origin
-            for split, digest, right in zip(splits, found.split("-"), declared, strict=False)
-            if digest != right
-        ]
-        raise UserError(
-            f"task {config.name} has other rows than task.digest={config.digest} declares, in "
-            f"{' and '.join(wrong) or 'the number of splits'}: give the data it is of, or task.digest=null to take "
-            "what is there"
-        )
-    return found
-
-
-def _digest(split: Split, config: TaskConfig, cache: FileCache) -> str:
+def _digest(dataset: Dataset, origin: str, config: TaskConfig, cache: FileCache) -> str:
     def compute() -> str:
-        return rows_digest(split.dataset, config.inputs, config.label, config.kind)
+        return rows_digest(dataset, config.inputs, config.label, config.kind)
 
-    files = [file["filename"] for file in split.dataset.cache_files]
-    files = files or ([split.origin] if Path(split.origin).is_file() else [])
+    files = [file["filename"] for file in dataset.cache_files]
+    files = files or ([origin] if Path(origin).is_file() else [])
     if not files:  # generated, or a folder of images: computed each time
         return compute()
     columns = ",".join([*config.inputs, config.label])
-    return cache.get(files, f"{config.kind} rows of {columns}, {len(split.dataset)} rows", compute)
+    return cache.get(files, f"{config.kind} rows of {columns}, {len(dataset)} rows", compute)

@@ -6,8 +6,9 @@ import numpy as np
 from datasets import Dataset
 
 from surm_bench.config import TaskConfig
-from surm_bench.tasks.check import check_split, check_task, labels_of
-from surm_bench.tasks.sources import num_labels, read_splits
+from surm_bench.tasks.check import check_task, labels_of
+from surm_bench.tasks.digest import checked_splits
+from surm_bench.tasks.sources import num_labels
 from surm_bench.tasks.subsets import shuffled_head, split_rows
 
 
@@ -36,11 +37,11 @@ def load_task(config: TaskConfig, seed: int) -> RawTask:
 
     Raises:
         UserError: choices that contradict each other, a missing folder, file or column, labels out of range, an empty
-            split, a subset larger than its split, the hub out of reach.
+            split, other rows than task.digest declares, a subset larger than its split, the hub out of reach.
     """
     check_task(config)
     config = replace(config, num_labels=num_labels(config))
-    train, *others = (check_split(split, config) for split in read_splits(config))
+    train, *others = checked_splits(config)
     kept, held = split_rows(labels_of(train, config), _class_names(train, config), config, seed)
     reported, *extra = ((split, _reported_rows(split, config)) for split in others)
     scored = {

@@ -1,0 +1,9 @@
+"""What data, weights and tokenizers hold, as short digests that are equal wherever the same content lies. No torch."""
+
+from surm_bench.content.cache import FileCache
+from surm_bench.content.files import file_digest
+from surm_bench.content.rows import rows_digest
+from surm_bench.content.tokenizer import tokenizer_digest
+from surm_bench.content.weights import weights_digest
+
+__all__ = ["FileCache", "file_digest", "rows_digest", "tokenizer_digest", "weights_digest"]

@@ -1,0 +1,117 @@
+"""The digest of pretrained weights: tensors by their names, whatever file or files they lie in."""
+
+import json
+import re
+from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import NamedTuple
+
+from surm_bench.content.cache import FileCache
+from surm_bench.content.fields import fields_digest
+from surm_bench.errors import UserError
+
+FILE = "model.safetensors"
+INDEX = f"{FILE}.index.json"
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # of BERT's first checkpoints
+
+
+class StoredTensor(NamedTuple):
+    """A tensor of a safetensors file: its dtype as the file calls it, its shape, and its bytes, not copied."""
+
+    dtype: str
+    shape: list[int]
+    data: memoryview
+
+
+def weights_digest(path: str | Path, heads: re.Pattern[str] | None = None, cache: FileCache | None = None) -> str:
+    """Twelve hex digits of the tensors sorted by name, of each name, dtype, shape and bytes.
+
+    The order in the file, its metadata and its division into shards do not count, nor does what transformers
+    overlooks when it loads: a leading "bert." or "roberta.", and the old names LayerNorm.gamma and LayerNorm.beta.
+
+    Args:
+        path: a safetensors file, or a folder with model.safetensors or with its shards and their index.
+        heads: a pattern that finds, in the name, the tensors that do not count, as those of a head that is drawn anew.
+
+    Raises:
+        UserError: no such file, not a safetensors file, one name twice, or no tensor left.
+    """
+    path, pattern = Path(path), heads.pattern if heads else ""
+    files = weight_files(path)
+    if cache is None:
+        return _digest(files, heads)
+    return cache.get(files, f"weights without /{pattern}/", lambda: _digest(files, heads))
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors file, or the files of a folder's checkpoint: one file or the shards that its index lists."""
+    files = [path / FILE if path.is_dir() else path]
+    if not files[0].is_file() and (path / INDEX).is_file():
+        files = [path / name for name in _shards(path / INDEX)]
+    for file in files:
+        if file.suffix != ".safetensors" or not file.is_file():
+            raise UserError(f"no weights at {file}: expected a .safetensors file or a folder with {FILE}")
+    return files
+
+
+def read_tensors(file: Path) -> dict[str, StoredTensor]:
+    """The tensors of a safetensors file by the names that stand there.
+
+    The format: 8 bytes with the length n of the header (little-endian), n bytes of JSON, then the tensors' bytes, at
+    offsets that the header gives (https://github.com/huggingface/safetensors).
+
+    Raises:
+        UserError: not such a file.
+    """
+    try:
+        with file.open("rb") as opened:
+            content = memoryview(mmap(opened.fileno(), 0, access=ACCESS_READ))
+        start = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(bytes(content[8:start]))
+        header.pop("__metadata__", None)
+        return {name: _tensor(content[start:], **entry) for name, entry in header.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{file}: not a readable safetensors file: {error}") from error
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{index}: not a readable index of shards: {error}") from error
+
+
+def _tensor(content: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> StoredTensor:
+    begin, end = data_offsets
+    data = content[begin:end]
+    if data.nbytes != end - begin:
+        raise ValueError(f"it ends before byte {end} of the tensors")
+    return StoredTensor(dtype, shape, data)
+
+
+def _digest(files: list[Path], heads: re.Pattern[str] | None) -> str:
+    tensors: dict[str, StoredTensor] = {}
+    for file in files:
+        for stored_name, tensor in read_tensors(file).items():
+            name = _canonical(stored_name)
+            if heads is not None and heads.search(name):
+                continue
+            if name in tensors:
+                raise UserError(f"{file}: tensor {name} is there twice, once as {stored_name}")
+            tensors[name] = tensor
+    if not tensors:
+        raise UserError(f"{files[0]}: no tensors but those of a head")
+    return fields_digest(_fields(tensors))
+
+
+def _canonical(name: str) -> str:
+    name = re.sub(r"^(bert|roberta)\.", "", name)
+    return re.sub(r"\bLayerNorm\.(gamma|beta)$", lambda old: OLD_NAMES[old[0]], name)
+
+
+def _fields(tensors: dict[str, StoredTensor]) -> Iterator[bytes | memoryview]:
+    for name, tensor in sorted(tensors.items()):
+        yield name.encode()
+        yield f"{tensor.dtype} {tensor.shape}".encode()
+        yield tensor.data
