@@ -93,6 +93,11 @@ def test_every_adapter_says_what_it_is():
         assert (config_dir() / "adapter" / f"{adapter.name}.yaml").read_text().startswith("# ")
 
 
+def test_the_preset_of_the_released_code_does_not_clip_gradients():
+    """Its line that would is commented out."""
+    assert composed("optimizer=surm_glue").optimizer.max_grad_norm == 0
+
+
 def two_steps(model: PeftModel, family: str) -> None:
     hooks = schedule(model) or Hooks()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)

@@ -2,6 +2,11 @@
 
 f is structured, act(S·dropout(h)) + bias (SURM's released code: activation first, then bias), or the classic
 bottleneck, W_up·act(W_down·dropout(h) + b_down) + b_up (Houlsby et al., 2019; Pfeiffer et al., 2021).
+
+The adapter follows the projection directly, so that it is the same on every backbone. In SURM's released code the
+backbone's own dropout (0.1 in BERT) lies between both, here it follows the adapter and drops h + f(h); in evaluation,
+and where the backbone has no dropout, there is no difference. That code also has a Toeplitz adapter of one symmetric
+matrix T(a⊙b), and says itself that the paper's is the product, symmetric_toeplitz here; ``toeplitz`` contains it.
 """
 
 from dataclasses import dataclass, field
@@ -19,6 +24,7 @@ from surm_bench.structured.residual import residual
 PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # behind attention and MLP, or behind the MLP alone
 ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
 RESIDUAL_INIT_STD = 0.02  # of the factor that is not zero (SURM's released code)
+START_OTHERWISE = ("circulant", "kronecker")  # as weight deltas; all others start with that deviation, or with zeros
 
 
 @dataclass
@@ -77,7 +83,7 @@ class StructuredResidual(nn.Module):
     def __init__(self, features: int, config: ResidualAdapterConfig):
         super().__init__()
         options = config.structure_options()
-        if config.structure == "circulant":  # the others start so already
+        if config.structure in START_OTHERWISE:
             options["init_std"] = RESIDUAL_INIT_STD
         self.dropout = nn.Dropout(config.dropout)
         self.matrix = build_structure(config.structure, features, features, **options)

@@ -20,7 +20,10 @@ from surm_bench.structured.routes import Plan
 class SurmConfig(TunerConfig):
     """Configuration of the structured weight delta (Sehanobish et al., arXiv 2406.17740).
 
-    Without target_modules it takes the query and value projections, as the paper does.
+    The delta is scaled by alpha whatever r is. SURM's released code divides by r for Kronecker alone: with one size of
+    layers that is another alpha (1/24 for 768, where r is 24), so it is no option.
+
+    Without target_modules it takes the query and value projections; the paper takes the key's too.
     """
 
     structure: str = field(default="circulant", metadata={"help": "a key of surm_bench.structured.STRUCTURES"})

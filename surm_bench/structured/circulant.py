@@ -15,7 +15,8 @@ class Circulant(VectorPair, Filtered):
         c1 c0 c2
         c2 c1 c0
 
-    Trains 2n numbers and serves n (the parametrisation of SURM's released code).
+    Trains 2n numbers and serves n (the parametrisation of SURM's released code, where a switch leaves one vector). One
+    vector, trained by itself, is C3A with a single block (PEFT's, block_size = n), so there is no switch here.
 
     Args:
         init_std: standard deviation of a's start; SURM takes 1 for weight deltas, 0.02 for residual adapters.

@@ -32,15 +32,23 @@ class Kronecker(StructuredMatrix):
     Args:
         r: the rank-like number of SURM, a common divisor of both sizes; the one nearest to √gcd by default.
         factor: any other shape (p, q) of A, p a divisor of out_features and q one of in_features, instead of r.
+        init_std: standard deviation of A's normal start; None is kaiming-uniform, as LoRA's A. SURM's released code takes
+            the latter for weight deltas, 0.02 for residual adapters.
 
     Raises:
         ValueError: a size that does not divide; the message lists those that do.
     """
 
     def __init__(
-        self, out_features: int, in_features: int, r: int | None = None, factor: tuple[int, int] | None = None
+        self,
+        out_features: int,
+        in_features: int,
+        r: int | None = None,
+        factor: tuple[int, int] | None = None,
+        init_std: float | None = None,
     ):
         super().__init__(out_features, in_features)
+        self.init_std = init_std
         p, q = factor or self._factor_of_rank(r)
         for size, features, name in ((p, out_features, "out_features"), (q, in_features, "in_features")):
             if size < 1 or features % size:
@@ -60,7 +68,10 @@ class Kronecker(StructuredMatrix):
         return r, self.in_features // r
 
     def reset_parameters(self) -> None:
-        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+        if self.init_std is None:
+            nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+        else:
+            nn.init.normal_(self.a, std=self.init_std)
         nn.init.zeros_(self.b)
 
     def _dense(self, a: Tensor, b: Tensor) -> Tensor:
