@@ -157,7 +157,9 @@ def _score(
     metric: Metric | None,
     examples: np.ndarray | slice = slice(None),
 ) -> np.ndarray:
-    """The scores (...) of predictions (..., examples) on the examples named."""
+    """The scores (...) of predictions (..., examples) on the examples named; without runs no metric is asked."""
+    if not predictions.size:
+        return np.empty(predictions.shape[:-1])
     if metric is None:
         return predictions[..., examples].mean(-1)
     return metric(labels[examples], predictions[..., examples])
