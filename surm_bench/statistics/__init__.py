@@ -1,0 +1,41 @@
+"""What scores over seeds, test examples and tasks say: intervals, paired differences, verdicts. numpy and scipy alone.
+
+Scores are higher-is-better, in any unit. A run that diverged or is missing is a NaN (or infinite) score: it is left out
+of the numbers and counted in ``n_missing``.
+"""
+
+from surm_bench.statistics.across_tasks import AcrossTasks, across_tasks
+from surm_bench.statistics.expected_maximum import expected_maximum
+from surm_bench.statistics.intervals import (
+    Interval,
+    mean_interval,
+    paired_difference,
+    pooled_intervals,
+    probability_better,
+)
+from surm_bench.statistics.resampling import (
+    PercentileInterval,
+    binomial_standard_error,
+    bootstrap_standard_error,
+    paired_bootstrap,
+    paired_difference_with_examples,
+)
+from surm_bench.statistics.verdict import Verdict, verdict
+
+__all__ = [
+    "AcrossTasks",
+    "Interval",
+    "PercentileInterval",
+    "Verdict",
+    "across_tasks",
+    "binomial_standard_error",
+    "bootstrap_standard_error",
+    "expected_maximum",
+    "mean_interval",
+    "paired_bootstrap",
+    "paired_difference",
+    "paired_difference_with_examples",
+    "pooled_intervals",
+    "probability_better",
+    "verdict",
+]

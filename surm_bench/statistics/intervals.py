@@ -1,0 +1,105 @@
+"""Student t intervals over seeds: of a mean, of the means of one task with a common variance, of a paired difference.
+
+The model of all of them: scores are independent between seeds and normal around their mean.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from surm_bench.errors import UserError
+
+
+class Interval(NamedTuple):
+    """mean ± t(df) · standard_error, two-sided. What too few seeds leave undetermined is NaN."""
+
+    mean: float
+    low: float
+    high: float
+    standard_error: float
+    df: float
+    n: int  # seeds, or pairs of runs for a difference
+    n_missing: int
+
+
+def mean_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
+    """The t interval of the mean of scores (seeds,), from their own variance and n - 1 degrees of freedom."""
+    found, n_missing = _finite(scores)
+    deviation = found.std(ddof=1) if len(found) > 1 else np.nan
+    return t_interval(found, deviation, len(found) - 1, n_missing, level)
+
+
+def pooled_intervals(cells: Mapping[str, ArrayLike], level: float = 0.95) -> dict[str, Interval]:
+    """The t interval of each method's mean on one task, where all methods share one variance over seeds.
+
+    The one-way model, score = mean of the method + residual: the residual variance is the squares within methods over
+    Σ (n - 1) degrees of freedom, so that a method with one seed has an interval too. It is wrong for a method whose
+    variance is unlike the others' (a linear probe's is smaller): see ``mean_interval``.
+
+    Args:
+        cells: scores (seeds,) by method; their numbers of seeds may differ.
+    """
+    found = {method: _finite(scores) for method, scores in cells.items()}
+    samples = [scores for scores, _ in found.values() if len(scores)]
+    df = sum(len(scores) - 1 for scores in samples)
+    squares = sum(np.sum((scores - scores.mean()) ** 2) for scores in samples)
+    deviation = np.sqrt(squares / df) if df else np.nan
+    return {
+        method: t_interval(scores, deviation, df, n_missing, level) for method, (scores, n_missing) in found.items()
+    }
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Interval:
+    """The t interval of the mean of first - second, paired by seed, with pairs - 1 degrees of freedom.
+
+    It speaks of other seeds on the same test examples: ``paired_difference_with_examples`` is for other examples too.
+
+    Args:
+        first, second: scores (seeds,), the same seed at the same place. A pair with a missing run is missing.
+
+    Raises:
+        UserError: the numbers of seeds differ.
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.shape != second.shape:
+        raise UserError(f"scores of shape {first.shape} and {second.shape} are no pairs: give the same seeds to both")
+    with np.errstate(invalid="ignore"):  # inf - inf is a missing pair
+        return mean_interval(first - second, level)
+
+
+def probability_better(difference: Interval) -> float:
+    """P(true difference > 0) when it has a t distribution around the observed mean: one minus the one-sided p value.
+
+    The model: normal differences and a flat prior on their mean and on the logarithm of their variance.
+    """
+    mean, standard_error = difference.mean, difference.standard_error
+    if standard_error == 0:
+        return float(np.heaviside(mean, 0.5))
+    return float(stats.t.cdf(mean / standard_error, difference.df))
+
+
+def t_interval(scores: np.ndarray, deviation: float, df: float, n_missing: int, level: float) -> Interval:
+    """The interval around the mean of scores (n,), from a standard deviation that is known with df."""
+    check_level(level)
+    n = len(scores)
+    mean, standard_error = (scores.mean(), deviation / np.sqrt(n)) if n else (np.nan, np.nan)
+    half = stats.t.ppf((1 + level) / 2, df) * standard_error
+    return Interval(*map(float, (mean, mean - half, mean + half, standard_error, df)), n, n_missing)
+
+
+def check_level(level: float) -> None:
+    """Raises UserError unless level, the probability of an interval, is between 0 and 1."""
+    if not 0 < level < 1:
+        raise UserError(f"level {level} of an interval: give a number between 0 and 1, as 0.95")
+
+
+def _finite(scores: ArrayLike) -> tuple[np.ndarray, int]:
+    """The finite ones of scores (seeds,), and how many others there are."""
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 1:
+        raise UserError(f"scores of shape {scores.shape}: give one score a seed, (seeds,)")
+    found = scores[np.isfinite(scores)]
+    return found, len(scores) - len(found)

@@ -1,0 +1,439 @@
+"""Oracles: scipy, scikit-learn, least squares, enumeration, closed forms, and coverage in simulations."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from surm_bench.errors import UserError
+from surm_bench.statistics import (
+    Verdict,
+    across_tasks,
+    binomial_standard_error,
+    bootstrap_standard_error,
+    expected_maximum,
+    mean_interval,
+    paired_bootstrap,
+    paired_difference,
+    paired_difference_with_examples,
+    pooled_intervals,
+    probability_better,
+    verdict,
+)
+from surm_bench.statistics.metrics import METRICS, accuracy, matthews
+
+NAN = float("nan")
+CELLS = {"LoRA": [71.2, 70.1, 73.4, 72.0, 70.9], "circulant": [74.0, 73.1, 75.2], "probe": [60.1, 60.3, 59.8, 60.6]}
+FIRST, SECOND = [0.74, 0.71, 0.77, 0.73, 0.75], [0.70, 0.72, 0.73, 0.71, 0.72]
+
+
+# Intervals over seeds
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_mean_interval_is_that_of_scipy(level):
+    scores = CELLS["LoRA"]
+    found = mean_interval(scores, level)
+    expected = stats.t.interval(level, len(scores) - 1, loc=np.mean(scores), scale=stats.sem(scores))
+    np.testing.assert_allclose((found.low, found.high), expected)
+    assert (found.n, found.n_missing, found.df) == (5, 0, 4)
+
+
+def test_pooled_intervals_are_those_of_least_squares():
+    labels = np.repeat(np.arange(3), [len(scores) for scores in CELLS.values()])
+    design, scores = np.eye(3)[labels], np.concatenate(list(CELLS.values()))
+    means, squares, *_ = np.linalg.lstsq(design, scores)
+    df = len(scores) - 3
+    errors = np.sqrt(np.diag(squares[0] / df * np.linalg.inv(design.T @ design)))
+    low, high = stats.t.interval(0.95, df, loc=means, scale=errors)
+    found = pooled_intervals(CELLS)
+    assert list(found) == list(CELLS)
+    np.testing.assert_allclose([cell.mean for cell in found.values()], means)
+    np.testing.assert_allclose([cell.low for cell in found.values()], low)
+    np.testing.assert_allclose([cell.high for cell in found.values()], high)
+    assert {cell.df for cell in found.values()} == {df}
+
+
+def test_the_pooled_variance_is_that_of_the_f_test():
+    sizes = np.array([len(scores) for scores in CELLS.values()])
+    means = np.array([np.mean(scores) for scores in CELLS.values()])
+    overall = np.average(means, weights=sizes)
+    between = np.sum(sizes * (means - overall) ** 2) / 2
+    within = [cell.standard_error**2 * cell.n for cell in pooled_intervals(CELLS).values()]
+    np.testing.assert_allclose(between / within, stats.f_oneway(*CELLS.values()).statistic)
+
+
+def test_pooled_intervals_with_one_seed_or_none():
+    alone = pooled_intervals(CELLS)["LoRA"]
+    found = pooled_intervals(CELLS | {"one": [70.0, NAN], "none": [NAN, np.inf], "empty": []})
+    assert found["LoRA"] == alone  # they bring no degree of freedom
+    assert (found["one"].n, found["one"].n_missing) == (1, 1)
+    np.testing.assert_allclose(found["one"].standard_error, alone.standard_error * np.sqrt(5))
+    assert (found["none"].n, found["none"].n_missing, found["empty"].n_missing) == (0, 2, 0)
+    assert np.isnan([found["none"].mean, found["none"].low, found["empty"].mean]).all()
+
+
+@pytest.mark.parametrize("scores", [[70.0], [70.0, NAN], []])
+def test_an_interval_needs_two_seeds(scores):
+    found = mean_interval(scores)
+    assert np.isnan([found.low, found.high]).all()
+    assert found.n == sum(np.isfinite(scores))
+    assert found.n + found.n_missing == len(scores)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95])
+def test_a_level_is_between_0_and_1(level):
+    rows = np.zeros((2, 3))
+    for interval in (
+        lambda: mean_interval(FIRST, level),
+        lambda: pooled_intervals(CELLS, level),
+        lambda: paired_bootstrap(rows, rows, level=level),
+        lambda: paired_difference_with_examples(rows, rows, level=level),
+    ):
+        with pytest.raises(UserError, match=f"level {level}"):
+            interval()
+
+
+def test_one_score_a_seed():
+    with pytest.raises(UserError, match=r"shape \(2, 2\)"):
+        mean_interval([[1, 2], [3, 4]])
+
+
+# Paired differences
+
+
+def test_paired_difference_is_that_of_scipy():
+    found = paired_difference(FIRST, SECOND)
+    expected = stats.ttest_rel(FIRST, SECOND)
+    np.testing.assert_allclose((found.low, found.high), expected.confidence_interval(0.95))
+    np.testing.assert_allclose(found.mean / found.standard_error, expected.statistic)
+    assert (found.n, found.df) == (5, 4)
+
+
+def test_a_missing_or_diverged_run_is_a_missing_pair():
+    first, second = [*FIRST, NAN, 0.7, np.inf, np.inf], [*SECOND, 0.7, NAN, np.inf, 0.7]
+    found = paired_difference(first, second)
+    assert (found.n, found.n_missing) == (5, 4)
+    assert found[:-1] == paired_difference(FIRST, SECOND)[:-1]
+
+
+def test_pairs_have_the_same_seeds():
+    with pytest.raises(UserError, match=r"\(5,\) and \(4,\)"):
+        paired_difference(FIRST, SECOND[:4])
+
+
+def test_probability_better_is_one_minus_the_one_sided_p_value():
+    p = stats.ttest_rel(FIRST, SECOND, alternative="greater").pvalue
+    np.testing.assert_allclose(probability_better(paired_difference(FIRST, SECOND)), 1 - p)
+    np.testing.assert_allclose(probability_better(paired_difference(SECOND, FIRST)), p)
+
+
+def test_probability_better_at_the_edges():
+    assert probability_better(paired_difference([2, 3], [1, 2])) == 1
+    assert probability_better(paired_difference([1, 2], [2, 3])) == 0
+    assert probability_better(paired_difference([1, 2], [1, 2])) == 0.5
+    assert np.isnan(probability_better(paired_difference([2], [1])))
+
+
+# Resampled examples
+
+
+def crossed(rng, seeds, examples, of_seed=0.0, of_example=0.0, of_both=0.0):
+    """Differences (seeds, examples) around 0: what a seed adds, what an example adds, and what both together add."""
+    return (
+        of_seed * rng.normal(size=(seeds, 1))
+        + of_example * rng.normal(size=(1, examples))
+        + of_both * rng.normal(size=(seeds, examples))
+    )
+
+
+def test_bootstrap_variance_is_the_closed_form():
+    """Multinomial counts w of seeds and v of examples have E[wwᵀ] = I + (1 - 1/n)11ᵀ, so that the variance of wᵀDv,
+    over the number of entries, is known for every matrix D of differences."""
+    differences = crossed(np.random.default_rng(0), 4, 30, 0.2, 0.7, 1)
+    seeds, examples = (np.eye(n) + (1 - 1 / n) for n in differences.shape)
+    square = np.trace(seeds @ differences @ examples @ differences.T) / differences.size**2
+    found = paired_bootstrap(differences, np.zeros_like(differences), resamples=40_000)
+    np.testing.assert_allclose(found.standard_error, np.sqrt(square - differences.mean() ** 2), rtol=0.02)
+    np.testing.assert_allclose(found.mean, differences.mean())
+
+
+def test_standard_error_with_examples_is_the_closed_form():
+    """Two accuracies on the same examples: the variance over seeds, and McNemar's of the mean difference."""
+    rng = np.random.default_rng(1)
+    labels = rng.integers(3, size=400)
+    first, second = (np.where(rng.random((5, 400)) < p, labels, 3) for p in (0.8, 0.7))
+    differences = (first == labels).astype(float) - (second == labels)
+    of_seeds = differences.mean(1).var(ddof=1) / 5
+    of_examples = differences.mean(0).var() / 400
+    found = paired_difference_with_examples(first, second, labels, accuracy, resamples=20_000)
+    np.testing.assert_allclose(found.mean, differences.mean())
+    np.testing.assert_allclose(found.standard_error, np.sqrt(of_seeds + of_examples), rtol=0.01)
+    df = (of_seeds + of_examples) ** 2 / (of_seeds**2 / 4 + of_examples**2 / 399)  # Satterthwaite
+    np.testing.assert_allclose(found.df, df, rtol=0.03)
+    np.testing.assert_allclose(found.high - found.mean, stats.t.ppf(0.975, found.df) * found.standard_error)
+
+
+def test_scores_of_examples_are_predictions_with_accuracy():
+    rng = np.random.default_rng(2)
+    labels = rng.integers(2, size=50)
+    first, second = rng.integers(2, size=(2, 3, 50))
+    for difference in (paired_bootstrap, paired_difference_with_examples):
+        found = difference(first == labels, second == labels, resamples=100)
+        np.testing.assert_allclose(found, difference(first, second, labels, accuracy, resamples=100))
+
+
+def test_methods_and_seeds_share_the_examples_drawn():
+    scores = crossed(np.random.default_rng(3), 4, 60, of_example=1)  # all seeds alike
+    shifted = paired_bootstrap(scores + 0.25, scores)
+    np.testing.assert_allclose((shifted.low, shifted.high, shifted.standard_error), (0.25, 0.25, 0), atol=1e-12)
+    found = paired_bootstrap(scores, np.zeros_like(scores), resamples=20_000)
+    np.testing.assert_allclose(found.standard_error, scores[0].std() / np.sqrt(60), rtol=0.02)
+
+
+@pytest.mark.parametrize("difference", [paired_bootstrap, paired_difference_with_examples])
+def test_the_seed_decides_the_resamples(difference):
+    first, second = np.random.default_rng(4).normal(size=(2, 5, 40))
+    assert difference(first, second, seed=1) == difference(first, second, seed=1)
+    assert difference(first, second, seed=1).low != difference(first, second, seed=2).low
+
+
+@pytest.mark.parametrize("difference", [paired_bootstrap, paired_difference_with_examples])
+def test_incomplete_pairs_of_predictions_are_counted(difference):
+    first, second = np.random.default_rng(5).integers(2, size=(2, 5, 40)).astype(float)
+    labels = np.arange(40) % 2
+    complete = difference(first[:3], second[:3], labels, matthews)
+    first[3, 7], second[4] = NAN, NAN
+    found = difference(first, second, labels, matthews)
+    assert found[:-1] == complete[:-1]
+    assert (found.n, found.n_missing) == (3, 2)
+
+
+@pytest.mark.parametrize("difference", [paired_bootstrap, paired_difference_with_examples])
+def test_an_interval_needs_two_pairs(difference):
+    rows, none = np.arange(8.0).reshape(2, 4), np.full((2, 4), NAN)
+    one = difference(rows, np.stack([rows[0] - 0.5, none[0]]))
+    assert (one.mean, one.n, one.n_missing) == (0.5, 1, 1)
+    assert np.isnan([one.low, one.high, one.standard_error]).all()
+    spearman = np.vectorize(lambda *both: stats.spearmanr(*both).statistic, signature="(n),(n)->()")
+    zero = difference(rows, none, np.arange(4), spearman)
+    assert np.isnan([zero.mean, zero.low, zero.high]).all()
+    assert (zero.n, zero.n_missing) == (0, 2)
+
+
+def test_equal_methods_differ_by_nothing():
+    rows = np.ones((3, 4))
+    found = paired_difference_with_examples(rows, rows)
+    assert (found.mean, found.low, found.high, found.df) == (0, 0, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "labels", "metric", "message"),
+    [
+        (np.ones((3, 4)), np.ones((2, 4)), None, None, r"\(3, 4\) and \(2, 4\)"),
+        (np.ones(4), np.ones(4), None, None, "no pairs"),
+        (np.ones((3, 1)), np.ones((3, 1)), None, None, "1 examples"),
+        (np.ones((3, 4)), np.ones((3, 4)), np.ones(3), accuracy, r"labels of shape \(3,\) for 4"),
+        (np.ones((3, 4)), np.ones((3, 4)), np.ones(4), None, "go together"),
+        (np.ones((3, 4)), np.ones((3, 4)), None, accuracy, "go together"),
+    ],
+)
+@pytest.mark.parametrize("difference", [paired_bootstrap, paired_difference_with_examples])
+def test_arrays_that_do_not_fit(difference, first, second, labels, metric, message):
+    with pytest.raises(UserError, match=message):
+        difference(first, second, labels, metric)
+
+
+def coverage(difference, repeats=300, **variation):
+    """How often the interval holds the truth, 0."""
+    rng = np.random.default_rng(6)
+    hits = 0
+    for repeat in range(repeats):
+        differences = crossed(rng, examples=100, **variation)
+        found = difference(differences, np.zeros_like(differences), resamples=200, seed=repeat)
+        hits += found.low < 0 < found.high
+    return hits / repeats
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("varies", [{"of_seed": 1, "of_both": 1}, {"of_example": 1, "of_seed": 0.05}])
+def test_the_interval_with_examples_keeps_its_level(seeds, varies):
+    assert 0.92 <= coverage(paired_difference_with_examples, seeds=seeds, **varies) <= 0.98
+
+
+def test_the_interval_with_examples_is_too_wide_where_chance_is_all():
+    """By √2 in the limit, which makes 95 % of a normal distribution 99.4 %."""
+    assert coverage(paired_difference_with_examples, seeds=5, of_both=1) >= 0.97
+
+
+def test_the_percentile_interval_holds_where_examples_vary():
+    assert 0.91 <= coverage(paired_bootstrap, seeds=5, of_example=1, of_seed=0.05) <= 0.98
+
+
+@pytest.mark.parametrize(("seeds", "stated"), [(3, 0.75), (5, 0.85)])
+def test_the_percentile_interval_is_too_narrow_where_few_seeds_vary(seeds, stated):
+    normal = 1 - 2 * stats.t.sf(stats.norm.ppf(0.975) * np.sqrt((seeds - 1) / seeds), seeds - 1)
+    np.testing.assert_allclose(normal, stated, atol=0.005)
+    np.testing.assert_allclose(coverage(paired_bootstrap, seeds=seeds, of_seed=1, of_both=0.1), normal, atol=0.06)
+
+
+# Metrics for many sets at once
+
+
+@pytest.mark.parametrize(
+    ("name", "oracle"),
+    [
+        ("accuracy", accuracy_score),
+        ("f1", f1_score),
+        ("matthews_correlation", matthews_corrcoef),
+        ("pearson", lambda *both: stats.pearsonr(*both).statistic),
+        ("spearmanr", lambda *both: stats.spearmanr(*both).statistic),
+    ],
+)
+def test_metrics_are_those_of_scipy_and_sklearn(name, oracle):
+    rng = np.random.default_rng(7)
+    labels = rng.integers(2, size=40)
+    predictions = np.where(rng.random((2, 3, 40)) < 0.7, labels, 1 - labels)
+    if name in ("pearson", "spearmanr"):
+        labels, predictions = labels + rng.integers(3, size=40), predictions + rng.normal(size=(2, 3, 40)).round(1)
+    expected = np.vectorize(oracle, signature="(n),(n)->()")(labels, predictions)
+    np.testing.assert_allclose(METRICS[name](labels, predictions), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["f1", "matthews_correlation", "pearson", "spearmanr"])
+def test_constant_predictions_score_0(name):
+    np.testing.assert_array_equal(METRICS[name](np.array([0, 1, 0, 1]), np.zeros((2, 4), int)), [0, 0])
+
+
+def test_a_constant_is_one_in_spite_of_rounding():
+    assert METRICS["pearson"](np.arange(3.0), np.full(3, 0.1)) == 0
+
+
+def test_matthews_needs_two_classes():
+    with pytest.raises(UserError, match="class 2"):
+        matthews(np.array([0, 1, 2]), np.array([0, 1, 1]))
+
+
+# Standard errors over examples
+
+
+@pytest.mark.parametrize(("n", "points"), [(2000, 1.1), (277, 3.0)])
+def test_binomial_standard_error(n, points):
+    draws = stats.binom(n, 0.5)
+    np.testing.assert_allclose(binomial_standard_error(0.5, n), draws.std() / n)
+    assert round(100 * binomial_standard_error(0.5, n), 1) == points
+    np.testing.assert_allclose(binomial_standard_error(0.9, n), stats.binom(n, 0.9).std() / n)
+
+
+@pytest.mark.parametrize(("accuracy", "n"), [(74.0, 277), (-0.1, 277), (NAN, 277), (0.7, 0)])
+def test_binomial_standard_error_of_what_is_no_accuracy(accuracy, n):
+    with pytest.raises(UserError, match=f"accuracy {accuracy} on {n}"):
+        binomial_standard_error(accuracy, n)
+
+
+def test_bootstrap_standard_error_of_an_accuracy_is_binomial():
+    labels = np.zeros(300, int)
+    predictions = np.arange(300) % 4 == 0
+    found = bootstrap_standard_error(predictions, labels, accuracy, resamples=20_000)
+    np.testing.assert_allclose(found, binomial_standard_error(0.75, 300), rtol=0.02)
+    np.testing.assert_allclose(bootstrap_standard_error(predictions == labels, resamples=20_000), found)
+
+
+def test_bootstrap_standard_error_of_a_correlation_is_that_of_scipy():
+    rng = np.random.default_rng(8)
+    labels = rng.normal(size=80)
+    predictions = labels + rng.normal(size=80)
+    found = bootstrap_standard_error(predictions, labels, METRICS["pearson"], resamples=10_000)
+    expected = stats.bootstrap(
+        (labels, predictions),
+        lambda *both: stats.pearsonr(*both).statistic,
+        paired=True,
+        vectorized=False,
+        n_resamples=5_000,
+        method="percentile",
+        rng=9,
+    )
+    np.testing.assert_allclose(found, expected.standard_error, rtol=0.04)
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.1, 3, Verdict.BETTER),
+        (0, 3, Verdict.NO_LOSS),
+        (-0.9, 0.4, Verdict.NO_LOSS),
+        (-0.9, 0, Verdict.NO_LOSS),
+        (-0.9, -0.1, Verdict.WORSE_WITHIN_MARGIN),
+        (-1, -0.1, Verdict.WORSE),
+        (-3, -2, Verdict.WORSE),
+        (-1, 0, Verdict.UNDECIDED),
+        (-3, 3, Verdict.UNDECIDED),
+        (NAN, NAN, Verdict.UNDECIDED),
+    ],
+)
+def test_verdict(low, high, expected):
+    assert verdict(low, high, margin=1) is expected
+
+
+@pytest.mark.parametrize("margin", [0, -1, NAN])
+def test_a_margin_is_positive(margin):
+    with pytest.raises(UserError, match=f"margin {margin}"):
+        verdict(-1, 1, margin)
+
+
+def test_the_lower_end_comes_first():
+    with pytest.raises(UserError, match="from 2 to 1"):
+        verdict(2, 1, margin=1)
+
+
+# Across tasks
+
+
+def test_across_tasks_by_hand():
+    scores = np.array([[70, 80, 90, 50, 60], [71, 80, 85, 40, NAN], [60, 70, 95, 45, 99]])
+    found = across_tasks(scores, reference=1)
+    np.testing.assert_allclose(found.mean_rank, [(2 + 1.5 + 2 + 1) / 4, (1 + 1.5 + 3 + 3) / 4, (3 + 3 + 1 + 2) / 4])
+    np.testing.assert_allclose(found.mean_difference, [(-1 + 0 + 5 + 10) / 4, 0, (-11 - 10 + 10 + 5) / 4])
+    assert (found.n_tasks, found.n_missing) == (4, 1)
+
+
+def test_across_tasks_needs_four():
+    with pytest.raises(UserError, match="3 tasks"):
+        across_tasks([[1, 2, 3, 4], [1, 2, 3, NAN]], reference=0)
+
+
+# Expected validation performance
+
+
+def test_expected_maximum_is_that_of_enumeration():
+    scores = [0.4, 0.9, 0.1, 0.4]
+    expected = [np.mean([max(draw) for draw in itertools.product(scores, repeat=n)]) for n in range(1, 5)]
+    np.testing.assert_allclose(expected_maximum(scores), expected)
+
+
+def test_expected_maximum_is_that_of_random_search():
+    rng = np.random.default_rng(10)
+    scores = rng.normal(size=30)
+    curve = expected_maximum(scores)
+    assert len(curve) == 30
+    for n in (1, 7, 30):
+        best = rng.choice(scores, size=(20_000, n)).max(1)
+        np.testing.assert_allclose(curve[n - 1], best.mean(), atol=4 * stats.sem(best))
+
+
+@pytest.mark.parametrize("scores", [[], [0.5, NAN], [0.5, -np.inf]])
+def test_expected_maximum_of_what_is_no_score(scores):
+    with pytest.raises(UserError, match="chance for a diverged setting"):
+        expected_maximum(scores)
+
+
+def test_statistics_need_no_torch():
+    code = "import sys, surm_bench.statistics; sys.exit(bool({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
