@@ -5,10 +5,12 @@ python -m surm_bench -m model=roberta_base task=glue/rte adapter=circulant,lora 
 """
 
 import os
+import shlex
 import sys
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -34,9 +36,9 @@ def main() -> None:
     except (HydraException, OmegaConfBaseException) as error:
         _complain(UserError(f"{first_lines(error)} (the keys there are: python -m surm_bench --cfg job)"))
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("surm-bench: interrupted; the same command starts the run again", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        print(f"surm-bench: interrupted{stopped_by(error)}; the same command goes on", file=sys.stderr)
+        sys.exit(128 + getattr(error, "signal_number", 2))
     if _failures:
         sys.exit(2 if all(isinstance(error, UserError) for error in _failures) else 1)
 
@@ -47,11 +49,17 @@ def _job(cfg: DictConfig) -> None:
     from surm_bench.runner import run  # torch and friends: not for --help or a typing error
     from surm_bench.training import TrainingFailed
 
+    overrides = " ".join(map(shlex.quote, HydraConfig.get().overrides.task))
     try:
-        run(cfg)
+        run(cfg, command=f"python -m surm_bench {overrides}".rstrip())
     except (UserError, TrainingFailed) as error:
         _complain(error)
         _failures.append(error)
+
+
+def stopped_by(error: KeyboardInterrupt) -> str:
+    """What an interruption says of itself, as `` (SIGTERM after a training step; its state is saved)``."""
+    return f" ({error})" if str(error) else ""
 
 
 def check_arguments(arguments: list[str]) -> None:

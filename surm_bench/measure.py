@@ -1,4 +1,4 @@
-"""What only a run can tell: it is trained and evaluated, and everything is on disk before anybody else is waited for."""
+"""Train and evaluate a run, and write down what only that can tell, before a tracker is waited for."""
 
 import shutil
 import time
@@ -47,7 +47,8 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     trained, data, timing = _with_cached_prefix(model, data, settings)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    about = {"created": record["created"], **record["environment"]}
+    where = ("git_commit", "device", "device_kind", "threads", "processes")
+    about = {"created": record["created"], **{key: record["environment"][key] for key in where}}
     checkpoint = Checkpoint(folder / STATE, record["code"]["sources"], settings.trainer.save_seconds, about)
     main = PartialState().is_main_process
     tags = (settings.model.name, settings.task.name, settings.adapter.name)

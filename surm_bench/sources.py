@@ -1,4 +1,4 @@
-"""Which code made a result: a digest of the sources that determine it, in a checkout and in an installed wheel alike."""
+"""Which code made a result: a digest of the sources that determine it, the same in a checkout and a wheel."""
 
 import hashlib
 from functools import cache

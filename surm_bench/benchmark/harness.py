@@ -104,7 +104,8 @@ def _compose(case: Case, *overrides: str) -> DictConfig:
 
 def _run(cfg: DictConfig) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
-        return run(OmegaConf.merge(cfg, {"results_dir": folder}), report=lambda line: None)["history"]
+        history = run(OmegaConf.merge(cfg, {"results_dir": folder}), report=lambda line: None)["history"]
+    return [{"train_loss": point["train_loss"], **point["scores"]["reported"]} for point in history]
 
 
 def _check_same(ours: list[dict], other: list[dict]) -> None:

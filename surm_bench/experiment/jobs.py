@@ -1,6 +1,7 @@
 """The runs of an experiment: each is a list of overrides, a setting of its knobs and a seed."""
 
 import copy
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class Job:
         """The run as a command line of surm_bench."""
         setting = [f"{key}={value!r}" for key, value in self.setting]
         return [*self.overrides, *self.method, *setting, f"seed={self.seed}"]
+
+    @property
+    def command(self) -> str:
+        """The same as typed into a shell; data and weights are where task.data_dir and model.weights say."""
+        return shlex.join(["python", "-m", "surm_bench", *self.arguments()])
 
 
 def reported_jobs(experiment: Experiment, choices: Choices) -> list[Job]:

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from surm_bench import records
+from surm_bench import cli, records
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, experiment_names, load_experiment
 from surm_bench.experiment.jobs import Job, composable, composer, pairs, reported_jobs
@@ -54,9 +54,9 @@ def main() -> None:
             code = max(code, 1 if problems else 0)
         except UserError as error:
             problems, code = [str(error)], 2
-        except KeyboardInterrupt:
-            print("surm-bench: interrupted; the same command goes on where this one stopped", file=sys.stderr)
-            sys.exit(130)
+        except KeyboardInterrupt as error:
+            print(f"surm-bench: interrupted{cli.stopped_by(error)}; the same command goes on", file=sys.stderr)
+            sys.exit(128 + getattr(error, "signal_number", 2))
         for problem in dict.fromkeys(problems):
             print(f"surm-bench: {problem}".replace("\n", " "), file=sys.stderr)
     sys.exit(code)

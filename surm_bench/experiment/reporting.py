@@ -57,7 +57,7 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     score against fraction."""
     records = runs.results(reported_jobs(experiment, state.choices))
     summary = summary_frame(runs_frame(records))
-    if summary.empty or not (summary["n"] > 0).any():
+    if not summary["mean"].notna().any():
         print(f"{experiment.name}: no finished run to draw")
         return
     tasks = list(dict.fromkeys(summary["task"]))

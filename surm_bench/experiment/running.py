@@ -47,7 +47,8 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
             if not progress.console.is_terminal:  # no bar in a log: a line a run instead
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
             try:
-                run(composed(job, (*places, f"results_dir={folder}")), report=lambda line: None)
+                cfg = composed(job, (*places, f"results_dir={folder}"))
+                run(cfg, report=lambda line: None, command=job.command)
             except Claimed as error:
                 progress.console.print(f"left to another process: {error}", highlight=False, markup=False)
             except Exception as error:  # its record says failed; the rest goes on

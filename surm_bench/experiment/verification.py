@@ -47,6 +47,9 @@ def _check_contents(
             absent += 1
             continue
         checked += 1
-        if found != content.digest:
+        if content.digest is None:
+            key = f"{content.group}.digest={found}"
+            problems.append(f"{content.group} {content.name} declares no digest: put {key} among its overrides")
+        elif found != content.digest:
             problems.append(f"{content.group} {content.name} is {found} here, {content.digest} is declared")
     return checked, absent

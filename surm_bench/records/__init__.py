@@ -1,4 +1,4 @@
-"""What is kept of runs: one record each, bound to its files, claimed while it is made, collected to travel. No torch."""
+"""What is kept of runs: a record each, bound to its files; claims on running ones; collected records. No torch here."""
 
 from surm_bench.records.archive import COLLECTED, Archive, read_record
 from surm_bench.records.claim import Claimed, claim

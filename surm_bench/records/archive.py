@@ -53,7 +53,7 @@ class Archive:
         first = done[0]
         if other := next((record for record in done[1:] if not agree(first, record)), None):
             self.problems.append(
-                f"run {run_id} has two results that do not agree, and neither is used: {_told(first)} and {_told(other)}"
+                f"run {run_id} has results that do not agree, and none is used: {_told(first)} and {_told(other)}"
             )
             return None
         return first

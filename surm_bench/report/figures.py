@@ -46,7 +46,7 @@ def accuracy_against_parameters(
         path: where to write; its suffix is replaced by .png and .svg.
         tasks: the panels in order; None is all tasks by name.
     """
-    summary = summary[summary["n"] > 0]
+    summary = summary[summary["mean"].notna()]
     panels = _main(task_columns(summary[summary["adapter_parameters"] > 0], tasks))
     names = _names(summary)
     with mpl.rc_context(STYLE):
@@ -74,7 +74,7 @@ def accuracy_against_fraction(
 
     Error bars are ± one sample standard deviation.
     """
-    summary = summary[(summary["n"] > 0) & summary["fraction"].notna() & (summary["split"] == "")]
+    summary = summary[summary["mean"].notna() & summary["fraction"].notna() & (summary["split"] == "")]
     several = summary.groupby(["model", "task"])["fraction"].transform("nunique") > 1
     summary = summary[several]
     panels = list(dict.fromkeys(column._replace(setting="") for column in task_columns(summary, tasks)))
@@ -112,8 +112,13 @@ def learning_curves(records: Iterable[dict], path: str | Path, tasks: Sequence[s
         for axes, panel in zip(grid, panels, strict=False):
             lines = {}
             for label, rows in _of(runs, panel).groupby("label"):
-                epochs = [epoch for run_id in rows["run_id"] for epoch in records[run_id]["history"]]
-                curve = 100 * pd.DataFrame(epochs).groupby("step")[panel.metric].agg(["mean", "std"])
+                points = [
+                    (point["step"], point["scores"]["reported"][panel.metric])
+                    for run_id in rows["run_id"]
+                    for point in records[run_id]["history"]
+                ]
+                by_step = pd.DataFrame(points, columns=["step", "score"]).groupby("step")["score"]
+                curve = 100 * by_step.agg(["mean", "std"])
                 look = {name: looks[label][name] for name in ("color", "linestyle", "linewidth")}
                 axes.plot(curve.index, curve["mean"], **look)
                 lines[label], spread = curve["mean"].to_numpy(), curve["std"].fillna(0)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from surm_bench.errors import UserError
+from surm_bench.records.status import DONE
 
 RUN_COLUMNS = {
     "run_id": "str",
@@ -17,7 +18,7 @@ RUN_COLUMNS = {
     "task": "str",
     "setting": "str",  # "" for all of train, otherwise "2 %", "5 shots", "n=400" or "VTAB-1k"
     "fraction": "float64",  # of train; missing where the setting counts examples
-    "split": "str",  # "" for the reported one, otherwise as in metrics.extra
+    "split": "str",  # "" for the reported one, otherwise as in task.extra_eval_splits
     "adapter": "str",
     "label": "str",
     "family": "str",
@@ -26,7 +27,7 @@ RUN_COLUMNS = {
     "metric": "str",
     "score": "float64",  # primary metric after the last epoch: no choice of epoch on the reported split
     "best_score": "float64",
-    "selection": "str",  # what the best epoch was chosen on: dev or holdout
+    "selection": "str",  # the split that the best epoch was chosen on: reported or validation
     "epochs": "Int64",
     "adapter_parameters": "Int64",
     "head_parameters": "Int64",
@@ -73,9 +74,9 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per (model, task, setting, split, label): scores over the seeds of successful runs alone.
 
     Columns: model, task, setting, split, label, adapter, family, metric, fraction, lr, epochs, selection, mean, std
-    (sample standard deviation, NaN for one seed), n, failed (runs that failed or broke off), adapter_parameters,
-    head_parameters, stored_parameters, lora_ratio, train_seconds, wall_seconds and step_ms (means), group_id. A cell
-    whose runs all failed has n = 0 and no mean.
+    (sample standard deviation, NaN for one seed), n, diverged (runs whose loss was not finite), failed (runs that
+    failed or broke off), adapter_parameters, head_parameters, stored_parameters, lora_ratio, train_seconds,
+    wall_seconds and step_ms (means), group_id. A cell of which a run diverged has no mean: that of the others would flatter the method.
 
     Raises:
         UserError: one cell holds runs of two configurations, whose scores must not be averaged, or one column scores by
@@ -104,8 +105,10 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     constants = runs.groupby(CELL).agg(**{name: (name, "first") for name in CELL_CONSTANTS})
     summary = constants.join(cells)
     summary["n"] = summary["n"].fillna(0).astype(int)
-    summary["failed"] = runs[~scored].groupby(CELL).size().reindex(summary.index, fill_value=0)
-    before = [*CELL_CONSTANTS, *RUN_CONSTANTS, "mean", "std", "n", "failed", *COUNTS]
+    for name, rows in (("diverged", runs["status"] == "diverged"), ("failed", ~runs["status"].isin(DONE))):
+        summary[name] = runs[rows].groupby(CELL).size().reindex(summary.index, fill_value=0)
+    summary.loc[summary["diverged"] > 0, ["mean", "std"]] = float("nan")
+    before = [*CELL_CONSTANTS, *RUN_CONSTANTS, "mean", "std", "n", "diverged", "failed", *COUNTS]
     return summary[before + [name for name in summary if name not in before]].reset_index()
 
 
@@ -165,7 +168,7 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
         "seed": config["seed"],
         "lr": config["optimizer"]["lr"],
         "metric": metric,
-        "selection": _get(record, "metrics", "selection"),
+        "selection": record.get("selection"),
         "epochs": _get(config, "trainer", "epochs"),
         "adapter_parameters": _get(record, "parameters", "adapter"),
         "head_parameters": _get(record, "parameters", "head"),
@@ -176,10 +179,10 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
         "step_ms": _get(record, "timing", "step_ms_median"),
         **{name: _get(record, "environment", name) for name in ("git_commit", "device", "platform")},
     }
-    metrics = record.get("metrics") or {}
-    for split, scores in {"": metrics, **(metrics.get("extra") or {})}.items():
-        last, best = (_get(scores, epoch, metric) for epoch in ("last", "best"))
-        yield shared | {"split": split, "score": last, "best_score": best}
+    scores = record.get("scores") or {}
+    for split in ("reported", *(config["task"].get("extra_eval_splits") or {})):
+        last, best = (_get(scores, split, epoch, metric) for epoch in ("last", "best"))
+        yield shared | {"split": "" if split == "reported" else split, "score": last, "best_score": best}
 
 
 def _setting(task: dict[str, Any]) -> tuple[str, float | None]:

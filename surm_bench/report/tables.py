@@ -21,6 +21,7 @@ CONVENTION = (
 )
 AVERAGES = "Averages: over the reported split of each task, where all have a score."
 FAILED = "{n} run{s} failed or broke off and {are} in no score."
+DIVERGED = "A setting that diverged on a seed has no mean."
 PUBLISHED = (
     "Published rows are as their sources, below, print them, out of the competition for bold ({missing}: not given); "
     "{other_metric}: another metric than the column's."
@@ -106,7 +107,7 @@ def comparison_table(
     for model in dict.fromkeys(column.model for column in columns):
         of_model = [column for column in columns if column.model == model]
         parts += _counts(data[data["model"] == model], model, order, others)
-        parts += _scores(data[data["n"] > 0], of_model, order, seeds, others)
+        parts += _scores(data[(data["n"] > 0) | (data["diverged"] > 0)], of_model, order, seeds, others)
     headers, contents, others_contents = zip(*parts, strict=True)
     return Table(
         list(headers),
@@ -202,11 +203,11 @@ def _scores(
     measured: pd.DataFrame, columns: Sequence[TaskColumn], order: Sequence[str], seeds: int, others: PublishedRows
 ) -> Iterator[Part]:
     """The columns of one model, then the averages of each of its settings with several tasks."""
-    cells = measured.set_index(CELL)[["mean", "std", "n"]].to_dict("index")
+    cells = measured.set_index(CELL)[["mean", "std", "n", "diverged"]].to_dict("index")
     for column in columns:
         found = [cells.get((*column[:4], label)) for label in order]
         texts = [cell and _score(**cell, seeds=seeds) for cell in found]
-        marked = _mark(texts, [cell and cell["mean"] for cell in found])
+        marked = _mark(texts, [cell and _mean(cell) for cell in found])
         yield Column(column.title, column.model), marked, _cells(others.scores(column))
     for setting in dict.fromkeys(column.setting for column in columns):
         tasks = [column for column in columns if column.setting == setting and not column.split]
@@ -218,7 +219,13 @@ def _scores(
 
 def _average(cells: Sequence[dict | None]) -> float | None:
     """Over fewer tasks than all an average would not be comparable."""
-    return None if None in cells else sum(cell["mean"] for cell in cells) / len(cells)
+    means = [cell and _mean(cell) for cell in cells]
+    return None if None in means else sum(means) / len(means)
+
+
+def _mean(cell: dict) -> float | None:
+    """None where a run diverged."""
+    return None if cell["diverged"] else cell["mean"]
 
 
 def _cells(texts: Iterable[str | None], marks: Iterable[str] | None = None) -> list[Cell]:
@@ -234,7 +241,9 @@ def _mark(texts: list[str | None], means: list[float | None]) -> list[Cell]:
     return _cells(texts, [ranks.get(value, "") for value in shown])
 
 
-def _score(mean: float, std: float, n: int, seeds: int) -> str:
+def _score(mean: float, std: float, n: int, diverged: int, seeds: int) -> str:
+    if diverged:
+        return f"{diverged} of {n + diverged} diverged"
     spread = "" if pd.isna(std) else f" ± {100 * std:.1f}"
     return f"{100 * mean:.1f}{spread}" + (f" (n={n})" if n < seeds else "")
 

@@ -14,17 +14,18 @@ import numpy as np
 from peft import PeftModel
 
 from surm_bench import environment, records
+from surm_bench.build import build
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.models.weights import readable
-from surm_bench.runner import build, evaluate, load_run
+from surm_bench.runner import evaluate, load_run
 from surm_bench.studies import cka_report, store
 from surm_bench.studies.cka_models import Tuned, deltas, features, pretrained, random_like, weights
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.tasks import TaskData
 from surm_bench.training import evaluation_loader
 
-RUNS = Path("results/demo")
+RUNS = Path("outputs/demo")
 FULL = "full"
 ADAPTERS = ("lora", "circulant", "symmetric_toeplitz", "toeplitz", "kronecker", "ldr")  # names in configs/adapter
 TOLERANCE = 0.02  # of a score that is measured again: other hardware may round an example to the other side
@@ -42,10 +43,10 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
     Raises:
         UserError: no task has an adapter's run and one of full fine-tuning with another seed.
     """
-    found, problems = records.load_all(results_dir)
-    for problem in problems:
+    archive = records.Archive(results_dir)
+    for problem in archive.problems:
         print(problem)
-    compared = [compare(runs, results_dir) for runs in runs_by_task(found, results_dir, quick)]
+    compared = [compare(runs, results_dir) for runs in runs_by_task(archive.records(), results_dir, quick)]
     compared = [one for one in compared if any(cka_report.counts(pair) for pair in one["pairs"])]
     if not compared:
         raise UserError(
@@ -64,7 +65,8 @@ def runs_by_task(found: list[dict], results_dir: Path, quick: bool) -> Iterator[
     Runs are known by what their records say. Of a method in several configurations the newest one counts.
     """
     wanted = (FULL, *ADAPTERS)
-    done = [record for record in found if record["status"] == "success" and _name(record) in wanted]
+    reported = [r for r in found if r["status"] == "success" and r["config"]["task"]["validation"] != "tuning"]
+    done = [record for record in reported if _name(record) in wanted]
     seeds = sorted({record["seed"] for record in done})[: 2 if quick else None]
     tasks = [(key, list(runs)) for key, runs in groupby(sorted(done, key=_task), key=_task)]
     for (model, task), runs in tasks[: 1 if quick else None]:
@@ -154,7 +156,7 @@ def _task(record: dict) -> tuple[str, str]:
 
 
 def _score(record: dict) -> float:
-    return record["metrics"]["last"][record["primary_metric"]]
+    return record["scores"]["reported"]["last"][record["primary_metric"]]
 
 
 def _name(record: dict) -> str:
