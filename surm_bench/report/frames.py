@@ -76,7 +76,8 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     Columns: model, task, setting, split, label, adapter, family, metric, fraction, lr, epochs, selection, mean, std
     (sample standard deviation, NaN for one seed), n, diverged (runs whose loss was not finite), failed (runs that
     failed or broke off), adapter_parameters, head_parameters, stored_parameters, lora_ratio, train_seconds,
-    wall_seconds and step_ms (means), group_id. A cell of which a run diverged has no mean: that of the others would flatter the method.
+    wall_seconds and step_ms (means), group_id. A cell of which a run diverged has no mean: that of the other runs
+    would flatter the method. A cell whose runs all failed has n = 0 and no mean.
 
     Raises:
         UserError: one cell holds runs of two configurations, whose scores must not be averaged, or one column scores by
