@@ -32,8 +32,8 @@ class Kronecker(StructuredMatrix):
     Args:
         r: the rank-like number of SURM, a common divisor of both sizes; the one nearest to √gcd by default.
         factor: any other shape (p, q) of A, p a divisor of out_features and q one of in_features, instead of r.
-        init_std: standard deviation of A's normal start; None is kaiming-uniform, as LoRA's A. SURM's released code takes
-            the latter for weight deltas, 0.02 for residual adapters.
+        init_std: standard deviation of A's normal start; None is kaiming-uniform, as LoRA's A. SURM's released code
+            takes the latter for weight deltas, 0.02 for residual adapters.
 
     Raises:
         ValueError: a size that does not divide; the message lists those that do.
