@@ -1,8 +1,8 @@
 """What the layers of a backbone are for: the one place that knows module names.
 
-A role is a name of the field (q, k, v, o, fc1, fc2, norm, head; attention_norm is the norm next behind attention); a
-family maps each role to an anchored pattern over ``named_modules``. Adapters ask for roles and never for names, so
-LoRA on q and v means the same layers everywhere.
+A role is a name of the field (q, k, v, o, fc1, fc2, norm, head; attention_norm is the norm next behind attention; mlp
+is the module whose last input is the MLP's); a family maps each role to an anchored pattern over ``named_modules``.
+Adapters ask for roles and never for names, so LoRA on q and v means the same layers everywhere.
 """
 
 import re
@@ -19,6 +19,7 @@ FAMILIES = {
         "o": r"\w+\.encoder\.layer\.\d+\.attention\.output\.dense",
         "fc1": r"\w+\.encoder\.layer\.\d+\.intermediate\.dense",
         "fc2": r"\w+\.encoder\.layer\.\d+\.output\.dense",
+        "mlp": r"\w+\.encoder\.layer\.\d+\.output",
         "norm": r"\w+\.(embeddings|encoder\.layer\.\d+\.(attention\.)?output)\.LayerNorm",
         "attention_norm": r"\w+\.encoder\.layer\.\d+\.attention\.output\.LayerNorm",
         "head": r"\w+\.pooler|classifier",
@@ -31,6 +32,7 @@ FAMILIES = {
         "o": r"blocks\.\d+\.attn\.proj",
         "fc1": r"blocks\.\d+\.mlp\.fc1",
         "fc2": r"blocks\.\d+\.mlp\.fc2",
+        "mlp": r"blocks\.\d+\.mlp",
         "norm": r"blocks\.\d+\.norm[12]|norm|norm_pre|fc_norm",
         "attention_norm": r"blocks\.\d+\.norm2",
         "head": r"head",

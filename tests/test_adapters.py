@@ -10,7 +10,11 @@ from torch import nn
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
 from surm_bench.adapters import (
+    AdaptFormerConfig,
+    CompacterConfig,
     HadamardConfig,
+    KAdaptationConfig,
+    LoraFixConfig,
     LoraXsConfig,
     LortaConfig,
     MeloraConfig,
@@ -39,14 +43,22 @@ RESIDUALS = {f"adapter_{name}": {"structure": name} for name in STRUCTURES} | {
     "pfeiffer": {"bottleneck": 6, "placement": "pfeiffer", "activation": "relu"},
 }
 
-
 LITERATURE = {
     "hadamard": (HadamardConfig, {}),
     "lora_xs": (LoraXsConfig, {"r": 3, "alpha": 6.0}),
     "lorta": (LortaConfig, {"r": 3}),
     "melora": (MeloraConfig, {"n": 4, "r": 2}),
+    "lora_fix": (LoraFixConfig, {"r": 3}),
+    "kadaptation": (KAdaptationConfig, {"n": 4, "alpha": 1.0}),
 }
-PREFIXES = ("surm_", "residual_adapter", "hadamard_", "lora_xs_", "lorta_", "melora_")
+BESIDE = {  # what adds to activations, beside the residual adapters
+    "compacter": (CompacterConfig, {"n": 2, "reduction": 2}),
+    "adaptformer": (AdaptFormerConfig, {"bottleneck": 6, "scale": 1.0, "dropout": 0.0}),
+}
+PREFIXES = (
+    "surm_", "residual_adapter", "hadamard_", "lora_xs_", "lorta_", "melora_", "lora_fix_", "kadaptation_",
+    "compacter_", "adaptformer_",
+)  # fmt: skip
 
 
 def method(name: str, **fields):
@@ -54,11 +66,11 @@ def method(name: str, **fields):
         return SurmConfig(**DELTAS[name], **fields)
     if name in RESIDUALS:
         return ResidualAdapterConfig(**RESIDUALS[name], **fields)
-    config, own = LITERATURE[name]
+    config, own = (LITERATURE | BESIDE)[name]
     return config(**own, **fields)
 
 
-every_method = pytest.mark.parametrize("name", [*DELTAS, *RESIDUALS, *LITERATURE])
+every_method = pytest.mark.parametrize("name", [*DELTAS, *RESIDUALS, *LITERATURE, *BESIDE])
 every_linear_method = pytest.mark.parametrize("name", [*DELTAS, *LITERATURE])
 every_delta = pytest.mark.parametrize("name", DELTAS)
 
@@ -146,6 +158,26 @@ def test_save_and_load(name, tmp_path):
     assert all(torch.equal(tensor, saved[name]) for name, tensor in loaded.state_dict().items())
     assert close(logits(loaded.eval()), logits(model), 1e-6)  # to the bit only where memory is aligned alike
     assert not any(p.requires_grad for p in loaded.parameters())
+
+
+@every_method
+def test_load_under_another_name(name, tmp_path):
+    """One saved adapter alone under a name of its own, beside another of its kind, and saved again from there."""
+    model = stir(get_peft_model(backbone(), method(name, modules_to_save=HEAD)))
+    wanted = logits(model)
+    model.save_pretrained(tmp_path)
+    alone = PeftModel.from_pretrained(backbone(), tmp_path, adapter_name="other").eval()
+    assert close(logits(alone), wanted, 1e-6)
+    both = stir(get_peft_model(backbone(), method(name, modules_to_save=HEAD)), seed=5).eval()
+    first = logits(both)
+    assert not close(first, wanted, 1e-3)
+    both.load_adapter(tmp_path, adapter_name="second")
+    assert torch.equal(logits(both), first)
+    both.set_adapter("second")
+    assert close(logits(both), wanted, 1e-6)
+    both.save_pretrained(tmp_path, selected_adapters=["second"])
+    again = PeftModel.from_pretrained(backbone(), tmp_path / "second").eval()
+    assert close(logits(again), wanted, 1e-6)
 
 
 @every_method
@@ -240,8 +272,9 @@ def test_safe_merge_refuses_what_is_not_finite():
     assert torch.equal(layer.base_layer.weight, before)
 
 
-def test_residual_adapters_cannot_be_merged_but_unloaded():
-    model = stir(get_peft_model(backbone(), ResidualAdapterConfig(structure="circulant")))
+@pytest.mark.parametrize("name", ["adapter_circulant", "houlsby", *BESIDE])
+def test_what_answers_activations_cannot_be_merged_but_unloaded(name):
+    model = stir(get_peft_model(backbone(), method(name)))
     with pytest.raises(NotImplementedError, match="cannot be merged"):
         model.merge_and_unload()
     assert torch.equal(logits(model.unload()), logits(backbone()))
@@ -391,7 +424,9 @@ def test_dropout_acts_on_the_deltas_input_only(name):
     assert close(linear(x), base + x @ delta.T)
 
 
-@pytest.mark.parametrize("name", [*DELTAS, *RESIDUALS, *sorted(LITERATURE.keys() - {"lorta"})])  # one tensor, one size
+@pytest.mark.parametrize(
+    "name", [*DELTAS, *RESIDUALS, *sorted(LITERATURE.keys() - {"lorta"}), "compacter"]
+)  # lorta: one tensor, one size; adaptformer: no layer, an MLP
 def test_rectangular_layers(name):
     model = nn.Sequential(nn.Linear(8, 12), nn.Tanh(), nn.Linear(12, 4))
     tuned = stir(get_peft_model(copy.deepcopy(model), method(name, target_modules=["0", "2"])))
@@ -425,7 +460,7 @@ def test_subset_trains_saves_and_loads_what_it_says(name, tmp_path):
     trained = {n.removeprefix("base_model.model.") for n, p in model.named_parameters() if p.requires_grad}
     assert {n for n in trained if "modules_to_save" not in n} == expected
     stir(model).save_pretrained(tmp_path)
-    loaded = PeftModel.from_pretrained(backbone(), tmp_path).eval()
+    loaded = PeftModel.from_pretrained(backbone(), tmp_path, adapter_name="other").eval()
     assert close(logits(loaded), logits(model), 1e-6)
     assert close(logits(model.merge_and_unload()), logits(loaded), 1e-6)
 

@@ -1,16 +1,32 @@
 """The methods of the literature that PEFT lacks against dense formulas, AdaLoRA's schedule, and choosing layers."""
 
+import copy
+
+import numpy as np
 import pytest
+import timm
 import torch
-from peft import AdaLoraConfig, IA3Config, PeftModel, get_peft_model
+from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
-from surm_bench.adapters import HadamardConfig, LoraXsConfig, LortaConfig, MeloraConfig, ResidualAdapterConfig
+from surm_bench.adapters import (
+    AdaptFormerConfig,
+    CompacterConfig,
+    HadamardConfig,
+    KAdaptationConfig,
+    LoraFixConfig,
+    LoraXsConfig,
+    LortaConfig,
+    MeloraConfig,
+    ResidualAdapterConfig,
+)
+from surm_bench.adapters.adaptformer import ScaledBottleneck
 from surm_bench.adapters.build import attach, peft_config
 from surm_bench.adapters.schedule import schedule
 from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
+from surm_bench.models import split_qkv
 from surm_bench.roles import find_roles, from_layer, layer_of
 from surm_bench.tasks import Classification, TaskData
 from surm_bench.training import Hooks, fit
@@ -115,7 +131,7 @@ def test_lora_xs_serves_a_backbone_whose_own_vectors_have_other_signs(tmp_path):
 def test_lorta_is_one_cp_tensor():
     """Oracle: the entries of the five-way tensor by einsum, put head by head into each matrix."""
     model = stir(get_peft_model(backbone(), LortaConfig(r=3, alpha=6.0)))
-    first = model.base_model.model.get_submodule(QUERY.format(0)).lorta_delta["default"].factors
+    first = model.base_model.model.get_submodule(QUERY.format(0)).lorta_delta["default"].shared
     tensor = 2.0 * torch.einsum("ir,jr,hr,lr,mr->lmhji", first.a, first.b, first.heads, first.layers, first.matrices)
     assert tensor.shape == (LAYERS, 4, HEADS, D // HEADS, D)
     assert model.get_nb_trainable_parameters()[0] == 3 * (D + D // HEADS + HEADS + LAYERS + 4)
@@ -136,6 +152,133 @@ def test_lorta_saves_its_tensor_once(tmp_path):
     get_peft_model(backbone(), LortaConfig(r=3)).save_pretrained(tmp_path)
     saved = load_file(tmp_path / "adapter_model.safetensors")
     assert sorted(name.rpartition(".")[2] for name in saved) == ["a", "b", "heads", "layers", "matrices"]
+
+
+def test_lora_fix_is_lora_with_a_frozen():
+    """Oracle: PEFT's LoRA with the same factors, of which B alone gets a gradient."""
+    config = LoraFixConfig(r=3, alpha=6.0, target_modules=["0"])
+    layer, weight = one_linear(config)
+    delta = layer.lora_fix_delta["default"]
+    assert [name for name, _ in delta.named_parameters()] == ["b"]
+    bound = (6 / ((1 + 5) * 8)) ** 0.5  # kaiming-uniform of fan-in 8 with a = √5
+    assert delta.a.abs().max() < bound and delta.a.std() == pytest.approx(bound / 3**0.5, rel=0.3)
+    lora = get_peft_model(nn.Sequential(nn.Linear(8, 12)), LoraConfig(r=3, lora_alpha=6, target_modules=["0"]))
+    peft = lora.base_model.model[0]
+    peft.base_layer.load_state_dict(layer.base_layer.state_dict())
+    peft.lora_A["default"].weight.data, peft.lora_B["default"].weight.data = delta.a, delta.b.data
+    x = torch.randn(5, 8)
+    torch.testing.assert_close(layer(x), peft(x), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(layer.get_delta_weight("default"), peft.get_delta_weight("default"))
+    frozen = delta.a.clone()
+    layer(x).sum().backward()
+    assert torch.equal(delta.a, frozen) and delta.b.grad.abs().max() > 0
+
+
+def test_kadaptation_is_a_sum_of_kronecker_products():
+    """Oracle: numpy's kron, with one set of left factors for all queries and one for all values."""
+    model, plain = stir(get_peft_model(backbone(), KAdaptationConfig(n=4, alpha=3.0))), backbone()
+    first = model.base_model.model.roberta.encoder.layer[0].attention.self
+    for index, layer in enumerate(plain.roberta.encoder.layer):
+        for part in ("query", "value"):
+            rules = getattr(first, part).kadaptation_delta["default"].owned
+            name = f"roberta.encoder.layer.{index}.attention.self.{part}"
+            delta = model.base_model.model.get_submodule(name).kadaptation_delta["default"]
+            products = [
+                np.kron(*(np.outer(*(row.detach().numpy() for row in pair)) for pair in ((a, b), (u, v))))
+                for a, b, u, v in zip(rules.a, rules.b, delta.u, delta.v, strict=True)
+            ]
+            getattr(layer.attention.self, part).weight.data += 3.0 * torch.from_numpy(sum(products))
+    torch.testing.assert_close(logits(model), logits(plain), atol=1e-5, rtol=0)
+    assert not torch.allclose(logits(model), logits(backbone()), atol=1e-3)
+    assert model.get_nb_trainable_parameters()[0] == 2 * LAYERS * 2 * D + 2 * 2 * 4**2
+
+
+def test_compacter_is_a_bottleneck_of_kronecker_products():
+    """Oracle: dense projections by numpy's kron, behind every output projection of a plain RoBERTa."""
+    model, plain = stir(get_peft_model(backbone(), CompacterConfig(n=4, reduction=3))), backbone()
+    tuned = model.base_model.model.roberta.encoder.layer
+    rules = tuned[0].attention.output.dense.compacter_adapter["default"].owned.a.detach().numpy()
+
+    def project(projection: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        s, t = projection.s.detach().numpy(), projection.t.detach().numpy()
+        weight = sum(np.kron(a, np.outer(left, right)) for a, left, right in zip(rules, s, t, strict=True))
+        return x @ torch.from_numpy(weight).T + projection.bias.detach()
+
+    def adapted(adapter: nn.Module):
+        return lambda module, inputs, h: h + project(adapter.up, nn.functional.gelu(project(adapter.down, h)))
+
+    for index, layer in enumerate(plain.roberta.encoder.layer):
+        for ours, theirs in (
+            (layer.attention.output, tuned[index].attention.output),
+            (layer.output, tuned[index].output),
+        ):
+            ours.dense.register_forward_hook(adapted(theirs.dense.compacter_adapter["default"]))
+    torch.testing.assert_close(logits(model), logits(plain), atol=1e-5, rtol=0)
+    assert not torch.allclose(logits(model), logits(backbone()), atol=1e-3)
+    m = D // 3
+    assert model.get_nb_trainable_parameters()[0] == 2 * LAYERS * (2 * (D + m) + m + D) + 4**3
+
+
+def test_compacter_starts_next_to_zero_as_its_authors_code():
+    layer = get_peft_model(nn.Sequential(nn.Linear(768, 768)), CompacterConfig(target_modules=["0"])).base_model.model[
+        0
+    ]
+    adapter = layer.compacter_adapter["default"]
+    assert adapter.owned.a.std().item() == pytest.approx(1e-4, rel=0.3)
+    bound = 2**0.5 * (6 / (768 / 4 + 1)) ** 0.5  # Glorot-uniform of a (192, 1) matrix with gain √2
+    assert 0.9 * bound < adapter.down.t.abs().max() <= bound
+    x = torch.randn(5, 768)
+    torch.testing.assert_close(layer(x), layer.base_layer(x), atol=1e-6, rtol=0)
+
+
+def bottleneck_beside(adapter: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    inner = torch.relu(x @ adapter.down.weight.T + adapter.down.bias)
+    return (0.5 * (inner @ adapter.up.weight.T + adapter.up.bias)).detach()
+
+
+def test_adaptformer_stands_beside_the_mlp_of_roberta():
+    """Oracle: the intermediate layer's input is kept and answered behind the output's dense layer."""
+    model, plain = stir(get_peft_model(backbone(), AdaptFormerConfig(bottleneck=5, scale=0.5, dropout=0.0))), backbone()
+    taken = {}
+    for index, layer in enumerate(plain.roberta.encoder.layer):
+        adapter = model.base_model.model.roberta.encoder.layer[index].output.adaptformer_adapter["default"]
+        layer.intermediate.dense.register_forward_hook(
+            lambda module, inputs, output, index=index: taken.__setitem__(index, inputs[0])
+        )
+        layer.output.dense.register_forward_hook(
+            lambda module, inputs, h, index=index, adapter=adapter: h + bottleneck_beside(adapter, taken[index])
+        )
+    torch.testing.assert_close(logits(model), logits(plain), atol=1e-5, rtol=0)
+    assert not torch.allclose(logits(model), logits(backbone()), atol=1e-3)
+    assert model.get_nb_trainable_parameters()[0] == LAYERS * (2 * D * 5 + 5 + D)
+
+
+def test_adaptformer_drops_inside_the_bottleneck():
+    adapter = ScaledBottleneck(D, AdaptFormerConfig(bottleneck=5, scale=0.5, dropout=0.4))
+    stir(adapter)
+    x = torch.randn(7, D)
+    torch.manual_seed(3)
+    answer = adapter(x)
+    torch.manual_seed(3)
+    inner = nn.functional.dropout(torch.relu(x @ adapter.down.weight.T + adapter.down.bias), 0.4)
+    torch.testing.assert_close(answer, 0.5 * (inner @ adapter.up.weight.T + adapter.up.bias))
+    torch.testing.assert_close(adapter.eval()(x), bottleneck_beside(adapter, x))
+
+
+def test_adaptformer_stands_beside_the_mlp_of_a_vit():
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32, embed_dim=24, depth=2, num_heads=4, num_classes=3)
+    split_qkv(vit)
+    plain, x = copy.deepcopy(vit.eval()), torch.randn(2, 3, 32, 32)
+    start = plain(x)
+    model = stir(get_peft_model(vit, AdaptFormerConfig(bottleneck=5, scale=0.5, dropout=0.0))).eval()
+    torch.testing.assert_close(plain(x), start)
+    for index, block in enumerate(plain.blocks):
+        adapter = model.base_model.model.blocks[index].mlp.adaptformer_adapter["default"]
+        block.mlp.register_forward_hook(
+            lambda module, inputs, y, adapter=adapter: y + bottleneck_beside(adapter, inputs[0])
+        )
+    torch.testing.assert_close(model(x), plain(x), atol=1e-5, rtol=0)
+    assert not torch.allclose(plain(x), start, atol=1e-3)
 
 
 def test_hadamard_scales_and_shifts():
@@ -174,6 +317,18 @@ MISFITS = {
     ),
     "one tensor cannot hold updates of several sizes": lambda: get_peft_model(
         nn.Sequential(nn.Linear(8, 12), nn.Linear(12, 4)), LortaConfig(target_modules=["0", "1"], heads=2)
+    ),
+    "r=0 is not possible: at least 1": lambda: LoraFixConfig(r=0),
+    "n=7 does not divide both sizes of a layer of 24×24": lambda: get_peft_model(backbone(), KAdaptationConfig(n=7)),
+    "n=-1 is not possible": lambda: KAdaptationConfig(n=-1),
+    "n=4 does not divide both a layer's width, 24, and its bottleneck, 24/16": lambda: get_peft_model(
+        backbone(), CompacterConfig()
+    ),
+    "reduction=0 is not possible": lambda: CompacterConfig(reduction=0),
+    "a bottleneck of width 0 is not possible": lambda: AdaptFormerConfig(bottleneck=0),
+    "dropout=1 is not possible": lambda: AdaptFormerConfig(dropout=1),
+    "is a Linear, not the module of an MLP": lambda: get_peft_model(
+        backbone(), AdaptFormerConfig(target_modules=["query"])
     ),
     "is a Embedding, not a Linear or LayerNorm": lambda: get_peft_model(
         backbone(), HadamardConfig(target_modules=["word_embeddings"])

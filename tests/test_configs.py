@@ -8,6 +8,7 @@ import torch
 from hydra import compose
 from omegaconf import OmegaConf
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
@@ -109,6 +110,35 @@ def two_steps(model: PeftModel, family: str) -> None:
         optimizer.step()
         hooks.after_step(step)
         optimizer.zero_grad()
+
+
+ON_QUERIES = [name for name in choices("adapter") if "q" in composed(f"adapter={name}").adapter.roles]
+
+
+@pytest.mark.parametrize("family", ["bert", "vit"])
+@pytest.mark.parametrize("adapter", ON_QUERIES)
+def test_every_adapter_on_queries_also_takes_q_k_and_v(adapter, family):
+    """As the paper places its own: the logits depend on the adapter of each of the three, and nothing else has one."""
+    config = composed(f"adapter={adapter}", "adapter.roles=[q,k,v]", "adapter.role_fields={}").adapter
+    module = backbone(family)
+    roles = find_roles(name for name, _ in module.named_modules())
+    model = attach(module, roles, config)
+    two_steps(model, family)
+    changed = logits(model, family)
+    base = model.get_base_model()
+    assert {name for name, layer in base.named_modules() if isinstance(layer, BaseTunerLayer)} == (
+        set() if adapter == "attention_tuning" else {*roles["q"], *roles["k"], *roles["v"]}
+    )
+    for role in "qkv":
+        layers = [base.get_submodule(name) for name in roles[role]]
+        if adapter == "attention_tuning":
+            assert all(layer.weight.grad is None and layer.weight.requires_grad for layer in layers)
+            continue
+        for layer in layers:
+            layer.enable_adapters(False)
+        assert not torch.equal(logits(model, family), changed)
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -23,6 +23,7 @@ BASES = ("roberta_base", "vit_base")
 BIASES = {"roberta_base": 102_144, "vit_base": 102_912}
 CLOSED_FORMS = {
     "circulant": Q_AND_V,
+    "circulant adapter.roles=[q,k,v]": Q_AND_V * 3 // 2,
     "symmetric_toeplitz": Q_AND_V,
     "kronecker": Q_AND_V,
     "ldr": Q_AND_V,
@@ -53,6 +54,7 @@ CLOSED_FORMS = {
     "melora": QV * 8 * 1 * (D // 8 + D // 8),
     "lora_xs": QV * 16**2,
     "lora_xs adapter.roles=[q,v,o,fc2]": 4 * LAYERS * 16**2,
+    "lora_fix": QV * 8 * D,  # B alone
     "miss": QV * 16 * D,  # one matrix of r rows
     "loha": QV * 2 * 4 * 2 * D,  # two products of rank 4
     "lokr": QV * (24 * 24 + 8 * (32 + 32)),  # 768 = 24·32: a full 24×24 and a 32×32 of rank 8
@@ -62,6 +64,10 @@ CLOSED_FORMS = {
     "lorta": 8 * (D + D // 12 + 12 + LAYERS + 4),  # one tensor: width, head, heads, layers, matrices
     "unilora": 23_040,  # one vector in all
     "vblora": 90 * 64 + QV * 4 * 2 * (D // 64) * 90,  # a bank, and a softmax for each of r·(in + out)/64 subvectors
+    "kadaptation": QV * 2 * D
+    + 2 * 2 * 32 * 32,  # two vectors a layer; for q and for v 32 pairs of vectors that all share
+    "compacter": 2 * LAYERS * (2 * (D + D // 16) + D // 16 + D) + 4**3,  # four vectors and two biases; A_1 … A_4 in all
+    "adaptformer": LAYERS * BOTTLENECK[64],
     # Spectra, sparse entries, circulant blocks
     "fourierft": QV * 1000,
     "waveft": QV * 1000,
@@ -78,6 +84,7 @@ CLOSED_FORMS = {
 }
 STORED = {
     "circulant": Q_AND_V // 2,
+    "circulant adapter.roles=[q,k,v]": Q_AND_V * 3 // 4,
     "adapter_circulant": 2 * LAYERS * 2 * D,
     "adalora": QV * 8 * (2 * D + 1),  # target_r
     "boft": QV * ((D // 4) * (4 * 3 // 2) + D),
@@ -126,6 +133,11 @@ def test_the_figures_of_the_papers():
     assert CLOSED_FORMS["adapter_houlsby adapter.peft.bottleneck=16"] == 608_640
     assert CLOSED_FORMS["adapter_pfeiffer"] == 894_528
     assert CLOSED_FORMS["layernorm"] == 38_400
+    assert CLOSED_FORMS["circulant adapter.roles=[q,k,v]"] == 55_296  # "55k" in SURM's text
+    assert CLOSED_FORMS["lora_fix"] == 147_456
+    assert CLOSED_FORMS["kadaptation"] == 40_960
+    assert CLOSED_FORMS["compacter"] == 58_816
+    assert CLOSED_FORMS["adaptformer"] == 1_189_632
 
 
 def test_the_figures_of_the_baselines_sources():

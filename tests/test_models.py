@@ -143,12 +143,13 @@ def test_every_model_composes_and_has_one_layer_of_each_role_in_a_block(file):
     assert config.name == file.stem and file.read_text().startswith("# ")
     module = build_skeleton(config, num_labels=2)
     roles = find_roles(n for n, _ in module.named_modules())
-    layers = {role: names for role, names in roles.items() if role not in ("norm", "attention_norm", "head")}
+    layers = {role: names for role, names in roles.items() if role not in ("mlp", "norm", "attention_norm", "head")}
     assert len({len(names) for names in layers.values()}) == 1
     chosen = [name for names in layers.values() for name in names]
     assert len(set(chosen)) == len(chosen)
     assert all(isinstance(module.get_submodule(name), torch.nn.Linear) for name in chosen)
     assert set(roles["attention_norm"]) < set(roles["norm"]) and len(roles["attention_norm"]) == len(layers["o"])
+    assert [fc2.rpartition(".")[0] for fc2 in layers["fc2"]] == roles["mlp"]  # the module that fc2 is in
     widths = {role: module.get_submodule(names[0]).weight.shape for role, names in layers.items()}
     d = widths["q"][1]
     assert widths["q"] == widths["k"] == widths["v"] == widths["o"] == (d, d)

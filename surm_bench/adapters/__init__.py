@@ -8,7 +8,11 @@ import surm_bench.torchvision_stub  # noqa: F401
 # isort: split
 import warnings
 
+from surm_bench.adapters.adaptformer import AdaptFormerConfig
+from surm_bench.adapters.compacter import CompacterConfig
 from surm_bench.adapters.hadamard import HadamardConfig
+from surm_bench.adapters.kadaptation import KAdaptationConfig
+from surm_bench.adapters.lora_fix import LoraFixConfig
 from surm_bench.adapters.lora_xs import LoraXsConfig
 from surm_bench.adapters.lorta import LortaConfig
 from surm_bench.adapters.melora import MeloraConfig
@@ -22,7 +26,11 @@ warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", F
 warnings.filterwarnings("ignore", "Failed to load the CUDA extension", UserWarning)
 
 __all__ = [
+    "AdaptFormerConfig",
+    "CompacterConfig",
     "HadamardConfig",
+    "KAdaptationConfig",
+    "LoraFixConfig",
     "LoraXsConfig",
     "LortaConfig",
     "MeloraConfig",

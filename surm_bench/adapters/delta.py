@@ -6,7 +6,7 @@ import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
-from surm_bench.adapters.tuner import LinearTunerLayer, TunerConfig
+from surm_bench.adapters.tuner import LinearTunerLayer
 
 
 class Delta(nn.Module):
@@ -26,29 +26,33 @@ class Delta(nn.Module):
         """ΔW·x: (..., in_features) → (..., out_features)."""
 
 
+class ThinDelta(Delta):
+    """A ΔW that is the product of two thin matrices."""
+
+    @abstractmethod
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Shapes (out_features, r) and (r, in_features): their product is ΔW."""
+
+    def dense(self) -> Tensor:
+        left, right = self.pair()
+        return left @ right
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = self.pair()
+        return x @ right.T @ left.T
+
+
 class DeltaLinear(LinearTunerLayer):
-    """A frozen Linear plus the deltas of its active adapters. Subclasses give update_layer and adapter_layer_names:
-    the one attribute that holds the deltas, which begins with the method's prefix. One whose deltas are no Delta gives
+    """A frozen Linear plus the deltas of its active adapters. A subclass whose deltas are no Delta gives
     get_delta_weight and forward too."""
 
     def __init__(self, base_layer: nn.Linear):
         super().__init__(base_layer)
-        setattr(self, self.adapter_layer_names[0], nn.ModuleDict())
         self.register_buffer("unmerged", None, persistent=False)  # the base weight before merging
-
-    @property
-    def deltas(self) -> nn.ModuleDict:
-        """The delta of each adapter, by its name."""
-        return getattr(self, self.adapter_layer_names[0])
-
-    def add_delta(self, adapter_name: str, delta: nn.Module, config: TunerConfig) -> None:
-        """What update_layer does once it has made the delta."""
-        self.deltas[adapter_name] = self._place(delta)
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """ΔW of one adapter, shape (out_features, in_features)."""
-        return self.deltas[adapter_name].dense()
+        return self.adapters[adapter_name].dense()
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Add the deltas of the named (default: active) adapters to the base weight, rounding once.
@@ -56,7 +60,7 @@ class DeltaLinear(LinearTunerLayer):
         Raises:
             ValueError: safe_merge, and the merged weight is not finite; the layer is left as it was.
         """
-        names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.deltas]
+        names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.adapters]
         if not names:
             return
         weight = self.get_base_layer().weight
@@ -88,10 +92,7 @@ class DeltaLinear(LinearTunerLayer):
 
     def _answer(self, name: str, x: Tensor) -> Tensor:
         """The delta's answer; the delta itself may be wider than x."""
-        delta = self.deltas[name]
+        delta = self.adapters[name]
         if torch.is_autocast_enabled(x.device.type):
             return delta(x)
         return delta(x.to(delta.dtype))
-
-    def __repr__(self) -> str:
-        return f"{self.adapter_layer_names[0].rpartition('_')[0]}." + super().__repr__()

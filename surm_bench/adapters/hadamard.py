@@ -53,13 +53,11 @@ class HadamardLayer(TunerLayer):
 
     def __init__(self, base_layer: nn.Linear | nn.LayerNorm):
         super().__init__(base_layer)
-        self.hadamard_adapter = nn.ModuleDict()
         self.register_buffer("unmerged_weight", None, persistent=False)  # as it was before merging
         self.register_buffer("unmerged_bias", None, persistent=False)
 
     def update_layer(self, adapter_name: str, config: HadamardConfig) -> None:
-        self.hadamard_adapter[adapter_name] = self._place(Elementwise(len(self.get_base_layer().weight)))
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+        self.add(adapter_name, Elementwise(len(self.get_base_layer().weight)), config)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put the named (default: active) adapters into weight and bias, rounding once.
@@ -104,9 +102,6 @@ class HadamardLayer(TunerLayer):
         for name in [] if self.disable_adapters or self.merged else self.active():
             y = y + self.hadamard_adapter[name](h).to(y.dtype)
         return y
-
-    def __repr__(self) -> str:
-        return "hadamard." + super().__repr__()
 
 
 def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:

@@ -61,7 +61,7 @@ class LoraXsLinear(DeltaLinear):
 
     def update_layer(self, adapter_name: str, config: LoraXsConfig) -> None:
         pretrained = self.unmerged if self.merged else self.base_layer.weight
-        self.add_delta(adapter_name, SingularDelta(pretrained, config), config)
+        self.add(adapter_name, SingularDelta(pretrained, config), config)
 
 
 class LoraXsModel(LinearTuner):

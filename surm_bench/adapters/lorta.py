@@ -15,7 +15,8 @@ import torch
 from peft.utils import PeftType
 from torch import Tensor, nn
 
-from surm_bench.adapters.delta import Delta, DeltaLinear
+from surm_bench.adapters.delta import DeltaLinear, ThinDelta
+from surm_bench.adapters.sharing import Sharing, find_shared
 from surm_bench.adapters.targets import place, role_targets
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
 from surm_bench.errors import UserError
@@ -59,47 +60,29 @@ class Factors(nn.Module):
             nn.init.kaiming_uniform_(factor, a=math.sqrt(5))
 
 
-class Slice(Delta):
-    """The update of one layer and matrix: K·diag(c)·Aᵀ with K the Khatri-Rao product of heads and B.
-
-    One slice owns the factors; the others only refer to them, so that they are saved, moved and counted once.
-    """
+class Slice(Sharing, ThinDelta):
+    """The update of one layer and matrix: K·diag(c)·Aᵀ with K the Khatri-Rao product of heads and B."""
 
     def __init__(self, factors: Factors, owner: bool, layer: int, matrix: int, transposed: bool, scale: float):
-        super().__init__()
-        self.owned = factors if owner else None
-        self._shared = (factors,)  # in a tuple it is no submodule
+        super().__init__(factors, owner)
         self.layer, self.matrix, self.transposed, self.scale = layer, matrix, transposed, scale
 
     @property
-    def factors(self) -> Factors:
-        return self._shared[0]
-
-    @property
     def dtype(self) -> torch.dtype:
-        return self.factors.a.dtype
+        return self.shared.a.dtype
 
     def pair(self) -> tuple[Tensor, Tensor]:
-        """Shapes (out, r) and (r, in): their product is the update."""
-        f = self.factors
+        f = self.shared
         split = (f.heads[:, None] * f.b).flatten(0, 1)  # (H·d/H, r)
         weighed = self.scale * f.layers[self.layer] * f.matrices[self.matrix] * split
         return (f.a, weighed.T) if self.transposed else (weighed, f.a.T)
-
-    def dense(self) -> Tensor:
-        left, right = self.pair()
-        return left @ right
-
-    def forward(self, x: Tensor) -> Tensor:
-        left, right = self.pair()
-        return x @ right.T @ left.T
 
 
 class LortaLinear(DeltaLinear):
     adapter_layer_names = ("lorta_delta",)
 
     def update_layer(self, adapter_name: str, config: LortaConfig, delta: Slice) -> None:
-        self.add_delta(adapter_name, delta, config)
+        self.add(adapter_name, delta, config)
 
 
 class LortaModel(LinearTuner):
@@ -120,7 +103,7 @@ class LortaModel(LinearTuner):
         heads = config.heads or attention_heads(self.model.modules())
         if split % heads:
             raise UserError(f"{heads} heads do not divide a layer of {layer.out_features}×{layer.in_features}")
-        factors = self._factors(adapter_name)
+        factors = find_shared(self.model, adapter_name)
         owner = factors is None
         if owner:
             names = [n for n, _ in self.model.named_modules() if n and self._check_target_module_exists(config, n)]
@@ -129,11 +112,6 @@ class LortaModel(LinearTuner):
             raise UserError(f"one tensor cannot hold updates of several sizes: {name} is not of the first layer's size")
         scale = config.alpha / config.r
         layer.update_layer(adapter_name, config, Slice(factors, owner, *factors.positions[name], transposed, scale))
-
-    def _factors(self, adapter_name: str) -> Factors | None:
-        """Those of an adapter, if a layer has them already."""
-        layers = (module for module in self.model.modules() if isinstance(module, LortaLinear))
-        return next((layer.deltas[adapter_name].factors for layer in layers if adapter_name in layer.deltas), None)
 
 
 register("lorta", LortaConfig, LortaModel)

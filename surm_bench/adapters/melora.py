@@ -61,7 +61,7 @@ class MeloraLinear(DeltaLinear):
     adapter_layer_names = ("melora_delta",)
 
     def update_layer(self, adapter_name: str, config: MeloraConfig) -> None:
-        self.add_delta(adapter_name, BlockDiagonal(self.out_features, self.in_features, config), config)
+        self.add(adapter_name, BlockDiagonal(self.out_features, self.in_features, config), config)
 
 
 class MeloraModel(LinearTuner):

@@ -17,7 +17,7 @@ from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.options import build_structure, check_route, check_structure
-from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, check_dropout, register
+from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_dropout, register
 from surm_bench.errors import UserError, unknown
 from surm_bench.structured.residual import residual
 
@@ -102,7 +102,16 @@ class StructuredResidual(nn.Module):
         return residual(self.matrix, self.activation, y, self.dropout(h), self.bias)
 
 
-class Bottleneck(nn.Module):
+class Answer(nn.Module):
+    """f(h), of h's shape (..., features), as a plain module."""
+
+    def added(self, y: Tensor, h: Tensor) -> Tensor:
+        """y plus the answer to h."""
+        dtype = h.dtype if torch.is_autocast_enabled(h.device.type) else next(self.parameters()).dtype
+        return y + self(h.to(dtype)).to(y.dtype)
+
+
+class Bottleneck(Answer):
     """W_up·act(W_down·dropout(h) + b_down) + b_up on h of shape (..., features); W_up and b_up start at zero."""
 
     def __init__(self, features: int, config: ResidualAdapterConfig):
@@ -117,41 +126,25 @@ class Bottleneck(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         return self.up(self.activation(self.down(self.dropout(h))))
 
-    def added(self, y: Tensor, h: Tensor) -> Tensor:
-        """y plus the answer to h."""
-        return y + self(h if torch.is_autocast_enabled(h.device.type) else h.to(self.up.weight.dtype)).to(y.dtype)
 
-
-class ResidualLinear(LinearTunerLayer):
-    """A frozen Linear and, behind it, the sum of h and the active adapters' answers to h."""
-
-    adapter_layer_names = ("residual_adapter",)
-
-    def __init__(self, base_layer: nn.Linear):
-        super().__init__(base_layer)
-        self.residual_adapter = nn.ModuleDict()
-
-    def update_layer(self, adapter_name: str, config: ResidualAdapterConfig) -> None:
-        kind = Bottleneck if config.structure is None else StructuredResidual
-        self.residual_adapter[adapter_name] = self._place(kind(self.out_features, config))
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Residual adapters are not linear in the base weight; always raises."""
-        raise NotImplementedError("a residual adapter cannot be merged into a weight: keep it, or unload() it")
-
-    def unmerge(self) -> None:
-        """Nothing is ever merged."""
+class AnsweredLinear(Unmergeable, LinearTunerLayer):
+    """A frozen Linear and, behind it, the sum of h and the active adapters' answers to h. Subclasses give update_layer
+    and adapter_layer_names."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) → (..., out_features)."""
         h = y = self.base_layer(x)
         for name in [] if self.disable_adapters else self.active():
-            y = self.residual_adapter[name].added(y, h)
+            y = self.adapters[name].added(y, h)
         return y
 
-    def __repr__(self) -> str:
-        return "residual." + super().__repr__()
+
+class ResidualLinear(AnsweredLinear):
+    adapter_layer_names = ("residual_adapter",)
+
+    def update_layer(self, adapter_name: str, config: ResidualAdapterConfig) -> None:
+        kind = Bottleneck if config.structure is None else StructuredResidual
+        self.add(adapter_name, kind(self.out_features, config), config)
 
 
 class ResidualModel(LinearTuner):

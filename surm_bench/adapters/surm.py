@@ -68,7 +68,7 @@ class SurmLinear(DeltaLinear):
         self.surm_dropout[adapter_name] = nn.Dropout(config.dropout)
         self.surm_alpha[adapter_name] = config.alpha
         self.surm_route[adapter_name] = config.route
-        self.add_delta(adapter_name, delta, config)
+        self.add(adapter_name, delta, config)
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """α·ΔW of one adapter, shape (out_features, in_features), fp32 or wider."""

@@ -1,5 +1,6 @@
 """What our tuners share: the config's common fields, finding the layers and wrapping them."""
 
+import re
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -38,21 +39,33 @@ class TunerConfig(PeftConfig):
 
 
 class TunerLayer(nn.Module, BaseTunerLayer):
-    """A layer with adapters of one method around it."""
+    """A layer with adapters of one method around it. Subclasses give update_layer and adapter_layer_names: the one
+    attribute that holds the adapters, which begins with the method's prefix."""
 
     def __init__(self, base_layer: nn.Module):
         super().__init__()
         self.base_layer = base_layer
+        setattr(self, self.adapter_layer_names[0], nn.ModuleDict())
         self._disable_adapters = False
         self.merged_adapters = []
+
+    @property
+    def adapters(self) -> nn.ModuleDict:
+        """The adapters of this layer, by their names."""
+        return getattr(self, self.adapter_layer_names[0])
 
     @abstractmethod
     def update_layer(self, adapter_name: str, config: TunerConfig) -> None:
         """Add the adapter, or replace the one of that name."""
 
+    def add(self, adapter_name: str, adapter: nn.Module, config: TunerConfig) -> None:
+        """What update_layer does once it has made the adapter."""
+        self.adapters[adapter_name] = self._place(adapter)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
     def _place(self, adapter: nn.Module) -> nn.Module:
         """The adapter on the base layer's device, and in fp64 if the base is: in fp32 otherwise, as it is small."""
-        weight = self.get_base_layer().weight
+        weight = next(self.get_base_layer().parameters())
         dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
         if any(parameter.is_meta for parameter in adapter.parameters()):  # low_cpu_mem_usage: values are still to come
             return adapter.to(dtype)
@@ -60,8 +73,21 @@ class TunerLayer(nn.Module, BaseTunerLayer):
 
     def active(self) -> list[str]:
         """The active adapters that this layer has."""
-        names = getattr(self, self.adapter_layer_names[0])
-        return [name for name in self.active_adapters if name in names]
+        return [name for name in self.active_adapters if name in self.adapters]
+
+    def __repr__(self) -> str:
+        return f"{self.adapter_layer_names[0].rpartition('_')[0]}." + super().__repr__()
+
+
+class Unmergeable(TunerLayer):
+    """A layer whose adapters answer activations and are not linear in a weight, so that nothing is ever merged."""
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Always raises."""
+        raise NotImplementedError("this adapter cannot be merged into a weight: keep it, or unload() it")
+
+    def unmerge(self) -> None:
+        """Nothing is ever merged."""
 
 
 class LinearTunerLayer(TunerLayer):
@@ -82,6 +108,14 @@ class Tuner(BaseTuner):
         """Put a layer or a trained head in its place. BaseTuner's own asks a head for the weight of a Linear, which
         heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
         setattr(parent, child_name, new_module)
+
+    @classmethod
+    def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
+        """The key in a saved adapter. The name stands behind the attribute that holds the adapters. PEFT's own looks
+        for it at the key's end alone: a name that is further in would be saved, and under any other name the saved
+        tensors would be passed over when loading."""
+        behind = rf"(.*\.{cls.prefix}\w+)\.{re.escape(adapter_name)}(?=\.|$)"
+        return re.sub(behind, r"\1", key)
 
 
 class LinearTuner(Tuner):

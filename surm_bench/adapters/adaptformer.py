@@ -1,0 +1,94 @@
+"""AdaptFormer as a PEFT method: a bottleneck beside the MLP, MLP(x) + scale·(W_up·relu(W_down·x + b_down) + b_up).
+
+Chen et al., 2022, arXiv 2205.13535; width, scale, start and dropout (on the bottleneck) as in the authors' code
+(ShoufaChen/AdaptFormer). x is what the MLP takes. On a ViT that is behind the norm, as in the paper's equation; the
+code takes it before the norm. On BERT, whose norms come last, both are the same.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from peft.utils import PeftType
+from torch import Tensor, nn
+
+from surm_bench.adapters.residual import Answer
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, Unmergeable, check_dropout, register
+from surm_bench.errors import UserError
+
+
+@dataclass
+class AdaptFormerConfig(TunerConfig):
+    """Configuration of AdaptFormer; without target_modules it goes beside every MLP."""
+
+    bottleneck: int = field(default=64, metadata={"help": "width of the bottleneck"})
+    scale: float = field(default=0.1, metadata={"help": "of the bottleneck's answer"})
+    dropout: float = field(default=0.1, metadata={"help": "probability of dropout inside the bottleneck"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType.ADAPTFORMER
+        check_dropout(self.dropout)
+        if self.bottleneck < 1:
+            raise UserError(f"a bottleneck of width {self.bottleneck} is not possible: at least 1")
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("mlp",)
+
+
+class ScaledBottleneck(Answer):
+    """scale·(W_up·dropout(relu(W_down·x + b_down)) + b_up) on x of shape (..., features); W_up and biases are zero."""
+
+    def __init__(self, features: int, config: AdaptFormerConfig):
+        super().__init__()
+        self.scale = config.scale
+        self.down = nn.Linear(features, config.bottleneck)
+        self.dropout = nn.Dropout(config.dropout)
+        self.up = nn.Linear(config.bottleneck, features)
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        for zero in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(zero)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.up(self.dropout(torch.relu(self.down(x))))
+
+
+class ParallelMlp(Unmergeable):
+    """A module of role mlp and the active adapters' answers to its last input, x, beside it."""
+
+    adapter_layer_names = ("adaptformer_adapter",)
+
+    def update_layer(self, adapter_name: str, config: AdaptFormerConfig) -> None:
+        last = [module for module in self.get_base_layer().modules() if isinstance(module, nn.Linear)][-1]
+        self.add(adapter_name, ScaledBottleneck(last.out_features, config), config)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """timm's Mlp(x), or BERT's Output(hidden, x), which ends in LayerNorm(dense(hidden) + x): a term added to x is
+        one beside the MLP."""
+        *hidden, x = inputs
+        if hidden:
+            return self.base_layer(*hidden, self._added(x, x))
+        return self._added(self.base_layer(x), x)
+
+    def _added(self, y: Tensor, x: Tensor) -> Tensor:
+        for name in [] if self.disable_adapters else self.active():
+            y = self.adapters[name].added(y, x)
+        return y
+
+
+def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
+    """The module, if it holds a Linear and is none; raises UserError otherwise."""
+    if isinstance(module, nn.Linear) or not any(isinstance(inner, nn.Linear) for inner in module.modules()):
+        raise UserError(f"target module {name!r} is a {type(module).__name__}, not the module of an MLP")
+    return module
+
+
+class AdaptFormerModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, AdaptFormerConfig(...))``."""
+
+    prefix = "adaptformer_"
+    tuner_layer_cls = ParallelMlp
+    check_layer = staticmethod(check_layer)
+
+
+register("adaptformer", AdaptFormerConfig, AdaptFormerModel)

@@ -1,0 +1,104 @@
+"""Compacter as a PEFT method: h ← h + W_up·gelu(W_down·h + b_down) + b_up behind a Linear, where each W is
+Σ_{i≤n} A_i ⊗ (s_i·t_iᵀ) and all layers share the n×n matrices A_i.
+
+Karimi Mahabadi et al., 2021, arXiv 2106.04647; the start as in the authors' code and its compacter.json
+(rabeehk/compacter): A ~ N(0, 1e-4²), s and t Glorot-uniform with gain √2, so that the adapter starts next to zero. The
+code trains the backbone's LayerNorms too, and takes the tanh form of GELU: here the adapter alone, and the exact form.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from peft.utils import PeftType
+from torch import Tensor, nn
+
+from surm_bench.adapters.kadaptation import glorot_rows
+from surm_bench.adapters.residual import Answer, AnsweredLinear
+from surm_bench.adapters.sharing import Sharing, find_shared
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.errors import UserError
+
+INIT_STD = 1e-4
+
+
+@dataclass
+class CompacterConfig(TunerConfig):
+    """Configuration of Compacter; without target_modules it goes behind the attention's and the MLP's output
+    projection."""
+
+    n: int = field(default=4, metadata={"help": "number of Kronecker products; it divides width and bottleneck"})
+    reduction: int = field(default=16, metadata={"help": "the bottleneck is the layer's width over this"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType.COMPACTER
+        for name in ("n", "reduction"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} is not possible: at least 1")
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("o", "fc2")
+
+
+class Rules(nn.Module):
+    """The A_i, (n, n, n)."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.a = nn.Parameter(INIT_STD * torch.randn(n, n, n))
+
+
+class Projection(nn.Module):
+    """x ↦ Σ_i (A_i ⊗ s_i·t_iᵀ)·x + bias; the s_i are the rows of (n, out/n), the t_i of (n, in/n)."""
+
+    def __init__(self, in_features: int, out_features: int, n: int):
+        super().__init__()
+        self.s = nn.Parameter(glorot_rows(n, out_features // n))
+        self.t = nn.Parameter(glorot_rows(n, in_features // n))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+
+    def forward(self, x: Tensor, a: Tensor) -> Tensor:
+        weight = torch.einsum("ijk,ip,iq->jpkq", a, self.s, self.t).flatten(2).flatten(0, 1)
+        return nn.functional.linear(x, weight, self.bias)
+
+
+class CompactBottleneck(Sharing, Answer):
+    """What is added to h, of shape (..., features)."""
+
+    def __init__(self, rules: Rules, owner: bool, features: int, config: CompacterConfig):
+        super().__init__(rules, owner)
+        width = features // config.reduction
+        if width < 1 or width % config.n or features % config.n:
+            raise UserError(
+                f"n={config.n} does not divide both a layer's width, {features}, and its bottleneck, "
+                f"{features}/{config.reduction}"
+            )
+        self.down = Projection(features, width, config.n)
+        self.up = Projection(width, features, config.n)
+
+    def forward(self, h: Tensor) -> Tensor:
+        a = self.shared.a
+        return self.up(nn.functional.gelu(self.down(h, a)), a)
+
+
+class CompacterLinear(AnsweredLinear):
+    adapter_layer_names = ("compacter_adapter",)
+
+    def update_layer(self, adapter_name: str, config: CompacterConfig, adapter: CompactBottleneck) -> None:
+        self.add(adapter_name, adapter, config)
+
+
+class CompacterModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, CompacterConfig(...))``."""
+
+    prefix = "compacter_"
+    tuner_layer_cls = CompacterLinear
+
+    def _add_adapter(self, layer: CompacterLinear, adapter_name: str, config: CompacterConfig, name: str) -> None:
+        rules = find_shared(self.model, adapter_name)
+        owner = rules is None
+        rules = Rules(config.n) if owner else rules
+        layer.update_layer(adapter_name, config, CompactBottleneck(rules, owner, layer.out_features, config))
+
+
+register("compacter", CompacterConfig, CompacterModel)

@@ -1,0 +1,94 @@
+"""KAdaptation as a PEFT method: ΔW = alpha·Σ_{i≤n} A_i ⊗ (u_i·v_iᵀ), the n×n matrices A_i shared between layers.
+
+He et al., 2022, arXiv 2203.16329. Read in the authors' code (eric-ai-lab/PEViT, on CLIP's image encoder): n = 32; A_i =
+a_i·b_iᵀ of rank one, uniform in ±0.01 each; one set of them for all query and another for all value projections; the
+scale, 160. With these A_i, ΔW has rank n at most. Three things of that code are not followed: u and v both start at
+zero, where no gradient ever reaches either (here u is zero and v as in Compacter); a bias is added to q and v, which is
+no part of ΔW; and half of ΔW's entries are dropped in training.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from peft.utils import PeftType
+from torch import Tensor, nn
+
+from surm_bench.adapters.delta import DeltaLinear, ThinDelta
+from surm_bench.adapters.sharing import Sharing, find_shared
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.errors import UserError
+
+
+@dataclass
+class KAdaptationConfig(TunerConfig):
+    """Configuration of KAdaptation; without target_modules it takes the query and value projections."""
+
+    n: int = field(default=32, metadata={"help": "number of Kronecker products; it divides both sizes of every layer"})
+    alpha: float = field(default=160.0, metadata={"help": "the scale of the delta"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType.KADAPTATION
+        if self.n < 1:
+            raise UserError(f"n={self.n} is not possible: at least 1")
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("q", "v")
+
+
+class Rules(nn.Module):
+    """The a_i and b_i, rows of (n, n) each."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.a = nn.Parameter(torch.empty(n, n).uniform_(-0.01, 0.01))
+        self.b = nn.Parameter(torch.empty(n, n).uniform_(-0.01, 0.01))
+
+
+class KroneckerSum(Sharing, ThinDelta):
+    """alpha·Σ_i (a_i ⊗ u_i)·(b_i ⊗ v_i)ᵀ; the u_i are the rows of (n, out/n), the v_i of (n, in/n)."""
+
+    def __init__(self, rules: Rules, owner: bool, out_features: int, in_features: int, config: KAdaptationConfig):
+        super().__init__(rules, owner)
+        n = config.n
+        if out_features % n or in_features % n:
+            raise UserError(f"n={n} does not divide both sizes of a layer of {out_features}×{in_features}")
+        self.scale = config.alpha
+        self.u = nn.Parameter(torch.zeros(n, out_features // n))
+        self.v = nn.Parameter(glorot_rows(n, in_features // n))
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        left = self.shared.a[:, :, None] * self.u[:, None]
+        right = self.shared.b[:, :, None] * self.v[:, None]
+        return self.scale * left.flatten(1).T, right.flatten(1)
+
+
+def glorot_rows(n: int, size: int) -> Tensor:
+    """(n, size), each row a matrix of one column: Glorot-uniform with gain √2, as Compacter's code draws them."""
+    bound = math.sqrt(2) * math.sqrt(6 / (size + 1))
+    return torch.empty(n, size).uniform_(-bound, bound)
+
+
+class KAdaptationLinear(DeltaLinear):
+    adapter_layer_names = ("kadaptation_delta",)
+
+    def update_layer(self, adapter_name: str, config: KAdaptationConfig, delta: KroneckerSum) -> None:
+        self.add(adapter_name, delta, config)
+
+
+class KAdaptationModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, KAdaptationConfig(...))``."""
+
+    prefix = "kadaptation_"
+    tuner_layer_cls = KAdaptationLinear
+
+    def _add_adapter(self, layer: KAdaptationLinear, adapter_name: str, config: KAdaptationConfig, name: str) -> None:
+        rules = find_shared(self.model, adapter_name, like=name)
+        owner = rules is None
+        rules = Rules(config.n) if owner else rules
+        delta = KroneckerSum(rules, owner, layer.out_features, layer.in_features, config)
+        layer.update_layer(adapter_name, config, delta)
+
+
+register("kadaptation", KAdaptationConfig, KAdaptationModel)

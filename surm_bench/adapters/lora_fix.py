@@ -1,0 +1,64 @@
+"""LoRA-Fix as a PEFT method: ΔW = (alpha/r)·B·A with A drawn once and frozen; only B, zero at the start, is trained.
+
+A baseline of He et al., 2022, arXiv 2203.16329; Zhang et al., 2023, arXiv 2308.03303, call it LoRA-FA. A starts as
+LoRA's does, kaiming-uniform, and is saved beside B. The first paper's code does not have it: its rank and scale there
+are not known to us.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from peft.utils import PeftType
+from torch import Tensor, nn
+
+from surm_bench.adapters.delta import DeltaLinear, ThinDelta
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.errors import UserError
+
+
+@dataclass
+class LoraFixConfig(TunerConfig):
+    """Configuration of LoRA-Fix; without target_modules it takes the query and value projections."""
+
+    r: int = field(default=8, metadata={"help": "rank; r·out parameters a layer"})
+    alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType.LORA_FIX
+        if self.r < 1:
+            raise UserError(f"r={self.r} is not possible: at least 1")
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("q", "v")
+
+
+class HalfTrained(ThinDelta):
+    """B·A of which A, (r, in_features), is a buffer."""
+
+    def __init__(self, out_features: int, in_features: int, config: LoraFixConfig):
+        super().__init__()
+        self.scale = config.alpha / config.r
+        self.register_buffer("a", nn.init.kaiming_uniform_(torch.empty(config.r, in_features), a=math.sqrt(5)))
+        self.b = nn.Parameter(torch.zeros(out_features, config.r))
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        return self.scale * self.b, self.a
+
+
+class LoraFixLinear(DeltaLinear):
+    adapter_layer_names = ("lora_fix_delta",)
+
+    def update_layer(self, adapter_name: str, config: LoraFixConfig) -> None:
+        self.add(adapter_name, HalfTrained(self.out_features, self.in_features, config), config)
+
+
+class LoraFixModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, LoraFixConfig(...))``."""
+
+    prefix = "lora_fix_"
+    tuner_layer_cls = LoraFixLinear
+
+
+register("lora_fix", LoraFixConfig, LoraFixModel)
