@@ -128,18 +128,17 @@ def _weights(config: ModelConfig) -> dict[str, Tensor]:
     architecture = config.checkpoint.partition(".")[0]
     if config.source != "embedded" and not (architecture.startswith("vit_") and timm.is_model(architecture)):
         raise UserError(f"{config.checkpoint!r} is not a VisionTransformer of timm: see timm.list_models('vit_*')")
-    if path is None:
-        path = _download(timm.get_pretrained_cfg(config.checkpoint).hf_hub_id, config.revision)
-    return read_safetensors(path)
+    return read_safetensors(download(config) if path is None else path)
 
 
-def _download(repository: str, revision: str | None) -> Path:
-    """The weights of a hub repository; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts too."""
+def download(config: ModelConfig) -> Path:
+    """The file of a hub model's weights; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts too."""
+    repository = timm.get_pretrained_cfg(config.checkpoint).hf_hub_id
     with hub_access(repository):
         try:
-            return Path(hf_hub_download(repository, FILE, revision=revision))
+            return Path(hf_hub_download(repository, FILE, revision=config.revision))
         except EntryNotFoundError:
-            return Path(hf_hub_download(repository, OPEN_CLIP_FILE, revision=revision))
+            return Path(hf_hub_download(repository, OPEN_CLIP_FILE, revision=config.revision))
 
 
 def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> None:
