@@ -54,10 +54,9 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
 
 def download(config: ModelConfig) -> Path:
     """The folder of a hub model's weights and tokenizer."""
-    with hub_access(config.checkpoint):
-        files = [
-            hf_hub_download(config.checkpoint, file, revision=config.revision) for file in (FILE, "tokenizer.json")
-        ]
+    repository, revision = config.checkpoint, config.revision
+    with hub_access(repository):
+        files = [hf_hub_download(repository, name, revision=revision) for name in (FILE, "tokenizer.json")]
     return Path(files[0]).parent
 
 

@@ -92,7 +92,8 @@ def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Cal
     _load(module, tensors, config.name)
     split_qkv(module)
     channels = module.patch_embed.proj.in_channels
-    data_config = resolve_model_data_config(module, args={"input_size": (channels, *module.patch_embed.img_size)})
+    given = {"input_size": (channels, *module.patch_embed.img_size), "crop_pct": config.crop_pct}
+    data_config = resolve_model_data_config(module, args=given)
     resize = create_transform(**data_config, is_training=False, normalize=False)
     mode = "L" if channels == 1 else "RGB"
     return module, ImageProcessor(mode, resize, data_config["mean"], data_config["std"])
@@ -132,7 +133,7 @@ def _weights(config: ModelConfig) -> dict[str, Tensor]:
 
 
 def download(config: ModelConfig) -> Path:
-    """The file of a hub model's weights; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts too."""
+    """The file of a hub model's weights; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts."""
     repository = timm.get_pretrained_cfg(config.checkpoint).hf_hub_id
     with hub_access(repository):
         try:
