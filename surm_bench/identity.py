@@ -19,7 +19,7 @@ DEFAULTS = Path(__file__).parent / "adapters" / "defaults.json"
 MODEL = {"text": ("digest", "version"), "vision": ("image_size", "crop_pct", "digest", "version")}
 TASK = {
     "text": ("max_length",),
-    "image": (),
+    "image": ("augment",),
     "": (
         *("kind", "num_labels", "metric", "primary_metric", "digest", "version", "validation"),
         *("fraction", "shots", "max_train_samples", "vtab1k", "max_eval_samples"),
@@ -41,6 +41,7 @@ AS_BEFORE: dict[str, Any] = {
     "model.crop_pct": None,
     "model.version": 1,
     "task.version": 1,
+    "task.augment": "none",
     "task.fraction": None,
     "task.shots": None,
     "task.max_train_samples": None,

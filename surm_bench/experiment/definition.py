@@ -41,7 +41,7 @@ class Experiment:
     overrides: list[str] = field(default_factory=list)  # for every run
     tasks: dict[str, list[str]] = MISSING
     adapters: dict[str, list[str]] = MISSING
-    seeds: list[int] = MISSING
+    seeds: list[int] = MISSING  # reported; none where the tasks are variants of a protocol to be compared by tuning
     tuning: Tuning = MISSING
 
     def knobs(self, adapter: str) -> Knobs:
@@ -111,8 +111,8 @@ def _check(experiment: Experiment, path: Path) -> None:
     tuning = experiment.tuning
     if shared := set(experiment.seeds) & set(tuning.seeds):
         raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
-    if not experiment.seeds or not tuning.seeds:
-        raise UserError(f"{path}: seeds and tuning.seeds need at least one number each")
+    if not tuning.seeds:
+        raise UserError(f"{path}: tuning.seeds needs at least one number")
     for name in ("steps", "survivors"):
         if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
             raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")

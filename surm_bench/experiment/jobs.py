@@ -71,7 +71,8 @@ def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) ->
 
 def pair(experiment: Experiment, task: str, adapter: str) -> Job:
     """A job of a task and adapter, with the first seed and setting: what a row and a column of a table are."""
-    return _job(experiment, task, adapter, experiment.seeds[0], experiment.settings(adapter)[0])
+    seeds = [*experiment.seeds, *experiment.tuning.seeds]
+    return _job(experiment, task, adapter, seeds[0], experiment.settings(adapter)[0])
 
 
 def pairs(experiment: Experiment) -> list[Job]:
