@@ -7,9 +7,9 @@ import pandas as pd
 from surm_bench.report.tables import MISSING, Cell, Column, Table
 
 CAPTION = (
-    "Scores × 100 after the last step on training rows held out, mean ± sample standard deviation over the tuning seeds "
-    "{seeds}, every adapter at the best of the settings tried for that row. Bold: best of a column. Change: mean over "
-    "the adapters of the difference to the first row. {missing}: not run to its end."
+    "Scores × 100 after the last step on training rows held out, mean ± sample standard deviation over the tuning "
+    "seeds {seeds}, every adapter at the best of the settings tried for that row. Bold: best of a column. Change: "
+    "mean over the adapters of the difference to the first row. {missing}: not run to its end."
 )
 
 
