@@ -48,8 +48,8 @@ def bare_run(settings: Config) -> list[dict[str, float]]:
                 break
         model.eval()
         with torch.no_grad():
-            batches = (_split(batch, device) for batch in evaluation)
-            right = torch.cat([_logits(model, inputs).argmax(-1) == labels for labels, inputs in batches])
+            scored = (_split(batch, device) for batch in evaluation)
+            right = torch.cat([_logits(model, inputs).argmax(-1) == labels for labels, inputs in scored])
         history.append({"train_loss": torch.stack(losses).mean().item(), "accuracy": right.double().mean().item()})
     return history
 
