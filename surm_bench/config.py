@@ -25,6 +25,7 @@ class ModelConfig:
     revision: str | None = None  # pinned revision on the hub
     weights: str | None = None  # a local safetensors file or checkpoint folder, instead of the source's weights
     image_size: int | None = None  # vision: square side in pixels; None is the checkpoint's own
+    crop_pct: float | None = None  # vision: the middle of an image that is kept, 1: all of it; None: the checkpoint's
     # What the weights (and, after a dash, the tokenizer) must be: see surm_bench/content. null: whatever is found, and
     # the record then has it. The id of a run takes it, so that a run is the same wherever its weights come from.
     digest: str | None = None

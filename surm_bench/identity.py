@@ -16,7 +16,7 @@ from surm_bench.errors import UserError
 LOOP_VERSION = 1  # of training, evaluation and batch order: raised by a change of results beyond rounding
 DEFAULTS = Path(__file__).parent / "adapters" / "defaults.json"
 
-MODEL = {"text": ("digest", "version"), "vision": ("image_size", "digest", "version")}
+MODEL = {"text": ("digest", "version"), "vision": ("image_size", "crop_pct", "digest", "version")}
 TASK = {
     "text": ("max_length",),
     "image": (),
@@ -38,6 +38,7 @@ SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k", "max_eval_samples
 # The values that mean "as before": a key that has it is left out.
 AS_BEFORE: dict[str, Any] = {
     "model.image_size": None,
+    "model.crop_pct": None,
     "model.version": 1,
     "task.version": 1,
     "task.fraction": None,

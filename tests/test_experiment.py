@@ -149,7 +149,7 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
     jobs = reported_jobs(tiny, RATES)
     assert run_jobs(jobs[:1], options.folder, "tiny") == []
     trained, fit = [], runner.fit
-    monkeypatch.setattr(runner, "fit", lambda *a, **k: trained.append(k["title"]) or fit(*a, **k))
+    monkeypatch.setattr(runner, "fit", lambda *a, **k: trained.append(a[3].seed) or fit(*a, **k))
     assert main.run(tiny, options) == []
     assert len(trained) == 3, "the first of the four was already done"
     assert main.run(tiny, options) == []
@@ -170,10 +170,10 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
 def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, monkeypatch, capsys):
     fit = runner.fit
 
-    def sometimes(*arguments, **given):
-        if "Circulant" in given["title"] and "seed 1" in given["title"]:
+    def sometimes(model, data, objective, settings, **given):
+        if settings.adapter.name == "circulant" and settings.seed == 1:
             raise RuntimeError("out of memory")
-        return fit(*arguments, **given)
+        return fit(model, data, objective, settings, **given)
 
     monkeypatch.setattr(runner, "fit", sometimes)
     (failure,) = main.run(tiny, options)

@@ -1,22 +1,58 @@
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
 import sys
+import threading
+import time
 import types
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from omegaconf import OmegaConf
 
 from surm_bench.config import TrackingConfig, config_dir
 from surm_bench.errors import UserError
-from surm_bench.tracking import track
+from surm_bench.tracking import track, wandb_tracker
 
 TAGS = ["vit_digits", "digits", "circulant"]
+LOSSES = [0.123456789 + step for step in range(30)]
+
+# A run of 3 s: its record is written inside the block. argv: folder, seconds that W&B may cost, what happens.
+RUN = """
+import os, signal, sys, time, psutil
+from pathlib import Path
+from surm_bench.tracking import track, wandb_tracker
+
+folder, seconds, event = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+wandb_tracker.SECONDS = seconds
+tracking = {"kind": "wandb", "project": "surm-bench", "entity": None}
+with track({"tracking": tracking, "results_dir": str(folder), "seed": 3}, "run", "group", ["digits"]) as tracker:
+    for step in range(30):
+        tracker.log({"loss": 0.123456789 + step}, step=step)
+        time.sleep(0.1)
+        if event == "stuck service" and step == 10:
+            (service,) = [c for c in psutil.Process().children() if c.name() == "wandb-core"]
+            service.suspend()
+    tracker.summary({"score": 0.987654321})
+    (folder / "record.json").write_text("{}")
+    (folder / "ended").write_text(str(time.time()))
+    if event == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+"""
 
 
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_settings"))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # whatever asks a server asks this machine
 
 
 @pytest.fixture
@@ -26,6 +62,7 @@ def stub(monkeypatch):
     class Run:
         def __init__(self, **arguments):
             self.arguments, self.history, self.summary, self.exit_code = arguments, [], {}, None
+            self.settings = types.SimpleNamespace(sync_dir="folder")
             runs.append(self)
 
         def log(self, values, step):
@@ -35,8 +72,9 @@ def stub(monkeypatch):
             self.exit_code = exit_code
 
     runs = []
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=Run, Error=RuntimeError))
-    return runs
+    setup = types.SimpleNamespace(settings=types.SimpleNamespace(mode="offline"))
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=Run, setup=lambda: setup, runs=runs, Run=Run))
+    return sys.modules["wandb"]
 
 
 def config(folder, kind="wandb"):
@@ -49,11 +87,13 @@ def test_the_config_group_fits_its_schema(kind):
     assert OmegaConf.merge(OmegaConf.structured(TrackingConfig), loaded).kind == kind
 
 
-def test_none_writes_nothing(tmp_path, stub):
-    with track(config(tmp_path, "none"), "run", "group", TAGS) as tracker:
+@pytest.mark.parametrize("kind, mode", [("none", "online"), ("wandb", "disabled")])
+def test_none_and_disabled_write_nothing(tmp_path, stub, monkeypatch, kind, mode):
+    monkeypatch.setenv("WANDB_MODE", mode)
+    with track(config(tmp_path, kind), "run", "group", TAGS) as tracker:
         tracker.log({"loss": 1.0}, step=1)
         tracker.summary({"score": 1.0})
-    assert not stub and not list(tmp_path.iterdir())
+    assert not stub.runs and not list(tmp_path.iterdir())
 
 
 def test_unknown_kind(tmp_path):
@@ -62,11 +102,17 @@ def test_unknown_kind(tmp_path):
         pass
 
 
+def test_without_wandb_the_error_names_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match="tracking=none"), track(config(tmp_path), "run", "group", TAGS):
+        pass
+
+
 def test_wandb_is_told_who_and_what(tmp_path, stub):
     with track(config(tmp_path / "new"), "run", "group", TAGS) as tracker:
         tracker.log({"loss": 1.5}, step=10)
         tracker.summary({"parameters/adapter": 36864})
-    (run,) = stub
+    (run,) = stub.runs
     expected = {
         "project": "surm-bench",
         "entity": None,
@@ -78,58 +124,231 @@ def test_wandb_is_told_who_and_what(tmp_path, stub):
         "dir": str(tmp_path / "new"),
         "mode": "offline",
     }
-    assert run.arguments == expected
+    assert run.arguments.items() >= expected.items()
     assert run.history == [(10, {"loss": 1.5})]
     assert run.summary == {"parameters/adapter": 36864}
     assert run.exit_code == 0
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_failed_run_is_finished_with_exit_code_1(tmp_path, stub, error):
-    with pytest.raises(error), track(config(tmp_path), "run", "group", TAGS):
-        raise error
-    assert stub[0].exit_code == 1
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_error_passes_unchanged_and_the_run_is_finished_with_exit_code_1(tmp_path, stub, error):
+    raised = error("the run's own")
+    with pytest.raises(error) as caught, track(config(tmp_path), "run", "group", TAGS):
+        raise raised
+    assert caught.value is raised
+    assert stub.runs[0].exit_code == 1
 
 
-@pytest.mark.parametrize("where", ["WANDB_API_KEY", "WANDB_MODE", "netrc"])
-def test_a_key_or_the_mode_variable_leaves_the_mode_to_wandb(tmp_path, stub, monkeypatch, where):
-    if where == "netrc":
-        (tmp_path / "netrc").write_text("machine api.wandb.ai login user password none\n")
-        (tmp_path / "netrc").chmod(0o600)
-    else:
-        monkeypatch.setenv(where, "x")
-    with track(config(tmp_path), "run", "group", TAGS):
-        pass
-    assert stub[0].arguments["mode"] is None
-
-
-def test_a_refusal_is_one_line(tmp_path, stub, monkeypatch):
-    def refuse(**_):
+@pytest.mark.parametrize("where", ["init", "log", "finish"])
+def test_what_wandb_raises_is_one_line(tmp_path, stub, monkeypatch, capsys, where):
+    def refuse(*_, **__):
         raise RuntimeError("permission denied\nlong story")
 
-    monkeypatch.setattr(sys.modules["wandb"], "init", refuse)
-    with pytest.raises(UserError, match="permission denied") as error, track(config(tmp_path), "run", "group", TAGS):
-        pass
-    assert "\n" not in str(error.value)
+    monkeypatch.setattr(stub if where == "init" else stub.Run, where, refuse)
+    with track(config(tmp_path), "run", "group", TAGS) as tracker:
+        for step in range(3):
+            tracker.log({"loss": 1.0}, step=step)
+        tracker.summary({"score": 0.5})
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "permission denied" in told and "run run" in told
+    if where == "log":  # a point that is refused does not cost the rest
+        assert stub.runs[0].summary == {"score": 0.5} and stub.runs[0].exit_code == 0
 
 
-def test_without_wandb_the_error_names_the_way_out(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match="tracking=none"), track(config(tmp_path), "run", "group", TAGS):
-        pass
+@pytest.mark.parametrize("where", ["init", "log", "finish"])
+def test_a_wandb_that_hangs_costs_its_seconds_once(tmp_path, stub, monkeypatch, capsys, where):
+    awake = threading.Event()
+    monkeypatch.setattr(stub if where == "init" else stub.Run, where, lambda *_, **__: awake.wait(60))
+    monkeypatch.setattr(wandb_tracker, "SECONDS", 1)
+    began = time.monotonic()
+    with track(config(tmp_path), "run", "group", TAGS) as tracker:
+        entered = time.monotonic()
+        tracker.log({"loss": 1.0}, step=1)
+        tracker.summary({"score": 1.0})
+        assert time.monotonic() - entered < 0.5
+    assert 1 <= time.monotonic() - began < 2
+    assert capsys.readouterr().err.count("\n") == 1
+    awake.set()
 
 
-def test_two_real_offline_runs_in_one_process_stay_apart(tmp_path):
-    wandb = pytest.importorskip("wandb")
+def test_two_real_offline_runs_in_one_process_stay_apart(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
     losses = {"aaaaaaaaaaaa": (0.123456789, 0.234567891), "bbbbbbbbbbbb": (0.345678912, 0.456789123)}
     for run_id, values in losses.items():
         with track(config(tmp_path), run_id, "group", TAGS) as tracker:
             for step, loss in enumerate(values, start=1):
                 tracker.log({"loss": loss}, step=step)
             tracker.summary({"score": 0.9})
-    wandb.teardown()  # its service flushes in the background
+    told = capfd.readouterr().err.splitlines()
     for run_id, values in losses.items():
         (file,) = (tmp_path / "wandb").glob(f"offline-run-*-{run_id}/run-{run_id}.wandb")
         content = file.read_bytes()  # a log of protobuf messages, numbers as JSON text
         for value in (number for pair in losses.values() for number in pair):
             assert (str(value).encode() in content) == (value in values)
+        assert sum(f"wandb sync {file.parent}" in line for line in told) == 1
+    assert len(told) == 2
+
+
+class Server(ThreadingHTTPServer):
+    """As much of a W&B server as an upload asks for; keeps what it gets, and dies after so many answers."""
+
+    def __init__(self, answers=1000):
+        self.answers, self.runs, self.history, self.summary = answers, [], {}, {}
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def reply(self, path, body):
+        if path == "/wandb-summary.json":
+            self.summary = body
+        if path.endswith("/file_stream"):
+            part = body.get("files", {}).get("wandb-history.jsonl", {"offset": 0, "content": []})
+            self.history |= dict(enumerate(map(json.loads, part["content"]), start=part["offset"]))
+        if path == "/graphql" and body["operationName"] == "UpsertBucket":
+            self.runs.append(body["variables"])
+            project = {"id": "p", "name": "surm-bench", "entity": {"id": "e", "name": "somebody"}}
+            bucket = {"id": "b", "name": "run", "config": "{}", "historyLineCount": 0, "project": project}
+            return {"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}
+        if path == "/graphql" and body["operationName"] == "CreateRunFiles":
+            files = [{"name": name, "uploadUrl": f"{self.url}/{name}"} for name in body["variables"]["files"]]
+            return {"data": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}}
+        return {"data": {}}
+
+    def losses(self):
+        return [self.history[line]["loss"] for line in sorted(self.history)]
+
+    def handle_error(self, *_):
+        """The other side closed a connection: not worth a traceback."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.answers -= 1
+        if self.server.answers < 0:
+            self.close_connection = True
+            return
+        with contextlib.suppress(ValueError):  # files that are not JSON
+            content = json.loads(content)
+        reply = json.dumps(self.server.reply(self.path, content)).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    do_GET = do_POST = do_PUT = answer
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def online(monkeypatch):
+    """Runs with a key, whose points are written and sent within a second instead of half a minute."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB__TRANSACTION_LOG_FLUSH_INTERVAL", "0.2")
+    monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "0.2")
+
+
+class Outcome:
+    """One run in a process of its own: exit code, what it told, seconds from its end to the end of the process."""
+
+    def __init__(self, folder, url, seconds=15, event="nothing"):
+        command = [sys.executable, "-c", RUN, str(folder), str(seconds), event]
+        done = subprocess.run(
+            command, env=os.environ | {"WANDB_BASE_URL": url}, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+        self.seconds = time.time() - float((folder / "ended").read_text())
+        self.code, self.told = done.returncode, done.stderr
+        (self.file,) = (folder / "wandb").glob("offline-run-*/run-run.wandb")
+        print(f"{self.seconds:.2f} s after the end of the run; {self.told}")
+
+
+def send_later(file, server):
+    """The command that the run's one line names."""
+    command = [sys.executable, "-m", "wandb", "sync", str(file.parent)]
+    subprocess.run(command, env=os.environ | {"WANDB_BASE_URL": server.url}, check=True, timeout=60)
+
+
+def test_a_server_that_answers_gets_the_whole_run(tmp_path, server, online):
+    run = Outcome(tmp_path, server.url)
+    assert (run.code, run.told) == (0, "") and run.seconds < 10
+    assert server.losses() == LOSSES
+    assert server.summary["score"] == 0.987654321
+    told = server.runs[0]
+    assert (told["name"], told["groupName"], told["displayName"]) == ("run", "group", "digits-seed3")
+    assert told["tags"] == ["digits"] and json.loads(told["config"])["seed"]["value"] == 3
+
+
+def test_a_server_gets_points_while_the_run_goes_on(tmp_path, server, online):
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN.replace("range(30)", "range(600)"), str(tmp_path), "15", "nothing"],
+        env=os.environ | {"WANDB_BASE_URL": server.url},
+    )
+    until = time.monotonic() + 30
+    while not server.history and time.monotonic() < until:
+        time.sleep(0.1)
+    assert process.poll() is None and server.losses()[0] == LOSSES[0]
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(params=["absent", "silent", "dies"])
+def away(request):
+    """A server that refuses connections, one that takes them and never answers, one that dies in the middle."""
+    if request.param == "dies":
+        with Server(answers=2) as server:
+            yield server.url
+            assert server.runs and server.answers < 0
+            server.shutdown()
+        return
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if request.param == "silent":
+            listener.listen(64)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_server_that_is_away_costs_its_seconds_and_gets_the_run_later(tmp_path, away, server, online):
+    run = Outcome(tmp_path, away, seconds=5)
+    assert run.code == 0 and (tmp_path / "record.json").exists()
+    assert run.seconds < 6
+    assert run.told.count("\n") == 1 and f"wandb sync {run.file.parent}" in run.told
+    send_later(run.file, server)
+    assert server.losses() == LOSSES
+    assert server.summary["score"] == 0.987654321
+
+
+def test_an_interrupted_run_ends_at_once_though_the_server_is_away(tmp_path, away, online):
+    run = Outcome(tmp_path, away, event="interrupt")
+    assert run.code == -signal.SIGINT and "KeyboardInterrupt" in run.told
+    assert run.seconds < 5
+
+
+def test_a_stuck_wandb_service_does_not_hold_the_process(tmp_path, online):
+    run = Outcome(tmp_path, "http://127.0.0.1:9", seconds=3, event="stuck service")
+    assert run.code == 0 and run.seconds < 5
+    assert "W&B does not have all of run run" in run.told  # wandb adds a traceback of its exit hook
+
+
+def test_an_upload_ends_soon_after_a_run_that_was_killed():
+    code = "from surm_bench.tracking import send; send.SECONDS = 0; send._outlive_the_run()"
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1)
+    process.stdin.close()  # as the system does for a process that ends
+    assert process.wait(10) == 1

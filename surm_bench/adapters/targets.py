@@ -13,9 +13,13 @@ from surm_bench.roles import find_roles, select
 
 
 def role_targets(model: nn.Module, roles: Iterable[str]) -> list[str]:
-    """The names of the modules that play the roles in the model, by the names of the backbone without adapters."""
-    names = dict.fromkeys(name.replace(".base_layer", "") for name, _ in model.named_modules())
-    return select(find_roles(names), roles)
+    """The names of the modules that play the roles in the model."""
+    return select(find_roles(backbone_names(model)), roles)
+
+
+def backbone_names(model: nn.Module) -> list[str]:
+    """The names of the model's modules as they were before there were adapters around some."""
+    return list(dict.fromkeys(name.replace(".base_layer", "") for name, _ in model.named_modules()))
 
 
 def check_targets(config: PeftConfig, model: nn.Module) -> None:

@@ -20,9 +20,9 @@ def bare_run(settings: Config) -> list[dict[str, float]]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = attach(backbone.module, backbone.roles, settings.adapter).to(device)
     trainer = settings.trainer
-    batches = Batches(len(data.train), trainer.batch_size, settings.seed, data.lengths)
+    order = Batches(len(data.train), trainer.batch_size, settings.seed, data.lengths)
     options = {"collate_fn": data.collate, "pin_memory": device == "cuda"}
-    loader = DataLoader(data.train, batch_sampler=batches, **options)
+    loader = DataLoader(data.train, batch_sampler=order, **options)
     evaluation = DataLoader(data.splits["reported"], trainer.eval_batch_size, **options)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, settings.optimizer.lr, weight_decay=0.0, fused=True)
@@ -31,7 +31,7 @@ def bare_run(settings: Config) -> list[dict[str, float]]:
     step, history = 0, []
     while step < steps:
         model.train()
-        batches.epoch, losses = len(history), []
+        order.epoch, losses = len(history), []
         for batch in loader:
             labels, inputs = _split(batch, device)
             optimizer.param_groups[0]["lr"] = settings.optimizer.lr * min(
@@ -48,8 +48,8 @@ def bare_run(settings: Config) -> list[dict[str, float]]:
                 break
         model.eval()
         with torch.no_grad():
-            scored = (_split(batch, device) for batch in evaluation)
-            right = torch.cat([_logits(model, inputs).argmax(-1) == labels for labels, inputs in scored])
+            batches = (_split(batch, device) for batch in evaluation)
+            right = torch.cat([_logits(model, inputs).argmax(-1) == labels for labels, inputs in batches])
         history.append({"train_loss": torch.stack(losses).mean().item(), "accuracy": right.double().mean().item()})
     return history
 

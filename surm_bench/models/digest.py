@@ -1,19 +1,15 @@
 """What a model is pretrained to: the digest of its weights and, of text, of its tokenizer."""
 
 import re
-from pathlib import Path
-
-import timm
-from huggingface_hub import hf_hub_download
 
 from surm_bench.config import ModelConfig
 from surm_bench.content import FileCache, tokenizer_digest, weights_digest
 from surm_bench.errors import UserError
-from surm_bench.hub import hub_access
-from surm_bench.models.text import OUTSIDE_ENCODER
-from surm_bench.models.weights import FILE, local_path
+from surm_bench.models import text, vision
+from surm_bench.models.weights import local_path
 
-HEADS = {"text": OUTSIDE_ENCODER, "vision": re.compile(r"^head\.")}  # drawn anew
+HEADS = {"text": text.OUTSIDE_ENCODER, "vision": re.compile(r"^head\.")}  # drawn anew
+DOWNLOADS = {"text": text.download, "vision": vision.download}
 
 
 def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
@@ -22,10 +18,10 @@ def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
     Raises:
         UserError: there are no weights where the configuration says, or the hub is out of reach.
     """
-    path = local_path(config) or _downloaded(config)
+    path = local_path(config) or DOWNLOADS[config.family](config)
     digests = [weights_digest(path, HEADS[config.family], cache or FileCache())]
     if config.family == "text":
-        digests.append(tokenizer_digest(path))
+        digests.append(tokenizer_digest(path, cache or FileCache()))
     return "-".join(digests)
 
 
@@ -48,12 +44,3 @@ def check_model(config: ModelConfig, cache: FileCache | None = None) -> str:
             "model.weights=path of the right ones, or model.digest=null to take what is there"
         )
     return found
-
-
-def _downloaded(config: ModelConfig) -> Path:
-    """The folder of a hub model's weights (and tokenizer), fetched if need be."""
-    vision = config.family == "vision"
-    repository = timm.get_pretrained_cfg(config.checkpoint).hf_hub_id if vision else config.checkpoint
-    files = [FILE] if vision else [FILE, "tokenizer.json"]
-    with hub_access(repository):
-        return [Path(hf_hub_download(repository, file, revision=config.revision)) for file in files][0].parent

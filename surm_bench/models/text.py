@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub import hf_hub_download
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
@@ -49,6 +50,14 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
         raise UserError(f"the tokenizer of {source} has {tokens} tokens, {config.name} has {embeddings} embeddings")
     _draw_head(module)
     return module, tokenizer
+
+
+def download(config: ModelConfig) -> Path:
+    """The folder of a hub model's weights and tokenizer."""
+    repository, revision = config.checkpoint, config.revision
+    with hub_access(repository):
+        files = [hf_hub_download(repository, name, revision=revision) for name in (FILE, "tokenizer.json")]
+    return Path(files[0]).parent
 
 
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:

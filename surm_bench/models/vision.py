@@ -92,7 +92,8 @@ def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Cal
     _load(module, tensors, config.name)
     split_qkv(module)
     channels = module.patch_embed.proj.in_channels
-    data_config = resolve_model_data_config(module, args={"input_size": (channels, *module.patch_embed.img_size)})
+    given = {"input_size": (channels, *module.patch_embed.img_size), "crop_pct": config.crop_pct}
+    data_config = resolve_model_data_config(module, args=given)
     resize = create_transform(**data_config, is_training=False, normalize=False)
     mode = "L" if channels == 1 else "RGB"
     return module, ImageProcessor(mode, resize, data_config["mean"], data_config["std"])
@@ -128,18 +129,17 @@ def _weights(config: ModelConfig) -> dict[str, Tensor]:
     architecture = config.checkpoint.partition(".")[0]
     if config.source != "embedded" and not (architecture.startswith("vit_") and timm.is_model(architecture)):
         raise UserError(f"{config.checkpoint!r} is not a VisionTransformer of timm: see timm.list_models('vit_*')")
-    if path is None:
-        path = _download(timm.get_pretrained_cfg(config.checkpoint).hf_hub_id, config.revision)
-    return read_safetensors(path)
+    return read_safetensors(download(config) if path is None else path)
 
 
-def _download(repository: str, revision: str | None) -> Path:
-    """The weights of a hub repository; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts too."""
+def download(config: ModelConfig) -> Path:
+    """The file of a hub model's weights; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts."""
+    repository = timm.get_pretrained_cfg(config.checkpoint).hf_hub_id
     with hub_access(repository):
         try:
-            return Path(hf_hub_download(repository, FILE, revision=revision))
+            return Path(hf_hub_download(repository, FILE, revision=config.revision))
         except EntryNotFoundError:
-            return Path(hf_hub_download(repository, OPEN_CLIP_FILE, revision=revision))
+            return Path(hf_hub_download(repository, OPEN_CLIP_FILE, revision=config.revision))
 
 
 def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> None:

@@ -1,0 +1,114 @@
+"""What training did to the weights of the backbone, layer by layer: how far they moved, and by how many directions."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import Tensor, nn
+
+from surm_bench.adapters.targets import backbone_names
+from surm_bench.adapters.tuner import Unmergeable
+from surm_bench.errors import UserError
+from surm_bench.roles import find_roles
+
+LEADING = 8  # singular values told
+NEGLIGIBLE = 0.01  # of the first singular value: what is smaller does not count for the numerical rank
+MOVED = ("pissa", "olora", "corda")  # starts of PEFT's LoRA that take a part of the weight out of the frozen one
+
+
+@torch.no_grad()
+def original_weights(model: PeftModel) -> dict[str, Tensor]:
+    """What ``weight_changes`` needs to know of the model before it is trained: the weights, by the names of their
+    layers, that will not be there afterwards. Those that stay frozen are not copied."""
+    moved = any(
+        str(getattr(config, "init_lora_weights", "")).startswith(MOVED) for config in model.peft_config.values()
+    )
+    return {
+        name: _weight(layer).clone()
+        for name, layer in _linears(model).items()
+        if (moved if isinstance(layer, BaseTunerLayer) else layer.weight.requires_grad)
+    }
+
+
+@torch.no_grad()
+def weight_changes(model: PeftModel, original: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """The change ΔW of every Linear's weight W that is another one now, in the order of the model.
+
+    ΔW is what merging the active adapters adds, whatever their method, or the trained weight minus the original one.
+    The head, which has no original, is left out, and so are adapters that are no change of a weight (bottlenecks). The
+    model is not touched.
+
+    Args:
+        original: what ``original_weights`` gave before training.
+
+    Returns:
+        For each layer: ``layer``, its name in the backbone; ``role``, None in an architecture without roles; ``norm``
+        and ``weight_norm``, ‖ΔW‖ and ‖W‖ (Frobenius); ``stable_rank``, ‖ΔW‖² over the square of its largest singular
+        value; ``singular_values``, the eight largest; ``rank``, how many are above 1 % of the largest;
+        ``cosine_distance``, 1 − cos of the angle between W + ΔW and W as vectors.
+
+    Raises:
+        ValueError: adapters are merged into the weights.
+    """
+    roles, rows = _roles(model), []
+    for name, layer in _linears(model).items():
+        adapted = isinstance(layer, BaseTunerLayer)
+        if not adapted and name not in original:
+            continue  # frozen
+        if adapted and layer.merged:
+            raise ValueError(f"adapters are merged into {name}: call unmerge_adapter() first")
+        weight = original[name] if name in original else layer.get_base_layer().weight
+        weight, changed = weight.double(), _weight(layer).double()
+        if not torch.equal(weight, changed):
+            rows.append({"layer": name, "role": roles.get(name), **_describe(weight, changed)})
+    return rows
+
+
+def _linears(model: PeftModel) -> dict[str, nn.Module]:
+    """Every Linear of the backbone, as itself or as the layer of adapters around it, by its name in the backbone."""
+    found, inside = {}, ()
+    for name, module in model.get_base_model().named_modules():
+        if name.startswith(inside):
+            continue
+        if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
+            inside += (f"{name}.",)
+        base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+        if isinstance(base, nn.Linear) and not isinstance(module, Unmergeable):
+            found[name] = module
+    return found
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight that the layer answers with: adapters are merged in fp64 and in a copy, as PEFT's own unmerging is not
+    exact."""
+    if not isinstance(layer, BaseTunerLayer):
+        return layer.weight
+    twin = copy.deepcopy(layer).double()
+    twin.merge()
+    return twin.get_base_layer().weight
+
+
+def _describe(weight: Tensor, changed: Tensor) -> dict[str, Any]:
+    change = changed - weight
+    norm, singular = change.norm().item(), torch.linalg.svdvals(change.float()).double()
+    cosine = nn.functional.cosine_similarity(changed.flatten(), weight.flatten(), dim=0, eps=0.0)
+    return {
+        "norm": norm,
+        "weight_norm": weight.norm().item(),
+        "stable_rank": (norm / singular[0].item()) ** 2,
+        "singular_values": singular[:LEADING].tolist(),
+        "rank": int((singular > NEGLIGIBLE * singular[0]).sum()),
+        "cosine_distance": 1 - cosine.item(),
+    }
+
+
+def _roles(model: PeftModel) -> dict[str, str]:
+    try:
+        roles = find_roles(backbone_names(model.get_base_model()))
+    except UserError:
+        return {}
+    return {name: role for role, members in roles.items() for name in members}

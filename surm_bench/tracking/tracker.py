@@ -1,0 +1,13 @@
+"""What a run tells its tracker."""
+
+from typing import Any
+
+
+class Tracker:
+    """Where metrics go; this one drops them."""
+
+    def log(self, values: dict[str, Any], step: int) -> None:
+        """Add one point to the curves; step counts optimiser steps."""
+
+    def summary(self, values: dict[str, Any]) -> None:
+        """Set values that describe the whole run."""

@@ -1,0 +1,99 @@
+"""A W&B run that can neither fail nor hold up the run it mirrors.
+
+wandb writes a file on this machine only (its offline mode), and a process of its own sends the file while it grows.
+Measured with wandb 0.31 in its online mode and a server that does not answer: the start takes 15 s in spite of
+init_timeout=5, and the exit of the process another 14 s.
+"""
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from surm_bench.tracking.tracker import Tracker
+from surm_bench.tracking.upload import Upload
+
+SECONDS = 15  # how long a run waits for W&B in all
+ERROR_SECONDS = 3  # the most of it that is left for the end of a run that failed or was interrupted
+
+
+class WandbTracker(Tracker):
+    """Hands its calls to a thread that alone talks to wandb; only start and end wait for that thread.
+
+    Args:
+        arguments: those of wandb.init, with id and dir.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        self._arguments = arguments
+        self._run: Any = None
+        self._upload: Upload | None = None
+        self._error: Exception | None = None
+        self._seconds_left: float = SECONDS
+        self._calls: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="surm-bench-wandb", daemon=True).start()
+        self._wait_for(self._start)
+
+    def log(self, values: dict[str, Any], step: int) -> None:
+        self._calls.put(lambda: self._run.log(values, step=step))
+
+    def summary(self, values: dict[str, Any]) -> None:
+        self._calls.put(lambda: self._run.summary.update(values))
+
+    def close(self, exit_code: int) -> None:
+        """Finish the run and its upload; one line says so if W&B did not get all of it."""
+        if exit_code != 0:
+            self._seconds_left = min(self._seconds_left, ERROR_SECONDS)
+        finished = self._wait_for(lambda: self._run.finish(exit_code=exit_code))
+        self._calls.put(None)
+        if not finished:
+            _kill_service()
+        if self._upload is None or not self._upload.end(self._seconds_left):
+            print(f"surm-bench: {self._missing()}", file=sys.stderr)
+
+    def _work(self) -> None:
+        for call in iter(self._calls.get, None):
+            try:
+                call()
+            except Exception as error:
+                self._error = self._error or error  # the first one causes the others
+
+    def _wait_for(self, call: Callable[[], Any]) -> bool:
+        """Whether the thread came to the end of the call in the time that is left."""
+        began, done = time.monotonic(), threading.Event()
+        self._calls.put(call)
+        self._calls.put(done.set)
+        in_time = done.wait(self._seconds_left)
+        self._seconds_left = max(0, self._seconds_left - (time.monotonic() - began))
+        return in_time
+
+    def _start(self) -> None:
+        # wandb's reports on itself go to the same server and hold the exit of the process for 10 s when it hangs
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        Path(self._arguments["dir"]).mkdir(parents=True, exist_ok=True)  # else wandb takes a temporary folder
+        settings = {"console": "off", "silent": True}  # printing must not wait for wandb either
+        self._run = wandb.init(**self._arguments, mode="offline", settings=settings)
+        if wandb.setup().settings.mode == "online":  # by the environment and by the command "wandb offline"
+            self._upload = Upload(Path(self._run.settings.sync_file))
+
+    def _missing(self) -> str:
+        name, error = f"run {self._arguments['id']}", str(self._error or "").partition("\n")[0]
+        if self._run is None:
+            return f"W&B has nothing of {name}: {error or f'it did not start within {SECONDS} s'}"
+        cause = f" ({error})" if error else ""
+        return f"W&B does not have all of {name}{cause}; to send it: wandb sync {self._run.settings.sync_dir}"
+
+
+def _kill_service() -> None:
+    """End wandb's service: when it is stuck, wandb would wait for it without limit as this process exits."""
+    for child in psutil.Process().children():
+        if child.name() == "wandb-core":
+            child.kill()
