@@ -20,7 +20,7 @@ from surm_bench.errors import UserError, unknown
 
 GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
 ConfigStore.instance().store(name="schema", node=Config)
-_failures: list[Exception] = []
+_refused: list[UserError] = []
 
 
 def main() -> None:
@@ -39,22 +39,21 @@ def main() -> None:
     except KeyboardInterrupt as error:
         print(f"surm-bench: interrupted{stopped_by(error)}; the same command goes on", file=sys.stderr)
         sys.exit(128 + getattr(error, "signal_number", 2))
-    if _failures:
-        sys.exit(2 if all(isinstance(error, UserError) for error in _failures) else 1)
+    if _refused:
+        sys.exit(2)
 
 
 @hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")
 def _job(cfg: DictConfig) -> None:
-    """One job of the command line. A failed one is told at once, and the next job of a multirun still runs."""
+    """One job of the command line. A refused one is told at once, and the next job of a multirun still runs."""
     from surm_bench.runner import run  # torch and friends: not for --help or a typing error
-    from surm_bench.training import TrainingFailed
 
     overrides = " ".join(map(shlex.quote, HydraConfig.get().overrides.task))
     try:
         run(cfg, command=f"python -m surm_bench {overrides}".rstrip())
-    except (UserError, TrainingFailed) as error:
+    except UserError as error:
         _complain(error)
-        _failures.append(error)
+        _refused.append(error)
 
 
 def stopped_by(error: KeyboardInterrupt) -> str:

@@ -11,10 +11,11 @@ from hydra import compose
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from surm_bench import cli, records
+from surm_bench import cli, records, runner
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.experiment import composer
+from surm_bench.training import Interrupted
 
 SHORT = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
 DIGITS = ["model=vit_digits", "task=digits"]
@@ -24,7 +25,7 @@ RTE = ["model=roberta_tiny", "task=glue/rte"]
 def command(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of ``python -m surm_bench``, run in this process."""
     monkeypatch.setattr(sys, "argv", ["surm_bench", *arguments])
-    cli._failures.clear()
+    cli._refused.clear()
     code = 0
     try:
         cli.main()
@@ -32,6 +33,10 @@ def command(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
         code = stop.code
     out, err = capsys.readouterr()
     return code, out, err
+
+
+def recorded(folder) -> list[dict]:
+    return records.Archive(folder).records()
 
 
 @pytest.mark.parametrize("group", ["model", "task", "adapter", "tracking", "optimizer", "trainer"])
@@ -53,7 +58,7 @@ def test_a_run(monkeypatch, capsys, tmp_path):
     code, out, _ = command(monkeypatch, capsys, *DIGITS, "adapter=circulant", *SHORT, f"results_dir={tmp_path}")
     assert code == 0
     assert "Circulant on digits" in out and "8.0x fewer than LoRA r=8" in out
-    (record,), _ = records.load_all(tmp_path)
+    (record,) = recorded(tmp_path)
     assert record["status"] == "success"
     code, out, _ = command(monkeypatch, capsys, *DIGITS, "adapter=circulant", *SHORT, f"results_dir={tmp_path}")
     assert code == 0 and "already done" in out
@@ -66,8 +71,7 @@ def test_a_multirun_goes_on_after_a_failure_and_tells_it(monkeypatch, capsys, tm
     )  # fmt: skip
     assert code == 2
     assert err.count("r=5 does not divide both") == 2
-    found, _ = records.load_all(tmp_path)
-    assert sorted(record["status"] for record in found) == ["failed", "failed", "success", "success"]
+    assert sorted(record["status"] for record in recorded(tmp_path)) == ["failed", "failed", "success", "success"]
 
 
 def write_rte(folder, labels=(0, 1), **renamed: str):
@@ -129,13 +133,32 @@ def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path, case):
     assert err.count("\n") == 1 and "Traceback" not in out + err
 
 
-def test_a_loss_that_is_not_finite(monkeypatch, capsys, tmp_path):
-    arguments = [*DIGITS, "adapter=full", "optimizer.lr=1e30", "optimizer.max_grad_norm=0", "trainer.max_steps=20"]
-    code, _, err = command(monkeypatch, capsys, *arguments, "trainer.progress=false", f"results_dir={tmp_path}")
-    assert code == 1
-    assert err.count("\n") == 1 and "the loss is nan at step" in err
-    (record,), _ = records.load_all(tmp_path)
-    assert record["status"] == "failed" and "the loss is nan" in record["error"]
+def test_a_loss_that_is_not_finite_is_an_outcome(monkeypatch, capsys, tmp_path):
+    """It is recorded and told like a score, and not run again."""
+    arguments = [*DIGITS, "adapter=full", "optimizer.lr=1e30", "optimizer.max_grad_norm=0", *SHORT]
+    code, out, err = command(monkeypatch, capsys, *arguments, f"results_dir={tmp_path}")
+    assert (code, err) == (0, "") and "diverged, the loss is nan at step 2" in out
+    (record,) = recorded(tmp_path)
+    assert record["status"] == "diverged" and record["error"].startswith("the loss is nan at step 2")
+    code, out, _ = command(monkeypatch, capsys, *arguments, f"results_dir={tmp_path}")
+    assert code == 0 and "diverged" in out and "already done" in out
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "says"),
+    [
+        (Interrupted(15), 143, "interrupted (SIGTERM after a training step; its state is saved)"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
+    ],
+)
+def test_an_interruption_is_one_line_and_the_exit_code_of_its_signal(monkeypatch, capsys, stop, code, says):
+    def interrupted(*_, **__):
+        raise stop
+
+    monkeypatch.setattr(runner, "run", interrupted)
+    found, _, err = command(monkeypatch, capsys, *DIGITS)
+    assert found == code  # 128 and the number of the signal, as shells have it
+    assert says in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from surm_bench.report.figures import (
 from surm_bench.report.frames import TaskColumn, adapter_family, columns_of, runs_frame, summary_frame, task_columns
 from surm_bench.report.labels import place_labels
 from surm_bench.report.panels import line_looks
+from surm_bench.report.provenance import provenance
 from surm_bench.report.published import Published, Result, Source, load_published
 from surm_bench.report.tables import comparison_table, to_latex, to_markdown, write_table
 
@@ -44,40 +45,60 @@ ORDER = list(PEFT)
 PAPER = Path(__file__).parent.parent / "results" / "paper.yaml"
 
 
+TASK = {"primary_metric": "accuracy", "extra_eval_splits": {}} | dict.fromkeys(
+    ("fraction", "shots", "vtab1k", "max_train_samples")
+)
+ENVIRONMENT = {
+    "device": "cpu (2 cores)",
+    "device_kind": "cpu",
+    "platform": "Linux",
+    "git_commit": "c",
+    "git_dirty": False,
+}
+
+
 def run(label, task, seed, score, status="success", model="roberta_base", group=None, mismatched=None, **setting):
     """A record as the runner writes it; setting: further keys of the task, as fraction=0.02."""
     name = f"{model} {task} {label} {setting}"
+    extra = {} if mismatched is None else {"mismatched": mismatched}
     record = {
-        "schema_version": 1,
         "run_id": f"{name} {seed}",
         "group_id": group or name,
         "status": status,
         "config": {
             "model": {"name": model},
-            "task": {"name": task, "primary_metric": "accuracy", **setting},
+            "task": TASK | {"name": task, "extra_eval_splits": dict.fromkeys(extra, "mm")} | setting,
             "adapter": {"name": label.split()[0].lower(), "label": label, "peft": PEFT[label]},
             "optimizer": {"lr": 1e-3},
             "trainer": {"epochs": 2},
             "seed": seed,
         },
-        "seed": seed,
-    }
-    if status == "failed":
-        return record | {"error": "the loss is not finite", "metrics": None}
-    count = PARAMETERS[label]
-    extra = mismatched and {"mismatched": {"last": {"accuracy": mismatched}, "best": {"accuracy": mismatched + 0.01}}}
-    return record | {
+        "code": {"sources": "s", "method": None},
+        "environment": ENVIRONMENT,
         "primary_metric": "accuracy",
-        "metrics": {
-            "last": {"accuracy": score, "epoch": 2},
-            "best": {"accuracy": score + 0.01, "epoch": 1},
-            "selection": "dev",
-            "extra": extra or {},
+        "greater_is_better": True,
+        "seed": seed,
+        "created": "2026-01-01T00:00:00+00:00",
+        "files": {},
+    }
+    if status != "success":
+        return record | {"error": "the loss is nan at step 7"}
+    count = PARAMETERS[label]
+    return record | {
+        "scores": {
+            split: {"last": {"accuracy": value}, "best": {"accuracy": value + 0.01}}
+            for split, value in {"reported": score, **extra}.items()
         },
+        "epochs": {"last": {"epoch": 2, "step": 2}, "best": {"epoch": 1, "step": 1}},
+        "selection": "reported",
+        "examples": {split: 100 for split in ("reported", *extra)},
         "parameters": {"adapter": count, "head": 592_130, "other": 0, "total": 10**8, "stored": count // 2},
         "baseline": {"method": "lora", "r": 8, "parameters": 294_912, "ratio": 294_912 / count if count else None},
         "timing": {"train_seconds": 10.0 + seed, "wall_seconds": 20.0 + seed, "step_ms_median": 5.0},
-        "history": [{"epoch": e, "step": e, "train_loss": 1 / e, "accuracy": score * e / 2} for e in (1, 2)],
+        "history": [
+            {"epoch": e, "step": e, "train_loss": 1 / e, "scores": {"reported": {"accuracy": score * e / 2}}}
+            for e in (1, 2)
+        ],
     }
 
 
@@ -104,6 +125,19 @@ def summary(runs):
 
 def texts(table):
     return [[cell.text for cell in row] for row in table.rows]
+
+
+@pytest.fixture
+def diverged():
+    """rte: of three seeds of circulant one diverged, LoRA 0.7 and 0.9 (0.8); sst2: circulant 0.6, LoRA 0.5."""
+    return [
+        *(run("circulant", "glue/rte", seed, score) for seed, score in enumerate((0.96, 0.98))),
+        run("circulant", "glue/rte", 2, 0.0, status="diverged"),
+        *(run("LoRA r=8", "glue/rte", seed, score) for seed, score in enumerate((0.7, 0.9))),
+        run("circulant", "glue/sst2", 0, 0.6),
+        run("LoRA r=8", "glue/sst2", 0, 0.5),
+        run("linear probe", "glue/sst2", 0, 0.0, status="diverged"),
+    ]
 
 
 def marks(table, column):
@@ -148,10 +182,49 @@ def test_failed_and_interrupted_runs_are_counted_in_their_cells_and_in_no_mean(s
     assert (lost["n"] == 0).all() and lost["mean"].isna().all()
 
 
+def test_a_setting_that_diverged_on_a_seed_has_no_mean(diverged):
+    """Not that of its other runs, and it is neither in an average nor best; on LoRA's cells nothing changes."""
+    summary = summary_frame(runs_frame(diverged))
+    cell = summary.set_index(["task", "label"]).loc[("glue/rte", "circulant")]
+    assert np.isnan([cell["mean"], cell["std"]]).all() and (cell["n"], cell["diverged"], cell["failed"]) == (2, 1, 0)
+    table = comparison_table(summary, ["LoRA r=8", "circulant", "linear probe"])
+    assert [row[3:] for row in texts(table)] == [
+        ["80.0 ± 14.1", "50.0 (n=1)", "65.0"],
+        ["1 of 3 diverged", "60.0 (n=1)", "—"],
+        ["—", "1 of 1 diverged", "—"],
+    ]
+    assert marks(table, "rte") == ["best", "", ""] and marks(table, "Average") == ["best", "", ""]
+    assert "A setting that diverged on a seed has no mean." in table.caption and "failed" not in table.caption
+
+
+def test_a_setting_that_diverged_on_a_seed_has_no_learning_curve(diverged, tmp_path):
+    """That of its other runs would flatter it; where it did not diverge it is drawn."""
+    on_rte = [record for record in diverged if record["config"]["task"]["name"] == "glue/rte"]
+    for found, drawn in ((on_rte, {"LoRA r=8"}), (diverged, {"LoRA r=8", "circulant"})):
+        _, curves = learning_curves(found, tmp_path / "curves")
+        assert {text for text in written_in(curves) if text in ORDER} == drawn
+
+
+def test_a_table_of_several_machines_or_states_of_the_code_says_so():
+    """By hand, of four runs: three on a CPU, one on a GPU; two digests of the sources, twice each; one dirty tree."""
+    same = [run("circulant", "rte", seed, 0.5) for seed in range(4)]
+    assert provenance(same) == "" == provenance([])
+    several = [
+        record | {"environment": ENVIRONMENT | {"device_kind": kind, "git_dirty": dirty}, "code": {"sources": sources}}
+        for record, kind, sources, dirty in zip(
+            same, ("gpu", "cpu", "cpu", "cpu"), "aabb", (False, False, True, False), strict=True
+        )
+    ]
+    assert provenance(several) == (
+        "Runs on 2 kinds of device: cpu (3), gpu (1). Runs of 2 states of the code (digests a (2), b (2)). "
+        "Made with changes that no commit has: 1 of 4 runs."
+    )
+
+
 def test_a_success_without_a_score_counts_as_failed():
     """JSON has no number for a metric that was not finite: the record has null."""
     lost = run("circulant", "rte", 1, 0.5)
-    lost["metrics"]["last"]["accuracy"] = None
+    lost["scores"]["reported"]["last"]["accuracy"] = None
     cell = summary_frame(runs_frame([run("circulant", "rte", 0, 0.8), lost])).iloc[0]
     assert (cell["mean"], cell["n"], cell["failed"]) == (0.8, 1, 1)
 
@@ -160,7 +233,6 @@ def test_a_success_without_a_score_counts_as_failed():
     "task, setting, fraction",
     [
         ({}, "", 1.0),
-        ({"fraction": None, "shots": None, "vtab1k": False, "max_train_samples": None}, "", 1.0),
         ({"fraction": 1.0}, "", 1.0),
         ({"fraction": 0.02}, "2 %", 0.02),
         ({"fraction": 0.005}, "0.5 %", 0.005),
@@ -189,18 +261,8 @@ def test_an_extra_split_is_a_row_of_its_own():
     record = run("circulant", "glue/mnli", 0, 0.8, mismatched=0.7)
     frame = runs_frame([record])
     assert frame[["split", "score", "best_score"]].to_numpy().tolist() == [["", 0.8, 0.81], ["mismatched", 0.7, 0.71]]
-    assert frame["run_id"].nunique() == 1 and (frame["selection"] == "dev").all() and (frame["epochs"] == 2).all()
-    config = record["config"] | {"task": record["config"]["task"] | {"extra_eval_splits": {"mismatched": "mm"}}}
-    assert [column.title for column in columns_of(config)] == ["mnli", "mnli-mm"]
-
-
-def test_records_from_before_settings_and_extra_splits_are_read():
-    record = run("circulant", "rte", 0, 0.8)
-    del record["config"]["trainer"], record["metrics"]["extra"], record["metrics"]["selection"]
-    del record["timing"]["wall_seconds"]
-    row = runs_frame([record]).iloc[0]
-    assert (row["score"], row["setting"], row["split"]) == (0.8, "", "")
-    assert pd.isna(row["epochs"]) and pd.isna(row["wall_seconds"]) and pd.isna(row["selection"])
+    assert frame["run_id"].nunique() == 1 and (frame["selection"] == "reported").all() and (frame["epochs"] == 2).all()
+    assert [column.title for column in columns_of(record["config"])] == ["mnli", "mnli-mm"]
 
 
 def test_two_configurations_in_one_cell_are_not_averaged(runs):
@@ -210,8 +272,8 @@ def test_two_configurations_in_one_cell_are_not_averaged(runs):
 
 
 def test_one_column_has_one_metric(runs):
-    runs[0]["primary_metric"] = runs[0]["config"]["task"]["primary_metric"] = "f1"
-    runs[0]["metrics"]["last"]["f1"] = 0.8
+    runs[0]["primary_metric"] = "f1"
+    runs[0]["scores"]["reported"]["last"]["f1"] = 0.8
     with pytest.raises(UserError, match="roberta_base / glue/rte is scored by accuracy and f1"):
         summary_frame(runs_frame(runs))
 
@@ -715,7 +777,7 @@ def test_lines_of_many_adapters_differ():
 def test_a_line_far_below_the_others_is_told_instead_of_flattening_them(tmp_path):
     records = [*fractions(["circulant", "LoRA r=8"]), *fractions(["linear probe"])]
     for record in records[-8:]:
-        record["metrics"]["last"]["accuracy"] *= 0.2
+        record["scores"]["reported"]["last"]["accuracy"] *= 0.2
     _, svg = accuracy_against_fraction(summary_frame(runs_frame(records)), tmp_path / "fraction")
     assert "linear probe: 10.1 to 14.1, below the panel" in written_in(svg)
 
@@ -755,14 +817,15 @@ def test_from_files_to_table(runs, tmp_path):
     truncated.write_text(truncated.read_text()[:-100])
     (tmp_path / "runs" / "old").mkdir()
     (tmp_path / "runs" / "old" / "record.json").write_text(json.dumps(runs[0] | {"schema_version": 0}))
-    loaded, problems = records.load_all(tmp_path)
+    archive = records.Archive(tmp_path)
+    problems = archive.problems
     assert [re.sub(r".*runs/(\w+)/.*", r"\1", problem) for problem in problems] == [
         "000000000000",
         "000000000003",
         "old",
     ]
     assert "schema_version 0" in problems[2] and not any("\n" in problem for problem in problems)
-    table = comparison_table(summary_frame(runs_frame(loaded)), ORDER)
+    table = comparison_table(summary_frame(runs_frame(archive.records())), ORDER)
     assert texts(table)[1][3] == "83.0 ± 1.4 (n=2)"  # 0.82 and 0.84: std 0.02 / sqrt(2)
     assert texts(table)[0][3] == "82.0 (n=1)"
 
@@ -774,7 +837,7 @@ def test_reports_are_made_without_torch(runs, tmp_path):
 import sys
 from surm_bench import records
 from surm_bench.report import console, figures, frames, published, tables
-found, _ = records.load_all({str(tmp_path)!r})
+found = records.Archive({str(tmp_path)!r}).records()
 summary = frames.summary_frame(frames.runs_frame(found))
 table = tables.comparison_table(summary, published=published.load_published({str(PAPER)!r}))
 tables.write_table(table, {str(tmp_path)!r}, "table")

@@ -1,5 +1,6 @@
 """CKA and cosine against closed forms; what the study reads from saved runs against the files and forwards by hand."""
 
+import re
 import shutil
 
 import matplotlib.image
@@ -12,12 +13,13 @@ from scipy.stats import ortho_group
 from transformers import BertConfig, BertForSequenceClassification
 
 from surm_bench import records
+from surm_bench.build import build
 from surm_bench.errors import UserError
 from surm_bench.experiment import composer
 from surm_bench.models import Backbone
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.roles import find_roles
-from surm_bench.runner import build, load_run, run
+from surm_bench.runner import load_run, run
 from surm_bench.studies import cka, cka_models, cka_report, store
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.training import evaluation_loader
@@ -136,9 +138,12 @@ def study(finished, tmp_path_factory):
     return folder
 
 
+def recorded(folder):
+    return records.Archive(folder).records()
+
+
 def run_of(finished, adapter, seed):
-    found, _ = records.load_all(finished)
-    (record,) = (r for r in found if (r["config"]["adapter"]["name"], r["seed"]) == (adapter, seed))
+    (record,) = (r for r in recorded(finished) if (r["config"]["adapter"]["name"], r["seed"]) == (adapter, seed))
     return records.run_folder(finished, record["run_id"])
 
 
@@ -251,8 +256,7 @@ def test_the_records_have_every_pair_and_the_references(finished, study):
         *((cka_report.RANDOM, seed, other) for seed in (0, 1) for other in (0, 1)),
         (cka_report.PRETRAINED, None, 0), (cka_report.PRETRAINED, None, 1),
     }  # fmt: skip
-    found, _ = records.load_all(finished)
-    compared = {r["run_id"] for r in found if r["config"]["adapter"]["name"] != "linear_probe"}
+    compared = {r["run_id"] for r in recorded(finished) if r["config"]["adapter"]["name"] != "linear_probe"}
     assert {r["run_id"] for r in content["runs"]} == compared
     assert content["environment"]["torch"] == torch.__version__
     pretrained = next(p for p in content["pairs"] if p["label"] == cka_report.PRETRAINED)
@@ -288,15 +292,15 @@ def test_table_and_figure_are_written(study):
 
 
 def test_quick_takes_one_task_and_two_seeds(finished):
-    found, _ = records.load_all(finished)
-    other = [r | {"config": r["config"] | {"task": {"name": "another"}}} for r in found]
+    found = recorded(finished)
+    other = [r | {"config": r["config"] | {"task": r["config"]["task"] | {"name": "another"}}} for r in found]
     third = [r | {"seed": 2, "run_id": r["run_id"]} for r in found]
     (runs,) = cka.runs_by_task([*found, *other, *third], finished, quick=True)
     assert {r["seed"] for r in runs} == {0, 1} and {r["config"]["task"]["name"] for r in runs} == {"another"}
 
 
 def test_the_newest_configuration_of_a_method_counts(finished):
-    found, _ = records.load_all(finished)
+    found = recorded(finished)
     lora = [r for r in found if r["config"]["adapter"]["name"] == "lora"]
     older = [r | {"group_id": "older", "created": "2001-01-01T00:00:00+00:00"} for r in lora]
     (runs,) = cka.runs_by_task([*older, *found, *older], finished, quick=False)
@@ -304,12 +308,24 @@ def test_the_newest_configuration_of_a_method_counts(finished):
     assert [r["seed"] for r in chosen] == [0, 1] and "older" not in {r["group_id"] for r in chosen}
 
 
+def test_only_successes_on_the_reported_split_are_compared(finished):
+    """Not those of tuning, which score nothing but held-out rows, nor those that diverged."""
+    found = recorded(finished)
+    lora = next(r for r in found if r["config"]["adapter"]["name"] == "lora")
+    tuning = lora | {"seed": 7, "config": lora["config"] | {"task": lora["config"]["task"] | {"validation": "tuning"}}}
+    diverged = lora | {"seed": 8, "status": "diverged"}
+    (runs,) = cka.runs_by_task([*found, tuning, diverged], finished, quick=False)
+    assert {r["seed"] for r in runs} == {0, 1}
+
+
 def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_path, capsys):
+    """An absent adapter, another's, a record that was cut off, and one whose score its own adapter does not reach."""
     results = tmp_path / "results"
     shutil.copytree(finished, results)
     shutil.rmtree(run_of(results, "circulant", 1) / "adapter")
-    weights = run_of(results, "lora", 0) / "adapter" / "adapter_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:100])
+    other_score = records.read(run_of(results, "lora", 0) / "record.json")
+    other_score["scores"]["reported"]["last"]["accuracy"] = 0.9
+    records.write(other_score, results)
     altered = run_of(results, "full", 1) / "adapter" / "adapter_model.safetensors"
     save_file({name: -tensor for name, tensor in load_file(altered).items()}, altered)
     (results / "runs" / "truncated").mkdir()
@@ -317,17 +333,11 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     cka.main(tmp_path / "study", quick=False, results_dir=results)
     told = capsys.readouterr().out
     assert "digits (vit_digits): no saved run of circulant, symmetric_toeplitz, toeplitz, kronecker, ldr" in told
-    assert (
-        "`make demo`" in told
-        and "LoRA r=8 with seed 0" in told
-        and "its record says" in told
-        and "truncated/record.json" in told
-    )
+    assert "`make demo`" in told and "truncated/record.json" in told
+    assert re.search("left out, LoRA r=8 with seed 0: .* its record says 0.900", told)
+    assert re.search("left out, Full fine-tuning with seed 1: .*adapter_model.safetensors is not the file that", told)
     content = store.read(tmp_path / "study" / "records.json")
-    assert {(r["label"], r["seed"]) for r in content["runs"]} == {
-        ("Full fine-tuning", 0),
-        ("LoRA r=8", 1),
-    }
+    assert {(r["label"], r["seed"]) for r in content["runs"]} == {("Full fine-tuning", 0), ("LoRA r=8", 1)}
 
 
 def test_without_runs_one_line_names_the_command_that_makes_them(tmp_path):

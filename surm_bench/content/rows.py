@@ -3,19 +3,22 @@
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
-from datasets import Dataset, Image
 from PIL.ImageOps import exif_transpose
 
 from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError, unknown
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 BATCH = 1000  # rows in memory at once
 
 
-def rows_digest(dataset: Dataset, inputs: Sequence[str], label: str, kind: str) -> str:
+def rows_digest(dataset: "Dataset", inputs: Sequence[str], label: str, kind: str) -> str:
     """Twelve hex digits of the rows in order; other columns, column names, class names and storage do not count.
 
     A text counts as UTF-8, an image as :func:`pixels` says, a label as a 64-bit integer or, where the column holds
@@ -33,6 +36,8 @@ def rows_digest(dataset: Dataset, inputs: Sequence[str], label: str, kind: str) 
         raise unknown("kind of rows", kind, encoders)
     dataset = dataset.select_columns([*inputs, label])
     if kind == "image":
+        from datasets import Image  # half a second, which whoever only reads records should not wait
+
         for name in inputs:
             dataset = dataset.cast_column(name, Image(decode=False))
     return fields_digest(_fields(dataset, inputs, label, kind, encoders[kind]))
@@ -55,7 +60,7 @@ def pixels(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _fields(
-    dataset: Dataset, inputs: Sequence[str], label: str, kind: str, encode: Callable[..., Iterator[bytes]]
+    dataset: "Dataset", inputs: Sequence[str], label: str, kind: str, encode: Callable[..., Iterator[bytes]]
 ) -> Iterator[bytes]:
     yield f"{kind} rows, {len(inputs)} inputs".encode()
     for batch in dataset.iter(BATCH):

@@ -58,13 +58,13 @@ def search(
     """
     sign = 1 if greater_is_better else -1
     trials = [Trial(setting, short=bool(survivors) and survivors < len(settings)) for setting in settings]
-    cost = sum(_cost(trial) for trial in trials)
+    cost = sum(1 if trial.short else SHORT for trial in trials)  # in thirds, so that sums are exact
     if any(trial not in scores for trial in trials):
         return Search(trials)
     if trials[0].short:
         best_first = sorted(_eligible(trials, scores), key=lambda trial: -sign * fmean(scores[trial]))
         trials += [Trial(trial.setting) for trial in best_first[:survivors]]
-        cost += min(survivors, len(best_first))
+        cost += SHORT * len(best_first[:survivors])
     ranges = {knob: list(values) for knob, values in knobs.items()}
     while True:
         full = [trial for trial in trials if not trial.short]
@@ -74,12 +74,12 @@ def search(
         if best is None:
             return Search(trials)
         at_edge = _at_edge(best.setting, ranges)
-        if not at_edge or cost + 1 > affordable:
+        if not at_edge or cost + SHORT > SHORT * affordable:
             return Search(trials, best.setting, tuple(at_edge))
         knob, beyond = next(iter(at_edge.items()))
         ranges[knob] = sorted([*ranges[knob], beyond])
         trials.append(Trial(tuple((key, beyond if key == knob else value) for key, value in best.setting)))
-        cost += 1
+        cost += SHORT
 
 
 def _eligible(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
@@ -95,7 +95,3 @@ def _at_edge(setting: Setting, ranges: Knobs) -> dict[str, float]:
             neighbour = values[1] if value == values[0] else values[-2]
             found[knob] = float(f"{value * value / neighbour:.3g}")
     return found
-
-
-def _cost(trial: Trial) -> float:
-    return 1 / SHORT if trial.short else 1.0

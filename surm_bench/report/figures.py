@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from surm_bench.report.frames import TaskColumn, runs_frame, task_columns
+from surm_bench.report.frames import CELL, TaskColumn, runs_frame, task_columns
 from surm_bench.report.labels import place_labels
 from surm_bench.report.panels import (
     MANY,
@@ -102,9 +102,11 @@ def accuracy_against_fraction(
 
 def learning_curves(records: Iterable[dict], path: str | Path, tasks: Sequence[str] | None = None) -> list[Path]:
     """Primary metric on the reported split against steps, one panel a task and setting, one line an adapter: mean over
-    seeds, band ± one sample standard deviation."""
-    records = {record["run_id"]: record for record in records if record["status"] == "success"}
+    seeds, band ± one sample standard deviation. A setting that diverged on a seed has no line, as it has no mean."""
+    records = {record["run_id"]: record for record in records}
     runs = runs_frame(records.values())
+    diverged = (runs["status"] == "diverged").groupby([runs[name] for name in CELL]).transform("any")
+    runs = runs[(runs["status"] == "success") & ~diverged]
     panels = _main(task_columns(runs, tasks))
     looks = line_looks(runs["label"])  # in the order of the runs, as in the table
     with mpl.rc_context(STYLE):

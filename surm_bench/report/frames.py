@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from surm_bench.errors import UserError
-from surm_bench.records.status import DONE
 
 RUN_COLUMNS = {
     "run_id": "str",
@@ -75,14 +74,15 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns: model, task, setting, split, label, adapter, family, metric, fraction, lr, epochs, selection, mean, std
     (sample standard deviation, NaN for one seed), n, diverged (runs whose loss was not finite), failed (runs that
-    failed or broke off), adapter_parameters, head_parameters, stored_parameters, lora_ratio, train_seconds,
-    wall_seconds and step_ms (means), group_id. A cell of which a run diverged has no mean: that of the other runs
-    would flatter the method. A cell whose runs all failed has n = 0 and no mean.
+    failed, broke off or have no score), adapter_parameters, head_parameters, stored_parameters, lora_ratio,
+    train_seconds, wall_seconds and step_ms (means), group_id. A cell of which a run diverged has no mean: that of the
+    other runs would flatter the method. A cell whose runs all failed has n = 0 and no mean.
 
     Raises:
         UserError: one cell holds runs of two configurations, whose scores must not be averaged, or one column scores by
             two metrics.
     """
+    diverged = runs["status"] == "diverged"
     scored = (runs["status"] == "success") & runs["score"].notna()
     done = runs[scored]
     for column, metrics in runs.groupby(CELL[:-1])["metric"].unique().items():
@@ -106,7 +106,7 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     constants = runs.groupby(CELL).agg(**{name: (name, "first") for name in CELL_CONSTANTS})
     summary = constants.join(cells)
     summary["n"] = summary["n"].fillna(0).astype(int)
-    for name, rows in (("diverged", runs["status"] == "diverged"), ("failed", ~runs["status"].isin(DONE))):
+    for name, rows in (("diverged", diverged), ("failed", ~(scored | diverged))):
         summary[name] = runs[rows].groupby(CELL).size().reindex(summary.index, fill_value=0)
     summary.loc[summary["diverged"] > 0, ["mean", "std"]] = float("nan")
     before = [*CELL_CONSTANTS, *RUN_CONSTANTS, "mean", "std", "n", "diverged", "failed", *COUNTS]
@@ -127,7 +127,7 @@ def columns_of(config: dict[str, Any]) -> list[TaskColumn]:
     """The columns that a run of this configuration fills: the reported split's and those of extra splits."""
     task = config["task"]
     setting, _ = _setting(task)
-    splits = ["", *(task.get("extra_eval_splits") or {})]
+    splits = ["", *task["extra_eval_splits"]]
     return [
         TaskColumn(config["model"]["name"], task["name"], setting, split, task["primary_metric"]) for split in splits
     ]
@@ -152,7 +152,6 @@ def adapter_family(peft: dict[str, Any]) -> str:
 def _rows(record: dict) -> Iterator[dict[str, Any]]:
     """The run on the reported split, then on each of the extra ones."""
     config = record["config"]
-    metric = record.get("primary_metric") or config["task"]["primary_metric"]
     setting, fraction = _setting(config["task"])
     shared = {
         "run_id": record["run_id"],
@@ -168,9 +167,9 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
         "family": adapter_family(config["adapter"]["peft"]),
         "seed": config["seed"],
         "lr": config["optimizer"]["lr"],
-        "metric": metric,
+        "metric": record["primary_metric"],
         "selection": record.get("selection"),
-        "epochs": _get(config, "trainer", "epochs"),
+        "epochs": config["trainer"]["epochs"],
         "adapter_parameters": _get(record, "parameters", "adapter"),
         "head_parameters": _get(record, "parameters", "head"),
         "stored_parameters": _get(record, "parameters", "stored"),
@@ -178,23 +177,22 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
         "train_seconds": _get(record, "timing", "train_seconds"),
         "wall_seconds": _get(record, "timing", "wall_seconds"),
         "step_ms": _get(record, "timing", "step_ms_median"),
-        **{name: _get(record, "environment", name) for name in ("git_commit", "device", "platform")},
+        **{name: record["environment"][name] for name in ("git_commit", "device", "platform")},
     }
-    scores = record.get("scores") or {}
-    for split in ("reported", *(config["task"].get("extra_eval_splits") or {})):
-        last, best = (_get(scores, split, epoch, metric) for epoch in ("last", "best"))
+    for split in ("reported", *config["task"]["extra_eval_splits"]):
+        last, best = (_get(record, "scores", split, epoch, record["primary_metric"]) for epoch in ("last", "best"))
         yield shared | {"split": "" if split == "reported" else split, "score": last, "best_score": best}
 
 
 def _setting(task: dict[str, Any]) -> tuple[str, float | None]:
-    """What a run trains on, in words, and as a fraction of train; older records have none of these keys."""
-    if task.get("vtab1k"):
+    """What a run trains on, in words, and as a fraction of train."""
+    if task["vtab1k"]:
         return "VTAB-1k", None
-    if (shots := task.get("shots")) is not None:
+    if (shots := task["shots"]) is not None:
         return f"{shots} shot{'s' * (shots != 1)}", None
-    if (size := task.get("max_train_samples")) is not None:
+    if (size := task["max_train_samples"]) is not None:
         return f"n={size}", None
-    fraction = task.get("fraction") or 1.0
+    fraction = task["fraction"] or 1.0
     return (f"{100 * fraction:g} %" if fraction < 1 else ""), fraction
 
 

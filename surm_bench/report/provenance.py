@@ -18,7 +18,7 @@ def provenance(records: Sequence[dict]) -> str:
     if len(codes) > 1:
         told.append(f"Runs of {len(codes)} states of the code (digests {_counted(codes)}).")
     if dirty:
-        told.append(f"{dirty} runs were made with changes that no commit has.")
+        told.append(f"Made with changes that no commit has: {dirty} of {len(records)} runs.")
     return " ".join(told)
 
 

@@ -272,6 +272,8 @@ def _caption(data: pd.DataFrame, columns: Sequence[TaskColumn], seeds: int, othe
         sentences.append(AVERAGES)
     if failed := int(data.loc[data["split"] == "", "failed"].sum()):  # a run once, however many splits it has
         sentences.append(FAILED.format(n=failed, s="s" * (failed != 1), are="are" if failed != 1 else "is"))
+    if data["diverged"].any():
+        sentences.append(DIVERGED)
     if others.results:
         sentences.append(PUBLISHED.format(other_metric=OTHER_METRIC, missing=MISSING))
     return " ".join([*sentences, note]).strip()
