@@ -119,6 +119,8 @@ def test_an_id_by_hand():
 # key -> (overrides, another value) that give another id: every key that is not in NOT_IN_IDENTITY.
 COUNTS = {
     "model.image_size": (IMAGES, 384),
+    "model.crop_pct": (IMAGES, 1.0),
+    "task.augment": (IMAGES, "flip"),
     "model.digest": (TEXT, "ffffffffffff-ffffffffffff"),
     "model.version": (TEXT, 2),
     "task.kind": (IMAGES, "text"),
