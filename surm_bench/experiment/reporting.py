@@ -9,6 +9,7 @@ from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table
 from surm_bench.report.console import print_table
+from surm_bench.report.expected_validation import expected_validation
 from surm_bench.report.figures import accuracy_against_fraction, accuracy_against_parameters, learning_curves
 from surm_bench.report.frames import TaskColumn, columns_of, runs_frame, summary_frame
 from surm_bench.report.provenance import provenance
@@ -70,6 +71,8 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     score against fraction."""
     if not experiment.seeds:
         return
+    if state.scores["score"].notna().any():
+        expected_validation(state.scores, folder / "expected_validation.png")
     records = runs.results(reported_jobs(experiment, state.choices))
     summary = summary_frame(runs_frame(records))
     if not summary["mean"].notna().any():
