@@ -56,7 +56,10 @@ def claimed_elsewhere(folder, seconds_ago: float) -> None:
 
 def test_it_is_held_for_as_long_as_the_block_runs(folder):
     with claim(folder):
-        with pytest.raises(Claimed, match=f"run {A} is being trained by process {os.getpid()} on ") as error, claim(folder):
+        with (
+            pytest.raises(Claimed, match=f"run {A} is being trained by process {os.getpid()} on ") as error,
+            claim(folder),
+        ):
             pytest.fail("claimed twice")
         assert "\n" not in str(error.value)
     with pytest.raises(KeyError), claim(folder):

@@ -45,8 +45,7 @@ def test_a_finished_run_is_not_repeated_unless_asked_to(copied, monkeypatch):
 
 def test_a_collected_run_is_not_repeated_either(copied, monkeypatch):
     folder, record = copied
-    if record["environment"]["git_dirty"]:  # as it is during development
-        record = records.write(record | {"environment": record["environment"] | {"git_dirty": False}}, folder)
+    record = records.write(record | {"environment": record["environment"] | {"git_dirty": False}}, folder)
     records.collect(folder)
     shutil.rmtree(folder / "runs")
     monkeypatch.setattr(measure, "fit", never)

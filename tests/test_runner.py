@@ -8,10 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from runs import DIGITS, GRAMMAR, SIMILARITY, folder_of, start
-from safetensors.torch import load_file
+from runs import DIGITS, GRAMMAR, folder_of, start
 
-from surm_bench import identity, measure, records, runner
+from surm_bench import identity, measure, records
 from surm_bench.errors import UserError
 from surm_bench.runner import evaluate, load_run
 from surm_bench.tasks import Classification
@@ -145,14 +144,8 @@ def test_bad_input_is_refused_before_anything_begins(tmp_path, overrides, messag
 
 
 def test_a_method_with_other_defaults_than_ids_are_made_with_is_refused(tmp_path, monkeypatch):
-    written = identity.method_defaults("surm_bench.adapters.SurmConfig")
-    monkeypatch.setattr(
-        identity, "_written_defaults", lambda: {"surm_bench.SurmConfig": {**written, "init_std": 0.5, "bias": "all"}}
-    )
-    changed = [name for name in ("init_std", "bias") if name in written]
-    if not changed:
-        name = next(iter(set(written) - {"structure", "alpha", "dropout"}))
-        monkeypatch.setattr(identity, "_written_defaults", lambda: {"surm_bench.SurmConfig": {**written, name: "x"}})
+    written = identity.method_defaults("surm_bench.adapters.SurmConfig") | {"exclude_modules": ["head"]}
+    monkeypatch.setattr(identity, "_written_defaults", lambda: {"surm_bench.SurmConfig": written})
     with pytest.raises(UserError, match="surm_bench.SurmConfig as installed has other defaults"):
         start(tmp_path, *DIGITS, "adapter=circulant")
 
