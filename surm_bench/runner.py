@@ -53,14 +53,13 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     """
     PartialState(cpu=not torch.cuda.is_available())  # unasked it would not see the processes of torchrun on a CPU
     main = PartialState().is_main_process  # one record, one report, one W&B run of however many processes
+    report = report if main else (lambda line: None)
     config, settings = checked(cfg)
     identifier = run_id(config, PartialState().num_processes)
     folder = records.run_folder(settings.results_dir, identifier)
     earlier = _earlier(settings, identifier)
     if records.is_done(earlier):
-        if main:
-            report(f"{summary(earlier)} (already done; rerun=true repeats it)")
-        return earlier
+        return _already(earlier, report)
     if records.is_given_up(earlier):
         told = f"run {identifier} failed {earlier['attempts']} times, last with: {earlier['error']}"
         raise UserError(f"{told}; rerun=true tries it again")
@@ -69,7 +68,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     with records.claim(folder):
         earlier = _earlier(settings, identifier)
         if records.is_done(earlier):  # by another process, in the meantime
-            return earlier
+            return _already(earlier, report)
         if told := records.set_aside(folder):
             logger.warning("%s and the run is made again", told)
         record = _attempt(settings, config, _about(settings, config, earlier, command), folder)
@@ -144,6 +143,11 @@ def _earlier(settings: Config, identifier: str) -> dict | None:
         return records.read_record(settings.results_dir, identifier)
     except records.Disagreement as error:
         raise UserError(f"{error}; rerun=true makes it again") from None
+
+
+def _already(record: dict, report: Callable[[str], None]) -> dict:
+    report(f"{summary(record)} (already done; rerun=true repeats it)")
+    return record
 
 
 def _about(settings: Config, config: dict, earlier: dict | None, command: str | None) -> dict:
