@@ -22,6 +22,7 @@ from surm_bench.errors import UserError
 from surm_bench.identity import check_defaults, group_id, identity, run_id
 from surm_bench.measure import measure
 from surm_bench.models.digest import model_digest
+from surm_bench.places import keep_places, with_places, without_places
 from surm_bench.sources import method_digest, source_digest
 from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
@@ -122,7 +123,7 @@ def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
     if not (folder / "adapter").is_dir():
         raise UserError(f"the adapter of run {record['run_id']} is not in {folder}: run it again with rerun=true")
     records.check_files(record, folder)
-    settings = settings_of(record["config"])
+    settings = settings_of(with_places(record["config"], folder))
     backbone, data = build(settings)
     model = PeftModel.from_pretrained(backbone.module, folder / "adapter")
     return model.eval(), data, settings
@@ -157,7 +158,7 @@ def _about(settings: Config, config: dict, earlier: dict | None, command: str | 
     return {
         "run_id": run_id(config, processes),
         "group_id": group_id(config, processes),
-        "config": config,
+        "config": without_places(config),
         "identity": identity(config, processes),
         "code": {"sources": source_digest(), "method": method_digest(settings.adapter.peft["_target_"])},
         "seed": settings.seed,
@@ -174,6 +175,8 @@ def _about(settings: Config, config: dict, earlier: dict | None, command: str | 
 def _attempt(settings: Config, config: dict, record: dict, folder: Path) -> dict:
     """Train and record, whatever comes of it."""
     began = time.perf_counter()
+    if PartialState().is_main_process:
+        keep_places(config, folder)
     try:
         return measure(settings, record, folder, began)
     except Diverged as error:
