@@ -381,7 +381,7 @@ PartialState().wait_for_everyone()
 went_on = small(Checkpoint(folder, "code"))
 assert_same(went_on, whole)
 assert [one["to_step"] for one in went_on[0].segments] == [10, 14], went_on[0].segments
-(folder.parent / f"agreed{rank}").touch()
+(folder.parent / f"agreed{{rank}}").touch()
 """
     launch = python(code, "-m", "torch.distributed.run", "--nproc_per_node", "2", folder=tmp_path)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
