@@ -20,10 +20,10 @@ from torch.utils.data import default_collate
 
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
+from surm_bench.build import build
 from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.experiment.jobs import composer
 from surm_bench.prefix_cache import cache_prefix
-from surm_bench.runner import build
 from surm_bench.tasks import Classification, TaskData, objective_for
 from surm_bench.training import Checkpoint, History, Hooks, Interrupted, fit, state
 from surm_bench.training.stop import StopSignals
@@ -39,6 +39,7 @@ RUNS = {
     "head_lr": [*DIGITS, "adapter=kronecker", "optimizer.head_lr=0.001", "optimizer.weight_decay=0.1"],
     "sgd": [*DIGITS, "adapter=lora", "optimizer=sgd", "optimizer.lr=0.01", "optimizer.schedule=cosine"],
     "bf16": [*DIGITS, "adapter=toeplitz", "trainer.precision=bf16", "optimizer=adam"],
+    "images changed at random": [*DIGITS, "adapter=circulant", "task.augment=flip_and_shift"],
     "evaluated seldom": [*DIGITS, "adapter=adapter_circulant", "trainer.eval_steps=7", "task.validation=holdout"],
 }
 
