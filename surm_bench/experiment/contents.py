@@ -68,15 +68,15 @@ def _read_num_labels(content: Content) -> int:
 
 
 def _once(read: Callable[[Content], str | int], content: Content) -> str | int:
-    found = _read_or_refused(read, content)
-    if isinstance(found, UserError):
-        raise found
+    found, refusal = _read_or_refused(read, content)
+    if refusal:
+        raise UserError(f"{content.group} {content.name} is neither declared nor here: {refusal}")
     return found
 
 
-@cache  # what is not here, too: looking for it may take seconds
-def _read_or_refused(read: Callable[[Content], str | int], content: Content) -> str | int | UserError:
+@cache  # refusals, too: looking for what is not here may take seconds
+def _read_or_refused(read: Callable[[Content], str | int], content: Content) -> tuple[str | int | None, str]:
     try:
-        return read(content)
+        return read(content), ""
     except UserError as error:
-        return UserError(f"{content.group} {content.name} is neither declared nor here: {error}")
+        return None, str(error)
