@@ -23,10 +23,10 @@ RUNNING  = $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(DATA),--data '$(DAT
 # Networks as small as the demo's gain little from a second thread, and lose much where something else runs beside.
 demo test study-approximation study-pinwheel study-cka: export OMP_NUM_THREADS = 1
 ifneq ($(filter demo%,$(EXPERIMENT)),)
-tune experiment: export OMP_NUM_THREADS = 1
+tune experiment reproduce: export OMP_NUM_THREADS = 1
 endif
 
-ifneq ($(filter experiment tune plan,$(MAKECMDGOALS)),)
+ifneq ($(filter experiment tune plan collect reproduce verify,$(MAKECMDGOALS)),)
 ifndef EXPERIMENT
 $(error name an experiment, as EXPERIMENT=demo: $(basename $(notdir $(wildcard configs/experiment/*.yaml))))
 endif
@@ -38,7 +38,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test glue images params plan tune experiment tables figures
+.PHONY: help setup demo test glue images params plan tune experiment collect reproduce verify tables figures
 .PHONY: study-approximation study-pinwheel study-cka bench lint minilm
 
 help: ## list the targets
@@ -55,8 +55,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: $(READY) ## SURM against LoRA on digits and two grammar tasks, offline, minutes; results/demo
-	$(BIN)/python scripts/experiment.py run demo
+demo: $(READY) ## SURM against LoRA on digits and two grammar tasks, offline, minutes; outputs/demo, compared with results/demo
+	$(BIN)/python scripts/experiment.py reproduce demo --all
 
 plan: $(READY) ## EXPERIMENT=glue_table: runs done, missing and failed, and the time left [ARGS=--runs lists them]
 	@$(BIN)/python scripts/experiment.py plan $(EXPERIMENT) $(ARGS)
@@ -66,6 +66,15 @@ tune: $(READY) ## EXPERIMENT=glue_table [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TR
 
 experiment: $(READY) ## EXPERIMENT=glue_table [LAUNCHER=joblib] [...]: run what is missing, then tables and figures
 	$(BIN)/python scripts/experiment.py run $(EXPERIMENT) $(RUNNING)
+
+collect: $(READY) ## EXPERIMENT=demo [ARGS="--merge other/demo"]: write results to results/<experiment>/records.jsonl
+	$(BIN)/python scripts/experiment.py collect $(EXPERIMENT) $(ARGS)
+
+reproduce: $(READY) ## EXPERIMENT=demo [ARGS="--sample 5"] [DATA=] [WEIGHTS=]: repeat runs drawn at random, and compare
+	$(BIN)/python scripts/experiment.py reproduce $(EXPERIMENT) $(RUNNING)
+
+verify: $(READY) ## EXPERIMENT=demo [DATA=] [WEIGHTS=]: every record and file against its digests
+	$(BIN)/python scripts/experiment.py verify $(EXPERIMENT) $(RUNNING)
 
 tables: $(READY) ## [EXPERIMENT=...] tables of every experiment, from records alone; results/<experiment>/table.md, .tex, .csv
 	@$(BIN)/python scripts/experiment.py tables $(EXPERIMENT)

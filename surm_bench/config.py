@@ -65,6 +65,7 @@ class TaskConfig:
     # Of all these draws: every run's subset is the same, whatever its seed; more contains less. null: the run's seed
     # draws the training rows, so that they are the same for all methods; reported rows are then drawn by 0.
     subset_seed: int | None = 0
+    augment: str = "none"  # images: none | flip | flip_and_shift, of training images (surm_bench/tasks/augment.py)
     max_length: int = 128  # text: tokens per example at most
     # What the rows of the training, the reported and the extra splits must be, joined by dashes; as model.digest.
     digest: str | None = None

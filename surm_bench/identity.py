@@ -4,8 +4,10 @@ The run's id is a digest of that part. A key that is added later enters it only 
 means "as before" (AS_BEFORE for our keys, adapters/defaults.json for fields of PEFT configs), so that no id changes.
 """
 
+import dataclasses
 import hashlib
 import json
+import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +21,7 @@ DEFAULTS = Path(__file__).parent / "adapters" / "defaults.json"
 MODEL = {"text": ("digest", "version"), "vision": ("image_size", "crop_pct", "digest", "version")}
 TASK = {
     "text": ("max_length",),
-    "image": (),
+    "image": ("augment",),
     "": (
         *("kind", "num_labels", "metric", "primary_metric", "digest", "version", "validation"),
         *("fraction", "shots", "max_train_samples", "vtab1k", "max_eval_samples"),
@@ -41,6 +43,7 @@ AS_BEFORE: dict[str, Any] = {
     "model.crop_pct": None,
     "model.version": 1,
     "task.version": 1,
+    "task.augment": "none",
     "task.fraction": None,
     "task.shots": None,
     "task.max_train_samples": None,
@@ -133,12 +136,13 @@ def method_defaults(target: str) -> dict[str, Any]:
 
 
 def installed_defaults(target: str) -> dict[str, Any]:
-    """The defaults of a dataclass by its import path, as JSON has them. Imports the class, and torch with it."""
-    import dataclasses
+    """The defaults of a dataclass by its import path, as JSON has them. Imports the class, and torch with it.
 
-    module, _, name = target.rpartition(".")
+    Raises:
+        UserError: there is no such dataclass.
+    """
     found = {}
-    for field in dataclasses.fields(getattr(import_module(module), name)):
+    for field in _fields(target):
         if field.default_factory is not dataclasses.MISSING:
             value = field.default_factory()
         else:
@@ -148,12 +152,44 @@ def installed_defaults(target: str) -> dict[str, Any]:
     return {name: value for name, value in sorted(found.items()) if name not in NOT_OF_METHOD}
 
 
+def check_defaults(peft: dict[str, Any]) -> None:
+    """Refuse a method whose class, as it is installed, has other defaults than ids are made with.
+
+    Args:
+        peft: the ``adapter.peft`` of a configuration. A field that it states has no need of a default.
+
+    Raises:
+        UserError: a default changed, or a field is new; or there is no such class.
+    """
+    target = peft.get("_target_", "")
+    installed, written = installed_defaults(target), method_defaults(target)
+    changed = [name for name in installed if name not in peft and installed[name] != written.get(name, _ABSENT)]
+    if changed:
+        told = ", ".join(f"{name}={installed[name]!r} instead of {written.get(name, 'none')!r}" for name in changed)
+        raise UserError(
+            f"{class_name(target)} as installed has other defaults than ids of runs are made with: {told}. State them "
+            "in adapter.peft; fields that are new, python scripts/adapter_defaults.py writes down"
+        )
+
+
 def class_name(target: str) -> str:
-    """A class whatever module it is imported from: ``peft.tuners.lora.LoraConfig`` is ``peft.LoraConfig``."""
-    return f"{target.partition('.')[0]}.{target.rpartition('.')[2]}"
+    """A class of PEFT or ours by package and name, whatever module it is imported from; others as they are given.
+
+    ``peft.tuners.lora.LoraConfig`` is ``peft.LoraConfig``.
+    """
+    package, name = target.partition(".")[0], target.rpartition(".")[2]
+    return f"{package}.{name}" if package in ("peft", "surm_bench") else target
 
 
 _ABSENT = object()
+
+
+def _fields(target: str) -> tuple[dataclasses.Field, ...]:
+    module, _, name = target.rpartition(".")
+    try:
+        return dataclasses.fields(getattr(import_module(module), name))
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(f"adapter.peft._target_={target!r} is not the class of a PEFT config: {error}") from None
 
 
 def _pick(group: str, values: dict, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -191,5 +227,9 @@ def _written_defaults() -> dict[str, dict[str, Any]]:
 
 
 def _digest(document: dict) -> str:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        wrong = [f"{key}={value}" for key, value in document.items() if re.search("NaN|Infinity", json.dumps(value))]
+        raise UserError(f"{', '.join(wrong)} is not possible: not a finite number") from None
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -49,7 +49,7 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
         torch.cuda.reset_peak_memory_stats()
     where = ("git_commit", "device", "device_kind", "threads", "processes")
     about = {"created": record["created"], **{key: record["environment"][key] for key in where}}
-    checkpoint = Checkpoint(folder / STATE, record["code"]["sources"], settings.trainer.save_seconds, about)
+    checkpoint = Checkpoint(folder / STATE, _code(record, settings), settings.trainer.save_seconds, about)
     main = PartialState().is_main_process
     tags = (settings.model.name, settings.task.name, settings.adapter.name)
     tracked = track(record["config"], record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker())
@@ -69,6 +69,12 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
             checkpoint.clear()
             tracker.summary(_mirrored(found))
     return found
+
+
+def _code(record: dict, settings: Config) -> str:
+    """What must be the same for a saved state to be continued; with a cached prefix its parameters have other names."""
+    prefix = "cached prefix" if settings.trainer.cache_prefix else None
+    return ", ".join(filter(None, (*record["code"].values(), prefix)))
 
 
 def _with_cached_prefix(model: PeftModel, data: TaskData, settings: Config) -> tuple[torch.nn.Module, TaskData, dict]:

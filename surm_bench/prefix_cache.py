@@ -30,9 +30,11 @@ def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tu
     trained. Training the part trains the model.
 
     Raises:
-        UserError: the model has no prefix that stays the same (surm_bench.models.prefix.cut), or its states need more
-            than half of the available memory.
+        UserError: the model has no prefix that stays the same (surm_bench.models.prefix.cut), its images are
+            changed at random, or its states need more than half of the available memory.
     """
+    if data.augment is not None:
+        raise UserError("trainer.cache_prefix computes each image once, task.augment changes it: leave one of them off")
     suffix = cut(model).eval()
     accelerator = make_accelerator(trainer.precision)
     suffix.to(accelerator.device)

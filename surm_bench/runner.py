@@ -19,7 +19,7 @@ from surm_bench import environment, records
 from surm_bench.build import build
 from surm_bench.config import Config
 from surm_bench.errors import UserError
-from surm_bench.identity import group_id, identity, run_id
+from surm_bench.identity import check_defaults, group_id, identity, run_id
 from surm_bench.measure import measure
 from surm_bench.models.digest import model_digest
 from surm_bench.sources import method_digest, source_digest
@@ -57,21 +57,22 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     identifier = run_id(config, PartialState().num_processes)
     folder = records.run_folder(settings.results_dir, identifier)
     earlier = _earlier(settings, identifier)
-    if earlier is not None and not settings.rerun:
-        if records.is_done(earlier):
-            if main:
-                report(f"{summary(earlier)} (already done; rerun=true repeats it)")
-            return earlier
-        if records.is_given_up(earlier):
-            told = f"run {identifier} failed {earlier['attempts']} times, last with: {earlier['error']}"
-            raise UserError(f"{told}; rerun=true tries it again")
+    if records.is_done(earlier):
+        if main:
+            report(f"{summary(earlier)} (already done; rerun=true repeats it)")
+        return earlier
+    if records.is_given_up(earlier):
+        told = f"run {identifier} failed {earlier['attempts']} times, last with: {earlier['error']}"
+        raise UserError(f"{told}; rerun=true tries it again")
     if not main:
         return _attempt(settings, config, _about(settings, config, earlier, command), folder)
     with records.claim(folder):
-        again = _earlier(settings, identifier)
-        if records.is_done(again) and not settings.rerun:  # by another process, in the meantime
-            return again
-        record = _attempt(settings, config, _about(settings, config, again, command), folder)
+        earlier = _earlier(settings, identifier)
+        if records.is_done(earlier):  # by another process, in the meantime
+            return earlier
+        if told := records.set_aside(folder):
+            logger.warning("%s and the run is made again", told)
+        record = _attempt(settings, config, _about(settings, config, earlier, command), folder)
     report(summary(record))
     return record
 
@@ -93,6 +94,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     check_task(settings.task)
     config["task"]["num_labels"] = settings.task.num_labels = num_labels(settings.task)
     check_metric(settings.task)
+    check_defaults(config["adapter"]["peft"])
     records.check_writable(settings.results_dir)
     config["model"]["digest"] = settings.model.digest = settings.model.digest or model_digest(settings.model)
     config["task"]["digest"] = settings.task.digest = settings.task.digest or task_digest(settings.task)
@@ -135,17 +137,13 @@ def evaluate(model: torch.nn.Module, data: TaskData, settings: Config) -> dict[s
 
 
 def _earlier(settings: Config, identifier: str) -> dict | None:
-    """The record that counts; one that is damaged, or whose files are, is told and set aside."""
-    folder = records.run_folder(settings.results_dir, identifier)
-    try:
-        record = records.read_record(settings.results_dir, identifier)
-        if record is not None:
-            records.check_files(record, folder)
-        return record
-    except records.Damaged as error:
-        if PartialState().is_main_process:
-            logger.warning("%s; it is kept as %s and the run is made again", error, records.set_aside(folder).name)
+    """The record that counts, unless the run is to be made again whatever there is."""
+    if settings.rerun:
         return None
+    try:
+        return records.read_record(settings.results_dir, identifier)
+    except records.Disagreement as error:
+        raise UserError(f"{error}; rerun=true makes it again") from None
 
 
 def _about(settings: Config, config: dict, earlier: dict | None, command: str | None) -> dict:
@@ -164,7 +162,7 @@ def _about(settings: Config, config: dict, earlier: dict | None, command: str | 
         "environment": environment.describe(),
         "command": command,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "attempts": 1 + (0 if settings.rerun or earlier is None else earlier.get("attempts", 0)),
+        "attempts": 1 + (0 if earlier is None else earlier["attempts"]),
         "files": {},
     }
 
@@ -177,20 +175,23 @@ def _attempt(settings: Config, config: dict, record: dict, folder: Path) -> dict
     except Diverged as error:
         return _write(record | {"status": "diverged", "error": str(error)}, settings.results_dir)
     except KeyboardInterrupt as error:
-        told = str(error) or "KeyboardInterrupt"
-        _write(
-            record | {"status": "interrupted", "error": told, "attempts": record["attempts"] - 1}, settings.results_dir
-        )
+        _write(_ended(record, "interrupted", str(error) or "KeyboardInterrupt", counts=False), settings.results_dir)
         raise
     except Exception as error:
         told = f"{type(error).__name__}: {error}".partition("\n")[0]
-        _write(record | {"status": "failed", "error": told}, settings.results_dir)
+        _write(_ended(record, "failed", told, counts=not isinstance(error, UserError)), settings.results_dir)
         raise
+
+
+def _ended(record: dict, status: str, error: str, counts: bool) -> dict:
+    """The record of a run that came to no result. Bad input costs nothing and may be mended: it is no attempt."""
+    return record | {"status": status, "error": error, "attempts": record["attempts"] - (not counts)}
 
 
 def _write(record: dict, results_dir: str) -> dict:
     """Write the record, once of however many processes; a rerun that breaks off does not undo a result."""
-    undoes = not records.is_done(record) and records.is_done(records.read_record(results_dir, record["run_id"]))
+    folder = records.run_folder(results_dir, record["run_id"])
+    undoes = not records.is_done(record) and records.is_done(records.read_run(folder))
     if PartialState().is_main_process and not undoes:
         return records.write(record, results_dir)
     return record

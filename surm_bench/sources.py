@@ -15,7 +15,7 @@ DETERMINING = (
 
 @cache
 def source_digest() -> str:
-    """Twelve hex digits of all Python files that determine results, with their names."""
+    """Twelve hex digits of all files that determine results, with their names: Python, and architectures as JSON."""
     files = [file for room in DETERMINING for file in _files(PACKAGE / room)]
     lines = (f"{file.relative_to(PACKAGE).as_posix()}:{_sha256(file)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
@@ -31,7 +31,7 @@ def method_digest(target: str) -> str | None:
 
 
 def _files(room: Path) -> list[Path]:
-    return sorted(room.rglob("*.py")) if room.is_dir() else [room]
+    return sorted(file for file in room.rglob("*") if file.suffix in (".py", ".json")) if room.is_dir() else [room]
 
 
 def _sha256(file: Path) -> str:

@@ -16,6 +16,7 @@ LR = "optimizer.lr"
 ENVIRONMENT = {
     "device": "cpu (2 cores)",
     "device_kind": "cpu",
+    "threads": 2,
     "platform": "Linux",
     "git_commit": "c",
     "git_dirty": False,
@@ -36,6 +37,11 @@ def tiny_experiment() -> Experiment:
 
 
 CHOICES = {("digits", "circulant"): ((LR, 1e-2),), ("digits", "lora"): ((LR, 1e-3),)}
+
+
+def segments(environment: dict) -> list[dict]:
+    """A run that was never interrupted, where its record says."""
+    return [{"device_kind": environment["device_kind"], "threads": environment["threads"]}]
 
 
 def measured(config: dict, score: float) -> dict:
@@ -65,12 +71,14 @@ def make_record(job: Job, folder: Path, score: float = 0.5, status: str = "succe
     with composer():
         config = with_content(resolved(job))
     outcome = measured(config, score) if status == "success" else {"error": "the loss is nan at step 3"}
+    environment = fields.get("environment", ENVIRONMENT)
     record = {
         "run_id": run_id(config),
         "group_id": group_id(config),
         "config": config,
         "code": {"sources": "s", "method": None},
-        "environment": ENVIRONMENT,
+        "environment": environment,
+        "segments": segments(environment),
         "seed": config["seed"],
         "primary_metric": "accuracy",
         "greater_is_better": True,
@@ -96,7 +104,8 @@ def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[dict], 
         if score is None:
             raise Diverged("the loss", 3, float("nan"))
         environment = record["environment"] | {"git_dirty": False}
-        return records.write(record | {"environment": environment} | measured(config, score), settings.results_dir)
+        where = {"environment": environment, "segments": segments(environment)}
+        return records.write(record | where | measured(config, score), settings.results_dir)
 
     monkeypatch.setattr(runner, "measure", measure)
     return trained

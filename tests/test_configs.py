@@ -148,10 +148,12 @@ def test_every_adapter_trains_saves_and_loads_on_every_family(adapter, family, t
     module = backbone(family)
     model = attach(module, find_roles(name for name, _ in module.named_modules()), config)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     start = logits(model, family)
     two_steps(model, family)
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())  # no state has them
     in_head = {name for name in trained if "modules_to_save" in name}
     assert changed <= trained and changed >= in_head
     assert (changed > in_head) == (adapter != "linear_probe")

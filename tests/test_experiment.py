@@ -80,7 +80,7 @@ def test_every_experiment_enumerates_and_composes(name):
     assert problems + composable(experiment) == []
     task, adapter = next(iter(raw["tasks"])), next(iter(raw["adapters"]))
     choices = {key: experiment.settings(key[1])[0] for key in product(raw["tasks"], raw["adapters"])}
-    reported = reported_jobs(experiment, choices)
+    reported = reported_jobs(experiment, choices)  # none where tuning is all there is
     assert len(set(reported)) == len(raw["tasks"]) * len(raw["adapters"]) * len(raw["seeds"])
     assert not set(raw["seeds"]) & set(raw["tuning"]["seeds"])
     known = raw["tuning"]["knobs"]
@@ -104,9 +104,10 @@ def test_every_experiment_enumerates_and_composes(name):
 
 
 def test_a_job_is_its_command_line(tiny):
-    """The configuration put together from parts, against Hydra on the whole command line; a row's optimiser keys and
-    the knobs go before the experiment's, whole numbers are whole."""
-    tiny.overrides += ["optimizer=surm_glue", "optimizer.weight_decay=0.125"]
+    """The configuration put together from parts, against Hydra on the whole command line; what a task, a row and its
+    knobs say goes before what is said for all, and whole numbers are whole."""
+    tiny.overrides += ["optimizer=surm_glue", "optimizer.weight_decay=0.125", "trainer.batch_size=16"]
+    tiny.tasks["digits"] += ["trainer.batch_size=64", "trainer.max_steps=5"]
     tiny.adapters["lora"] += ["optimizer=sgd", "optimizer.momentum=0.5", "optimizer.betas=[0.8,0.9]"]
     tiny.tuning.knobs["lora"] = {LR: [1e-5, 1.0], RANK: [2.0, 4.0], "optimizer.head_lr": [0.5]}
     setting = tiny.settings("lora")[-1]
@@ -118,6 +119,7 @@ def test_a_job_is_its_command_line(tiny):
             assert resolved(job) == whole == OmegaConf.to_container(composed(job), resolve=True)
         circulant, lora = resolved(jobs[0]), resolved(jobs[-1])
     assert (circulant["optimizer"]["name"], circulant["optimizer"]["weight_decay"]) == ("adamw", 0.125)
+    assert (circulant["trainer"]["batch_size"], circulant["trainer"]["max_steps"]) == (64, 5)
     wanted = {"name": "sgd", "lr": 1.0, "head_lr": 0.5, "momentum": 0.5, "betas": [0.8, 0.9], "weight_decay": 0.125}
     assert {key: lora["optimizer"][key] for key in wanted} == wanted
     assert isinstance(lora["adapter"]["peft"]["r"], int) and lora["adapter"]["label"] == "LoRA r=4"
@@ -292,10 +294,8 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, mo
     assert "tiny, reported: 3 done, 0 missing, 1 failed of 4 runs; about 0 h 00 min left" in told
     assert "tiny, tuning: 3 done, 0 missing, 0 failed of 3 runs; nothing left to run" in told
     for _ in range(3):
-        (failure,) = main.run(tiny, options)
+        (failure,) = run_jobs(reported_jobs(tiny, CHOICES), options.folder, "tiny")
     assert len(trained) == 6 and "failed 3 times" in failure and "rerun=true tries it again" in failure
-    without_training(monkeypatch, lambda config: 0.5)
-    assert main.run(tiny, options) == [failure], "also where it would not fail now"
 
 
 def test_a_diverged_run_takes_the_mean_of_its_setting(tiny, options, monkeypatch):
@@ -491,8 +491,8 @@ BAD = {
         {"tuning": {"seeds": [1], "knobs": {"default": {LR: [0.1]}}}},
         r"seeds \[1\] are both tuned on and reported",
     ),
-    "no seeds": ({"seeds": []}, r"seeds is \[\]: give at least one number, each once"),
-    "a seed twice": ({"seeds": [3, 3]}, r"seeds is \[3, 3\]: give at least one number, each once"),
+    "no tuning seeds": ({"tuning": MINIMAL["tuning"] | {"seeds": []}}, "tuning.seeds needs at least one number"),
+    "a seed twice": ({"seeds": [3, 3]}, r"seeds is \[3, 3\]: give each number once"),
     "an unknown key": ({"repeats": 3}, "repeats"),
     "an unknown key of tuning": ({"tuning": MINIMAL["tuning"] | {"validation": "dev"}}, "validation"),
     "a key that is missing": ({"tuning": {"seeds": [2]}}, "knobs"),

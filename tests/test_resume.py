@@ -180,7 +180,7 @@ def test_what_is_saved_by_time_outlives_a_death_without_warning(tmp_path, monkey
 
 def test_saving_waits_its_time_and_takes_a_fiftieth_at_most(tmp_path, monkeypatch):
     """By a clock of ours: saving takes 3 s, so that the next time is 150 s later, though 60 were asked for."""
-    now = 0.0
+    now = took = 0.0
     monkeypatch.setattr(state.time, "monotonic", lambda: now)
     checkpoint, save = Checkpoint(tmp_path, "code"), state.save_file
 
@@ -190,8 +190,8 @@ def test_saving_waits_its_time_and_takes_a_fiftieth_at_most(tmp_path, monkeypatc
         save(*arguments, **given)
 
     monkeypatch.setattr(state, "save_file", slow)
-    for began, took, following in ((60.0, 3.0, 213.0), (213.0, 0.5, 273.5)):
-        now = began - 0.1
+    for began, seconds, following in ((60.0, 3.0, 213.0), (213.0, 0.5, 273.5)):
+        now, took = began - 0.1, seconds
         assert not checkpoint.due()
         now = began
         assert checkpoint.due()

@@ -10,12 +10,14 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.utils.data import default_collate
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.structured import Circulant
 from surm_bench.tasks import Classification, Objective, TaskData
 from surm_bench.training import Diverged, History, TrainingFailed, check_config, fit, parameter_groups
+from surm_bench.training.batches import Batches
 
 
 class Classifier(nn.Module):
@@ -164,11 +166,19 @@ def test_how_long(epochs, max_steps, steps):
 
 
 def test_evaluating_less_often_changes_nothing_else():
-    """Five steps an epoch and at least eight between evaluations: after every second epoch, and after the last."""
+    """Five steps an epoch and at least eight between evaluations: after every second epoch, and after the last.
+
+    Dropout draws from the global stream, so that an evaluation that drew from it too would show.
+    """
+
+    class Dropping(Classifier):
+        def forward(self, x):
+            return super().forward(nn.functional.dropout(x, 0.2, self.training))
+
     models, histories = [], []
     for eval_steps in (None, 8):
         torch.manual_seed(1)
-        models.append(Classifier())
+        models.append(Dropping())
         trainer = TrainerConfig(epochs=7, batch_size=10, eval_steps=eval_steps, progress=False)
         histories.append(train(models[-1], examples(), OptimizerConfig(lr=0.01), trainer).evaluations)
     often, seldom = histories
@@ -222,6 +232,22 @@ def test_length_grouping_visits_every_example_once():
     length_of = {id(row["x"]): n for row, n in zip(data, lengths, strict=True)}
     spread = np.mean([np.ptp([length_of[i] for i in batch]) for batch in seen])
     assert spread < np.ptp(lengths) / 2  # random batches of eight span nearly the whole range
+
+
+def test_the_order_of_an_epoch_is_its_own_and_the_runs():
+    """Oracle: transformers' grouping and torch's permutation, from a generator that (seed, epoch) seeds."""
+    lengths = np.random.default_rng(0).integers(1, 50, 100).tolist()
+    orders = {}
+    for seed, epoch in ((0, 0), (0, 1), (1, 0)):
+        drawn = int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
+        batches, grouped = Batches(100, 8, seed), Batches(100, 8, seed, lengths)
+        list(batches)  # what was iterated before leaves no trace
+        batches.epoch = grouped.epoch = epoch
+        orders[seed, epoch] = torch.randperm(100, generator=torch.Generator().manual_seed(drawn)).tolist()
+        wanted = get_length_grouped_indices(lengths, 8, generator=torch.Generator().manual_seed(drawn))
+        for found, order in ((batches, orders[seed, epoch]), (grouped, wanted)):
+            assert list(found) == [order[i : i + 8] for i in range(0, 100, 8)] and len(found) == 13
+    assert len({tuple(order) for order in orders.values()}) == 3
 
 
 def test_compiled_is_what_trains_and_nothing_else(monkeypatch):

@@ -39,10 +39,10 @@ class Experiment:
     """
 
     name: str = MISSING
-    overrides: list[str] = field(default_factory=list)  # for every run
+    overrides: list[str] = field(default_factory=list)  # for every run; a task, and a row, may say otherwise
     tasks: dict[str, list[str]] = MISSING
     adapters: dict[str, list[str]] = MISSING
-    seeds: list[int] = MISSING
+    seeds: list[int] = MISSING  # reported; none where the tasks are variants of a protocol to be compared by tuning
     tuning: Tuning = MISSING
 
     def knobs(self, adapter: str) -> Knobs:
@@ -112,9 +112,11 @@ def _check(experiment: Experiment, path: Path) -> None:
     tuning = experiment.tuning
     if shared := set(experiment.seeds) & set(tuning.seeds):
         raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
+    if not tuning.seeds:
+        raise UserError(f"{path}: tuning.seeds needs at least one number")
     for name, seeds in (("seeds", experiment.seeds), ("tuning.seeds", tuning.seeds)):
-        if not seeds or len(set(seeds)) < len(seeds):
-            raise UserError(f"{path}: {name} is {seeds}: give at least one number, each once")
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"{path}: {name} is {seeds}: give each number once")
     for name in ("steps", "survivors"):
         if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
             raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")

@@ -70,7 +70,8 @@ def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) ->
 
 def pair(experiment: Experiment, task: str, adapter: str) -> Job:
     """A job of a task and adapter, with the first seed and setting: what a row and a column of a table are."""
-    return _job(experiment, task, adapter, experiment.seeds[0], experiment.settings(adapter)[0])
+    seeds = [*experiment.seeds, *experiment.tuning.seeds]
+    return _job(experiment, task, adapter, seeds[0], experiment.settings(adapter)[0])
 
 
 def pairs(experiment: Experiment) -> list[Job]:
@@ -120,7 +121,7 @@ def resolved(job: Job) -> dict:
 
 
 def _check_task(experiment: Experiment, name: str) -> None:
-    cfg = _composed((*experiment.tasks[name], *experiment.overrides))
+    cfg = _composed(_of_task(experiment, name))
     if (experiment.tuning.steps or experiment.tuning.survivors) and cfg.trainer.max_steps is None:
         raise UserError("tuning.steps and tuning.survivors count optimiser steps: give trainer.max_steps")
 
@@ -133,7 +134,7 @@ def _check_adapter(experiment: Experiment, name: str) -> None:
 
 
 def _label(experiment: Experiment, name: str) -> str:
-    return _composed((*experiment.adapters[name], *_as_overrides(experiment.settings(name)[0]))).adapter.label
+    return _resolved((), tuple(experiment.adapters[name]), experiment.settings(name)[0])["adapter"]["label"]
 
 
 @cache
@@ -167,11 +168,16 @@ def _resolved(overrides: tuple[str, ...], method: tuple[str, ...], setting: Sett
         raise UserError(cli.first_lines(error)) from error
 
 
+def _of_task(experiment: Experiment, task: str) -> tuple[str, ...]:
+    """What a task says goes before what is said for all: of two values of one key, Hydra takes the last."""
+    return (*experiment.overrides, *experiment.tasks[task])
+
+
 def _as_overrides(setting: Setting) -> tuple[str, ...]:
     """Whole numbers without a point: a rank is none with it."""
     return tuple(f"{key}={int(value) if value.is_integer() else value!r}" for key, value in setting)
 
 
 def _job(experiment: Experiment, task: str, adapter: str, seed: int, setting: Setting, *more: str) -> Job:
-    overrides = (*experiment.tasks[task], *experiment.overrides, *more)
+    overrides = (*_of_task(experiment, task), *more)
     return Job(task, adapter, seed, setting, overrides, tuple(experiment.adapters[adapter]))

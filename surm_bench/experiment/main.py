@@ -86,7 +86,9 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
         if waiting == before:
             problems = [f"{len(waiting)} runs are left to other processes: tune again when they are done"]
             break
-        problems, before = _execute(waiting, f"tuning {experiment.name}", options), waiting
+        before = list(waiting)
+        waiting.sort(key=lambda job: experiment.tuning.seeds.index(job.seed))  # stopped early, pairs are whole
+        problems = _execute(waiting, f"tuning {experiment.name}", options)
     chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter", "setting"], sort=False)["score"].mean()
     print(chosen.reset_index().to_string(index=False))
     return problems + runs.problems + list(state.problems.values())

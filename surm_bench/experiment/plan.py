@@ -55,16 +55,19 @@ def print_plan(title: str, jobs: Sequence[Job], runs: Runs, listed: bool, consol
 
 
 def _matrix(jobs: Sequence[Job], runs: Runs) -> Table:
-    tasks = list(dict.fromkeys(job.task for job in jobs))
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("adapter")
-    for task in tasks:
-        table.add_column(task, justify="right")
+    """Adapters against tasks, the more numerous of them down the side."""
     cells: dict[tuple[str, str], list[str]] = {}
     for job in jobs:
         cells.setdefault((job.adapter, job.task), []).append(runs.status(job))
-    for adapter in dict.fromkeys(job.adapter for job in jobs):
-        table.add_row(adapter, *(_cell(cells.get((adapter, task), [])) for task in tasks))
+    adapters, tasks = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True)) if cells else ([], [])
+    across = len(tasks) <= len(adapters)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("adapter" if across else "task")
+    for name in tasks if across else adapters:
+        table.add_column(name, justify="right")
+    for side in adapters if across else tasks:
+        pairs = [(side, task) for task in tasks] if across else [(adapter, side) for adapter in adapters]
+        table.add_row(side, *(_cell(cells.get(pair, [])) for pair in pairs))
     return table
 
 

@@ -7,7 +7,9 @@ from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, pairs, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
+from surm_bench.report.ablation import ablation_table
 from surm_bench.report.console import print_table
+from surm_bench.report.expected_validation import expected_validation
 from surm_bench.report.figures import accuracy_against_fraction, accuracy_against_parameters, learning_curves
 from surm_bench.report.frames import TaskColumn, columns_of, runs_frame, summary_frame
 from surm_bench.report.provenance import provenance
@@ -36,6 +38,8 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
 
 def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> Table | None:
     """The table of an experiment; None without any record."""
+    if not experiment.seeds:
+        return _ablation(experiment, state, runs)
     jobs = reported_jobs(experiment, state.choices)
     results = runs.results(jobs)
     frame = runs_frame(results + runs.failures(jobs))
@@ -52,9 +56,23 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
     )
 
 
+def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
+    """The variants of a protocol, as tuning scores them."""
+    if state.scores.empty:
+        return None
+    note = " ".join(filter(None, [tuning_note(experiment, state), provenance(runs.results(state.jobs))]))
+    return ablation_table(
+        state.scores, list(experiment.tasks), list(experiment.adapters), experiment.tuning.seeds, note
+    )
+
+
 def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
     """Draw what the records allow: score against parameters, learning curves and, where fractions of train were run,
     score against fraction."""
+    if not experiment.seeds:
+        return
+    if state.scores["score"].notna().any():
+        expected_validation(state.scores, folder / "expected_validation.png")
     records = runs.results(reported_jobs(experiment, state.choices))
     summary = summary_frame(runs_frame(records))
     if not summary["mean"].notna().any():

@@ -1,17 +1,18 @@
 """What is kept of runs: a record each, bound to its files; claims on running ones; collected records. No torch here."""
 
-from surm_bench.records.archive import COLLECTED, Archive, read_record
+from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_record
 from surm_bench.records.claim import Claimed, claim
 from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
 from surm_bench.records.status import is_done, is_given_up
-from surm_bench.records.store import Damaged, check_writable, read, run_folder, write
+from surm_bench.records.store import Damaged, check_writable, read, read_run, run_folder, write
 
 __all__ = [
     "COLLECTED",
     "Archive",
     "Claimed",
     "Damaged",
+    "Disagreement",
     "check_files",
     "check_writable",
     "claim",
@@ -22,6 +23,7 @@ __all__ = [
     "read",
     "read_predictions",
     "read_record",
+    "read_run",
     "run_folder",
     "set_aside",
     "write",

@@ -21,9 +21,13 @@ def score(record: dict) -> float | None:
 
 
 def same_machine(first: dict, second: dict) -> bool:
-    """Whether equal bits are expected of two records: the same kind of device, threads, versions and code."""
-    same_code = first["code"] == second["code"]
-    return same_code and all(first["environment"].get(key) == second["environment"].get(key) for key in VERSIONS)
+    """Whether equal bits are expected of two records: the same kind of device, threads, versions and code.
+
+    Of a run that was interrupted, in all its segments.
+    """
+    if first["code"] != second["code"] or _machines(first) != _machines(second):
+        return False
+    return all(first["environment"].get(key) == second["environment"].get(key) for key in VERSIONS)
 
 
 def tolerance(record: dict, of_seeds: Sequence[float] = ()) -> float:
@@ -53,3 +57,7 @@ def agree(first: dict, second: dict, of_seeds: Sequence[float] = ()) -> bool:
     if same_machine(first, second):
         return score(first) == score(second)
     return abs(score(first) - score(second)) <= tolerance(first, of_seeds)
+
+
+def _machines(record: dict) -> set[tuple]:
+    return {(segment["device_kind"], segment["threads"]) for segment in record["segments"]}

@@ -65,7 +65,9 @@ def _holds(holder: dict, path: Path, silence: float) -> bool:
     """Whether the process that wrote a claim still trains."""
     if holder["host"] == socket.gethostname():
         try:
-            return abs(psutil.Process(holder["pid"]).create_time() - holder["born"]) < 1
+            process = psutil.Process(holder["pid"])
+            same = abs(process.create_time() - holder["born"]) < 1
+            return same and process.status() != psutil.STATUS_ZOMBIE  # dead, and its parent has not looked yet
         except psutil.Error:
             return False
     try:

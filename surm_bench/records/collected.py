@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
 from filelock import FileLock
 
 from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
-from surm_bench.records.archive import COLLECTED, Archive, read_collected
-from surm_bench.records.store import canonical_json
+from surm_bench.records.archive import COLLECTED, Archive, read_collected, read_runs
+from surm_bench.records.files import check_files
+from surm_bench.records.store import canonical_json, run_folder
 
 PREDICTIONS = "predictions.parquet"
+COLUMNS = ["run_id", "record", "split", "row", "label", "prediction"]
 
 
 def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
@@ -26,10 +29,15 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
         How many records there are now, and a line for each that cannot be used or was left out.
 
     Raises:
-        UserError: one of the others does not exist, or holds no record.
+        UserError: one of the others does not exist, or holds no record; or the folder's records.jsonl has a line that
+            cannot be read, which would be lost.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".collect.lock"):
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "runs" / ".collect.lock"):
+        lost: list[str] = []
+        read_collected(folder / COLLECTED, lost)
+        if lost:
+            raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the line first)")
         archive = Archive(folder)
         problems, found = list(archive.problems), archive.results()
         for other in others:
@@ -41,22 +49,46 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
         if dropped := sum(bool(record["environment"]["git_dirty"]) for record in found):
             problems.append(f"{dropped} records were made with changes that no commit has: they are not collected")
         kept = sorted(clean.values(), key=lambda record: (record["run_id"], record["created"], record["checksum"]))
-        _write_predictions(folder, kept, others)
+        _write_predictions(folder, kept, others, problems)
         with atomic(folder / COLLECTED) as temporary:
             temporary.write_text("".join(f"{canonical_json(record)}\n" for record in kept), encoding="utf-8")
     return len(kept), problems
 
 
-def read_predictions(folder: Path) -> pd.DataFrame:
-    """run_id, split, row, label and prediction of every run that has them, collected or made here."""
-    collected = folder / PREDICTIONS
-    frames = [pd.read_parquet(collected)] if collected.is_file() else []
-    known = set(frames[0]["run_id"]) if frames else set()
-    for path in sorted(folder.glob(f"runs/*/{PREDICTIONS}")):
-        if path.parent.name not in known:
-            frames.append(pd.read_parquet(path).assign(run_id=path.parent.name))
-    columns = ["run_id", "split", "row", "label", "prediction"]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+def read_predictions(folder: Path, problems: list[str]) -> pd.DataFrame:
+    """The predictions of every record that has them, collected or made here; a file that cannot be used becomes a
+    problem.
+
+    Columns: run_id, record (its checksum), split, row (in the split as it was read), label, prediction.
+    """
+    frames = [_read(folder / PREDICTIONS, problems)]
+    known = set(frames[0]["record"])
+    for record in read_runs(folder, []):
+        run = run_folder(folder, record["run_id"])
+        if record["checksum"] in known or PREDICTIONS not in record["files"]:
+            continue
+        try:
+            check_files(record, run)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        frames.append(_read(run / PREDICTIONS, problems).assign(run_id=record["run_id"], record=record["checksum"]))
+    return _joined(frames)
+
+
+def _read(path: Path, problems: list[str]) -> pd.DataFrame:
+    try:
+        if path.is_file():
+            return pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        problems.append(f"{path} cannot be read: {str(error).splitlines()[0]}")
+    return pd.DataFrame(columns=COLUMNS)
+
+
+def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other; those without rows left out, as they have no types."""
+    filled = [frame[COLUMNS] for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
 def _read_other(other: Path, problems: list[str]) -> list[dict]:
@@ -67,14 +99,16 @@ def _read_other(other: Path, problems: list[str]) -> list[dict]:
     return read_collected(other, problems)
 
 
-def _write_predictions(folder: Path, records: Sequence[dict], others: Sequence[Path]) -> None:
-    """Predictions on the reported splits; those of a tuning run nobody asks for."""
-    wanted = {record["run_id"] for record in records if "reported" in record.get("scores", {})}
-    frames = [read_predictions(place) for place in (folder, *others) if place.is_dir()]
-    frames = [frame[frame["run_id"].isin(wanted)] for frame in frames]
-    if not any(len(frame) for frame in frames):
-        return
-    table = pd.concat(frames).drop_duplicates(["run_id", "split", "row"])
-    table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)
-    with atomic(folder / PREDICTIONS) as temporary:
-        table.to_parquet(temporary, index=False, compression="zstd")
+def _write_predictions(folder: Path, records: Sequence[dict], others: Sequence[Path], problems: list[str]) -> None:
+    """Predictions of each run's earliest result, those of tuning runs apart: nobody asks for them."""
+    earliest: dict[str, str] = {}
+    for record in records:
+        if "reported" in record.get("scores", {}):
+            earliest.setdefault(record["run_id"], record["checksum"])
+    places = [folder, *(other if other.is_dir() else other.parent for other in others)]
+    found = _joined([read_predictions(place, problems) for place in places])
+    table = found[found["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
+    if len(table):
+        table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)
+        with atomic(folder / PREDICTIONS) as temporary:
+            table.to_parquet(temporary, index=False, compression="zstd")

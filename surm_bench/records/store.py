@@ -61,18 +61,33 @@ def read(path: str | Path) -> dict:
     return parse(text, str(path))
 
 
+def read_run(folder: Path) -> dict | None:
+    """The record in a run's folder; None where there is none.
+
+    Raises:
+        UserError, Damaged: as read; Damaged also where the folder is a copy of another run's.
+    """
+    if not (folder / FILE).is_file():
+        return None
+    record = read(folder / FILE)
+    if folder.name != record["run_id"]:
+        raise Damaged(f"{folder / FILE} is a copy of run {record['run_id']}: it lies in the folder of another")
+    return record
+
+
 def parse(text: str, place: str) -> dict:
     """A record from its JSON text; ``place`` names it in errors, which are those of read."""
     try:
         record = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        checksum = _checksum(record) if isinstance(record, dict) else None
+    except (ValueError, RecursionError) as error:  # also a number that is not finite, as 1e999: none was written
         raise Damaged(f"unreadable record {place}: {error}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if version is None:
         raise Damaged(f"unreadable record {place}: it has no schema_version")
     if version != SCHEMA_VERSION:
         raise UserError(f"record {place} has schema_version {version!r}: this version reads {SCHEMA_VERSION}")
-    if record.get("checksum") != _checksum(record):
+    if record.get("checksum") != checksum:
         raise Damaged(f"record {place} was changed after it was written: its checksum does not fit")
     return record
 

@@ -5,6 +5,7 @@ from datasets import Dataset, Image
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
+from surm_bench.tasks.augment import AUGMENTATIONS
 from surm_bench.tasks.sources import Split
 
 VALIDATIONS = ("dev", "holdout", "tuning")
@@ -16,8 +17,8 @@ def check_task(config: TaskConfig) -> None:
     """Refuse what can be told from the configuration alone.
 
     Raises:
-        UserError: an unknown validation, an extra split of a name that is taken, two subsets at once, or a subset
-            that is none or not for this task.
+        UserError: an unknown validation or augmentation, an extra split of a name that is taken, two subsets at once,
+            or a subset that is none or not for this task.
     """
     if config.validation not in VALIDATIONS:
         raise unknown("task.validation", config.validation, VALIDATIONS)
@@ -25,6 +26,10 @@ def check_task(config: TaskConfig) -> None:
         raise UserError(f"task.validation_rows={config.validation_rows} is not possible: at least 1")
     if config.subset_seed is not None and config.subset_seed < 0:
         raise UserError(f"task.subset_seed={config.subset_seed} is not possible: 0 or more, or null for the run's seed")
+    if config.augment not in AUGMENTATIONS:
+        raise unknown("task.augment", config.augment, AUGMENTATIONS)
+    if config.augment != "none" and config.kind != "image":
+        raise UserError(f"task.augment={config.augment} is for images, {config.name} is a task of {config.kind}")
     for name in config.extra_eval_splits:
         if name in TAKEN or not name.isidentifier():
             raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")

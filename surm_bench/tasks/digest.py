@@ -1,5 +1,6 @@
 """What rows a task has: a digest of each of its splits, joined by dashes."""
 
+import json
 from pathlib import Path
 
 from datasets import Dataset
@@ -57,5 +58,6 @@ def _digest(dataset: Dataset, origin: str, config: TaskConfig, cache: FileCache)
     files = files or ([origin] if Path(origin).is_file() else [])
     if not files:  # generated, or a folder of images: computed each time
         return compute()
-    columns = ",".join([*config.inputs, config.label])
-    return cache.get(files, f"{config.kind} rows of {columns}, {len(dataset)} rows", compute)
+    # All that decides which rows and columns are read: one file may hold several splits (train[:100] on the hub).
+    read = {"kind": config.kind, "inputs": config.inputs, "label": config.label, "rename": config.rename}
+    return cache.get(files, f"rows of {origin}, {len(dataset)}: {json.dumps(read, sort_keys=True)}", compute)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from datasets import Dataset as Rows
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import Dataset, default_collate
 from transformers import PreTrainedTokenizerBase
 
 from surm_bench.config import TaskConfig
 from surm_bench.environment import available_memory_bytes
 from surm_bench.errors import UserError
+from surm_bench.tasks.augment import AUGMENTATIONS
 from surm_bench.tasks.batches import TextCollator
 from surm_bench.tasks.images import Images
 from surm_bench.tasks.load import RawTask
@@ -31,6 +32,7 @@ class TaskData:
         lengths: tokens of each training example, for length grouping; None for images.
         rows: of each scored split the row numbers of its examples, (N,), in the split as it was read: text is scored
             in another order.
+        augment: changes the images x of a training batch by random numbers of a generator; None for no change.
     """
 
     train: Dataset
@@ -38,6 +40,7 @@ class TaskData:
     collate: Callable[[list[dict]], dict[str, Tensor]]
     lengths: Sequence[int] | None
     rows: dict[str, np.ndarray]
+    augment: Callable[[Tensor, Generator], Tensor] | None = None
 
 
 def prepare(raw: RawTask, processor: Callable) -> TaskData:
@@ -87,7 +90,7 @@ def _images(raw: RawTask, processor: Callable) -> TaskData:
 
     train = prepared(raw.train)
     splits = {name: prepared(rows) for name, rows in raw.splits.items()}
-    return TaskData(train, splits, default_collate, None, raw.rows)
+    return TaskData(train, splits, default_collate, None, raw.rows, AUGMENTATIONS[raw.config.augment])
 
 
 def _text(raw: RawTask, tokenizer: PreTrainedTokenizerBase) -> TaskData:

@@ -33,15 +33,15 @@ class Batches(Sampler[list[int]]):
             yield order[first : first + self.batch_size]
 
     def _order(self) -> list[int]:
-        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
         if self.lengths is None:
             return torch.randperm(self.examples, generator=generator).tolist()
         return get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed for each epoch of each run; seed + epoch would give run 1 the second epoch of run 0."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
+def seed_of(*place: int) -> int:
+    """A seed for each place in each run, as (seed, epoch); seed + epoch would give run 1 the second epoch of run 0."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
 def training_loader(data: Dataset, batches: Batches, collate: Callable, trainer: TrainerConfig) -> DataLoader:

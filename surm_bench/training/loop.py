@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from surm_bench.config import Config
 from surm_bench.tasks import Objective, TaskData
 from surm_bench.training.accelerator import make_accelerator
-from surm_bench.training.batches import Batches, training_loader
+from surm_bench.training.batches import Batches, seed_of, training_loader
 from surm_bench.training.evaluation import evaluation_loader, predict
 from surm_bench.training.failures import Diverged
 from surm_bench.training.history import History
@@ -81,6 +81,7 @@ class Training:
         self, model: nn.Module, data: TaskData, objective: Objective, settings: Config, hooks: Hooks, log: Log
     ) -> None:
         self.trainer, self.objective, self.log = settings.trainer, objective, log
+        self.seed, self.augment = settings.seed, data.augment
         self.accelerator = make_accelerator(self.trainer.precision)
         self.batches = Batches(len(data.train), self.trainer.batch_size, settings.seed, data.lengths)
         loader = training_loader(data.train, self.batches, data.collate, self.trainer)
@@ -166,7 +167,7 @@ class Training:
         loader = skip_first_batches(self.loader, self.batch) if self.batch else self.loader
         clock = time.perf_counter()
         for batch in islice(loader, self.steps - self.step):
-            value = self.update(batch)
+            value = self.update(self._augmented(batch))
             self.loss_sum += value
             self.batch, self.step = self.batch + 1, self.step + 1
             self.history.examples += len(batch["labels"]) * self.accelerator.num_processes
@@ -183,6 +184,14 @@ class Training:
             self._evaluate(train_loss)
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss_sum.zero_()
+
+    def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with its images changed at random, by its place in the run alone."""
+        if self.augment is None:
+            return batch
+        place = (self.seed, self.epoch, self.batch, self.accelerator.process_index)
+        generator = torch.Generator().manual_seed(seed_of(*place))
+        return batch | {"x": self.augment(batch["x"], generator)}
 
     def _evaluate(self, train_loss: float) -> None:
         scores = {}
