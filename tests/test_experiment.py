@@ -78,7 +78,7 @@ def test_every_experiment_enumerates_and_composes(name):
     raw = OmegaConf.to_container(OmegaConf.load(config_dir() / "experiment" / f"{name}.yaml"))
     experiment, problems = load_experiment(name)
     assert problems + composable(experiment) == []
-    task, adapter = next(iter(raw["tasks"])), next(iter(raw["adapters"]))
+    task, adapter = next(iter(raw["tasks"])), max(raw["adapters"], key=lambda key: len(experiment.settings(key)))
     choices = {key: experiment.settings(key[1])[0] for key in product(raw["tasks"], raw["adapters"])}
     reported = reported_jobs(experiment, choices)  # none where tuning is all there is
     assert len(set(reported)) == len(raw["tasks"]) * len(raw["adapters"]) * len(raw["seeds"])
@@ -92,15 +92,20 @@ def test_every_experiment_enumerates_and_composes(name):
         trials = trial_jobs(experiment, task, adapter, Trial(settings[0], short=bool(raw["tuning"].get("survivors"))))
         assert [job.seed for job in trials] == raw["tuning"]["seeds"]
         assert resolved(trials[0])["task"]["validation"] == "tuning", "the reported split is not seen"
-        rows = [resolved(pair(experiment, task, key)) for key in raw["adapters"]]
-        columns = [resolved(pair(experiment, key, adapter)) for key in raw["tasks"]]
-    assert len({config["adapter"]["label"] for config in rows}) == len(rows), "two rows of one name"
-    assert all(config["task"]["validation"] != "tuning" for config in rows + columns)
-    for configs in (rows, columns):  # no two are the same runs; content that is not declared counts by its name
-        for config in configs:
-            for group in ("model", "task"):
-                config[group] = config[group] | {"digest": config[group]["digest"] or config[group]["name"]}
-        assert not any(identity(a) == identity(b) for a, b in combinations(configs, 2))
+        rows = [[resolved(pair(experiment, task, key))] for key in raw["adapters"]]
+        first = [pair(experiment, key, adapter) for key in raw["tasks"]]
+        columns = [[resolved(replace(job, setting=s)) for s in experiment.settings(adapter)] for job in first]
+    assert len({config["adapter"]["label"] for (config,) in rows}) == len(rows), "two rows of one name"
+    assert all(config["task"]["validation"] != "tuning" for configs in rows + columns for config in configs)
+    for several in (rows, columns):
+        runs = [[identity(with_some_digest(config)) for config in configs] for configs in several]
+        assert not any(one == other for one, other in combinations(runs, 2)), "two that are the same runs"
+
+
+def with_some_digest(config):
+    """Content that is not declared counts by its name."""
+    groups = {group: config[group] for group in ("model", "task")}
+    return config | {group: keys | {"digest": keys["digest"] or keys["name"]} for group, keys in groups.items()}
 
 
 def test_a_job_is_its_command_line(tiny):
@@ -267,9 +272,7 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
     assert "First values: lora: lr 0.001. all others: lr 0.0001, 0.01." in caption
     assert "Chosen at an edge: circulant on digits (lr)." in caption
     for folder in options.folder.glob("runs/*/adapter"):
-        assert records.read(folder.parent / "record.json")["command"].startswith(
-            "python -m surm_bench model=vit_digits"
-        )
+        assert records.read(folder.parent / "record.json")["command"].startswith("python -m surm_bench ")
 
 
 def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, monkeypatch, capsys):
