@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from surm_bench import cli
 from surm_bench.config import config_dir
@@ -38,7 +39,7 @@ class Experiment:
     """
 
     name: str = MISSING
-    overrides: list[str] = field(default_factory=list)  # for every run
+    overrides: list[str] = field(default_factory=list)  # for every run; a task, and a row, may say otherwise
     tasks: dict[str, list[str]] = MISSING
     adapters: dict[str, list[str]] = MISSING
     seeds: list[int] = MISSING  # reported; none where the tasks are variants of a protocol to be compared by tuning
@@ -94,8 +95,8 @@ def load_experiment(name: str) -> tuple[Experiment, list[str]]:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.load(path), {"name": name})
         experiment: Experiment = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     _check(experiment, path)
     problems = []
     for kind in ("tasks", "adapters"):
@@ -113,6 +114,9 @@ def _check(experiment: Experiment, path: Path) -> None:
         raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
     if not tuning.seeds:
         raise UserError(f"{path}: tuning.seeds needs at least one number")
+    for name, seeds in (("seeds", experiment.seeds), ("tuning.seeds", tuning.seeds)):
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"{path}: {name} is {seeds}: give each number once")
     for name in ("steps", "survivors"):
         if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
             raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from surm_bench.atomic import atomic
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import pairs, reported_jobs, resolved
+from surm_bench.experiment.jobs import Job, pairs, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table
@@ -45,7 +45,7 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
     frame = runs_frame(results + runs.failures(jobs))
     if frame.empty:
         return None
-    labels, columns = _layout(experiment)
+    labels, columns = _layout(experiment, state)
     return comparison_table(
         summary_frame(frame),
         order=labels,
@@ -86,11 +86,16 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     _told(folder, written)
 
 
-def _layout(experiment: Experiment) -> tuple[list[str], list[TaskColumn]]:
-    """The labels of the experiment's adapters and the columns of its tasks."""
-    configs = [resolved(job) for job in pairs(experiment)]
-    labels = dict.fromkeys(config["adapter"]["label"] for config in configs)
-    columns = dict.fromkeys(column for config in configs for column in columns_of(config))
+def _layout(experiment: Experiment, state: Tuned) -> tuple[list[str], list[TaskColumn]]:
+    """The labels of the experiment's adapters, which a knob may change, and the columns of its tasks."""
+    planned, chosen = pairs(experiment), reported_jobs(experiment, state.choices)
+
+    def of(adapter: str, jobs: list[Job]) -> list[Job]:
+        return [job for job in jobs if job.adapter == adapter]
+
+    rows = [job for adapter in experiment.adapters for job in of(adapter, chosen) or of(adapter, planned)]
+    labels = dict.fromkeys(resolved(job)["adapter"]["label"] for job in rows)
+    columns = dict.fromkeys(column for job in planned for column in columns_of(resolved(job)))
     return list(labels), list(columns)
 
 

@@ -21,14 +21,14 @@ class Tuned:
         jobs: every run that is wanted so far; more may be, once these are done.
         choices: the setting of each pair of task and adapter whose search is at its end.
         at_edge: the knobs of a choice whose range ended there when the steps were spent.
-        problems: a line for each pair that cannot be chosen, although its runs are done.
+        problems: a line for each pair that has no choice although its runs are done.
         scores: a row for each trial and seed: task, adapter, setting, steps, seed, score, chosen.
     """
 
     jobs: list[Job] = field(default_factory=list)
     choices: Choices = field(default_factory=dict)
     at_edge: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: dict[tuple[str, str], str] = field(default_factory=dict)
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
@@ -44,16 +44,17 @@ def tuned(experiment: Experiment, runs: Runs) -> Tuned:
             state.choices[task, adapter] = found.chosen
             state.at_edge[task, adapter] = found.at_edge
         elif not runs.waiting(jobs):
-            state.problems.append(f"no setting of {adapter} on {task} finished on every tuning seed")
+            state.problems[task, adapter] = f"no setting of {adapter} on {task} finished on every tuning seed"
     columns = ["task", "adapter", "setting", "steps", "seed", "score", "chosen"]
-    scores = pd.DataFrame(rows, columns=columns) if rows else pd.DataFrame(columns=columns)
+    scores = pd.DataFrame(rows, columns=columns).astype({"chosen": bool})
     return Tuned(state.jobs, state.choices, state.at_edge, state.problems, scores)
 
 
 def undecided(experiment: Experiment, state: Tuned) -> list[str]:
-    """A line that names the pairs without a choice; none when all have one."""
+    """A line that names the pairs that tuning is not done with; none when it is."""
+    settled = {*state.choices, *state.problems}
     pairs = product(experiment.tasks, experiment.adapters)
-    missing = [f"{adapter} on {task}" for task, adapter in pairs if (task, adapter) not in state.choices]
+    missing = [f"{adapter} on {task}" for task, adapter in pairs if (task, adapter) not in settled]
     if not missing:
         return []
     some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
@@ -81,6 +82,7 @@ def tuning_note(experiment: Experiment, state: Tuned) -> str:
     return (
         f"{experiment.rule} First values: {'. '.join(listed)}. Tuning seeds: {seeds}. "
         f"Chosen at an edge: {', '.join(edges) or 'none'}."
+        + (f" Without a choice: {'; '.join(state.problems.values())}." if state.problems else "")
     )
 
 
