@@ -24,8 +24,10 @@ ROW_KEYS = ("adapter=", "adapter.", "optimizer=", "optimizer.")  # what a row of
 class Tuning:
     """How the settings of each adapter on each task are chosen, alike for all: see surm_bench.experiment.search."""
 
-    seeds: list[int] = MISSING  # apart from the reported ones; each holds other rows out where the split allows it
-    knobs: dict[str, dict[str, list[float]]] = MISSING  # adapter key ("default": those not named) -> knob -> values
+    # Apart from the reported ones; each holds other rows out where the split allows it.
+    seeds: list[int] = field(default_factory=list)
+    # Adapter key ("default": those not named) -> knob -> values. One setting alone: nothing to choose, no tuning runs.
+    knobs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     steps: int | None = None  # optimiser steps that an adapter may use on a task; null: what the first values take
     survivors: int | None = None  # of the first values, tried for a third of the steps, so many are tried in full
 
@@ -42,7 +44,8 @@ class Experiment:
     tasks: dict[str, list[str]] = MISSING
     adapters: dict[str, list[str]] = MISSING
     seeds: list[int] = MISSING  # reported; none where the tasks are variants of a protocol to be compared by tuning
-    tuning: Tuning = MISSING
+    tuning: Tuning = field(default_factory=Tuning)  # left out: nothing is tuned
+    best_epoch: list[str] = field(default_factory=list)  # adapters whose row shows the score of the best epoch
 
     def knobs(self, adapter: str) -> Knobs:
         """The knobs of an adapter, and the values tried first."""
@@ -52,6 +55,14 @@ class Experiment:
         """The settings tried first: every combination of the values of the knobs."""
         knobs = self.knobs(adapter)
         return [tuple(zip(knobs, map(float, values), strict=True)) for values in product(*knobs.values())]
+
+    def fixed(self, adapter: str) -> Setting | None:
+        """The one setting of an adapter for which nothing is chosen; None where it is tuned.
+
+        Without reported seeds the scores of tuning are what is wanted, of one setting too.
+        """
+        settings = self.settings(adapter)
+        return settings[0] if len(settings) == 1 and self.seeds else None
 
     @property
     def rule(self) -> str:
@@ -111,15 +122,17 @@ def _check(experiment: Experiment, path: Path) -> None:
     tuning = experiment.tuning
     if shared := set(experiment.seeds) & set(tuning.seeds):
         raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
-    if not tuning.seeds:
+    if not tuning.seeds and any(experiment.fixed(adapter) is None for adapter in experiment.adapters):
         raise UserError(f"{path}: tuning.seeds needs at least one number")
     for name in ("steps", "survivors"):
         if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
             raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")
     if extra := tuning.knobs.keys() - experiment.adapters.keys() - {"default"}:
         raise UserError(f"{path}: knobs of {', '.join(sorted(extra))}, which is none of its adapters")
+    if extra := set(experiment.best_epoch) - experiment.adapters.keys():
+        raise UserError(f"{path}: best_epoch names {', '.join(sorted(extra))}, which is none of its adapters")
     for adapter in experiment.adapters:
-        if not experiment.knobs(adapter):
+        if tuning.knobs and not tuning.knobs.keys() & {adapter, "default"}:  # left out by mistake
             raise UserError(f"{path}: {adapter} has no knobs: give tuning.knobs.{adapter} or tuning.knobs.default")
         for knob, values in experiment.knobs(adapter).items():
             _check_knob(knob, values, f"{path}: {adapter}")

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from surm_bench.atomic import atomic
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import pairs, reported_jobs, resolved
+from surm_bench.experiment.jobs import Job, pairs, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table
@@ -41,7 +43,7 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
         return _ablation(experiment, state, runs)
     jobs = reported_jobs(experiment, state.choices)
     results = runs.results(jobs)
-    frame = runs_frame(results + runs.failures(jobs))
+    frame, best_note = _shown(experiment, jobs, results + runs.failures(jobs))
     if frame.empty:
         return None
     labels, columns = _layout(experiment)
@@ -49,7 +51,7 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
         summary_frame(frame),
         order=labels,
         columns=columns,
-        note=" ".join(filter(None, [tuning_note(experiment, state), provenance(results)])),
+        note=" ".join(filter(None, [best_note, tuning_note(experiment, state), provenance(results)])),
         seeds=len(experiment.seeds),
         published=load_published(folder.parent / "paper.yaml"),
     )
@@ -70,8 +72,9 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     score against fraction."""
     if not experiment.seeds:
         return
-    records = runs.results(reported_jobs(experiment, state.choices))
-    summary = summary_frame(runs_frame(records))
+    jobs = reported_jobs(experiment, state.choices)
+    records = runs.results(jobs)
+    summary = summary_frame(_shown(experiment, jobs, records)[0])
     if not summary["mean"].notna().any():
         print(f"{experiment.name}: no finished run to draw")
         return
@@ -81,6 +84,22 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     if summary.groupby(["model", "task"])["fraction"].nunique().max() > 1:
         written += accuracy_against_fraction(summary, folder / "accuracy_against_fraction.png", tasks)
     _told(folder, written)
+
+
+def _shown(experiment: Experiment, jobs: list[Job], records: list[dict]) -> tuple[pd.DataFrame, str]:
+    """One row a run with the score that its row of the table shows, and a sentence on those that show the best epoch's.
+
+    That is the highest that the run ever had on the split it is chosen on: of use to repeat what others report.
+    """
+    frame = runs_frame(records)
+    labels = {resolved(job)["adapter"]["label"] for job in jobs if job.adapter in experiment.best_epoch}
+    best = frame["label"].isin(labels)
+    if not best.any():
+        return frame, ""
+    frame["score"] = frame["score"].where(~best, frame["best_score"])
+    split = " and ".join(sorted(frame.loc[best, "selection"].dropna().unique()))
+    named = "; ".join(frame.loc[best, "label"].unique())
+    return frame, f"Not after the last epoch but after the best one, chosen on the {split} split itself: {named}."
 
 
 def _layout(experiment: Experiment) -> tuple[list[str], list[TaskColumn]]:
