@@ -82,6 +82,7 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
             waiting = runs.waiting(state.jobs)
         if not waiting or problems:
             break
+        waiting.sort(key=lambda job: experiment.tuning.seeds.index(job.seed))  # stopped early, pairs are whole
         problems = _execute(waiting, f"tuning {experiment.name}", options)
     chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter", "setting"], sort=False)["score"].mean()
     print(chosen.reset_index().to_string(index=False))

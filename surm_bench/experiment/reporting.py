@@ -1,8 +1,7 @@
 """Tables and figures of an experiment, from its records alone: torch is not imported."""
 
+from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from surm_bench.atomic import atomic
 from surm_bench.experiment.definition import Experiment
@@ -10,7 +9,9 @@ from surm_bench.experiment.jobs import Job, pairs, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table
+from surm_bench.report.best_epoch import best_epoch_note, show_best_epoch
 from surm_bench.report.console import print_table
+from surm_bench.report.expected_validation import expected_validation
 from surm_bench.report.figures import accuracy_against_fraction, accuracy_against_parameters, learning_curves
 from surm_bench.report.frames import TaskColumn, columns_of, runs_frame, summary_frame
 from surm_bench.report.provenance import provenance
@@ -43,15 +44,18 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
         return _ablation(experiment, state, runs)
     jobs = reported_jobs(experiment, state.choices)
     results = runs.results(jobs)
-    frame, best_note = _shown(experiment, jobs, results + runs.failures(jobs))
+    frame = runs_frame(results + runs.failures(jobs))
     if frame.empty:
         return None
+    best = _labels_of_best_epoch(experiment, jobs)
     labels, columns = _layout(experiment)
     return comparison_table(
-        summary_frame(frame),
+        summary_frame(show_best_epoch(frame, best)),
         order=labels,
         columns=columns,
-        note=" ".join(filter(None, [best_note, tuning_note(experiment, state), provenance(results)])),
+        note=" ".join(
+            filter(None, [best_epoch_note(frame, best), tuning_note(experiment, state), provenance(results)])
+        ),
         seeds=len(experiment.seeds),
         published=load_published(folder.parent / "paper.yaml"),
     )
@@ -72,9 +76,11 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     score against fraction."""
     if not experiment.seeds:
         return
+    if state.scores["score"].notna().any():
+        expected_validation(state.scores, folder / "expected_validation.png")
     jobs = reported_jobs(experiment, state.choices)
     records = runs.results(jobs)
-    summary = summary_frame(_shown(experiment, jobs, records)[0])
+    summary = summary_frame(show_best_epoch(runs_frame(records), _labels_of_best_epoch(experiment, jobs)))
     if not summary["mean"].notna().any():
         print(f"{experiment.name}: no finished run to draw")
         return
@@ -86,20 +92,11 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     _told(folder, written)
 
 
-def _shown(experiment: Experiment, jobs: list[Job], records: list[dict]) -> tuple[pd.DataFrame, str]:
-    """One row a run with the score that its row of the table shows, and a sentence on those that show the best epoch's.
-
-    That is the highest that the run ever had on the split it is chosen on: of use to repeat what others report.
-    """
-    frame = runs_frame(records)
-    labels = {resolved(job)["adapter"]["label"] for job in jobs if job.adapter in experiment.best_epoch}
-    best = frame["label"].isin(labels)
-    if not best.any():
-        return frame, ""
-    frame["score"] = frame["score"].where(~best, frame["best_score"])
-    split = " and ".join(sorted(frame.loc[best, "selection"].dropna().unique()))
-    named = "; ".join(frame.loc[best, "label"].unique())
-    return frame, f"Not after the last epoch but after the best one, chosen on the {split} split itself: {named}."
+def _labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:
+    """The rows that show the score of the best epoch."""
+    return list(
+        dict.fromkeys(resolved(job)["adapter"]["label"] for job in jobs if job.adapter in experiment.best_epoch)
+    )
 
 
 def _layout(experiment: Experiment) -> tuple[list[str], list[TaskColumn]]:
