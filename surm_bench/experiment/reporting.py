@@ -48,14 +48,13 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
     if frame.empty:
         return None
     best = _labels_of_best_epoch(experiment, jobs)
+    notes = best_epoch_note(frame, best), tuning_note(experiment, state), provenance(results)
     labels, columns = _layout(experiment)
     return comparison_table(
         summary_frame(show_best_epoch(frame, best)),
         order=labels,
         columns=columns,
-        note=" ".join(
-            filter(None, [best_epoch_note(frame, best), tuning_note(experiment, state), provenance(results)])
-        ),
+        note=" ".join(filter(None, notes)),
         seeds=len(experiment.seeds),
         published=load_published(folder.parent / "paper.yaml"),
     )
