@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.config import Config, config_dir
 from surm_bench.errors import UserError, unknown
+from surm_bench.places import is_place
 
 GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
 ConfigStore.instance().store(name="schema", node=Config)
@@ -48,9 +49,9 @@ def _job(cfg: DictConfig) -> None:
     """One job of the command line. A refused one is told at once, and the next job of a multirun still runs."""
     from surm_bench.runner import run  # torch and friends: not for --help or a typing error
 
-    overrides = " ".join(map(shlex.quote, HydraConfig.get().overrides.task))
+    overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
     try:
-        run(cfg, command=f"python -m surm_bench {overrides}".rstrip())
+        run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))
     except UserError as error:
         _complain(error)
         _refused.append(error)

@@ -52,7 +52,8 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     checkpoint = Checkpoint(folder / STATE, _code(record, settings), settings.trainer.save_seconds, about)
     main = PartialState().is_main_process
     tags = (settings.model.name, settings.task.name, settings.adapter.name)
-    tracked = track(record["config"], record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker())
+    config = record["config"] | {"results_dir": settings.results_dir}
+    tracked = track(config, record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker())
     with tracked as tracker:
         history = fit(trained, data, objective, settings, hooks=hooks, log=tracker.log, checkpoint=checkpoint)
         found = record | known | _results(history, objective, settings.task.validation)
@@ -60,7 +61,7 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
         found["memory"] = {"peak_bytes": environment.peak_memory_bytes()}
         if main:
             if settings.trainer.save_adapter:
-                found["change"] = weight_changes(model, original)
+                found["change"] = _rounded(weight_changes(model, original))
                 _save_adapter(model, folder)
             _save_predictions(history, objective, data, folder)
             found["files"] = records.describe_files(folder)
@@ -108,6 +109,17 @@ def _timing(history: History) -> dict[str, float]:
         "step_ms_p99": float(np.percentile(milliseconds, 99)),
         "samples_per_second": history.examples / history.train_seconds,
     }
+
+
+def _rounded(changes: list[dict]) -> list[dict]:
+    """To five digits, which is all that singular values are read for: records are to stay small."""
+
+    def short(value: object) -> object:
+        if isinstance(value, list):
+            return [short(inner) for inner in value]
+        return float(f"{value:.5g}") if isinstance(value, float) else value
+
+    return [{key: short(value) for key, value in row.items()} for row in changes]
 
 
 def _earlier_seconds(history: History) -> float:

@@ -22,6 +22,7 @@ from surm_bench.errors import UserError
 from surm_bench.identity import check_defaults, group_id, identity, run_id
 from surm_bench.measure import measure
 from surm_bench.models.digest import model_digest
+from surm_bench.places import keep_places, with_places, without_places
 from surm_bench.sources import method_digest, source_digest
 from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
@@ -53,14 +54,13 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     """
     PartialState(cpu=not torch.cuda.is_available())  # unasked it would not see the processes of torchrun on a CPU
     main = PartialState().is_main_process  # one record, one report, one W&B run of however many processes
+    report = report if main else (lambda line: None)
     config, settings = checked(cfg)
     identifier = run_id(config, PartialState().num_processes)
     folder = records.run_folder(settings.results_dir, identifier)
     earlier = _earlier(settings, identifier)
     if records.is_done(earlier):
-        if main:
-            report(f"{summary(earlier)} (already done; rerun=true repeats it)")
-        return earlier
+        return _already(earlier, report)
     if records.is_given_up(earlier):
         told = f"run {identifier} failed {earlier['attempts']} times, last with: {earlier['error']}"
         raise UserError(f"{told}; rerun=true tries it again")
@@ -69,7 +69,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     with records.claim(folder):
         earlier = _earlier(settings, identifier)
         if records.is_done(earlier):  # by another process, in the meantime
-            return earlier
+            return _already(earlier, report)
         if told := records.set_aside(folder):
             logger.warning("%s and the run is made again", told)
         record = _attempt(settings, config, _about(settings, config, earlier, command), folder)
@@ -123,7 +123,7 @@ def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
     if not (folder / "adapter").is_dir():
         raise UserError(f"the adapter of run {record['run_id']} is not in {folder}: run it again with rerun=true")
     records.check_files(record, folder)
-    settings = settings_of(record["config"])
+    settings = settings_of(with_places(record["config"], folder))
     backbone, data = build(settings)
     model = PeftModel.from_pretrained(backbone.module, folder / "adapter")
     return model.eval(), data, settings
@@ -146,6 +146,11 @@ def _earlier(settings: Config, identifier: str) -> dict | None:
         raise UserError(f"{error}; rerun=true makes it again") from None
 
 
+def _already(record: dict, report: Callable[[str], None]) -> dict:
+    report(f"{summary(record)} (already done; rerun=true repeats it)")
+    return record
+
+
 def _about(settings: Config, config: dict, earlier: dict | None, command: str | None) -> dict:
     """The parts of the record that are known before training."""
     processes = PartialState().num_processes
@@ -153,7 +158,7 @@ def _about(settings: Config, config: dict, earlier: dict | None, command: str | 
     return {
         "run_id": run_id(config, processes),
         "group_id": group_id(config, processes),
-        "config": config,
+        "config": without_places(config),
         "identity": identity(config, processes),
         "code": {"sources": source_digest(), "method": method_digest(settings.adapter.peft["_target_"])},
         "seed": settings.seed,
@@ -170,6 +175,8 @@ def _about(settings: Config, config: dict, earlier: dict | None, command: str | 
 def _attempt(settings: Config, config: dict, record: dict, folder: Path) -> dict:
     """Train and record, whatever comes of it."""
     began = time.perf_counter()
+    if PartialState().is_main_process:
+        keep_places(config, folder)
     try:
         return measure(settings, record, folder, began)
     except Diverged as error:

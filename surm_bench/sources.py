@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent
 # The rooms whose code a result depends on. What only keeps, shows or launches runs is not among them.
 DETERMINING = (
     *("adapters", "models", "structured", "tasks", "training"),
-    *("build.py", "parameters.py", "prefix_cache.py", "roles.py", "torchvision_stub.py"),
+    *("build.py", "measure.py", "parameters.py", "prefix_cache.py", "roles.py", "torchvision_stub.py"),
 )
 
 

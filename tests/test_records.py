@@ -1,102 +1,42 @@
-import copy
+"""One record: written whole, bound to its content and its files, and never read as something that was not written."""
+
 import json
 import math
-import subprocess
-import sys
-from types import SimpleNamespace
+import os
+import random
+import shutil
 
 import numpy as np
 import pytest
+from made_up import A, B, ended, record, write_with_predictions
 
-from surm_bench import environment, records
+from surm_bench import atomic as atomic_module
+from surm_bench import records
+from surm_bench.atomic import atomic
+from surm_bench.content import FileCache
 from surm_bench.errors import UserError
-
-CONFIG = {
-    "model": {"name": "vit_tiny", "weights": None},
-    "task": {"name": "digits", "data_dir": None},
-    "adapter": {"name": "circulant", "label": "circulant"},
-    "optimizer": {"lr": 1e-3, "betas": [0.9, 0.999]},
-    "trainer": {"epochs": 3, "progress": True, "workers": 0},
-    "tracking": {"kind": "none"},
-    "seed": 0,
-    "results_dir": "results",
-    "rerun": False,
-}
+from surm_bench.records import Archive, Damaged
 
 
-def changed(key, value):
-    config = copy.deepcopy(CONFIG)
-    *parents, last = key.split(".")
-    node = config
-    for parent in parents:
-        node = node[parent]
-    node[last] = value
-    return config
+def one_line(error) -> str:
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
-def record(run_id="a" * 12, **more):
-    return {"run_id": run_id, "group_id": "b" * 12, "status": "success", "config": CONFIG} | more
-
-
-@pytest.mark.parametrize(
-    "key, value",
-    [
-        ("results_dir", "/elsewhere"),
-        ("model.weights", "/somewhere/model.safetensors"),
-        ("task.data_dir", "/somewhere"),
-        ("tracking", {"kind": "wandb"}),
-        ("rerun", True),
-        ("trainer.progress", False),
-        ("trainer.workers", 4),
-    ],
-)
-def test_run_id_ignores_places_and_comfort(key, value):
-    assert records.run_id(changed(key, value)) == records.run_id(CONFIG)
-    assert records.group_id(changed(key, value)) == records.group_id(CONFIG)
-
-
-@pytest.mark.parametrize("key, value", [("optimizer.lr", 2e-3), ("model.name", "x"), ("trainer.epochs", 4)])
-def test_run_id_and_group_id_follow_what_changes_the_result(key, value):
-    assert records.run_id(changed(key, value)) != records.run_id(CONFIG)
-    assert records.group_id(changed(key, value)) != records.group_id(CONFIG)
-
-
-def test_seed_changes_run_id_only_and_identity_changes_both():
-    assert records.run_id(changed("seed", 1)) != records.run_id(CONFIG)
-    assert records.group_id(changed("seed", 1)) == records.group_id(CONFIG)
-    assert records.run_id(CONFIG, {"weights": "1"}) != records.run_id(CONFIG)
-    assert records.group_id(CONFIG, {"weights": "1"}) != records.group_id(CONFIG, {"weights": "2"})
-
-
-def test_run_id_is_stable_short_and_independent_of_key_order():
-    reordered = dict(reversed(copy.deepcopy(CONFIG).items()))
-    before = copy.deepcopy(CONFIG)
-    identifier = records.run_id(CONFIG)
-    assert before == CONFIG
-    assert records.run_id(reordered) == identifier
-    assert len(identifier) == 12 and set(identifier) <= set("0123456789abcdef")
-
-
-def test_content_digest_of_a_file_is_sha256_and_of_a_folder_sees_names_and_contents(tmp_path):
-    (tmp_path / "x").write_bytes(b"abc")
-    assert records.content_digest(tmp_path / "x") == "ba7816bf8f01"  # FIPS 180-2, the digest of "abc"
-    first = records.content_digest(tmp_path)
-    (tmp_path / "x").rename(tmp_path / "y")
-    renamed = records.content_digest(tmp_path)
-    (tmp_path / "y").write_bytes(b"abd")
-    assert len({first, renamed, records.content_digest(tmp_path)}) == 3
+# Writing
 
 
 def test_write_then_read_gives_the_record_with_plain_numbers(tmp_path):
-    path = records.write(record(score=np.float32(0.5), n=np.int64(3), loss=math.nan, bad=[math.inf, (1, 2)]), tmp_path)
-    assert path == tmp_path / "runs" / ("a" * 12) / "record.json"
+    odd = {"score": np.float32(0.5), "count": np.int64(3), "loss": math.nan, "bad": [math.inf, (1, 2)]}
+    written = records.write(record(**odd), tmp_path)
+    path = tmp_path / "runs" / A / "record.json"
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
 
     strict = json.loads(path.read_text(), parse_constant=refuse)
-    assert strict == records.read(path)
-    expected = {"schema_version": 1, "score": 0.5, "n": 3, "loss": None, "bad": [None, [1, 2]]}
+    assert strict == written == records.read(path) == records.read_run(path.parent)
+    expected = {"schema_version": 2, "score": 0.5, "count": 3, "loss": None, "bad": [None, [1, 2]]}
     assert {key: strict[key] for key in expected} == expected
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
 
@@ -104,7 +44,7 @@ def test_write_then_read_gives_the_record_with_plain_numbers(tmp_path):
 def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(tmp_path):
     path = tmp_path / "table.md"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), records.atomic(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic(path) as temporary:
         temporary.write_text("half of the n")
         raise KeyboardInterrupt
     assert path.read_text() == "old"
@@ -112,57 +52,17 @@ def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(tmp_path):
 
 
 def test_a_crash_before_the_rename_leaves_the_old_record(tmp_path, monkeypatch):
-    path = records.write(record(note="old"), tmp_path)
+    records.write(record(note="old"), tmp_path)
 
     def crash(*_):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(records.os, "fsync", crash)
+    monkeypatch.setattr(atomic_module.os, "fsync", crash)
     with pytest.raises(OSError, match="no space"):
         records.write(record(note="new"), tmp_path)
-    assert records.read(path)["note"] == "old"
-    assert [file.name for file in path.parent.iterdir()] == ["record.json"]
-
-
-def spoil(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text)
-
-
-@pytest.mark.parametrize(
-    "content, says",
-    [
-        (b'{"schema_version": 1, "run_id": "a', "unreadable record"),
-        (b"", "unreadable record"),
-        (b"\xff\xfe\x00", "unreadable record"),
-        (b"[1, 2]", "schema_version None"),
-        (b'{"schema_version": 2}', "schema_version 2"),
-    ],
-)
-def test_a_bad_record_is_one_line_and_the_others_are_read(tmp_path, content, says):
-    good = records.write(record("a" * 12), tmp_path)
-    bad = tmp_path / "runs" / "bad" / "record.json"
-    spoil(bad, content)
-    with pytest.raises(UserError, match=says) as error:
-        records.read(bad)
-    assert "\n" not in str(error.value) and str(bad) in str(error.value)
-    assert records.load_all(tmp_path) == ([records.read(good)], [str(error.value)])
-    assert not records.is_finished(tmp_path, "bad")
-
-
-def test_only_success_is_finished(tmp_path):
-    for status in ("success", "failed", "interrupted"):
-        records.write(record(status, status=status), tmp_path)
-    assert [records.is_finished(tmp_path, run) for run in ("success", "failed", "interrupted", "absent")] == [
-        True,
-        False,
-        False,
-        False,
-    ]
-
-
-def test_no_results_yet_is_no_problem(tmp_path):
-    assert records.load_all(tmp_path / "absent") == ([], [])
+    folder = records.run_folder(tmp_path, A)
+    assert records.read_run(folder)["note"] == "old"
+    assert [file.name for file in folder.iterdir()] == ["record.json"]
 
 
 def test_check_writable(tmp_path):
@@ -172,71 +72,169 @@ def test_check_writable(tmp_path):
     file.write_text("")
     with pytest.raises(UserError, match="cannot write to results_dir") as error:  # root may write anywhere but here
         records.check_writable(file / "results")
-    assert str(file / "results") in str(error.value) and "\n" not in str(error.value)
+    assert str(file / "results") in one_line(error)
 
 
-def test_records_and_reports_leave_torch_alone():
-    rooms = "records, environment, tracking, report.frames, report.tables, report.figures, report.console"
-    imports = "; ".join(f"import surm_bench.{room}" for room in rooms.split(", "))
-    code = f"import sys; {imports}; sys.exit(bool({{'torch', 'wandb', 'transformers'}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+# Reading what is not as it was written
 
 
-def test_environment_names_versions_and_this_commit():
-    import torch
-
-    described = environment.describe()
-    keys = "python torch transformers peft timm surm_bench git_commit git_dirty device platform threads processes"
-    assert list(described) == keys.split()
-    assert described["torch"] == torch.__version__
-    assert described["threads"] == torch.get_num_threads()
-    json.dumps(described, allow_nan=False)
-
-
-def test_git_state_of_a_checkout_an_edit_and_a_copy_inside_another_checkout(tmp_path, monkeypatch):
-    package = tmp_path / "surm_bench"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-
-    def git(*arguments):
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    monkeypatch.setattr(environment.surm_bench, "__file__", str(package / "__init__.py"))
-    monkeypatch.setattr(environment, "config_dir", lambda: tmp_path / "configs")
-    assert environment._git_state() == (None, None)
-    git("init", "-q")
-    (tmp_path / "other").write_text("")
-    git("add", "other")
-    git("commit", "-qm", "without us")
-    assert environment._git_state() == (None, None)
-    git("add", "surm_bench")
-    git("commit", "-qm", "with us")
-    assert environment._git_state() == (git("rev-parse", "HEAD"), False)
-    (tmp_path / "results.md").write_text("")  # neither code nor configuration
-    assert environment._git_state()[1] is False
-    (package / "__init__.py").write_text("edited = True")
-    assert environment._git_state() == (git("rev-parse", "HEAD"), True)
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'{"schema_version": 2, "run_id": "a', "unreadable record"),
+        (b"", "unreadable record"),
+        (b"\xff\xfe\x00", "unreadable record"),
+        (b"[1, 2]", "it has no schema_version"),
+        (b'{"run_id": "a"}', "it has no schema_version"),
+        (b'{"schema_version": 1}', "has schema_version 1: this version reads 2"),
+        (b'{"schema_version": 2, "run_id": "a"}', "its checksum does not fit"),
+        (b'{"schema_version": 2, "lr": NaN}', "unreadable record"),
+        (b'{"schema_version": 2, "lr": 1e999}', "unreadable record"),
+        (b"[" * 100_000, "unreadable record"),
+    ],
+)
+def test_a_bad_record_is_one_line_and_the_others_are_read(tmp_path, content, says):
+    good = records.write(record(), tmp_path)
+    bad = records.run_folder(tmp_path, B) / "record.json"
+    bad.parent.mkdir()
+    bad.write_bytes(content)
+    with pytest.raises(UserError, match=says) as error:
+        records.read(bad)
+    assert str(bad) in one_line(error)
+    archive = Archive(tmp_path)
+    assert archive.records() == [good] and archive.problems == [str(error.value)]
+    assert isinstance(error.value, Damaged) == ("schema_version 1" not in says)
 
 
-def test_peak_memory_covers_what_was_held():
-    import torch
+def test_an_edited_score_is_named(tmp_path):
+    records.write(record(accuracy=0.75), tmp_path)
+    path = records.run_folder(tmp_path, A) / "record.json"
+    path.write_text(path.read_text().replace("0.75", "0.85"))
+    with pytest.raises(Damaged, match="was changed after it was written: its checksum does not fit") as error:
+        records.read(path)
+    assert str(path) in one_line(error)
+    assert records.read_record(tmp_path, A) is None
+    assert Archive(tmp_path).record(A) is None
 
-    held = bytearray(b"x" * 50_000_000)
-    peak = environment.peak_memory_bytes()
-    assert isinstance(peak, int)
-    if not torch.cuda.is_available():
-        assert len(held) < peak < 2**40
+
+def test_other_white_space_and_another_order_are_the_same_record(tmp_path):
+    written = records.write(record(), tmp_path)
+    path = records.run_folder(tmp_path, A) / "record.json"
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    assert records.read(path) == written
 
 
-def test_available_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):
-    """By hand: of 1000 bytes 300 and 100 cannot be dropped, 500 of cached files can."""
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=5000))
-    monkeypatch.setattr(environment, "CONTROL_GROUP", tmp_path)
-    assert environment.available_memory_bytes() == 5000
-    (tmp_path / "memory.stat").write_text("anon 300\nfile 600\nshmem 100\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert environment.available_memory_bytes() == 5000
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert environment.available_memory_bytes() == 600
+def test_a_copy_of_a_folder_is_not_another_run(tmp_path):
+    written = records.write(record(), tmp_path)
+    shutil.copytree(records.run_folder(tmp_path, A), records.run_folder(tmp_path, B))
+    assert records.read_record(tmp_path, B) is None
+    archive = Archive(tmp_path)
+    assert archive.records() == [written]
+    (problem,) = archive.problems
+    assert f"is a copy of run {A}" in problem and B in problem
+
+
+def test_flipped_bits_of_a_record_are_never_read_as_another(tmp_path):
+    """A bit of every byte: an error of one line, or the same content (a space that became another)."""
+    written = records.write(record(lr=1.25e-05, betas=[0.9, 0.999], text="ä"), tmp_path)
+    path = tmp_path / "flipped.json"
+    whole = (records.run_folder(tmp_path, A) / "record.json").read_bytes()
+    generator, refused = random.Random(0), 0
+    for position in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << generator.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            assert records.read(path) == written
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 0.9 * len(whole)
+
+
+def test_truncated_records_are_refused(tmp_path):
+    records.write(record(), tmp_path)
+    path = records.run_folder(tmp_path, A) / "record.json"
+    whole = path.read_bytes()
+    for length in range(0, len(whole.rstrip()), 5):
+        path.write_bytes(whole[:length])
+        with pytest.raises(Damaged):
+            records.read(path)
+
+
+# Files beside a record
+
+
+def with_files(folder) -> dict:
+    run = records.run_folder(folder, A)
+    (run / "adapter").mkdir(parents=True)
+    (run / "adapter" / "adapter_model.safetensors").write_bytes(random.Random(0).randbytes(300))
+    (run / "adapter" / "adapter_config.json").write_text("{}")
+    return write_with_predictions(folder, record(), [0.0, 1.0])
+
+
+def test_flipped_bits_of_a_file_are_named(tmp_path):
+    written = with_files(tmp_path)
+    assert len(written["files"]) == 3
+    run, cache = records.run_folder(tmp_path, A), FileCache(tmp_path / "cache", verify=True)
+    records.check_files(written, run, cache)
+    for name in written["files"]:
+        whole = (run / name).read_bytes()
+        for position in range(0, len(whole), -(-len(whole) // 30)):
+            flipped = bytearray(whole)
+            flipped[position] ^= 1
+            (run / name).write_bytes(flipped)
+            with pytest.raises(Damaged, match=f"{name} is not the file that run {A} wrote"):
+                records.check_files(written, run, cache)
+        (run / name).write_bytes(whole)
+    records.check_files(written, run, cache)
+
+
+def test_an_absent_file_is_no_damage(tmp_path):
+    written = with_files(tmp_path)
+    shutil.rmtree(records.run_folder(tmp_path, A) / "adapter")
+    records.check_files(written, records.run_folder(tmp_path, A))
+    assert records.read_record(tmp_path, A) == written
+    assert records.set_aside(records.run_folder(tmp_path, A)) is None
+
+
+def test_what_is_damaged_is_set_aside_whole_and_not_read_any_more(tmp_path):
+    with_files(tmp_path)
+    run = records.run_folder(tmp_path, A)
+    (run / "state").mkdir()  # of a training in progress: not a part of the record
+    for number in (1, 2):
+        (run / "adapter" / "adapter_model.safetensors").write_bytes(b"exchanged")
+        told = records.set_aside(run)
+        assert told.endswith(f"is not the file that run {A} wrote; it is kept as {A}.damaged{number}")
+        aside = run.with_name(f"{A}.damaged{number}")
+        assert sorted(os.listdir(aside)) == ["adapter", "predictions.parquet", "record.json"]
+        assert os.listdir(run) == ["state"] and records.set_aside(run) is None
+        assert Archive(tmp_path).records() == [] and Archive(tmp_path).problems == []
+        for name in os.listdir(aside):
+            (shutil.copytree if (aside / name).is_dir() else shutil.copy)(aside / name, run / name)
+
+
+def test_what_was_never_run_is_not_damaged(tmp_path):
+    assert records.set_aside(tmp_path / "runs" / A) is None
+    assert records.read_record(tmp_path, A) is None
+    assert Archive(tmp_path / "absent").records() == [] and Archive(tmp_path / "absent").problems == []
+
+
+# What is done
+
+
+@pytest.mark.parametrize(
+    ("made", "done", "given_up"),
+    [
+        (None, False, False),
+        (record(), True, False),
+        (ended("diverged"), True, False),
+        (ended("interrupted"), False, False),
+        (ended("failed", attempts=2), False, False),
+        (ended("failed", attempts=3), False, True),
+        (ended("interrupted", attempts=3), False, False),
+    ],
+    ids=lambda value: value and not isinstance(value, bool) and f"{value['status']} {value['attempts']}",
+)
+def test_done_and_given_up(made, done, given_up):
+    assert (records.is_done(made), records.is_given_up(made)) == (done, given_up)

@@ -5,20 +5,16 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
-from hydra import compose
-from safetensors.torch import load_file, save_file
+from runs import DIGITS, GRAMMAR, folder_of, start
 
-from surm_bench import records, runner
+from surm_bench import identity, measure, records
 from surm_bench.errors import UserError
-from surm_bench.experiment import composer
-from surm_bench.models.weights import EMBEDDED
-from surm_bench.runner import choose_epochs, evaluate, load_run, run
+from surm_bench.runner import evaluate, load_run
+from surm_bench.tasks import Classification
 
-SHORT = ["trainer.max_steps=6", "trainer.progress=false", "task.max_train_samples=120", "task.max_eval_samples=60"]
-DIGITS = ["model=vit_digits", "task=digits"]
-GRAMMAR = ["model=roberta_tiny", "task=grammar/acceptability"]
 # One adapter of each class of ours, and of PEFT's those that start, save or train in a way of their own; test_configs
 # has them all.
 ADAPTERS = [
@@ -28,46 +24,45 @@ ADAPTERS = [
 SMALLER = {"adapter_houlsby": ["adapter.peft.bottleneck=4"], "adapter_drop": ["adapter.first_layer=1"]}
 
 
-def start(results_dir, *overrides: str, short: bool = True) -> dict:
-    with composer():
-        cfg = compose("config", [*overrides, *(SHORT if short else []), f"results_dir={results_dir}"])
-    return run(cfg, report=lambda line: None)
+def last(record: dict, split: str = "reported") -> dict[str, float]:
+    return record["scores"][split]["last"]
 
 
-def adapter_of(results_dir, record: dict) -> dict[str, torch.Tensor]:
-    return load_file(records.run_folder(results_dir, record["run_id"]) / "adapter" / "adapter_model.safetensors")
-
-
-@pytest.mark.parametrize("backbone", [DIGITS, GRAMMAR], ids=["digits", "grammar"])
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_an_adapter_runs_saves_and_loads_to_the_same_scores(tmp_path, backbone, adapter):
+def test_an_adapter_runs_saves_and_loads_to_the_same_scores(tmp_path, adapter):
+    backbone = GRAMMAR if ADAPTERS.index(adapter) % 2 else DIGITS
     record = start(tmp_path, *backbone, f"adapter={adapter}", *SMALLER.get(adapter, []))
     assert record["status"] == "success"
-    model, data, settings = load_run(records.run_folder(tmp_path, record["run_id"]))
-    again = evaluate(model, data, settings)
-    assert {n: again[n] for n in again} == {n: record["metrics"]["last"][n] for n in again}
-    assert record["primary_metric"] in again
+    model, data, settings = load_run(folder_of(tmp_path, record))
+    assert evaluate(model, data, settings) == last(record)
+    assert record["primary_metric"] in last(record)
 
 
 def test_the_record_says_everything(tmp_path):
     record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", "seed=5")
-    path = records.run_folder(tmp_path, record["run_id"]) / "record.json"
-    assert json.loads(path.read_text()) == records.read(path)
-    stored = records.read(path)
-    identity = {"schema_version", "run_id", "group_id", "status", "config", "seed", "environment", "created"}
-    measured = {"metrics", "primary_metric", "parameters", "baseline", "timing", "memory", "history"}
-    assert identity | measured <= set(stored)
-    assert (stored["seed"], stored["config"]["optimizer"]["lr"]) == (5, 0.02)
+    path = folder_of(tmp_path, record) / "record.json"
+    assert json.loads(path.read_text()) == records.read(path) == record
+    known = {"schema_version", "checksum", "run_id", "group_id", "status", "config", "identity", "code", "command"}
+    known |= {"seed", "environment", "created", "attempts", "files", "primary_metric", "greater_is_better"}
+    measured = {"scores", "epochs", "selection", "examples", "parameters", "baseline", "timing", "memory", "history"}
+    assert set(record) == known | measured | {"segments", "change"}
+    assert (record["seed"], record["config"]["optimizer"]["lr"], record["attempts"]) == (5, 0.02, 1)
     depth, d = 4, 64  # of vit_digits
-    assert stored["parameters"]["adapter"] == depth * 2 * 2 * d
-    assert stored["parameters"]["stored"] == depth * 2 * d
-    assert stored["baseline"] == {"method": "lora", "r": 8, "parameters": depth * 2 * 16 * d, "ratio": 8.0}
-    assert {"train_seconds", "step_ms_median", "step_ms_p99", "samples_per_second", "wall_seconds"} == set(
-        stored["timing"]
-    )
-    assert stored["timing"]["step_ms_median"] <= stored["timing"]["step_ms_p99"]
-    assert stored["history"][-1]["step"] == 6
-    assert stored["environment"]["torch"] == torch.__version__
+    assert record["parameters"]["adapter"] == depth * 2 * 2 * d
+    assert record["parameters"]["stored"] == depth * 2 * d
+    assert record["baseline"] == {"method": "lora", "r": 8, "parameters": depth * 2 * 16 * d, "ratio": 8.0}
+    timing = {"train_seconds", "step_ms_median", "step_ms_p99", "samples_per_second", "wall_seconds"}
+    assert set(record["timing"]) == timing
+    assert record["timing"]["step_ms_median"] <= record["timing"]["step_ms_p99"]
+    assert record["history"][-1]["step"] == 6 and record["examples"] == {"reported": 60}
+    assert record["environment"]["torch"] == torch.__version__
+    (segment,) = record["segments"]
+    assert (segment["from_step"], segment["to_step"]) == (0, 6)
+    assert segment["device_kind"] == record["environment"]["device_kind"]
+    adapter = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json", "predictions.parquet")
+    assert set(record["files"]) == set(adapter)
+    assert {file.name for file in path.parent.iterdir()} >= {"record.json", "adapter", "predictions.parquet"}
+    assert not (path.parent / "state").exists() and not (path.parent / "claim.json").exists()
 
 
 @pytest.mark.parametrize("backbone", [DIGITS, GRAMMAR], ids=["digits", "grammar"])
@@ -77,78 +72,49 @@ def test_the_same_seed_gives_the_same_bits(tmp_path, backbone):
     assert first["run_id"] == second["run_id"] != other["run_id"]
     assert first["group_id"] == second["group_id"] == other["group_id"]
     assert first["history"] == second["history"] != other["history"]
-    tensors, twins = adapter_of(tmp_path / "a", first), adapter_of(tmp_path / "b", second)
-    assert all(torch.equal(tensor, twins[name]) for name, tensor in tensors.items())
+    assert first["files"] == second["files"] != other["files"]
 
 
-def test_a_finished_run_is_not_repeated_unless_asked_to(tmp_path, monkeypatch):
-    first = start(tmp_path, *DIGITS, "adapter=lora")
-    monkeypatch.setattr(runner, "fit", lambda *_, **__: pytest.fail("trained again"))
-    assert start(tmp_path, *DIGITS, "adapter=lora") == records.read(
-        records.run_folder(tmp_path, first["run_id"]) / "record.json"
-    )
-    monkeypatch.undo()
-    assert start(tmp_path, *DIGITS, "adapter=lora", "rerun=true")["created"] >= first["created"]
+def test_the_epoch_is_chosen_on_the_split_that_the_validation_names(tmp_path):
+    """dev: the reported split itself; holdout: rows of train; tuning: these alone, and nothing else is scored."""
+    long = ["adapter=lora", "trainer.max_steps=null", "trainer.epochs=3"]
+    scored = {"dev": ["reported"], "holdout": ["reported", "validation"], "tuning": ["validation"]}
+    for validation, splits in scored.items():
+        record = start(tmp_path, *DIGITS, *long, f"task.validation={validation}")
+        assert list(record["scores"]) == splits and record["selection"] == splits[-1]
+        assert all(list(epoch["scores"]) == splits for epoch in record["history"])
+        chosen = [epoch["scores"][splits[-1]]["accuracy"] for epoch in record["history"]]
+        assert record["epochs"]["best"]["epoch"] == chosen.index(max(chosen))  # the first of equal ones
+        assert record["epochs"]["last"]["epoch"] == 2
+        for split in splits:
+            of_epoch = [epoch["scores"][split] for epoch in record["history"]]
+            assert record["scores"][split] == {"last": of_epoch[2], "best": of_epoch[chosen.index(max(chosen))]}
 
 
-@pytest.mark.parametrize(
-    ("error", "status"), [(RuntimeError("out of memory\nat 0x0"), "failed"), (KeyboardInterrupt(), "interrupted")]
-)
-def test_a_run_that_breaks_off_leaves_a_record_and_is_run_again(tmp_path, monkeypatch, error, status):
-    def broken(*_, **__):
-        raise error
+def test_results_by_hand():
+    """The reported split prefers epoch 1, the held-out part epoch 0 (the first of two equal ones)."""
+    scores = [(0.5, 0.8), (0.7, 0.8), (0.6, 0.4)]
 
-    monkeypatch.setattr(runner, "fit", broken)
-    with pytest.raises(type(error)):
-        start(tmp_path, *DIGITS, "adapter=lora")
-    (record,), problems = records.load_all(tmp_path)
-    assert (record["status"], problems) == (status, [])
-    assert record.get("error") == ("RuntimeError: out of memory" if status == "failed" else None)
-    monkeypatch.undo()
-    assert start(tmp_path, *DIGITS, "adapter=lora")["status"] == "success"
+    class History:
+        labels = {"reported": np.zeros(5), "validation": np.zeros(3)}
+        segments: list = []
+        evaluations = [
+            {
+                "epoch": epoch,
+                "step": 5 * epoch + 5,
+                "scores": {"reported": {"accuracy": reported}, "validation": {"accuracy": held_out}},
+            }
+            for epoch, (reported, held_out) in enumerate(scores)
+        ]
 
-
-def test_local_weights_are_part_of_a_run_but_not_their_path(tmp_path, monkeypatch):
-    """The same file elsewhere is the same run; other content at the same place is another; none at all an error."""
-    embedded = load_file(EMBEDDED / "vit_digits" / "model.safetensors")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    here, there = tmp_path / "here.safetensors", tmp_path / "there.safetensors"
-    save_file(embedded, here)
-    save_file(embedded, there)
-    first = start(tmp_path, *DIGITS, "adapter=lora", f"model.weights={here}")
-    assert start(tmp_path, *DIGITS, "adapter=lora", "model.weights='~/there.safetensors'")["run_id"] == first["run_id"]
-    save_file({name: tensor + 0.01 for name, tensor in embedded.items()}, there)
-    other = start(tmp_path, *DIGITS, "adapter=lora", "model.weights='~/there.safetensors'")
-    assert other["run_id"] != first["run_id"] and other["history"] != first["history"]
-    there.unlink()
-    with pytest.raises(UserError, match="there.safetensors does not exist"):
-        start(tmp_path, *DIGITS, "adapter=lora", "model.weights='~/there.safetensors'", "rerun=true")
-    assert all(record["status"] == "success" for record in records.load_all(tmp_path)[0])
-
-
-def test_local_data_are_part_of_a_run_but_not_their_path(tmp_path, data_dir):
-    copied = tmp_path / "data" / "rte"
-    copied.mkdir(parents=True)
-    for split in ("train", "validation"):
-        (copied / f"{split}.parquet").write_bytes((data_dir / "glue" / "rte" / f"{split}.parquet").read_bytes())
-    grammar = ["model=roberta_tiny", "task=glue/rte", "adapter=lora"]
-    here = start(tmp_path / "a", *grammar, f"task.data_dir={data_dir / 'glue'}")
-    there = start(tmp_path / "b", *grammar, f"task.data_dir={tmp_path / 'data'}")
-    assert here["run_id"] == there["run_id"] and here["history"] == there["history"]
-    (copied / "train.parquet").write_bytes((data_dir / "glue" / "rte" / "validation.parquet").read_bytes())
-    assert start(tmp_path / "b", *grammar, f"task.data_dir={tmp_path / 'data'}")["run_id"] != here["run_id"]
-
-
-@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
-def test_a_rerun_that_breaks_off_does_not_undo_a_success(tmp_path, monkeypatch, error):
-    def broken(*_, **__):
-        raise error
-
-    first = start(tmp_path, *DIGITS, "adapter=lora")
-    monkeypatch.setattr(runner, "fit", broken)
-    with pytest.raises(error):
-        start(tmp_path, *DIGITS, "adapter=lora", "rerun=true")
-    assert records.is_finished(tmp_path, first["run_id"])
+    objective = Classification("accuracy", "accuracy")
+    held, dev = (measure._results(History, objective, validation) for validation in ("holdout", "dev"))
+    assert held["selection"] == "validation" and held["examples"] == {"reported": 5, "validation": 3}
+    assert held["epochs"] == {"last": {"epoch": 2, "step": 15}, "best": {"epoch": 0, "step": 5}}
+    assert held["scores"]["reported"] == {"last": {"accuracy": 0.6}, "best": {"accuracy": 0.5}}
+    assert held["scores"]["validation"] == {"last": {"accuracy": 0.4}, "best": {"accuracy": 0.8}}
+    assert dev["selection"] == "reported" and dev["epochs"]["best"] == {"epoch": 1, "step": 10}
+    assert dev["scores"]["reported"]["best"] == {"accuracy": 0.7}
 
 
 def test_placement_decides_where_residual_adapters_go(tmp_path):
@@ -158,6 +124,30 @@ def test_placement_decides_where_residual_adapters_go(tmp_path):
         for placement in ("houlsby", "pfeiffer")
     )
     assert houlsby["adapter"] == 2 * pfeiffer["adapter"] == 2 * 4 * 3 * 64
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["+adapter.nothing=1"], "nothing.* not in 'AdapterConfig'"),
+        (["task=grammar/sentiment"], "of kind 'text', model vit_digits of family 'vision': choose a text model"),
+        (["adapter.peft._target_=peft.Nope"], "adapter.peft._target_='peft.Nope' is not the class of a PEFT config"),
+        (["seed=-1"], "seed=-1"),
+        (["task.primary_metric=f1"], "unknown task.primary_metric 'f1'"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_begins(tmp_path, overrides, message):
+    with pytest.raises(UserError, match=message) as error:
+        start(tmp_path, *DIGITS, *overrides)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_method_with_other_defaults_than_ids_are_made_with_is_refused(tmp_path, monkeypatch):
+    written = identity.method_defaults("surm_bench.adapters.SurmConfig") | {"exclude_modules": ["head"]}
+    monkeypatch.setattr(identity, "_written_defaults", lambda: {"surm_bench.SurmConfig": written})
+    with pytest.raises(UserError, match="surm_bench.SurmConfig as installed has other defaults"):
+        start(tmp_path, *DIGITS, "adapter=circulant")
 
 
 def test_two_processes_are_one_run(tmp_path):
@@ -170,34 +160,10 @@ def test_two_processes_are_one_run(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("LoRA r=8 on digits") == 1
-    (record,), problems = records.load_all(tmp_path)
-    assert problems == [] and record["status"] == "success"
+    archive = records.Archive(tmp_path)
+    (record,) = archive.records()
+    assert archive.problems == [] and record["status"] == "success"
     assert record["identity"]["processes"] == record["environment"]["processes"] == 2
     assert record["history"][-1]["step"] == 2  # 128 examples, twice 32 a step
-    model, data, settings = load_run(records.run_folder(tmp_path, record["run_id"]))
-    assert evaluate(model, data, settings)["accuracy"] == pytest.approx(record["metrics"]["last"]["accuracy"])
-
-
-def test_choice_of_epoch():
-    """By hand: the reported split prefers epoch 1, the held-out part epoch 0 (the first of two equal ones)."""
-    history = [
-        {"epoch": 0, "step": 5, "train_loss": 1.0, "accuracy": 0.5, "validation/accuracy": 0.8},
-        {"epoch": 1, "step": 10, "train_loss": 0.9, "accuracy": 0.7, "validation/accuracy": 0.8},
-        {"epoch": 2, "step": 15, "train_loss": 0.8, "accuracy": 0.6, "validation/accuracy": 0.4},
-    ]
-    chosen = choose_epochs(history, "accuracy")
-    assert chosen["selection"] == "holdout"
-    assert chosen["best"] == {"accuracy": 0.5, "epoch": 0} and chosen["last"] == {"accuracy": 0.6, "epoch": 2}
-    assert chosen["validation"] == {"best": {"accuracy": 0.8, "epoch": 0}, "last": {"accuracy": 0.4, "epoch": 2}}
-    dev = choose_epochs([{k: v for k, v in e.items() if "/" not in k} for e in history], "accuracy")
-    assert dev["selection"] == "dev" and dev["validation"] is None
-    assert dev["best"] == {"accuracy": 0.7, "epoch": 1}
-
-
-def test_holdout_leaves_the_reported_split_out_of_the_choice(tmp_path):
-    record = start(
-        tmp_path, *DIGITS, "adapter=lora", "task.validation=holdout", "trainer.max_steps=null", "trainer.epochs=3"
-    )
-    validation = [epoch["validation/accuracy"] for epoch in record["history"]]
-    assert record["metrics"]["selection"] == "holdout"
-    assert record["metrics"]["best"]["epoch"] == validation.index(max(validation))
+    model, data, settings = load_run(folder_of(tmp_path, record))
+    assert evaluate(model, data, settings)["accuracy"] == pytest.approx(last(record)["accuracy"])

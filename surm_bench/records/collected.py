@@ -55,12 +55,18 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
     return len(kept), problems
 
 
-def read_predictions(folder: Path, problems: list[str]) -> pd.DataFrame:
-    """The predictions of every record that has them, collected or made here; a file that cannot be used becomes a
-    problem.
+def read_predictions(archive: Archive) -> pd.DataFrame:
+    """The predictions of the records that count, as far as they have them; what cannot be used becomes a problem.
 
     Columns: run_id, record (its checksum), split, row (in the split as it was read), label, prediction.
     """
+    found = _predictions(archive.folder, archive.problems)
+    counting = {record["checksum"] for record in archive.records()}
+    return found[found["record"].isin(counting)].reset_index(drop=True)
+
+
+def _predictions(folder: Path, problems: list[str]) -> pd.DataFrame:
+    """Those of all records of a folder, collected or made here."""
     frames = [_read(folder / PREDICTIONS, problems)]
     known = set(frames[0]["record"])
     for record in read_runs(folder, []):
@@ -106,7 +112,7 @@ def _write_predictions(folder: Path, records: Sequence[dict], others: Sequence[P
         if "reported" in record.get("scores", {}):
             earliest.setdefault(record["run_id"], record["checksum"])
     places = [folder, *(other if other.is_dir() else other.parent for other in others)]
-    found = _joined([read_predictions(place, problems) for place in places])
+    found = _joined([_predictions(place, problems) for place in places])
     table = found[found["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
     if len(table):
         table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)

@@ -1,0 +1,98 @@
+"""Runs that are stopped go on to equal bits, and of several processes on one run one trains."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from runs import DIGITS, GRAMMAR, begin, folder_of, said, start
+
+from surm_bench import records
+
+LONG = ["trainer.max_steps=60", "trainer.epochs=100", "trainer.eval_steps=20", "trainer.save_seconds=0"]
+DROPOUT = [*GRAMMAR, "adapter=lora", "adapter.peft.lora_dropout=0.2", *LONG]
+ADALORA = [*DIGITS, "adapter=adalora", *LONG]
+ENDLESS = [*DIGITS, "adapter=lora", "trainer.max_steps=100000", "trainer.epochs=100000"]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def stop(process, number: int = signal.SIGTERM) -> None:
+    os.kill(process.pid, number)
+    process.join(60)
+
+
+def results(folder) -> dict:
+    (record,) = records.Archive(folder).records()
+    return record
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "overrides"),
+    [(signal.SIGTERM, 143, DROPOUT), (signal.SIGINT, 130, ADALORA), (signal.SIGKILL, -9, DROPOUT)],
+    ids=["SIGTERM", "SIGINT", "SIGKILL"],
+)
+def test_the_same_command_goes_on_to_equal_bits(tmp_path, sent, code, overrides):
+    whole = start(tmp_path / "whole", *overrides)
+    folder = tmp_path / "stopped"
+    process = begin(folder, *overrides)
+    state = folder_of(folder, whole) / "state" / "state.safetensors"
+    wait_for(lambda: state.exists() or not process.is_alive())
+    stop(process, sent)
+    assert process.exitcode == code and state.exists()
+    if sent != signal.SIGKILL:
+        told = f"interrupted ({sent.name} after a training step; its state is saved); the same command goes on"
+        assert told in said(folder, process)
+        assert (results(folder)["status"], results(folder)["attempts"]) == ("interrupted", 0)
+    resumed = start(folder, *overrides)
+    assert resumed["run_id"] == whole["run_id"] and resumed["status"] == "success"
+    assert resumed["files"] == whole["files"]
+    assert resumed["scores"] == whole["scores"] and resumed["history"] == whole["history"]
+    first, second = resumed["segments"]
+    assert 0 == first["from_step"] < first["to_step"] == second["from_step"] < second["to_step"] == 60
+    assert not state.parent.exists()
+
+
+def test_a_state_of_another_kind_is_not_continued(tmp_path, monkeypatch):
+    """With a cached prefix what is trained has other names: the run starts anew, and comes to the same scores."""
+    overrides = [*DIGITS, "adapter=linear_probe", *LONG]
+    process = begin(tmp_path, *overrides)
+    wait_for(lambda: list(tmp_path.glob("runs/*/state/state.safetensors")) or not process.is_alive())
+    stop(process)
+    assert process.exitcode == 143
+    record = start(tmp_path, *overrides, "trainer.cache_prefix=true")
+    assert record["status"] == "success" and len(record["segments"]) == 1
+
+
+def test_while_one_trains_the_others_are_refused(tmp_path):
+    first = begin(tmp_path, *ENDLESS)
+    wait_for(lambda: list(tmp_path.glob("runs/*/claim.json")))
+    others = [begin(tmp_path, *ENDLESS) for _ in range(2)]
+    for process in others:
+        process.join(120)
+        assert process.exitcode == 2
+        assert f"is being trained by process {first.pid} on " in said(tmp_path, process)
+    assert first.is_alive()
+    stop(first)
+    assert first.exitcode in (143, -15)  # -15: it had not yet begun to train
+
+
+def test_of_four_at_once_one_trains(tmp_path):
+    processes = [begin(tmp_path, *DIGITS, "adapter=lora") for _ in range(4)]
+    for process in processes:
+        process.join(120)
+    told = [said(tmp_path, process) for process in processes]
+    trained = [text for text in told if "LoRA r=8 on digits" in text and "already done" not in text]
+    assert len(trained) == 1, told
+    for process, text in zip(processes, told, strict=True):
+        refused = "is being trained by process" in text
+        assert process.exitcode == (2 if refused else 0)
+        assert refused or "LoRA r=8 on digits" in text
+    record = results(tmp_path)
+    assert record["status"] == "success" and record["attempts"] == 1
