@@ -1,53 +1,47 @@
-"""Experiments: what is enumerated, how a rate is chosen, and that stopping, failing and going on lose nothing."""
+"""Experiments: what is enumerated, how settings are chosen, and that stopping, failing and going on lose nothing."""
 
 import json
-import re
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
-from itertools import product
-from pathlib import Path
+from dataclasses import asdict, replace
+from itertools import combinations, product
+from math import log10
 
 import pandas as pd
 import pytest
+from hydra import compose
+from made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_experiment, without_training
 from omegaconf import OmegaConf
+from PIL import Image
 
 from surm_bench import records, runner
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
-from surm_bench.experiment import Experiment, Tuning, composer, definition, load_experiment, main, tuning
+from surm_bench.experiment import Experiment, composer, contents, definition, load_experiment, main
 from surm_bench.experiment.definition import experiment_names
-from surm_bench.experiment.jobs import Job, composable, pairs, reported_jobs, resolved, tuning_jobs
+from surm_bench.experiment.jobs import Job, composable, composed, pair, pairs, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.main import Options
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.plan import estimate_seconds, print_plan
+from surm_bench.experiment.plan import estimate_seconds
 from surm_bench.experiment.running import launch_jobs, run_jobs
-from surm_bench.experiment.tuning import choose_rates, read_tuned
+from surm_bench.experiment.search import Trial
+from surm_bench.experiment.tuning import tuned
+from surm_bench.identity import identity, run_id
 from surm_bench.models.weights import EMBEDDED
 
-RATES = {"digits": {"circulant": 0.01, "lora": 0.001}}
-MINIMAL = {"tasks": {}, "adapters": {}, "seeds": [0, 1], "tuning": {"seeds": [2], "grids": {"default": [0.1]}}}
+MINIMAL = {"tasks": {}, "adapters": {}, "seeds": [0, 1], "tuning": {"seeds": [2], "knobs": {"default": {LR: [0.1]}}}}
+ALPHA, RANK = "adapter.peft.lora_alpha", "adapter.peft.r"
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch) -> Experiment:
-    """Two adapters on the digits, a handful of steps; its tuned rates lie in a folder of the test's own."""
-    path = tmp_path / "tuned.yaml"
-    monkeypatch.setattr(tuning, "tuned_path", lambda experiment: path)
-    path.write_text(json.dumps(RATES))
-    return Experiment(
-        name="tiny",
-        tasks={"digits": ["model=vit_digits", "task=digits"]},
-        adapters={"circulant": ["adapter=circulant"], "lora": ["adapter=lora", "adapter.peft.r=1"]},
-        seeds=[0, 1],
-        overrides=["trainer.max_steps=8", "trainer.progress=false", "task.max_train_samples=200"],
-        tuning=Tuning(seeds=[100], grids={"default": [1e-4, 1e-2], "lora": [1e-3]}),
-    )
+def tiny() -> Experiment:
+    return tiny_experiment()
 
 
 @pytest.fixture
 def options(tmp_path) -> Options:
-    return Options(tmp_path / "results" / "tiny")
+    return Options(tmp_path / "results" / "tiny", tmp_path / "outputs")
 
 
 @pytest.fixture
@@ -57,103 +51,215 @@ def experiment_file(tmp_path, monkeypatch):
     monkeypatch.setattr(definition, "config_dir", lambda: tmp_path)
 
     def write(**fields) -> None:
-        (tmp_path / "experiment" / "some.yaml").write_text(json.dumps(MINIMAL | fields))
+        (tmp_path / "experiment" / "some.yaml").write_text(json.dumps(MINIMAL | fields))  # JSON is YAML
 
     return write
 
 
+def state_of(experiment, folder):
+    with composer():
+        return tuned(experiment, Runs(folder))
+
+
+def ids(jobs, folder) -> list[str]:
+    with composer():
+        runs = Runs(folder)
+        return [runs.id(job) for job in jobs]
+
+
+def best_at(rate):
+    """A score that falls with the distance from the best rate, in decades; the same for all adapters and seeds."""
+    return lambda config: 0.9 - 0.1 * abs(log10(config["optimizer"]["lr"] / rate))
+
+
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_experiment_enumerates_and_composes(name):
-    """Each file against its own lists: the product of them, no row or column refused, one label an adapter."""
+    """Each file against its own lists: the product of them, no row or column refused, none twice."""
     raw = OmegaConf.to_container(OmegaConf.load(config_dir() / "experiment" / f"{name}.yaml"))
     experiment, problems = load_experiment(name)
-    assert problems == []
-    jobs, problems = composable(tuning_jobs(experiment))
-    assert problems == []
-    grids = [raw["tuning"]["grids"].get(adapter, raw["tuning"]["grids"].get("default")) for adapter in raw["adapters"]]
-    assert len(jobs) == len(raw["tasks"]) * sum(map(len, grids)) * len(raw["tuning"]["seeds"])
-    rates = {task: dict.fromkeys(raw["adapters"], 0.5) for task in raw["tasks"]}
-    reported, problems = composable(reported_jobs(experiment, rates))
-    assert problems == []
-    assert len(reported) == len(raw["tasks"]) * len(raw["adapters"]) * len(raw["seeds"]) == len(set(reported))
+    assert problems + composable(experiment) == []
+    task, adapter = next(iter(raw["tasks"])), max(raw["adapters"], key=lambda key: len(experiment.settings(key)))
+    choices = {key: experiment.settings(key[1])[0] for key in product(raw["tasks"], raw["adapters"])}
+    reported = reported_jobs(experiment, choices)  # none where tuning is all there is
+    assert len(set(reported)) == len(raw["tasks"]) * len(raw["adapters"]) * len(raw["seeds"])
+    assert not set(raw["seeds"]) & set(raw["tuning"]["seeds"])
+    known = raw["tuning"]["knobs"]
     with composer():
-        configs = {(job.task, job.adapter): resolved(job) for job in pairs(experiment)}
-        tuned = resolved(jobs[0])
-    labels = {config["adapter"]["label"] for config in configs.values()}
-    assert len(labels) == len(raw["adapters"]), "two rows of one name"
-    assert tuned["task"]["validation"] == experiment.tuning.validation
-    assert all(config["task"]["validation"] == "dev" for config in configs.values())
-    for a, b in product(raw["tasks"], repeat=2):  # no two columns are the same runs
-        if a != b:
-            assert configs[a, next(iter(raw["adapters"]))] != configs[b, next(iter(raw["adapters"]))]
+        for key in raw["adapters"]:
+            values = known.get(key, known.get("default")).values()
+            settings = experiment.settings(key)
+            assert sorted(tuple(value for _, value in setting) for setting in settings) == sorted(product(*values))
+        trial = Trial(experiment.settings(adapter)[0], short=bool(raw["tuning"].get("survivors")))
+        trials = trial_jobs(experiment, task, adapter, trial)
+        assert [job.seed for job in trials] == raw["tuning"]["seeds"]
+        assert all(resolved(job)["task"]["validation"] == "tuning" for job in trials), "the reported split is not seen"
+        rows = [[resolved(pair(experiment, task, key))] for key in raw["adapters"]]
+        first = [pair(experiment, key, adapter) for key in raw["tasks"]]
+        columns = [[resolved(replace(job, setting=s)) for s in experiment.settings(adapter)] for job in first]
+    assert len({config["adapter"]["label"] for (config,) in rows}) == len(rows), "two rows of one name"
+    assert all(config["task"]["validation"] != "tuning" for configs in rows + columns for config in configs)
+    for several in (rows, columns):
+        runs = [[identity(with_some_digest(config)) for config in configs] for configs in several]
+        assert not any(one == other for one, other in combinations(runs, 2)), "two that are the same runs"
 
 
-def test_the_demo_is_fully_tuned():
-    for name in (name for name in experiment_names() if name.startswith("demo")):
-        experiment, _ = load_experiment(name)
-        rates, untuned = read_tuned(experiment)
-        assert untuned == []
-        assert all(job.lr in experiment.grid(job.adapter) for job in reported_jobs(experiment, rates))
+def with_some_digest(config):
+    """Content that is not declared counts by its name."""
+    groups = {group: config[group] for group in ("model", "task")}
+    return config | {group: keys | {"digest": keys["digest"] or keys["name"]} for group, keys in groups.items()}
 
 
-def test_tuning_takes_the_best_mean_on_the_held_out_part(tiny, options):
+def test_a_job_is_its_command_line(tiny):
+    """The configuration put together from parts, against Hydra on the whole command line; what a task, a row and its
+    knobs say goes before what is said for all, and whole numbers are whole."""
+    tiny.overrides += ["optimizer=surm_glue", "optimizer.weight_decay=0.125", "trainer.batch_size=16"]
+    tiny.tasks["digits"] += ["trainer.batch_size=64", "trainer.max_steps=5"]
+    tiny.adapters["lora"] += ["optimizer=sgd", "optimizer.momentum=0.5", "optimizer.betas=[0.8,0.9]"]
+    tiny.tuning.knobs["lora"] = {LR: [1e-5, 1.0], RANK: [2.0, 4.0], "optimizer.head_lr": [0.5]}
+    setting = tiny.settings("lora")[-1]
+    jobs = [trial_jobs(tiny, "digits", adapter, Trial(tiny.settings(adapter)[0]))[0] for adapter in tiny.adapters]
+    jobs += reported_jobs(tiny, {("digits", "lora"): setting})
+    with composer():
+        for job in jobs:
+            whole = OmegaConf.to_container(compose("config", job.arguments()), resolve=True)
+            assert resolved(job) == whole == OmegaConf.to_container(composed(job), resolve=True)
+        circulant, lora = resolved(jobs[0]), resolved(jobs[-1])
+    assert (circulant["optimizer"]["name"], circulant["optimizer"]["weight_decay"]) == ("adamw", 0.125)
+    assert (circulant["trainer"]["batch_size"], circulant["trainer"]["max_steps"]) == (64, 5)
+    wanted = {"name": "sgd", "lr": 1.0, "head_lr": 0.5, "momentum": 0.5, "betas": [0.8, 0.9], "weight_decay": 0.125}
+    assert {key: lora["optimizer"][key] for key in wanted} == wanted
+    assert isinstance(lora["adapter"]["peft"]["r"], int) and lora["adapter"]["label"] == "LoRA r=4"
+
+
+def test_tuning_takes_the_best_on_rows_held_out(tiny, options):
+    """Trained in earnest: nothing of the reported split is seen, and no adapter is kept."""
     assert main.tune(tiny, options) == []
-    found, _ = records.load_all(options.folder / "tuning")
+    found = records.Archive(options.folder).records()
     assert len(found) == 3 and {record["seed"] for record in found} == {100}
-    assert all(record["metrics"]["selection"] == "holdout" for record in found)
+    assert all(record["scores"].keys() == {"validation"} for record in found)
+    assert not list(options.folder.glob("runs/*/adapter"))
     scores = {
-        record["config"]["optimizer"]["lr"]: record["metrics"]["validation"]["last"]["accuracy"]
+        record["config"]["optimizer"]["lr"]: record["scores"]["validation"]["last"]["accuracy"]
         for record in found
         if record["config"]["adapter"]["name"] == "circulant"
     }
-    assert read_tuned(tiny) == ({"digits": {"circulant": max(scores, key=scores.get), "lora": 1e-3}}, [])
-    written = pd.read_csv(options.folder / "tuning.csv")
-    assert written["chosen"].sum() == 2 and len(written) == 3
-    assert tuning.tuned_path(tiny).read_text().startswith("# Learning rate of each adapter on each task: ")
+    state = state_of(tiny, options.folder)
+    assert state.choices == {
+        ("digits", "circulant"): ((LR, max(scores, key=scores.get)),),
+        ("digits", "lora"): ((LR, 1e-3),),
+    }
+    assert dict(state.scores.groupby("adapter")["chosen"].sum()) == {"circulant": 1, "lora": 1}
 
 
-def test_tuning_on_the_reported_split_if_asked_to(tiny, options):
-    tiny.tuning.validation = "dev"
-    del tiny.adapters["circulant"]
+def test_the_state_of_tuning_comes_from_records_alone(tiny, tmp_path):
+    """By hand, of two tuning seeds: 1e-4 has means 0.5, 1e-2 has 0.6, and its second seed is still missing at first."""
+    tiny.tuning.seeds = [100, 101]
+    del tiny.adapters["lora"]
+    low, high = (trial_jobs(tiny, "digits", "circulant", Trial(setting)) for setting in tiny.settings("circulant"))
+    for job, score in ((low[0], 0.7), (low[1], 0.3), (high[0], 0.5)):
+        make_record(job, tmp_path, score)
+    state = state_of(tiny, tmp_path)
+    assert state.jobs == low + high and state.choices == {} == state.problems
+    assert state.scores[["setting", "seed", "score"]].to_numpy().tolist() == [
+        ["optimizer.lr=0.0001", 100, 0.7],
+        ["optimizer.lr=0.0001", 101, 0.3],
+    ]
+    make_record(high[1], tmp_path, 0.7)
+    state = state_of(tiny, tmp_path)
+    assert state.choices == {("digits", "circulant"): ((LR, 1e-2),)}
+    assert state.at_edge == {("digits", "circulant"): (LR,)}
+    assert state.scores["chosen"].tolist() == [False, False, True, True]
+
+
+def test_tuning_widens_while_steps_are_left_and_goes_on_after_being_stopped(tiny, options, monkeypatch, capsys):
+    """Circulant is best at 1.0, two widenings above; the process is stopped twice, and no run is made again."""
+    tiny.tuning.steps = 8 * 5
+    tiny.tuning.knobs["default"] = {LR: [1e-2, 1e-1]}
+    surface, stops = best_at(1.0), [4, 2]
+
+    def stopped(config):
+        if stops and len(trained) == stops[-1]:
+            stops.pop()
+            trained.pop()
+            raise KeyboardInterrupt
+        return surface(config)
+
+    trained = without_training(monkeypatch, stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            main.tune(tiny, options)
     assert main.tune(tiny, options) == []
-    (record,), _ = records.load_all(options.folder / "tuning")
-    assert record["metrics"]["selection"] == "dev"
-    assert pd.read_csv(options.folder / "tuning.csv")["score"].item() == record["metrics"]["last"]["accuracy"]
-    assert "on the reported split itself" in tiny.rule
+    circulant = [rate for name, _, rate in trained if name == "circulant"]
+    assert sorted(circulant) == [1e-2, 1e-1, 1.0, 10.0] and len(trained) == 5
+    assert state_of(tiny, options.folder).choices["digits", "circulant"] == ((LR, 1.0),)
+    assert state_of(tiny, options.folder).at_edge["digits", "circulant"] == ()
+    assert "circulant optimizer.lr=1" in " ".join(capsys.readouterr().out.split())
 
 
-def test_choice_of_rate():
-    """By hand: 0.01 has the best score but a seed that did not finish, 0.001 and 0.003 tie on the mean."""
-    rows = [(1e-3, 0.4), (1e-3, 0.6), (3e-3, 0.5), (3e-3, 0.5), (1e-2, 0.9), (1e-2, None), (1e-4, 0.3), (1e-4, 0.5)]
-    columns = ["task", "adapter", "lr", "score"]
-    scores = pd.DataFrame([("digits", "lora", lr, score) for lr, score in rows], columns=columns)
-    assert choose_rates(scores) == ({"digits": {"lora": 1e-3}}, [])
-    broken = pd.DataFrame([("digits", "full", 1.0, None), ("digits", "lora", 0.1, 0.2)], columns=columns)
-    told = "no learning rate of the grid of full on digits finished on every tuning seed"
-    assert choose_rates(broken) == ({"digits": {"lora": 0.1}}, [told]), "the other adapter keeps its rate"
+def test_survivors_are_tried_for_all_the_steps(tiny, options, monkeypatch):
+    """A third of eight steps is three, rounded up; the schedule is of that length, as of any run's."""
+    tiny.tuning.survivors = 2
+    tiny.tuning.knobs["default"] = {LR: [1e-4, 1e-3, 1e-2]}
+    del tiny.adapters["lora"]
+    lengths = []
+    surface = best_at(1e-3)
+    without_training(monkeypatch, lambda config: lengths.append(config["trainer"]["max_steps"]) or surface(config))
+    assert main.tune(tiny, options) == []
+    assert lengths == [3, 3, 3, 8, 8]
+    state = state_of(tiny, options.folder)
+    assert state.scores["steps"].tolist() == lengths and state.choices["digits", "circulant"] == ((LR, 1e-3),)
 
 
-def test_tuning_on_local_weights_and_a_rate_that_fails(tiny, options):
-    """A rate that blows up is reported and not chosen; local weights are found like the embedded ones."""
-    tiny.adapters = {"full": ["adapter=full"]}
-    tiny.overrides += ["optimizer.max_grad_norm=0", "trainer.max_steps=20"]
-    tiny.tuning.grids = {"default": [1e30, 1e-3]}
-    local = Options(options.folder, places=(f"model.weights={EMBEDDED / 'vit_digits'}",))
-    (problem,) = main.tune(tiny, local)
-    assert "lr 1e+30" in problem and "the loss is" in problem
-    assert read_tuned(tiny)[0] == {"digits": {"full": 1e-3}}
-    assert pd.read_csv(options.folder / "tuning.csv")["score"].isna().tolist() == [True, False]
+def test_a_setting_that_diverges_is_not_chosen_and_is_no_problem(tiny, options, monkeypatch):
+    trained = without_training(monkeypatch, lambda config: None if config["optimizer"]["lr"] > 5e-3 else 0.3)
+    assert main.tune(tiny, options) == []
+    assert state_of(tiny, options.folder).choices["digits", "circulant"] == ((LR, 1e-4),)
+    assert main.tune(tiny, options) == [] and len(trained) == 3, "it is an outcome, not to be tried again"
+
+
+def test_where_every_setting_diverges_the_pair_is_named_and_the_rest_is_run(tiny, options, monkeypatch):
+    without_training(monkeypatch, lambda config: None if config["adapter"]["name"] == "circulant" else 0.3)
+    told = "no setting of circulant on digits finished on every tuning seed"
+    assert main.tune(tiny, options) == [told]
+    assert main.run(tiny, options) == [told], "more tuning would not help"
+    assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
+    assert f"Without a choice: {told}." in (options.folder / "table.md").read_text()
+
+
+def test_a_failed_trial_is_tried_three_times_and_then_given_up(tiny, options, monkeypatch, capsys):
+    def surface(config):
+        if config["optimizer"]["lr"] == 1e-2:
+            raise RuntimeError("out of memory")
+        return 0.3
+
+    trained = without_training(monkeypatch, surface)
+    for attempt in (1, 2, 3):
+        (problem,) = main.tune(tiny, options)
+        assert "lr=0.01: out of memory" in problem and trained.count(("circulant", 100, 1e-2)) == attempt
+    assert main.tune(tiny, options) == [] and trained.count(("circulant", 100, 1e-2)) == 3
+    assert state_of(tiny, options.folder).choices["digits", "circulant"] == ((LR, 1e-4),)
+    capsys.readouterr()
+    main.plan(tiny, options)
+    assert "tiny, tuning: 2 done, 0 missing, 0 failed, 1 given up of 3 runs" in capsys.readouterr().out
+
+
+def tune_by_hand(tiny, folder):
+    """Records of tuning that choose CHOICES."""
+    for adapter in tiny.adapters:
+        for setting in tiny.settings(adapter):
+            for job in trial_jobs(tiny, "digits", adapter, Trial(setting)):
+                make_record(job, folder, 0.5 if setting == CHOICES["digits", adapter] else 0.4)
 
 
 def test_run_report_and_go_on(tiny, options, monkeypatch):
-    jobs = reported_jobs(tiny, RATES)
-    assert run_jobs(jobs[:1], options.folder, "tiny") == []
-    trained, fit = [], runner.fit
-    monkeypatch.setattr(runner, "fit", lambda *a, **k: trained.append(a[3].seed) or fit(*a, **k))
+    """Trained in earnest."""
+    tune_by_hand(tiny, options.folder)
+    measure, trained = runner.measure, []
+    monkeypatch.setattr(runner, "measure", lambda *given: trained.append(given[0].seed) or measure(*given))
+    assert run_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "tiny") == []
     assert main.run(tiny, options) == []
-    assert len(trained) == 3, "the first of the four was already done"
     assert main.run(tiny, options) == []
-    assert len(trained) == 3
+    assert trained == [0, 1, 0, 1], "each once"
     runs = pd.read_csv(options.folder / "runs.csv")
     table = pd.read_csv(options.folder / "table.csv").set_index("label")
     assert len(runs) == 4
@@ -163,173 +269,391 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
     written = {path.name for path in options.folder.iterdir() if path.is_file()}
     assert written >= {"table.md", "table.tex", "table.csv", "accuracy_against_parameters.png", "learning_curves.png"}
     caption = (options.folder / "table.md").read_text()
-    assert "tuning seeds that are not reported" in caption
-    assert "Chosen at an edge of the grid: circulant on digits (0.01), lora on digits (0.001)." in caption
+    assert "tuning seeds that are not reported" in caption and "Tuning seeds: 100." in caption
+    assert "First values: lora: lr 0.001. all others: lr 0.0001, 0.01." in caption
+    assert "Chosen at an edge: circulant on digits (lr)." in caption
+    for folder in options.folder.glob("runs/*/adapter"):
+        assert records.read(folder.parent / "record.json")["command"].startswith("python -m surm_bench ")
 
 
 def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, monkeypatch, capsys):
-    fit = runner.fit
+    tune_by_hand(tiny, options.folder)
 
-    def sometimes(model, data, objective, settings, **given):
-        if settings.adapter.name == "circulant" and settings.seed == 1:
+    def surface(config):
+        if config["adapter"]["name"] == "circulant" and config["seed"] == 1:
             raise RuntimeError("out of memory")
-        return fit(model, data, objective, settings, **given)
+        return 0.5 + 0.1 * config["seed"]
 
-    monkeypatch.setattr(runner, "fit", sometimes)
+    trained = without_training(monkeypatch, surface)
     (failure,) = main.run(tiny, options)
-    assert failure.startswith("circulant on digits, seed 1") and "out of memory" in failure
-    runs = pd.read_csv(options.folder / "runs.csv")
-    assert runs["status"].tolist() == ["success", "success", "success", "failed"]
+    assert failure.startswith("circulant on digits, seed 1, lr=0.01: ") and "out of memory" in failure
+    assert len(trained) == 4
+    assert pd.read_csv(options.folder / "runs.csv")["status"].tolist() == ["success", "success", "success", "failed"]
     table = pd.read_csv(options.folder / "table.csv").set_index("label")
-    succeeded = runs[(runs["label"] == "Circulant") & (runs["status"] == "success")]
-    assert (table.loc["Circulant", "n"], table.loc["Circulant", "mean"]) == (1, succeeded["score"].item())
+    assert table.loc["Circulant", ["n", "mean", "failed"]].tolist() == [1, 0.5, 1]
     capsys.readouterr()
     main.plan(tiny, options)
     told = " ".join(capsys.readouterr().out.split())
     assert "1/2!" in told and "RuntimeError: out of memory" in told
     assert "tiny, reported: 3 done, 0 missing, 1 failed of 4 runs; about 0 h 00 min left" in told
-    assert "tiny, tuning: 0 done, 3 missing, 0 failed of 3 runs; time left not known yet" in told
-    monkeypatch.undo()
-    monkeypatch.setattr(tuning, "tuned_path", lambda experiment: options.folder.parents[1] / "tuned.yaml")
-    assert main.run(tiny, options) == [], "a failed run is run again"
+    assert "tiny, tuning: 3 done, 0 missing, 0 failed of 3 runs; nothing left to run" in told
+    for _ in range(3):
+        (failure,) = run_jobs(reported_jobs(tiny, CHOICES), options.folder, "tiny")
+    assert len(trained) == 6 and "failed 3 times" in failure and "rerun=true tries it again" in failure
 
 
-def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path, capsys):
-    """Against this process: the same ids and scores; what is done is not launched again; an unknown one is refused."""
-    jobs = reported_jobs(tiny, RATES)
-    assert run_jobs(jobs, tmp_path / "here", "tiny") == []
-    broken = replace(jobs[0], overrides=(*jobs[0].overrides, "task.max_train_samples=7000"))
-    (failure,) = launch_jobs([*jobs[:2], broken], options.folder, "joblib", ["hydra.launcher.n_jobs=1"])
+def test_a_diverged_run_takes_the_mean_of_its_setting(tiny, options, monkeypatch):
+    tune_by_hand(tiny, options.folder)
+    trained = without_training(
+        monkeypatch, lambda config: None if (config["adapter"]["name"], config["seed"]) == ("lora", 1) else 0.5
+    )
+    assert main.run(tiny, options) == [] == main.run(tiny, options)
+    assert len(trained) == 4
+    text = (options.folder / "table.md").read_text()
+    assert "1 of 2 diverged" in text and "A setting that diverged on a seed has no mean." in text
+    assert "0 failed" not in text and "failed" not in text
+
+
+@pytest.mark.parametrize("command", [main.tune, main.run])
+def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
+    tiny, options, monkeypatch, capsys, command
+):
+    if command is main.run:
+        tune_by_hand(tiny, options.folder)
+        held, *others = reported_jobs(tiny, CHOICES)
+    else:
+        settings = [(adapter, setting) for adapter in tiny.adapters for setting in tiny.settings(adapter)]
+        held, *others = (job for a, s in settings for job in trial_jobs(tiny, "digits", a, Trial(s)))
+    trained = without_training(monkeypatch, lambda config: 0.5)
+    with records.claim(records.run_folder(options.folder, *ids([held], options.folder))):
+        problems = command(tiny, options)
+    assert len(trained) == len(others)
+    assert "left to another process: run" in capsys.readouterr().out
+    told = ["1 runs are left to other processes: tune again when they are done"]
+    assert problems == (told if command is main.tune else [])
+    assert command(tiny, options) == [] and len(trained) == len(others) + 1
+
+
+def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path):
+    """Trained in earnest, against this process: the same id and scores; what is done is not launched again; an unknown
+    launcher is refused."""
+    job = reported_jobs(tiny, CHOICES)[0]
+    assert run_jobs([job], tmp_path / "here", "tiny") == []
+    broken = replace(job, overrides=(*job.overrides, "task.max_train_samples=7000"))
+    (failure,) = launch_jobs([job, broken], options.folder, "joblib", ["hydra.launcher.n_jobs=1"])
     assert "task.max_train_samples=7000 is outside" in failure
-    assert launch_jobs(jobs[:2], options.folder, "a launcher that is not reached") == []
-    here, there = (Runs(folder, jobs[:2]).successes(jobs[:2]) for folder in (tmp_path / "here", options.folder))
-    assert [(r["run_id"], r["metrics"]) for r in there] == [(r["run_id"], r["metrics"]) for r in here]
-    with pytest.raises(UserError, match="launcher 'slurm'.*joblib"):
-        launch_jobs(jobs, options.folder, "slurm")
-
-
-def stub(job: Job, folder: Path, run_id: str, **fields) -> None:
-    """A record of the job with no more than matching and estimating read."""
+    assert launch_jobs([job], options.folder, "a launcher that is not reached") == []
     with composer():
-        config = resolved(job)
-    record = {"run_id": run_id, "status": "success", "config": config, "created": "2026-01-01", "timing": {}} | fields
-    records.write(record, folder)
+        here, there = (Runs(folder).result(job) for folder in (tmp_path / "here", options.folder))
+    assert (there["run_id"], there["scores"]) == (here["run_id"], here["scores"])
+    with pytest.raises(UserError, match="launcher 'slurm'.*joblib"):
+        launch_jobs([broken], options.folder, "slurm")
+
+
+def test_local_weights_of_the_declared_content_are_the_same_run(tiny, tmp_path):
+    job = pairs(tiny)[0]
+    place = f"model.weights={EMBEDDED / 'vit_digits'}"
+    undeclared = replace(job, overrides=tuple(o for o in job.overrides if not o.startswith("model.digest")))
+    with composer():
+        assert Runs(tmp_path, [place]).id(undeclared) == Runs(tmp_path).id(job)
+
+
+def test_a_folder_of_images_has_the_id_that_the_runner_gives(tmp_path):
+    """Its number of classes is not in the configuration, but found."""
+    for split, name in product(("train", "validation"), ("cat", "dog")):
+        (tmp_path / "pets" / split / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (len(name + split), 9, ord(name[0]))).save(tmp_path / "pets" / split / name / "0.png")
+    overrides = ("model=vit_digits", "task=images/folder", "task.name=images/pets")
+    job = Job("pets", "lora", 0, ((LR, 0.01),), overrides, ("adapter=lora",))
+    places = (f"task.data_dir={tmp_path / 'pets'}", f"results_dir={tmp_path}")
+    with composer():
+        config, _ = runner.checked(composed(job, places))
+        assert Runs(tmp_path, places).id(job) == run_id(config)
+
+
+def test_content_that_is_neither_declared_nor_here_is_told_once_and_looked_for_once(tiny, options, monkeypatch, capsys):
+    tiny.tasks["rte"] = ["model=roberta_tiny", "task=glue/rte"]
+    looked, read = [], contents.read_content
+    monkeypatch.setattr(contents, "read_content", lambda content: looked.append(content.name) or read(content))
+    main.plan(tiny, Options(options.folder, places=(f"task.data_dir={options.folder}/nowhere",)))
+    out, err = capsys.readouterr()
+    assert "tiny, tuning: 0 done, 6 missing" in out
+    (line,) = err.splitlines()
+    assert "task glue/rte is neither declared nor here" in line and "nowhere" in line
+    assert looked.count("glue/rte") == 1
+
+
+def test_a_knob_of_the_adapter_is_in_the_label_and_counts_as_it_was_chosen(tiny, options):
+    """The rank is tuned: r=4 is chosen, and the row is LoRA's of that rank; lora_alpha is in no label."""
+    tiny.tuning.knobs["lora"] = {RANK: [1, 4], ALPHA: [8, 16]}
+    for setting, score in zip(tiny.settings("lora"), (0.1, 0.2, 0.3, 0.4), strict=True):
+        for job in trial_jobs(tiny, "digits", "lora", Trial(setting)):
+            make_record(job, options.folder, score)
+    chosen = state_of(tiny, options.folder).choices
+    assert chosen == {("digits", "lora"): ((RANK, 4), (ALPHA, 16))}
+    for job in reported_jobs(tiny, chosen):
+        make_record(job, options.folder, 0.5)
+    assert main.tables(tiny, options) == []
+    text = (options.folder / "table.md").read_text()
+    assert "LoRA r=4" in text and "LoRA r=1" not in text and "50.0 ± 0.0" in text
+    assert "lora: r 1, 4; lora_alpha 8, 16" in text and "lora on digits (r, lora_alpha)" in text
+    assert "\n| Circulant" in text, "what is not tuned yet keeps its row"
+    tuning = pd.read_csv(options.folder / "tuning.csv")
+    assert tuning.loc[tuning["chosen"], "setting"].tolist() == ["adapter.peft.r=4 adapter.peft.lora_alpha=16"]
+
+
+def test_a_fresh_clone_rebuilds_everything_from_the_collected_records(tiny, options, tmp_path, monkeypatch, capsys):
+    """Of two machines and two states of the code, one run diverged: table, lists and figures to the byte, from
+    records.jsonl alone; its runs are counted, and not repeated."""
+    tune_by_hand(tiny, options.folder)
+    first, second, third, fourth = reported_jobs(tiny, CHOICES)
+    make_record(first, options.folder, 0.52)
+    make_record(second, options.folder, 0.58, environment=ENVIRONMENT | {"device_kind": "gpu"})
+    make_record(third, options.folder, 0.61, code={"sources": "t", "method": None})
+    make_record(fourth, options.folder, status="diverged")
+    clone = Options(tmp_path / "clone" / "tiny")
+    clone.folder.mkdir(parents=True)
+    assert main.collect(tiny, options) == []
+    shutil.copy(options.folder / records.COLLECTED, clone.folder)
+    for where in (options, clone):
+        assert main.tables(tiny, where) == [] == main.figures(tiny, where)
+    names = {path.name for path in options.folder.iterdir() if path.suffix in (".md", ".tex", ".csv", ".png", ".svg")}
+    assert {"table.md", "table.tex", "table.csv", "runs.csv", "tuning.csv", "learning_curves.png"} < names
+    for name in names:
+        assert (clone.folder / name).read_bytes() == (options.folder / name).read_bytes(), name
+    text = (clone.folder / "table.md").read_text()
+    assert "Runs on 2 kinds of device: cpu (3), gpu (1)." in text and "Runs of 2 states of the code" in text
+    capsys.readouterr()
+    main.plan(tiny, clone)
+    assert "tiny, reported: 4 done, 0 missing, 0 failed of 4 runs; nothing left to run" in capsys.readouterr().out
+    trained = without_training(monkeypatch, lambda config: 0.5)
+    assert main.tune(tiny, clone) == [] == main.run(tiny, clone) and trained == []
+
+
+def test_results_of_other_machines_are_merged(tiny, options, tmp_path, capsys):
+    jobs = reported_jobs(tiny, CHOICES)
+    for folder, part in ((options.folder, jobs[:2]), (tmp_path / "other", jobs[1:])):
+        for job in part:
+            make_record(job, folder)
+    make_record(jobs[0], tmp_path / "dirty", 0.6, environment=ENVIRONMENT | {"git_dirty": True})
+    assert main.collect(tiny, replace(options, merge=(tmp_path / "other",))) == []
+    assert "tiny: 4 records" in capsys.readouterr().out
+    (problem,) = main.collect(tiny, replace(options, merge=(tmp_path / "dirty",)))
+    assert problem == "1 records were made with changes that no commit has: they are not collected"
+    with composer():
+        assert len(Runs(options.folder).results(jobs)) == 4
 
 
 def test_the_estimate_takes_the_mean_of_runs_alike(tiny, tmp_path):
     """By hand: circulant on digits took 10 and 30 s, so its third run takes 20; LoRA has no run there: digits' mean 20;
     nothing is known of the other task."""
     tiny.seeds = [0, 1, 2]
-    tiny.tasks["signs"] = ["model=vit_digits", "task=digits", "task.max_eval_samples=9"]
-    jobs = reported_jobs(tiny, {"digits": RATES["digits"], "signs": RATES["digits"]})
+    tiny.tasks["signs"] = [*tiny.tasks["digits"], "task.max_eval_samples=9"]
+    jobs = reported_jobs(tiny, CHOICES | {("signs", adapter): setting for (_, adapter), setting in CHOICES.items()})
     circulant = [job for job in jobs if (job.task, job.adapter) == ("digits", "circulant")]
-    stub(circulant[0], tmp_path, "a", timing={"wall_seconds": 10})
-    stub(circulant[1], tmp_path, "b", timing={"wall_seconds": 30})
-    seconds, unknown = estimate_seconds(jobs, Runs(tmp_path, jobs))
-    assert (seconds, unknown) == (20 + 3 * 20, 6)
+    make_record(circulant[0], tmp_path, timing={"wall_seconds": 10})
+    make_record(circulant[1], tmp_path, timing={"wall_seconds": 30})
+    with composer():
+        assert estimate_seconds(jobs, Runs(tmp_path)) == (20 + 3 * 20, 6)
 
 
-def test_broken_foreign_and_ambiguous_records_are_told_and_left_out(tiny, options):
-    jobs = reported_jobs(tiny, RATES)
-    assert run_jobs(jobs, options.folder, "tiny") == []
-    first, second, third, fourth = sorted((options.folder / "runs").glob("*/record.json"))
+def test_the_plan_lists_runs_when_asked_to(tiny, options, capsys):
+    tune_by_hand(tiny, options.folder)
+    make_record(reported_jobs(tiny, CHOICES)[0], options.folder)
+    main.plan(tiny, replace(options, listed=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert "done      circulant on digits, seed 0, lr=0.01" in lines
+    assert "missing   lora on digits, seed 1, lr=0.001" in lines
+
+
+def test_broken_foreign_and_disagreeing_records_are_told_and_left_out(tiny, options):
+    tune_by_hand(tiny, options.folder)
+    *others, fourth = reported_jobs(tiny, CHOICES)
+    first, second, third = (
+        records.run_folder(options.folder, make_record(job, options.folder)["run_id"]) / "record.json" for job in others
+    )
+    make_record(fourth, options.folder, 0.75)
     first.write_text(first.read_text()[:300])
-    second.write_text(second.read_text().replace('"schema_version": 1', '"schema_version": 7'))
-    twin = json.loads(third.read_text()) | {"run_id": "twin", "identity": {"data": "other"}}
-    records.write(twin, options.folder)
-    stub(replace(jobs[0], lr=0.5), options.folder, "foreign")
+    second.write_text(second.read_text().replace('"schema_version": 2', '"schema_version": 7'))
+    collected = records.read(third) | {"created": "2026-02-01T00:00:00+00:00"}
+    collected["scores"] = {"reported": {"last": {"accuracy": 0.9}, "best": {"accuracy": 0.9}}}
+    written = records.write(collected, options.folder.parent / "elsewhere")
+    (options.folder / records.COLLECTED).write_text(json.dumps(written) + "\n")
+    make_record(replace(fourth, setting=((LR, 0.5),)), options.folder, 0.99)
     problems = main.tables(tiny, options)
     assert len(problems) == 3
     assert any(str(first) in line and "unreadable" in line for line in problems)
     assert any("schema_version 7" in line for line in problems)
-    assert any(re.search(r"several runs \(.*twin.*\) differ in local data or weights", line) for line in problems)
+    disagree = f"run {third.parent.name} has results that do not agree, and none is used: 0.5000 .* and 0.9000"
+    assert any(pd.Series([line]).str.match(disagree).item() for line in problems)
     runs = pd.read_csv(options.folder / "runs.csv")
-    assert runs["run_id"].tolist() == [fourth.parent.name], "neither the twin nor another learning rate is in a mean"
+    assert runs["score"].tolist() == [0.75], "neither the twins nor another learning rate is in a mean"
 
 
-def test_what_a_file_gets_wrong_is_told_in_one_line(experiment_file):
-    def refused(match: str, **fields) -> None:
-        experiment_file(**fields)
-        with pytest.raises(UserError, match=match):
-            load_experiment("some")
+BAD = {
+    "a seed of both kinds": (
+        {"tuning": {"seeds": [1], "knobs": {"default": {LR: [0.1]}}}},
+        r"seeds \[1\] are both tuned on and reported",
+    ),
+    "no tuning seeds": ({"tuning": MINIMAL["tuning"] | {"seeds": []}}, "tuning.seeds needs at least one number"),
+    "a seed twice": ({"seeds": [3, 3]}, r"seeds is \[3, 3\]: give each number once"),
+    "an unknown key": ({"repeats": 3}, "repeats"),
+    "an unknown key of tuning": ({"tuning": MINIMAL["tuning"] | {"validation": "dev"}}, "validation"),
+    "a key that is missing": ({"tuning": {"seeds": [2]}}, "knobs"),
+    "a word for a number": ({"seeds": ["one"]}, "'one'"),
+    "a string for a list": ({"tasks": {"digits": "task=digits"}}, "task=digits"),
+    "knobs of nobody": (
+        {"tuning": {"seeds": [2], "knobs": {"default": {LR: [0.1]}, "lorra": {LR: [1.0]}}}},
+        "knobs of lorra, which is none",
+    ),
+    "no knobs": ({"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {}}}, "lora has no knobs"),
+    "a range not above 0": (
+        {"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {LR: [0.0, 1.0]}}}},
+        r"lora has optimizer.lr in \[0.0, 1.0\]: give numbers above 0",
+    ),
+    "a range that falls": (
+        {"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {LR: [1.0, 0.1]}}}},
+        "in rising order",
+    ),
+    "an empty range": ({"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {LR: []}}}}, r"in \[\]"),
+    "a knob of the protocol": (
+        {"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {"trainer.epochs": [1.0]}}}},
+        "cannot be tuned by trainer.epochs",
+    ),
+    "one survivor": ({"tuning": MINIMAL["tuning"] | {"survivors": 1}}, "tuning.survivors=1 is not possible"),
+    "no steps": ({"tuning": MINIMAL["tuning"] | {"steps": 0}}, "tuning.steps=0 is not possible"),
+}
 
-    refused(r"seeds \[1\] are both tuned on and reported", tuning={"seeds": [1], "grids": {"default": [0.1]}})
-    refused("repeats", repeats=3)
-    refused("unknown tuning.validation .*'test': choose from dev, holdout",
-            tuning={"seeds": [2], "grids": {"default": [0.1]}, "validation": "test"})  # fmt: skip
-    refused("a grid for lorra, which is none", tuning={"seeds": [2], "grids": {"default": [0.1], "lorra": [1.0]}})
-    refused(
-        r"the grid of lora is \[0.0, 1.0\]", adapters={"lora": []}, tuning={"seeds": [2], "grids": {"lora": [0.0, 1.0]}}
-    )
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_a_file_gets_wrong_is_told_in_one_line(experiment_file, case):
+    fields, message = BAD[case]
+    experiment_file(**fields)
+    with pytest.raises(UserError, match=message) as error:
+        load_experiment("some")
+    assert "\n" not in str(error.value) and "some.yaml" in str(error.value)
+
+
+def test_a_file_that_is_no_yaml_or_not_there_is_one_line(experiment_file, tmp_path):
+    experiment_file()
     with pytest.raises(UserError, match="unknown experiment 'demmo': choose from some"):
         load_experiment("demmo")
+    (tmp_path / "experiment" / "some.yaml").write_text("tasks: {digits: [")
+    with pytest.raises(UserError, match="some.yaml") as error:
+        load_experiment("some")
+    assert "\n" not in str(error.value)
 
 
-def test_an_unknown_adapter_is_left_out_and_the_rest_goes_on(experiment_file, monkeypatch):
+def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
+    digits = ["model=vit_digits", "task=digits"]
     experiment_file(
-        tasks={"digits": ["model=vit_digits", "task=digits"], "moons": ["task=moons"]},
+        tasks={"digits": digits, "moons": ["task=moons"], "mixed": [*digits, "adapter.peft.r=2"],
+               "odd": [*digits, "task.rows=9"]},
         adapters={
             "typo": ["adapter=circulent"],
             "lora": ["adapter=lora"],
-            "odd": ["adapter=lora", "adapter.peft.rr=1"],
+            "rr": ["adapter=lora", "adapter.peft.rr=1"],
             "longer": ["adapter=lora", "trainer.epochs=99"],
+            "again": ["adapter=lora", "adapter.peft.r=8"],
+            "momentum": ["adapter=lora", "adapter.label=SGD", "optimizer.momentum=much"],
+            "sgd": ["adapter=lora", "adapter.label=SGD", "optimizer=sgd"],
         },
-    )
-    monkeypatch.setattr("surm_bench.cli.config_dir", config_dir)
+    )  # fmt: skip
     experiment, problems = load_experiment("some")
-    assert (list(experiment.tasks), list(experiment.adapters)) == (["digits"], ["lora", "odd"])
-    assert len(problems) == 3
-    assert any("longer left out: trainer.epochs=99 among its overrides" in line for line in problems), (
-        "the same for all"
-    )
-    assert any("typo left out: unknown adapter 'circulent': choose from" in line for line in problems)
-    assert any("moons left out: unknown task 'moons'" in line for line in problems)
-    jobs, problems = composable(tuning_jobs(experiment))
-    assert [job.adapter for job in jobs] == ["lora"]
-    (problem,) = problems
-    assert problem.startswith("odd left out: ") and "adapter.peft.rr" in problem and "\n" not in problem
+    problems += composable(experiment)
+    assert (list(experiment.tasks), list(experiment.adapters)) == (["digits"], ["lora", "sgd"])
+    for told in (
+        "moons left out: unknown task 'moons'",
+        "mixed left out: adapter.peft.r=2 among its overrides: it belongs to an adapter",
+        "odd left out: ",
+        "typo left out: unknown adapter 'circulent': choose from",
+        "rr left out: ",
+        "longer left out: trainer.epochs=99 among its overrides",  # the protocol is the same for all
+        "again left out: its label 'LoRA r=8' is that of lora, too",
+        "momentum left out: ",
+    ):
+        (line,) = (line for line in problems if told in line)
+        assert "\n" not in line
+    assert len(problems) == 8
 
 
-def test_an_untuned_pair_is_told_and_the_tuned_ones_run(tiny, options):
-    tuning.tuned_path(tiny).write_text("digits: {lora: 0.001}")
-    problems = main.run(tiny, options)
-    assert problems == ["no tuned learning rate for circulant on digits: run `make tune EXPERIMENT=tiny` first"]
+@pytest.mark.parametrize("key", ["steps", "survivors"])
+def test_tuning_by_steps_needs_runs_of_a_number_of_steps(tiny, key):
+    assert composable(replace(tiny, tuning=replace(tiny.tuning, **{key: 9}))) == []
+    tiny.overrides.remove("trainer.max_steps=8")
+    (problem,) = composable(replace(tiny, tuning=replace(tiny.tuning, **{key: 9})))
+    assert problem.startswith("digits left out: ") and problem.endswith("give trainer.max_steps")
+
+
+def test_a_pair_that_is_not_tuned_is_told_and_the_tuned_ones_run(tiny, options, monkeypatch):
+    for job in trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0])):
+        make_record(job, options.folder)
+    without_training(monkeypatch, lambda config: 0.5)
+    told = "not tuned yet: circulant on digits; `make tune EXPERIMENT=tiny` does it"
+    assert main.run(tiny, options) == [told]
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
-    assert "—" in (options.folder / "table.md").read_text(), "the untuned adapter keeps its row"
+    assert "\n| Circulant" in (options.folder / "table.md").read_text(), "the untuned adapter keeps its row"
 
 
 def test_a_table_is_not_replaced_by_an_empty_one(tiny, options, capsys):
-    """The tables of a checkout come without the records of their runs."""
+    """The tables of a checkout may come without the records of their runs."""
     options.folder.mkdir(parents=True)
     (options.folder / "table.md").write_text("what was measured elsewhere")
-    assert main.tables(tiny, options) == []
+    assert main.tables(tiny, options) == [] == main.figures(tiny, options)
     assert (options.folder / "table.md").read_text() == "what was measured elsewhere"
     assert [path.name for path in options.folder.iterdir()] == ["table.md"]
-    main.plan(replace(tiny, seeds=[0, 1, 2]), options)
-    tuning.tuned_path(tiny).write_text("digits: {lora: 0.001}")
-    main.plan(replace(tiny, seeds=[0, 1, 2]), options)
-    assert "tiny, reported: 3 of 6 runs wait for their learning rate" in capsys.readouterr().out.splitlines()
+    main.plan(tiny, options)
+    assert "tiny, reported: 4 of 4 runs wait for their setting" in capsys.readouterr().out.splitlines()
+
+
+def test_an_experiment_without_tasks_is_no_crash(tiny, options):
+    tiny.tasks = {}
+    for command in (main.tune, main.run, main.plan, main.tables, main.figures, main.collect):
+        assert command(tiny, options) == []
 
 
 def test_plans_tables_and_figures_need_no_torch(tmp_path):
-    """On a machine that only reads results: the door of the experiments, once for each of these commands."""
-    code = (
-        "import sys; from surm_bench.experiment.main import main\n"
-        "try: main()\n"
-        "except SystemExit as done: print('code', done.code)\n"
-        "print('torch' in sys.modules)"
+    """On a machine that only reads results."""
+    demo, _ = load_experiment("demo")
+    folder = tmp_path / "demo"
+    for setting in demo.settings("circulant"):
+        for job in trial_jobs(demo, "digits", "circulant", Trial(setting)):
+            make_record(job, folder)
+    for job in reported_jobs(demo, {("digits", "circulant"): demo.settings("circulant")[0]}):
+        make_record(job, folder)
+    code = """if True:
+        import sys
+        from surm_bench.experiment.main import main
+        for command in ("plan", "tables", "figures", "collect"):
+            sys.argv[1] = command
+            try:
+                main()
+            except SystemExit as done:
+                assert done.code == 0
+        print({"torch", "transformers", "peft", "datasets"} & set(sys.modules))
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", code, "", "demo", "--results", str(tmp_path)], capture_output=True, text=True
     )
-    for command in ("plan", "tables", "figures"):
-        told = subprocess.run(
-            [sys.executable, "-c", code, command, "demo", "--results", str(tmp_path)], capture_output=True, text=True
-        )
-        assert told.stdout.splitlines()[-2:] == ["code 0", "False"], told.stderr
+    assert told.stdout.splitlines()[-1] == "set()", told.stderr
+    assert (folder / "table.md").is_file() and (folder / "learning_curves.png").is_file()
 
 
-def test_the_plan_lists_runs_when_asked_to(tiny, tmp_path, capsys):
-    jobs = reported_jobs(tiny, RATES)
-    stub(jobs[0], tmp_path, "a")
-    print_plan("tiny", jobs, Runs(tmp_path, jobs), listed=True)
-    lines = capsys.readouterr().out.splitlines()
-    assert "done    circulant on digits, seed 0, lr 0.01" in lines
-    assert "missing lora on digits, seed 1, lr 0.001" in lines
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["plan", "demmo"], 2, "unknown experiment 'demmo'"),
+        (["run"], 2, "name an experiment to run"),
+        (["reproduce", "some", "--sample", "0"], 2, "--sample 0 is not possible"),
+        (["collect", "some", "--merge", "nowhere"], 2, "nowhere"),
+        (["run", "some"], 1, "not tuned yet"),
+        (["plan", "some"], 0, ""),
+    ],
+)
+def test_exit_codes(tiny, experiment_file, tmp_path, monkeypatch, capsys, arguments, code, says):
+    experiment_file(**{key: value for key, value in asdict(tiny).items() if key != "name"})
+    monkeypatch.setattr(sys, "argv", ["experiment.py", *arguments, "--results", str(tmp_path / "results")])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == code
+    assert says in capsys.readouterr().err.replace("\n", " ")

@@ -50,16 +50,6 @@ def test_every_row_and_column_passes_the_checks_that_come_before_training(name):
 
 
 @pytest.mark.parametrize("name", PAPER)
-def test_rows_are_told_apart(name):
-    """By labels of their own, and two rows of one label would hide it if they differed by roles alone."""
-    experiment, configs = configurations(name)
-    task = next(iter(experiment.tasks))
-    rows = {adapter: configs[task, adapter] for adapter in experiment.adapters}
-    assert len({config["adapter"]["label"] for config in rows.values()}) == len(rows)
-    assert len({str((config["adapter"], config["optimizer"])) for config in rows.values()}) == len(rows)
-
-
-@pytest.mark.parametrize("name", PAPER)
 def test_surm_and_its_lora_are_on_q_k_and_v_unless_their_label_says_otherwise(name):
     _, configs = configurations(name)
     for config in configs.values():
@@ -74,7 +64,7 @@ def test_tuning_has_two_seeds_and_can_afford_its_first_values(name):
     experiment, configs = configurations(name)
     tuning = experiment.tuning
     for task, adapter in product(experiment.tasks, experiment.adapters):
-        if experiment.fixed(adapter) is not None:
+        if adapter in experiment.untuned:
             continue
         assert len(tuning.seeds) >= 2
         settings, steps = len(experiment.settings(adapter)), configs[task, adapter]["trainer"]["max_steps"]
@@ -113,33 +103,27 @@ def tiny() -> Experiment:
         adapters={"circulant": ["adapter=circulant"], "lora": ["adapter=lora", "adapter.peft.r=1"]},
         seeds=[0],
         overrides=["trainer.max_steps=4", "trainer.epochs=4", "trainer.progress=false", "task.max_train_samples=64"],
+        tuning=Tuning(seeds=[], knobs={"default": {}}),
     )
 
 
-def test_one_setting_takes_no_tuning(tiny, tmp_path):
-    """With no knobs, or one value each: the setting is chosen without a run, and the caption says so."""
-    tiny.tuning = Tuning(seeds=[100], knobs={"circulant": {"optimizer.lr": [0.01]}, "lora": {}})
+def test_what_has_no_knobs_takes_no_tuning(tiny, tmp_path):
+    """It has its setting without a run, and the caption says so."""
     with composer():
         state = tuned(tiny, Runs(tmp_path))
-    assert state.jobs == [] and state.problems == [] and state.scores.empty
-    assert state.choices == {("digits", "circulant"): (("optimizer.lr", 0.01),), ("digits", "lora"): ()}
+    assert state.jobs == [] and state.problems == {} and state.scores.empty
+    assert state.choices == {("digits", "circulant"): (), ("digits", "lora"): ()}
     assert tuning_note(tiny, state) == "Nothing was tuned: all settings are those of the experiment's file."
     assert pair(tiny, "digits", "lora").title == "lora on digits, seed 0"
 
 
-def test_one_setting_beside_tuned_ones_is_told(tiny, tmp_path):
+def test_what_has_no_knobs_is_told_beside_what_is_tuned(tiny, tmp_path):
     tiny.tuning = Tuning(seeds=[100], knobs={"circulant": {"optimizer.lr": [0.01, 0.1]}, "lora": {}})
     with composer():
         state = tuned(tiny, Runs(tmp_path))
-    assert {job.adapter for job in state.jobs} == {"circulant"}
+    assert {job.adapter for job in state.jobs} == {"circulant"} and state.choices == {("digits", "lora"): ()}
     note = tuning_note(tiny, state)
     assert "First values: all: lr 0.01, 0.1. Tuning seeds: 100." in note and note.endswith("Not tuned: lora.")
-
-
-def test_one_setting_is_scored_where_variants_of_a_protocol_are_compared(tiny, tmp_path):
-    tiny.seeds, tiny.tuning = [], Tuning(seeds=[100], knobs={"default": {"optimizer.lr": [0.01]}})
-    with composer():
-        assert len(tuned(tiny, Runs(tmp_path)).jobs) == 2
 
 
 def test_an_untuned_experiment_runs_without_tuning(tiny, tmp_path, capsys):
@@ -165,17 +149,24 @@ def test_a_row_shows_its_best_epoch_if_asked_to_and_says_so(tiny, tmp_path, caps
     assert "Not the last epoch but the best one, by the score on the reported split itself: Circulant." in caption
 
 
-def test_a_name_that_is_no_row_is_refused(tmp_path, monkeypatch):
+def test_what_a_file_may_not_say_of_untuned_rows_and_best_epochs(tmp_path, monkeypatch):
     (tmp_path / "experiment").mkdir()
     file: Path = tmp_path / "experiment" / "some.yaml"
     monkeypatch.setattr("surm_bench.experiment.definition.config_dir", lambda: tmp_path)
-    rest = "{tasks: {}, adapters: {lora: []}, seeds: [0], "
-    for text, told in (
-        ("best_epoch: [lorra]}", "best_epoch names lorra, which is none of its adapters"),
-        ("tuning: {knobs: {lora: {optimizer.lr: [0.1, 0.2]}}}}", "tuning.seeds needs at least one number"),
+
+    def write(seeds: str = "[0]", knobs: str = "{default: {}}", more: str = "") -> None:
+        file.write_text(
+            f"tasks: {{}}\nadapters: {{lora: []}}\nseeds: {seeds}\ntuning: {{seeds: [], knobs: {knobs}}}\n{more}"
+        )
+
+    for given, told in (
+        ({"more": "best_epoch: [lorra]"}, "best_epoch names lorra, which is none of its adapters"),
+        ({"knobs": "{lora: {optimizer.lr: [0.1, 0.2]}}"}, "tuning.seeds needs at least one number"),
+        ({"seeds": "[]"}, "lora has no knobs"),
+        ({"knobs": "{}"}, "lora has no knobs"),
     ):
-        file.write_text(rest + text)
+        write(**given)
         with pytest.raises(UserError, match=told):
             load_experiment("some")
-    file.write_text(rest + "}")
-    assert load_experiment("some")[0].fixed("lora") == ()
+    write()
+    assert load_experiment("some")[0].untuned == ["lora"]

@@ -1,7 +1,7 @@
 """The content that a configuration reads: declared by the experiment, or else found by reading it once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -37,13 +37,17 @@ def declared(config: dict, places: Sequence[str] = ()) -> list[Content]:
 
 
 def with_content(config: dict, places: Sequence[str] = ()) -> dict:
-    """The resolved configuration with the digests of its data and weights.
+    """The resolved configuration with the digests of its data and weights, and a folder's number of classes.
 
     Raises:
-        UserError: a digest is neither declared nor can the content be read here.
+        UserError: what is not declared cannot be read here.
     """
-    digests = {content.group: content.digest or _found(content) for content in declared(config, places)}
-    return config | {group: config[group] | {"digest": digest} for group, digest in digests.items()}
+    found = dict(config)
+    for content in declared(config, places):
+        found[content.group] = config[content.group] | {"digest": content.digest or _once(read_content, content)}
+        if content.group == "task" and config["task"]["num_labels"] is None:
+            found["task"]["num_labels"] = _once(_read_num_labels, content)
+    return found
 
 
 def read_content(content: Content, files: FileCache | None = None) -> str:
@@ -51,13 +55,28 @@ def read_content(content: Content, files: FileCache | None = None) -> str:
     from surm_bench.models.digest import model_digest  # torch: not before it is needed
     from surm_bench.tasks.digest import task_digest
 
-    kind, digest = {"task": (TaskConfig, task_digest), "model": (ModelConfig, model_digest)}[content.group]
-    return digest(kind(**json.loads(content.config)), files)
+    config = json.loads(content.config)
+    if content.group == "model":
+        return model_digest(ModelConfig(**config), files)
+    return task_digest(TaskConfig(**config | {"num_labels": _read_num_labels(content)}), files)
 
 
-@cache
-def _found(content: Content) -> str:
+def _read_num_labels(content: Content) -> int:
+    from surm_bench.tasks.sources import num_labels
+
+    return num_labels(TaskConfig(**json.loads(content.config)))
+
+
+def _once(read: Callable[[Content], str | int], content: Content) -> str | int:
+    found, refusal = _read_or_refused(read, content)
+    if refusal:
+        raise UserError(f"{content.group} {content.name} is neither declared nor here: {refusal}")
+    return found
+
+
+@cache  # refusals, too: looking for what is not here may take seconds
+def _read_or_refused(read: Callable[[Content], str | int], content: Content) -> tuple[str | int | None, str]:
     try:
-        return read_content(content)
+        return read(content), ""
     except UserError as error:
-        raise UserError(f"{content.group} {content.name} declares no digest, and is not here: {error}") from None
+        return None, str(error)

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from surm_bench import cli
 from surm_bench.config import config_dir
@@ -24,10 +25,9 @@ ROW_KEYS = ("adapter=", "adapter.", "optimizer=", "optimizer.")  # what a row of
 class Tuning:
     """How the settings of each adapter on each task are chosen, alike for all: see surm_bench.experiment.search."""
 
-    # Apart from the reported ones; each holds other rows out where the split allows it.
-    seeds: list[int] = field(default_factory=list)
-    # Adapter key ("default": those not named) -> knob -> values. One setting alone: nothing to choose, no tuning runs.
-    knobs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    seeds: list[int] = MISSING  # apart from the reported ones; each holds other rows out where the split allows it
+    # Adapter key ("default": those not named) -> knob -> values. {}: not tuned, all it has stands in its overrides.
+    knobs: dict[str, dict[str, list[float]]] = MISSING
     steps: int | None = None  # optimiser steps that an adapter may use on a task; null: what the first values take
     survivors: int | None = None  # of the first values, tried for a third of the steps, so many are tried in full
 
@@ -40,11 +40,11 @@ class Experiment:
     """
 
     name: str = MISSING
-    overrides: list[str] = field(default_factory=list)  # for every run
+    overrides: list[str] = field(default_factory=list)  # for every run; a task, and a row, may say otherwise
     tasks: dict[str, list[str]] = MISSING
     adapters: dict[str, list[str]] = MISSING
     seeds: list[int] = MISSING  # reported; none where the tasks are variants of a protocol to be compared by tuning
-    tuning: Tuning = field(default_factory=Tuning)  # left out: nothing is tuned
+    tuning: Tuning = MISSING
     best_epoch: list[str] = field(default_factory=list)  # adapters whose row shows the score of the best epoch
 
     def knobs(self, adapter: str) -> Knobs:
@@ -56,13 +56,10 @@ class Experiment:
         knobs = self.knobs(adapter)
         return [tuple(zip(knobs, map(float, values), strict=True)) for values in product(*knobs.values())]
 
-    def fixed(self, adapter: str) -> Setting | None:
-        """The one setting of an adapter for which nothing is chosen; None where it is tuned.
-
-        Without reported seeds the scores of tuning are what is wanted, of one setting too.
-        """
-        settings = self.settings(adapter)
-        return settings[0] if len(settings) == 1 and self.seeds else None
+    @property
+    def untuned(self) -> list[str]:
+        """The adapters without knobs: nothing is chosen for them."""
+        return [adapter for adapter in self.adapters if not self.knobs(adapter)]
 
     @property
     def rule(self) -> str:
@@ -105,8 +102,8 @@ def load_experiment(name: str) -> tuple[Experiment, list[str]]:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.load(path), {"name": name})
         experiment: Experiment = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     _check(experiment, path)
     problems = []
     for kind in ("tasks", "adapters"):
@@ -122,8 +119,11 @@ def _check(experiment: Experiment, path: Path) -> None:
     tuning = experiment.tuning
     if shared := set(experiment.seeds) & set(tuning.seeds):
         raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
-    if not tuning.seeds and any(experiment.fixed(adapter) is None for adapter in experiment.adapters):
+    if not tuning.seeds and any(tuning.knobs.values()):
         raise UserError(f"{path}: tuning.seeds needs at least one number")
+    for name, seeds in (("seeds", experiment.seeds), ("tuning.seeds", tuning.seeds)):
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"{path}: {name} is {seeds}: give each number once")
     for name in ("steps", "survivors"):
         if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
             raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")
@@ -132,7 +132,8 @@ def _check(experiment: Experiment, path: Path) -> None:
     if extra := set(experiment.best_epoch) - experiment.adapters.keys():
         raise UserError(f"{path}: best_epoch names {', '.join(sorted(extra))}, which is none of its adapters")
     for adapter in experiment.adapters:
-        if tuning.knobs and not tuning.knobs.keys() & {adapter, "default"}:  # left out by mistake
+        given = tuning.knobs.keys() & {adapter, "default"}
+        if not given or not (experiment.seeds or experiment.knobs(adapter)):  # forgotten, or nothing would be run
             raise UserError(f"{path}: {adapter} has no knobs: give tuning.knobs.{adapter} or tuning.knobs.default")
         for knob, values in experiment.knobs(adapter).items():
             _check_knob(knob, values, f"{path}: {adapter}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import product, takewhile
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -42,8 +42,7 @@ class Job:
 
     def arguments(self) -> list[str]:
         """The run as a command line of surm_bench."""
-        setting = [f"{key}={value!r}" for key, value in self.setting]
-        return [*self.overrides, *self.method, *setting, f"seed={self.seed}"]
+        return [*self.overrides, *self.method, *_as_overrides(self.setting), f"seed={self.seed}"]
 
     @property
     def command(self) -> str:
@@ -84,11 +83,10 @@ def composable(experiment: Experiment) -> list[str]:
     """Drop the tasks and adapters whose overrides the configuration refuses, and tell each in a line."""
     problems = []
     with composer():
-        for entries, knobs in ((experiment.tasks, None), (experiment.adapters, experiment.knobs)):
-            for name, overrides in list(entries.items()):
+        for entries, check in ((experiment.tasks, _check_task), (experiment.adapters, _check_adapter)):
+            for name in list(entries):
                 try:
-                    settings = [] if knobs is None else [f"{key}={values[0]}" for key, values in knobs(name).items()]
-                    _composed((*overrides, *(() if knobs else experiment.overrides), *settings))
+                    check(experiment, name)
                 except UserError as error:
                     del entries[name]
                     problems.append(f"{name} left out: {error}")
@@ -112,8 +110,7 @@ def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: an override that the configuration refuses.
     """
-    method = (*job.method, *(f"{key}={value!r}" for key, value in job.setting))
-    cfg = _put_together((*job.overrides, *places), method)
+    cfg = _put_together((*job.overrides, *places), (*job.method, *_as_overrides(job.setting)))
     cfg.seed = job.seed
     return cfg
 
@@ -121,6 +118,23 @@ def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
 def resolved(job: Job) -> dict:
     """The same as plain dicts and lists, as a record holds it; not to be changed."""
     return {**_resolved(job.overrides, job.method, job.setting), "seed": job.seed}
+
+
+def _check_task(experiment: Experiment, name: str) -> None:
+    cfg = _composed(_of_task(experiment, name))
+    if (experiment.tuning.steps or experiment.tuning.survivors) and cfg.trainer.max_steps is None:
+        raise UserError("tuning.steps and tuning.survivors count optimiser steps: give trainer.max_steps")
+
+
+def _check_adapter(experiment: Experiment, name: str) -> None:
+    label = _label(experiment, name)
+    for other in takewhile(lambda other: other != name, experiment.adapters):
+        if _label(experiment, other) == label:
+            raise UserError(f"its label {label!r} is that of {other}, too: give one of them adapter.label=…")
+
+
+def _label(experiment: Experiment, name: str) -> str:
+    return _resolved((), tuple(experiment.adapters[name]), experiment.settings(name)[0])["adapter"]["label"]
 
 
 @cache
@@ -147,13 +161,23 @@ def _put_together(overrides: tuple[str, ...], method: tuple[str, ...]) -> DictCo
 
 @cache
 def _resolved(overrides: tuple[str, ...], method: tuple[str, ...], setting: Setting) -> dict:
-    knobs = tuple(f"{key}={value!r}" for key, value in setting)
     try:
-        return OmegaConf.to_container(_put_together(overrides, (*method, *knobs)), resolve=True)
+        cfg = _put_together(overrides, (*method, *_as_overrides(setting)))
+        return OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(cli.first_lines(error)) from error
 
 
+def _of_task(experiment: Experiment, task: str) -> tuple[str, ...]:
+    """What a task says goes before what is said for all: of two values of one key, Hydra takes the last."""
+    return (*experiment.overrides, *experiment.tasks[task])
+
+
+def _as_overrides(setting: Setting) -> tuple[str, ...]:
+    """Whole numbers without a point: a rank is none with it."""
+    return tuple(f"{key}={int(value) if value.is_integer() else value!r}" for key, value in setting)
+
+
 def _job(experiment: Experiment, task: str, adapter: str, seed: int, setting: Setting, *more: str) -> Job:
-    overrides = (*experiment.tasks[task], *experiment.overrides, *more)
+    overrides = (*_of_task(experiment, task), *more)
     return Job(task, adapter, seed, setting, overrides, tuple(experiment.adapters[adapter]))

@@ -66,7 +66,8 @@ def run(experiment: Experiment, options: Options) -> list[str]:
     """Run the tuned jobs that are missing and write tables and figures; returns problems, a line each."""
     state, _ = _state(experiment, options)
     jobs = reported_jobs(experiment, state.choices)
-    problems = undecided(experiment, state) + _execute(jobs, experiment.name, options)
+    problems = [*state.problems.values(), *undecided(experiment, state)]
+    problems += _execute(jobs, experiment.name, options)
     return problems + tables(experiment, options) + figures(experiment, options)
 
 
@@ -75,18 +76,22 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
 
     Stopped and started again it goes on. A setting that diverged on a seed cannot be chosen.
     """
-    problems: list[str] = []
+    problems, before = [], []
     while True:
         state, runs = _state(experiment, options)
         with composer():
             waiting = runs.waiting(state.jobs)
         if not waiting or problems:
             break
+        if waiting == before:
+            problems = [f"{len(waiting)} runs are left to other processes: tune again when they are done"]
+            break
+        before = list(waiting)
         waiting.sort(key=lambda job: experiment.tuning.seeds.index(job.seed))  # stopped early, pairs are whole
         problems = _execute(waiting, f"tuning {experiment.name}", options)
     chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter", "setting"], sort=False)["score"].mean()
     print(chosen.reset_index().to_string(index=False))
-    return problems + runs.problems + state.problems
+    return problems + runs.problems + list(state.problems.values())
 
 
 def plan(experiment: Experiment, options: Options) -> list[str]:
@@ -99,7 +104,7 @@ def plan(experiment: Experiment, options: Options) -> list[str]:
     planned = len(pairs(experiment)) * len(experiment.seeds)
     if waiting := planned - len(reported):
         print(f"{experiment.name}, reported: {waiting} of {planned} runs wait for their setting")
-    for problem in dict.fromkeys(runs.problems + state.problems):  # a plan tells; it has not failed
+    for problem in dict.fromkeys([*runs.problems, *state.problems.values()]):  # a plan tells; it has not failed
         print(f"surm-bench: {problem}", file=sys.stderr)
     return []
 

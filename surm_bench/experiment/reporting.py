@@ -49,7 +49,7 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
         return None
     best = _labels_of_best_epoch(experiment, jobs)
     notes = best_epoch_note(frame, best), tuning_note(experiment, state), provenance(results)
-    labels, columns = _layout(experiment)
+    labels, columns = _layout(experiment, state)
     return comparison_table(
         summary_frame(show_best_epoch(frame, best)),
         order=labels,
@@ -93,16 +93,20 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
 
 def _labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:
     """The rows that show the score of the best epoch."""
-    return list(
-        dict.fromkeys(resolved(job)["adapter"]["label"] for job in jobs if job.adapter in experiment.best_epoch)
-    )
+    named = [job for job in jobs if job.adapter in experiment.best_epoch]
+    return list(dict.fromkeys(resolved(job)["adapter"]["label"] for job in named))
 
 
-def _layout(experiment: Experiment) -> tuple[list[str], list[TaskColumn]]:
-    """The labels of the experiment's adapters and the columns of its tasks."""
-    configs = [resolved(job) for job in pairs(experiment)]
-    labels = dict.fromkeys(config["adapter"]["label"] for config in configs)
-    columns = dict.fromkeys(column for config in configs for column in columns_of(config))
+def _layout(experiment: Experiment, state: Tuned) -> tuple[list[str], list[TaskColumn]]:
+    """The labels of the experiment's adapters, which a knob may change, and the columns of its tasks."""
+    planned, chosen = pairs(experiment), reported_jobs(experiment, state.choices)
+
+    def of(adapter: str, jobs: list[Job]) -> list[Job]:
+        return [job for job in jobs if job.adapter == adapter]
+
+    rows = [job for adapter in experiment.adapters for job in of(adapter, chosen) or of(adapter, planned)]
+    labels = dict.fromkeys(resolved(job)["adapter"]["label"] for job in rows)
+    columns = dict.fromkeys(column for job in planned for column in columns_of(resolved(job)))
     return list(labels), list(columns)
 
 

@@ -35,6 +35,9 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
     """
     from surm_bench.runner import run  # torch: not before it is needed
 
+    with composer():
+        runs = Runs(folder, places)
+        jobs = [job for job in jobs if runs.result(job) is None]
     failures = []
     columns = (
         *(TextColumn("[bold]{task.fields[title]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),

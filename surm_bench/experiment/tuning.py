@@ -21,14 +21,14 @@ class Tuned:
         jobs: every run that is wanted so far; more may be, once these are done.
         choices: the setting of each pair of task and adapter whose search is at its end.
         at_edge: the knobs of a choice whose range ended there when the steps were spent.
-        problems: a line for each pair that cannot be chosen, although its runs are done.
+        problems: a line for each pair that has no choice although its runs are done.
         scores: a row for each trial and seed: task, adapter, setting, steps, seed, score, chosen.
     """
 
     jobs: list[Job] = field(default_factory=list)
     choices: Choices = field(default_factory=dict)
     at_edge: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: dict[tuple[str, str], str] = field(default_factory=dict)
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
@@ -44,17 +44,17 @@ def tuned(experiment: Experiment, runs: Runs) -> Tuned:
             state.choices[task, adapter] = found.chosen
             state.at_edge[task, adapter] = found.at_edge
         elif not runs.waiting(jobs):
-            state.problems.append(f"no setting of {adapter} on {task} finished on every tuning seed")
+            state.problems[task, adapter] = f"no setting of {adapter} on {task} finished on every tuning seed"
     columns = ["task", "adapter", "setting", "steps", "seed", "score", "chosen"]
-    scores = pd.DataFrame(rows, columns=columns) if rows else pd.DataFrame(columns=columns)
-    scores = scores.astype({"chosen": bool})
+    scores = pd.DataFrame(rows, columns=columns).astype({"chosen": bool})
     return Tuned(state.jobs, state.choices, state.at_edge, state.problems, scores)
 
 
 def undecided(experiment: Experiment, state: Tuned) -> list[str]:
-    """A line that names the pairs without a choice; none when all have one."""
+    """A line that names the pairs that tuning is not done with; none when it is."""
+    settled = {*state.choices, *state.problems}
     pairs = product(experiment.tasks, experiment.adapters)
-    missing = [f"{adapter} on {task}" for task, adapter in pairs if (task, adapter) not in state.choices]
+    missing = [f"{adapter} on {task}" for task, adapter in pairs if (task, adapter) not in settled]
     if not missing:
         return []
     some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
@@ -63,8 +63,7 @@ def undecided(experiment: Experiment, state: Tuned) -> list[str]:
 
 def tuning_note(experiment: Experiment, state: Tuned) -> str:
     """The rule, the first values and the choices at an edge, in words, for the caption; and what was not tuned."""
-    fixed = [adapter for adapter in experiment.adapters if experiment.fixed(adapter) is not None]
-    if len(fixed) == len(experiment.adapters):
+    if len(experiment.untuned) == len(experiment.adapters):
         return "Nothing was tuned: all settings are those of the experiment's file."
     edges = [
         f"{adapter} on {task} ({', '.join(_short(knob) for knob in knobs)})"
@@ -73,16 +72,17 @@ def tuning_note(experiment: Experiment, state: Tuned) -> str:
     ]
     seeds = ", ".join(map(str, experiment.tuning.seeds))
     note = (
-        f"{experiment.rule} First values: {_first_values(experiment, fixed)}. Tuning seeds: {seeds}. "
+        f"{experiment.rule} First values: {_first_values(experiment)}. Tuning seeds: {seeds}. "
         f"Chosen at an edge: {', '.join(edges) or 'none'}."
+        + (f" Without a choice: {'; '.join(state.problems.values())}." if state.problems else "")
     )
-    return f"{note} Not tuned: {', '.join(fixed)}." if fixed else note
+    return note + (f" Not tuned: {', '.join(experiment.untuned)}." if experiment.untuned else "")
 
 
-def _first_values(experiment: Experiment, fixed: Sequence[str]) -> str:
+def _first_values(experiment: Experiment) -> str:
     """The values of every adapter that is tuned; those that most of them have come last."""
     groups: dict[str, list[str]] = {}
-    for adapter in (adapter for adapter in experiment.adapters if adapter not in fixed):
+    for adapter in (adapter for adapter in experiment.adapters if experiment.knobs(adapter)):
         values = "; ".join(
             f"{_short(knob)} {', '.join(f'{value:g}' for value in values)}"
             for knob, values in experiment.knobs(adapter).items()
@@ -95,8 +95,8 @@ def _first_values(experiment: Experiment, fixed: Sequence[str]) -> str:
 
 def _search(experiment: Experiment, task: str, adapter: str, runs: Runs) -> tuple[Search, list[dict]]:
     """The search for one pair, and a row for each trial and seed that has been tried."""
-    if (only := experiment.fixed(adapter)) is not None:
-        return Search([], only), []
+    if not experiment.knobs(adapter):
+        return Search([], chosen=()), []
     config = resolved(pair(experiment, task, adapter))
     tuning, steps = experiment.tuning, config["trainer"]["max_steps"]
     affordable = tuning.steps / (steps * len(tuning.seeds)) if tuning.steps else 0

@@ -26,7 +26,7 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
     checked, absent = _check_contents(experiment, places, cache, problems)
     print(
         f"{experiment.name}: {len(records)} records read, {checked} data sets and models compared with their digests"
-        + (f", {absent} not here" if absent else "")
+        + (f", {absent} not" if absent else "")
     )
     return problems
 
@@ -34,7 +34,7 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
 def _check_contents(
     experiment: Experiment, places: Sequence[str], cache: FileCache, problems: list[str]
 ) -> tuple[int, int]:
-    """How many contents were compared, and how many are not here."""
+    """How many contents were compared, and how many could not be read here."""
     from surm_bench.experiment.contents import declared, read_content  # torch: not before it is needed
 
     with composer():
@@ -43,7 +43,8 @@ def _check_contents(
     for content in sorted(wanted):
         try:
             found = read_content(content, cache)
-        except UserError:
+        except UserError as error:
+            print(f"not compared: {error}")
             absent += 1
             continue
         checked += 1

@@ -22,7 +22,7 @@ def ablation_table(
         scores: a row for each trial and seed: task (the variant), adapter, seed, score, chosen.
         variants: from top to bottom; the first is what the others are compared with.
     """
-    chosen = scores[scores["chosen"].astype(bool)]
+    chosen = scores[scores["chosen"]]
     cells = chosen.groupby(["task", "adapter"])["score"].agg(["mean", "std"])
     means = cells["mean"].unstack().reindex(index=variants, columns=adapters)
     changes = (means - means.iloc[0]).mean(axis=1, skipna=False)
@@ -34,7 +34,7 @@ def ablation_table(
         change = MISSING if pd.isna(changes[variant]) else f"{100 * changes[variant]:+.1f}"
         rows.append([Cell(variant), *found, Cell(change)])
     caption = CAPTION.format(seeds=", ".join(map(str, seeds)), missing=MISSING)
-    return Table(columns, rows, f"{caption} {note}".rstrip(), chosen.drop(columns="trial", errors="ignore"))
+    return Table(columns, rows, f"{caption} {note}".rstrip(), chosen)
 
 
 def _cell(cells: pd.DataFrame, variant: str, adapter: str, best: float) -> Cell:
