@@ -58,13 +58,13 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## SURM against LoRA on digits and two grammar tasks, offline, minutes; outputs/demo, compared with results/demo
 	$(BIN)/python scripts/experiment.py reproduce demo --all
 
-plan: $(READY) ## EXPERIMENT=glue_table: runs done, missing and failed, and the time left [ARGS=--runs lists them]
+plan: $(READY) ## EXPERIMENT=core: runs done, missing and failed, and the time left [ARGS=--runs lists them]
 	@$(BIN)/python scripts/experiment.py plan $(EXPERIMENT) $(ARGS)
 
-tune: $(READY) ## EXPERIMENT=glue_table [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TRACKING=wandb]: choose its learning rates
+tune: $(READY) ## EXPERIMENT=core [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TRACKING=wandb]: choose its settings
 	$(BIN)/python scripts/experiment.py tune $(EXPERIMENT) $(RUNNING)
 
-experiment: $(READY) ## EXPERIMENT=glue_table [LAUNCHER=joblib] [...]: run what is missing, then tables and figures
+experiment: $(READY) ## EXPERIMENT=core [LAUNCHER=joblib] [...]: run what is missing, then tables and figures
 	$(BIN)/python scripts/experiment.py run $(EXPERIMENT) $(RUNNING)
 
 collect: $(READY) ## EXPERIMENT=demo [ARGS="--merge other/demo"]: write results to results/<experiment>/records.jsonl

@@ -89,9 +89,10 @@ def test_every_experiment_enumerates_and_composes(name):
             values = known.get(key, known.get("default")).values()
             settings = experiment.settings(key)
             assert sorted(tuple(value for _, value in setting) for setting in settings) == sorted(product(*values))
-        trials = trial_jobs(experiment, task, adapter, Trial(settings[0], short=bool(raw["tuning"].get("survivors"))))
+        trial = Trial(experiment.settings(adapter)[0], short=bool(raw["tuning"].get("survivors")))
+        trials = trial_jobs(experiment, task, adapter, trial)
         assert [job.seed for job in trials] == raw["tuning"]["seeds"]
-        assert resolved(trials[0])["task"]["validation"] == "tuning", "the reported split is not seen"
+        assert all(resolved(job)["task"]["validation"] == "tuning" for job in trials), "the reported split is not seen"
         rows = [[resolved(pair(experiment, task, key))] for key in raw["adapters"]]
         first = [pair(experiment, key, adapter) for key in raw["tasks"]]
         columns = [[resolved(replace(job, setting=s)) for s in experiment.settings(adapter)] for job in first]

@@ -316,6 +316,11 @@ def test_impossible_settings(optimizer, trainer, seed, message):
         check_config(OptimizerConfig(**optimizer), TrainerConfig(**trainer), seed)
 
 
+def test_a_composed_optimizer_is_no_impossible_setting():
+    """Composed, betas are a list, and mean the same as the default's tuple to an optimiser that does not read them."""
+    check_config(OptimizerConfig(name="sgd", momentum=0.9, betas=[0.9, 0.999]), TrainerConfig(), 0)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_half_precision_on_a_gpu():
     trainer = TrainerConfig(epochs=2, batch_size=8, precision="fp16", progress=False)

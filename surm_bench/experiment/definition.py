@@ -26,7 +26,8 @@ class Tuning:
     """How the settings of each adapter on each task are chosen, alike for all: see surm_bench.experiment.search."""
 
     seeds: list[int] = MISSING  # apart from the reported ones; each holds other rows out where the split allows it
-    knobs: dict[str, dict[str, list[float]]] = MISSING  # adapter key ("default": those not named) -> knob -> values
+    # Adapter key ("default": those not named) -> knob -> values. {}: not tuned, all it has stands in its overrides.
+    knobs: dict[str, dict[str, list[float]]] = MISSING
     steps: int | None = None  # optimiser steps that an adapter may use on a task; null: what the first values take
     survivors: int | None = None  # of the first values, tried for a third of the steps, so many are tried in full
 
@@ -44,6 +45,7 @@ class Experiment:
     adapters: dict[str, list[str]] = MISSING
     seeds: list[int] = MISSING  # reported; none where the tasks are variants of a protocol to be compared by tuning
     tuning: Tuning = MISSING
+    best_epoch: list[str] = field(default_factory=list)  # adapters whose row shows the score of the best epoch
 
     def knobs(self, adapter: str) -> Knobs:
         """The knobs of an adapter, and the values tried first."""
@@ -53,6 +55,11 @@ class Experiment:
         """The settings tried first: every combination of the values of the knobs."""
         knobs = self.knobs(adapter)
         return [tuple(zip(knobs, map(float, values), strict=True)) for values in product(*knobs.values())]
+
+    @property
+    def untuned(self) -> list[str]:
+        """The adapters without knobs: nothing is chosen for them."""
+        return [adapter for adapter in self.adapters if not self.knobs(adapter)]
 
     @property
     def rule(self) -> str:
@@ -112,7 +119,7 @@ def _check(experiment: Experiment, path: Path) -> None:
     tuning = experiment.tuning
     if shared := set(experiment.seeds) & set(tuning.seeds):
         raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
-    if not tuning.seeds:
+    if not tuning.seeds and any(tuning.knobs.values()):
         raise UserError(f"{path}: tuning.seeds needs at least one number")
     for name, seeds in (("seeds", experiment.seeds), ("tuning.seeds", tuning.seeds)):
         if len(set(seeds)) < len(seeds):
@@ -122,8 +129,11 @@ def _check(experiment: Experiment, path: Path) -> None:
             raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")
     if extra := tuning.knobs.keys() - experiment.adapters.keys() - {"default"}:
         raise UserError(f"{path}: knobs of {', '.join(sorted(extra))}, which is none of its adapters")
+    if extra := set(experiment.best_epoch) - experiment.adapters.keys():
+        raise UserError(f"{path}: best_epoch names {', '.join(sorted(extra))}, which is none of its adapters")
     for adapter in experiment.adapters:
-        if not experiment.knobs(adapter):
+        given = tuning.knobs.keys() & {adapter, "default"}
+        if not given or not (experiment.seeds or experiment.knobs(adapter)):  # forgotten, or nothing would be run
             raise UserError(f"{path}: {adapter} has no knobs: give tuning.knobs.{adapter} or tuning.knobs.default")
         for knob, values in experiment.knobs(adapter).items():
             _check_knob(knob, values, f"{path}: {adapter}")

@@ -37,8 +37,8 @@ class Job:
 
     @property
     def title(self) -> str:
-        setting = ", ".join(f"{key.rpartition('.')[2]}={value:g}" for key, value in self.setting)
-        return f"{self.adapter} on {self.task}, seed {self.seed}, {setting}"
+        setting = [f"{key.rpartition('.')[2]}={value:g}" for key, value in self.setting]
+        return ", ".join([f"{self.adapter} on {self.task}", f"seed {self.seed}", *setting])
 
     def arguments(self) -> list[str]:
         """The run as a command line of surm_bench."""

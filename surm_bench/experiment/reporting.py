@@ -1,5 +1,6 @@
 """Tables and figures of an experiment, from its records alone: torch is not imported."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from surm_bench.atomic import atomic
@@ -8,6 +9,7 @@ from surm_bench.experiment.jobs import Job, pairs, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table
+from surm_bench.report.best_epoch import best_epoch_note, show_best_epoch
 from surm_bench.report.console import print_table
 from surm_bench.report.expected_validation import expected_validation
 from surm_bench.report.figures import accuracy_against_fraction, accuracy_against_parameters, learning_curves
@@ -45,12 +47,14 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
     frame = runs_frame(results + runs.failures(jobs))
     if frame.empty:
         return None
+    best = _labels_of_best_epoch(experiment, jobs)
+    notes = best_epoch_note(frame, best), tuning_note(experiment, state), provenance(results)
     labels, columns = _layout(experiment, state)
     return comparison_table(
-        summary_frame(frame),
+        summary_frame(show_best_epoch(frame, best)),
         order=labels,
         columns=columns,
-        note=" ".join(filter(None, [tuning_note(experiment, state), provenance(results)])),
+        note=" ".join(filter(None, notes)),
         seeds=len(experiment.seeds),
         published=load_published(folder.parent / "paper.yaml"),
     )
@@ -73,8 +77,9 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
         return
     if state.scores["score"].notna().any():
         expected_validation(state.scores, folder / "expected_validation.png")
-    records = runs.results(reported_jobs(experiment, state.choices))
-    summary = summary_frame(runs_frame(records))
+    jobs = reported_jobs(experiment, state.choices)
+    records = runs.results(jobs)
+    summary = summary_frame(show_best_epoch(runs_frame(records), _labels_of_best_epoch(experiment, jobs)))
     if not summary["mean"].notna().any():
         print(f"{experiment.name}: no finished run to draw")
         return
@@ -84,6 +89,12 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     if summary.groupby(["model", "task"])["fraction"].nunique().max() > 1:
         written += accuracy_against_fraction(summary, folder / "accuracy_against_fraction.png", tasks)
     _told(folder, written)
+
+
+def _labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:
+    """The rows that show the score of the best epoch."""
+    named = [job for job in jobs if job.adapter in experiment.best_epoch]
+    return list(dict.fromkeys(resolved(job)["adapter"]["label"] for job in named))
 
 
 def _layout(experiment: Experiment, state: Tuned) -> tuple[list[str], list[TaskColumn]]:

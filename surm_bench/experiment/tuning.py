@@ -62,32 +62,41 @@ def undecided(experiment: Experiment, state: Tuned) -> list[str]:
 
 
 def tuning_note(experiment: Experiment, state: Tuned) -> str:
-    """The rule, the first values and the choices at an edge, in words, for the caption."""
-    groups: dict[str, list[str]] = {}
-    for adapter in experiment.adapters:
-        values = "; ".join(
-            f"{_short(knob)} {', '.join(f'{value:g}' for value in values)}"
-            for knob, values in experiment.knobs(adapter).items()
-        )
-        groups.setdefault(values, []).append(adapter)
-    most = max(groups, key=lambda values: len(groups[values]), default="")
-    listed = [f"{', '.join(adapters)}: {values}" for values, adapters in groups.items() if values != most]
-    listed.append(f"{'all others' if listed else 'all'}: {most}")
+    """The rule, the first values and the choices at an edge, in words, for the caption; and what was not tuned."""
+    if len(experiment.untuned) == len(experiment.adapters):
+        return "Nothing was tuned: all settings are those of the experiment's file."
     edges = [
         f"{adapter} on {task} ({', '.join(_short(knob) for knob in knobs)})"
         for (task, adapter), knobs in state.at_edge.items()
         if knobs
     ]
     seeds = ", ".join(map(str, experiment.tuning.seeds))
-    return (
-        f"{experiment.rule} First values: {'. '.join(listed)}. Tuning seeds: {seeds}. "
+    note = (
+        f"{experiment.rule} First values: {_first_values(experiment)}. Tuning seeds: {seeds}. "
         f"Chosen at an edge: {', '.join(edges) or 'none'}."
         + (f" Without a choice: {'; '.join(state.problems.values())}." if state.problems else "")
     )
+    return note + (f" Not tuned: {', '.join(experiment.untuned)}." if experiment.untuned else "")
+
+
+def _first_values(experiment: Experiment) -> str:
+    """The values of every adapter that is tuned; those that most of them have come last."""
+    groups: dict[str, list[str]] = {}
+    for adapter in (adapter for adapter in experiment.adapters if experiment.knobs(adapter)):
+        values = "; ".join(
+            f"{_short(knob)} {', '.join(f'{value:g}' for value in values)}"
+            for knob, values in experiment.knobs(adapter).items()
+        )
+        groups.setdefault(values, []).append(adapter)
+    most = max(groups, key=lambda values: len(groups[values]))
+    listed = [f"{', '.join(adapters)}: {values}" for values, adapters in groups.items() if values != most]
+    return ". ".join([*listed, f"{'all others' if listed else 'all'}: {most}"])
 
 
 def _search(experiment: Experiment, task: str, adapter: str, runs: Runs) -> tuple[Search, list[dict]]:
     """The search for one pair, and a row for each trial and seed that has been tried."""
+    if not experiment.knobs(adapter):
+        return Search([], chosen=()), []
     config = resolved(pair(experiment, task, adapter))
     tuning, steps = experiment.tuning, config["trainer"]["max_steps"]
     affordable = tuning.steps / (steps * len(tuning.seeds)) if tuning.steps else 0

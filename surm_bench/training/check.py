@@ -4,6 +4,7 @@ import torch
 
 from surm_bench.config import OptimizerConfig, TrainerConfig
 from surm_bench.errors import UserError, unknown
+from surm_bench.identity import canonical
 from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("no", "bf16", "fp16")
@@ -39,7 +40,7 @@ def _check_optimizer(config: OptimizerConfig) -> None:
     default = OptimizerConfig()
     for name, readers in READ_BY.items():
         value = getattr(config, name)
-        if config.name not in readers and value != getattr(default, name):
+        if config.name not in readers and canonical(value) != canonical(getattr(default, name)):
             raise UserError(
                 f"optimizer.{name}={value} says nothing to optimizer.name={config.name}: only {' and '.join(readers)} "
                 "read it"
