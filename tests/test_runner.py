@@ -108,7 +108,7 @@ def test_results_by_hand():
         ]
 
     objective = Classification("accuracy", "accuracy")
-    held, dev = (measure._results(History, objective, validation) for validation in ("holdout", "dev"))
+    held, dev = (measure.results(History, objective, validation) for validation in ("holdout", "dev"))
     assert held["selection"] == "validation" and held["examples"] == {"reported": 5, "validation": 3}
     assert held["epochs"] == {"last": {"epoch": 2, "step": 15}, "best": {"epoch": 0, "step": 5}}
     assert held["scores"]["reported"] == {"last": {"accuracy": 0.6}, "best": {"accuracy": 0.5}}
