@@ -8,30 +8,54 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from surm_bench.experiment.calibration import Calibration
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
 
 STATES = ("done", "missing", "failed", "given up")
 
 
-def estimate_seconds(jobs: Sequence[Job], runs: Runs) -> tuple[float, int]:
-    """The time that the jobs still need in one process, from the wall times of finished ones.
+class Prices:
+    """What runs take, one after the other in one process.
 
-    A job is taken to last as long as the mean of the done runs of its task and adapter; without any, as those of its
-    task.
+    A run takes as long as the mean of the finished ones that differ by seed and setting alone; or else what a
+    calibration says; or else the mean of the finished ones of its task and adapter, or of its task.
 
-    Returns:
-        Seconds, and how many of the jobs still to be run have no finished run of their task to go by.
+    Args:
+        jobs: those that may be finished.
     """
-    times: dict[tuple[str, ...], list[float]] = {}
-    for job in jobs:
-        seconds = (runs.result(job) or {}).get("timing", {}).get("wall_seconds")
-        if seconds is not None:
-            times.setdefault((job.task, job.adapter), []).append(seconds)
-            times.setdefault((job.task,), []).append(seconds)
-    waiting = runs.waiting(jobs)
-    known = [times.get((job.task, job.adapter)) or times.get((job.task,)) for job in waiting]
-    return sum(fmean(of_alike) for of_alike in known if of_alike), sum(of_alike is None for of_alike in known)
+
+    def __init__(self, jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> None:
+        self._calibration = calibration
+        self._times: dict[tuple, list[float]] = {}
+        for job in jobs:
+            seconds = (runs.result(job) or {}).get("timing", {}).get("wall_seconds")
+            if seconds is not None:
+                for alike in _alike(job):
+                    self._times.setdefault(alike, []).append(seconds)
+
+    def seconds(self, job: Job) -> float | None:
+        """Of a run; None where nothing tells it."""
+        closest, *others = (self._times.get(alike) for alike in _alike(job))
+        if closest is None and self._calibration is not None:
+            calibrated = self._calibration.seconds(job)
+            if calibrated is not None:
+                return calibrated
+        return next((fmean(times) for times in (closest, *others) if times), None)
+
+    def total(self, jobs: Sequence[Job]) -> tuple[float, int]:
+        """Seconds of all whose time is known, and how many others there are."""
+        known = [self.seconds(job) for job in jobs]
+        return sum(filter(None, known)), known.count(None)
+
+
+def estimate_seconds(jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> tuple[float, int]:
+    """Seconds that the jobs still need, and how many of those still to be run have no known time."""
+    return Prices(jobs, runs, calibration).total(runs.waiting(jobs))
+
+
+def _alike(job: Job) -> list[tuple]:
+    return [(job.task, job.adapter, job.overrides), (job.task, job.adapter), (job.task,)]
 
 
 def print_plan(title: str, jobs: Sequence[Job], runs: Runs, listed: bool, console: Console | None = None) -> None:
