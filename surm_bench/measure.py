@@ -56,7 +56,7 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     tracked = track(config, record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker())
     with tracked as tracker:
         history = fit(trained, data, objective, settings, hooks=hooks, log=tracker.log, checkpoint=checkpoint)
-        found = record | known | _results(history, objective, settings.task.validation)
+        found = record | known | results(history, objective, settings.task.validation)
         found["timing"] = timing | _timing(history)
         found["memory"] = {"peak_bytes": environment.peak_memory_bytes()}
         if main:
@@ -87,7 +87,7 @@ def _with_cached_prefix(model: PeftModel, data: TaskData, settings: Config) -> t
     return suffix, cached, {"prefix_seconds": time.perf_counter() - clock}
 
 
-def _results(history: History, objective: Objective, validation: str) -> dict:
+def results(history: History, objective: Objective, validation: str) -> dict:
     """Scores of every split after the last step and in the best epoch, chosen on the split that ``selection`` names."""
     selection = CHOOSING[validation]
     last, best = history.evaluations[-1], objective.best(history.evaluations, selection)

@@ -21,13 +21,16 @@ from transformers import DataCollatorWithPadding
 from surm_bench import records, runner
 from surm_bench.config import ModelConfig, TaskConfig, config_dir
 from surm_bench.errors import UserError
-from surm_bench.experiment.jobs import Job, composer, fingerprint, resolved
+from surm_bench.experiment.jobs import Job, composer
+from surm_bench.experiment.matching import Runs
+from surm_bench.measure import results
 from surm_bench.models import build_backbone
 from surm_bench.models.vision import ImageProcessor
 from surm_bench.tasks import Classification, RawTask, check_metric, load_task, objective_for, prepare, sources, subsets
 from surm_bench.tasks.batches import TextCollator
 from surm_bench.tasks.images import Images
 from surm_bench.tasks.metrics.direction import GREATER_IS_BETTER
+from surm_bench.training import History
 
 CONFIGS = sorted((config_dir() / "task").rglob("*.yaml"))
 NAMES = [str(file.relative_to(config_dir() / "task").with_suffix("")) for file in CONFIGS]
@@ -576,7 +579,7 @@ def test_a_run_on_a_folder_counts_its_classes_and_is_known_by_its_content(tmp_pa
     first = run_task(tmp_path / "r", *overrides, f"task.data_dir={write_images(tmp_path / 'here')}")
     assert first["config"]["task"]["num_labels"] == 3 and first["parameters"]["head"] == 3 * (64 + 1)
     model, data, settings = runner.load_run(records.run_folder(tmp_path / "r", first["run_id"]))
-    assert runner.evaluate(model, data, settings)["accuracy"] == first["metrics"]["last"]["accuracy"]
+    assert runner.evaluate(model, data, settings)["accuracy"] == first["scores"]["reported"]["last"]["accuracy"]
 
     there = write_images(tmp_path / "there", "val")  # the same content, whatever its place and what is hidden in it
     (tmp_path / "there" / "train" / "teal" / ".DS_Store").write_bytes(b"desktop")
@@ -585,9 +588,10 @@ def test_a_run_on_a_folder_counts_its_classes_and_is_known_by_its_content(tmp_pa
     assert run_task(tmp_path / "r", *overrides, f"task.data_dir={there}")["run_id"] != first["run_id"]
 
     with composer():  # an experiment's job does not know the number, and still finds the record
-        job = Job("folder", "lora", 0, first["config"]["optimizer"]["lr"], tuple(overrides), ("adapter=lora",))
-        assert resolved(job)["task"]["num_labels"] is None
-        assert fingerprint(resolved(job)) == fingerprint(first["config"])
+        setting = (("optimizer.lr", first["config"]["optimizer"]["lr"]),)
+        job = Job("folder", "lora", 0, setting, (*overrides, "trainer.progress=false"), ("adapter=lora",))
+        runs = Runs(tmp_path / "r", [f"task.data_dir={tmp_path / 'here'}"])
+        assert runs.id(job) == first["run_id"] and runs.problems == []
 
 
 # --- extra reported splits --------------------------------------------------------------------------------------------
@@ -606,51 +610,50 @@ def test_mismatched_scores_are_those_of_an_evaluation_by_hand(tmp_path):
         pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "mnli" / f"{split}.parquet")
     overrides = ["model=roberta_tiny", "task=glue/mnli", f"task.data_dir={tmp_path}", "trainer.epochs=3"]
     record = run_task(tmp_path, *overrides, "optimizer.lr=0.01", "task.max_eval_samples=30")
-    best, last = max(record["history"], key=lambda epoch: epoch["accuracy"]), record["history"][-1]
-    assert record["metrics"]["extra"] == {
-        "mismatched": {
-            "best": {"accuracy": best["mismatched/accuracy"], "epoch": best["epoch"]},
-            "last": {"accuracy": last["mismatched/accuracy"], "epoch": 2},
-        }
+    best = max(record["history"], key=lambda point: point["scores"]["reported"]["accuracy"])
+    last = record["history"][-1]
+    assert record["scores"] == {
+        split: {"best": best["scores"][split], "last": last["scores"][split]} for split in ("reported", "mismatched")
     }
-    assert "mismatched/accuracy" not in record["metrics"]["last"] and record["metrics"]["validation"] is None
+    assert (record["epochs"]["best"]["epoch"], record["epochs"]["last"]["epoch"]) == (best["epoch"], 2)
 
     model, data, settings = runner.load_run(records.run_folder(tmp_path, record["run_id"]))
     rows, tokenizer = load_task(settings.task, 0).splits["mismatched"].to_list(), data.collate.tokenizer
     pairs = (tokenizer(row["premise"], row["hypothesis"], return_tensors="pt") for row in rows)
     with torch.no_grad():
         predicted = [model(**pair).logits.argmax().item() for pair in pairs]
-    assert last["mismatched/accuracy"] == pytest.approx(metrics.accuracy_score([r["label"] for r in rows], predicted))
+    assert last["scores"]["mismatched"]["accuracy"] == pytest.approx(
+        metrics.accuracy_score([r["label"] for r in rows], predicted)
+    )
     stored = pyarrow.parquet.read_table(tmp_path / "mnli" / "validation_mismatched.parquet").to_pylist()
     assert len(rows) == 30 and all(row in stored for row in rows)
-    assert runner.evaluate(model, data, settings)["accuracy"] == last["accuracy"]
+    assert runner.evaluate(model, data, settings)["accuracy"] == last["scores"]["reported"]["accuracy"]
 
     (tmp_path / "mnli" / "validation_mismatched.parquet").write_bytes(
         (tmp_path / "mnli" / "validation_matched.parquet").read_bytes()
     )
     other = run_task(tmp_path, *overrides, "optimizer.lr=0.01", "task.max_eval_samples=30")
     assert other["run_id"] != record["run_id"]  # the extra split is part of a run's identity
-    extra = other["metrics"]["extra"]["mismatched"]
-    assert (extra["best"], extra["last"]) == (other["metrics"]["best"], other["metrics"]["last"])
+    assert other["scores"]["mismatched"] == other["scores"]["reported"]
     (tmp_path / "mnli" / "validation_mismatched.parquet").unlink()
     without = run_task(tmp_path, *overrides, "~task.extra_eval_splits.mismatched", "trainer.max_steps=1")
-    assert without["metrics"]["extra"] == {}
+    assert set(without["scores"]) == {"reported"}
 
 
 def test_extra_splits_do_not_choose_the_epoch():
     """By hand: the extra split would have epoch 0, the reported one 1, the held-out part 2."""
-    history = [
-        {"epoch": 0, "step": 1, "train_loss": 1.0, "f1": 0.1, "validation/f1": 0.1, "odd/f1": 0.9},
-        {"epoch": 1, "step": 2, "train_loss": 1.0, "f1": 0.8, "validation/f1": 0.2, "odd/f1": 0.3},
-        {"epoch": 2, "step": 3, "train_loss": 1.0, "f1": 0.7, "validation/f1": 0.9, "odd/f1": 0.2},
-        {"epoch": 3, "step": 4, "train_loss": 1.0, "f1": 0.6, "validation/f1": 0.3, "odd/f1": 0.4},
+    f1 = {"reported": (0.1, 0.8, 0.7, 0.6), "validation": (0.1, 0.2, 0.9, 0.3), "odd": (0.9, 0.3, 0.2, 0.4)}
+    evaluations = [
+        {"epoch": i, "step": i + 1, "train_loss": 1.0, "scores": {split: {"f1": f1[split][i]} for split in f1}}
+        for i in range(4)
     ]
-    held_out = runner.choose_epochs(history, "f1")
-    assert held_out["selection"] == "holdout"
-    assert held_out["extra"] == {"odd": {"best": {"f1": 0.2, "epoch": 2}, "last": {"f1": 0.4, "epoch": 3}}}
-    dev = runner.choose_epochs([{k: v for k, v in e.items() if "validation" not in k} for e in history], "f1")
-    assert dev["selection"] == "dev"
-    assert dev["extra"] == {"odd": {"best": {"f1": 0.3, "epoch": 1}, "last": {"f1": 0.4, "epoch": 3}}}
+    history, objective = History(evaluations=evaluations), Classification("f1_accuracy", "f1")
+    held_out = results(history, objective, "holdout")
+    assert held_out["selection"] == "validation" and held_out["epochs"]["best"] == {"epoch": 2, "step": 3}
+    assert held_out["scores"]["odd"] == {"best": {"f1": 0.2}, "last": {"f1": 0.4}}
+    dev = results(history, objective, "dev")
+    assert dev["selection"] == "reported" and dev["epochs"]["best"] == {"epoch": 1, "step": 2}
+    assert dev["scores"]["odd"] == {"best": {"f1": 0.3}, "last": {"f1": 0.4}}
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -746,7 +749,7 @@ def test_bad_options(tmp_path, changes, words):
 
 
 def test_choices_are_refused_before_the_data_are_read(monkeypatch):
-    monkeypatch.setattr("surm_bench.tasks.load.read_splits", lambda config: pytest.fail("data were read"))
+    monkeypatch.setattr("surm_bench.tasks.digest.read_splits", lambda config: pytest.fail("data were read"))
     for changes in ({"fraction": 2.0}, {"shots": 1, "vtab1k": True}, {"validation": "no"}):
         with pytest.raises(UserError):
             load_task(task_config("digits", **changes), 0)

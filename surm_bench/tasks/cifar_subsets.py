@@ -19,10 +19,10 @@ from datasets import Dataset, concatenate_datasets
 from omegaconf import OmegaConf
 from PIL.Image import Image
 
+from surm_bench.atomic import atomic
 from surm_bench.config import TaskConfig, config_dir
 from surm_bench.content import rows_digest
 from surm_bench.errors import UserError
-from surm_bench.records import atomic
 from surm_bench.tasks.check import check_split
 from surm_bench.tasks.sources import read_splits
 

@@ -94,7 +94,7 @@ def check_metric(config: TaskConfig) -> None:
             "'correlation' is for regression (num_labels=1), all others are for classes"
         )
     try:
-        scores = objective_for(config).metrics(np.zeros((2, config.num_labels)), np.zeros(2, dtype=int))
+        scores = objective_for(config).metrics(np.zeros((2, config.num_labels)), np.arange(2))
     except KeyError as error:
         raise UserError(error.args[0]) from None
     if config.primary_metric not in scores:
