@@ -34,20 +34,18 @@ def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) 
     All other pairs follow from these (Calibration.timing). What is not here or cannot be run is left out.
 
     Returns:
-        A line for each task or adapter left out.
+        A line for each reason to leave tasks or adapters out.
     """
     PartialState(cpu=not torch.cuda.is_available())
-    load, problems = os.getloadavg()[0], []
+    load = os.getloadavg()[0]
     tasks: dict[str, Timed] = {}
+    left_out: dict[str, list[str]] = {}  # reason -> what
     for task in experiment.tasks:
         try:
             settings = _settings(experiment, task, next(iter(experiment.adapters)), folder, places)
-            rows = {
-                kind: _rows(load_task(replace(settings.task, validation=validation), settings.seed))
-                for kind, validation in (("tuning", "tuning"), ("reported", settings.task.validation))
-            }
+            rows = {"tuning": _rows(settings, "tuning"), "reported": _rows(settings, settings.task.validation)}
         except Exception as error:  # of data that is not here; the other tasks can be timed
-            problems.append(f"{task} is not priced: {error}".replace("\n", " "))
+            left_out.setdefault(f"{error}".replace("\n", " "), []).append(task)
             continue
         known = {timed.model for timed in tasks.values()}
         adapters = list(experiment.adapters)[: 1 if settings.model.name in known else None]
@@ -55,22 +53,19 @@ def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) 
         for adapter in adapters:
             print(f"calibrating {experiment.name}: {adapter} on {task}")
             try:
-                timings[adapter] = time_run(_settings(experiment, task, adapter, folder, places))
+                run = _settings(experiment, task, adapter, folder, places)
+                if not tasks and not timings:
+                    time_run(run)  # the first of a process is slower
+                timings[adapter] = time_run(run)
             except Exception as error:  # of one adapter: too little memory, say
-                problems.append(f"{adapter} on {task} is not priced: {error}".replace("\n", " "))
+                left_out.setdefault(f"{error}".replace("\n", " "), []).append(f"{adapter} on {task}")
         if timings:
             tasks[task] = Timed(settings.model.name, rows, timings)
-    calibration = Calibration(
-        digest_of(experiment),
-        datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        environment.device_kind(),
-        torch.get_num_threads(),
-        os.cpu_count() or 1,
-        max(load, os.getloadavg()[0]),
-        tasks,
-    )
-    write_calibration(calibration, folder)
-    return problems
+    if tasks:
+        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        device = environment.device_kind(), torch.get_num_threads(), os.cpu_count() or 1, max(load, os.getloadavg()[0])
+        write_calibration(Calibration(digest_of(experiment), created, *device, tasks), folder)
+    return [f"not priced: {', '.join(names)}: {reason}" for reason, names in left_out.items()]
 
 
 def time_run(settings: Config) -> Timing:
@@ -98,7 +93,8 @@ def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, pla
         return checked(cfg)[1]
 
 
-def _rows(raw: RawTask) -> tuple[int, int]:
+def _rows(settings: Config, validation: str) -> tuple[int, int]:
+    raw = load_task(replace(settings.task, validation=validation), settings.seed)
     return len(raw.train), sum(map(len, raw.splits.values()))
 
 

@@ -42,8 +42,9 @@ class Calibration:
     """The tasks that could be timed, and where.
 
     Attributes:
-        experiment: a digest of what was timed.
-        load: the load average, the higher of before and after.
+        experiment: digest_of what was timed.
+        created: ISO 8601, UTC.
+        load: the load average over a minute, the higher of before and after.
     """
 
     experiment: str
