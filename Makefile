@@ -93,7 +93,7 @@ bench: $(READY) ## speed and memory of every structure beside LoRA and C3A [ARGS
 	$(BIN)/python scripts/bench_adapters.py $(ARGS)
 
 test: $(READY) ## run the tests; SURM_BENCH_DATA and SURM_BENCH_WEIGHTS name real data and weights
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 params: $(READY) ## MODEL=roberta_base or all: parameters of every adapter, without weights; results/parameters
 	$(BIN)/python scripts/parameters.py $(or $(MODEL),all)

@@ -1,6 +1,7 @@
 """Runs that are repeated, and whether they come to what their records say."""
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,8 @@ import pandas as pd
 
 from surm_bench.experiment.jobs import Job, composer
 from surm_bench.experiment.matching import Runs
-from surm_bench.records import agreement
+from surm_bench.records import Archive, agreement, run_folder
+from surm_bench.sources import source_digest
 
 
 class Comparison(NamedTuple):
@@ -29,9 +31,10 @@ def reproduced(
 
     Args:
         jobs: those with a result among ``runs``.
-        folder: where ``repeat`` leaves its records.
+        folder: where ``repeat`` leaves its records; what other code left there is no repetition, and removed.
     """
     drawn = jobs if sample is None or sample >= len(jobs) else random.sample(jobs, sample)
+    _remove_other_code(folder)
     problems = repeat(drawn)
     with composer():
         again = Runs(folder)
@@ -39,7 +42,8 @@ def reproduced(
         pairs = [(job, runs.result(job), again.archive.record(runs.id(job))) for job in drawn]
     compared = [compare(job, recorded, new, of_seeds[_group(job)]) for job, recorded, new in pairs if new is not None]
     rows = pd.DataFrame(compared, columns=Comparison._fields)
-    print(rows.drop(columns="agrees").to_string(index=False, float_format="{:.4f}".format))
+    shown = rows.drop(columns="agrees") if sample is not None else _cells(rows, drawn)
+    print(shown.to_string(index=False, float_format="{:.4f}".format))
     agreeing = int(rows["agrees"].sum())
     print(f"{agreeing} of {len(drawn)} repeated runs agree with their records")
     problems += [f"{row.run}: {row.verdict}" for row in compared if not row.agrees]
@@ -60,6 +64,31 @@ def compare(job: Job, recorded: dict, repeated: dict, of_seeds: list[float]) -> 
         limit = agreement.tolerance(recorded, of_seeds)
         verdict = f"differs by {abs(one - other):.4f}, {'within' if agrees else 'beyond'} {limit:.4f}"
     return Comparison(job.title, one, other, verdict, agrees)
+
+
+def _cells(rows: pd.DataFrame, jobs: list[Job]) -> pd.DataFrame:
+    """The comparison cell by cell of the table: means over seeds, and how many runs are equal or agree."""
+    where = {job.title: (job.task, job.adapter) for job in jobs}
+    named = rows.assign(
+        task=[where[run][0] for run in rows["run"]],
+        adapter=[where[run][1] for run in rows["run"]],
+        equal=rows["verdict"] == "equal",
+    )
+    cells = named.groupby(["task", "adapter"], sort=False).agg(
+        recorded=("recorded", "mean"),
+        repeated=("repeated", "mean"),
+        runs=("run", "size"),
+        equal=("equal", "sum"),
+        agree=("agrees", "sum"),
+    )
+    return cells.reset_index()
+
+
+def _remove_other_code(folder: Path) -> None:
+    """Remove the runs that were repeated by other sources than today's."""
+    for record in Archive(folder).records():
+        if record["code"]["sources"] != source_digest():
+            shutil.rmtree(run_folder(folder, record["run_id"]), ignore_errors=True)
 
 
 def _scores_of_seeds(jobs: list[Job], runs: Runs) -> dict[tuple, list[float]]:
