@@ -58,8 +58,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## SURM against LoRA on digits and two grammar tasks, offline, minutes; outputs/demo, compared with results/demo
 	$(BIN)/python scripts/experiment.py reproduce demo --all
 
-plan: $(READY) ## EXPERIMENT=core: runs done, missing and failed, and the time left [ARGS=--runs lists them]
-	@$(BIN)/python scripts/experiment.py plan $(EXPERIMENT) $(ARGS)
+plan: $(READY) ## EXPERIMENT=core [DATA=] [WEIGHTS=]: runs done, missing and failed, and the time left [ARGS=--runs lists them, --calibrate times steps]
+	@$(BIN)/python scripts/experiment.py plan $(EXPERIMENT) $(RUNNING)
 
 tune: $(READY) ## EXPERIMENT=core [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TRACKING=wandb]: choose its settings
 	$(BIN)/python scripts/experiment.py tune $(EXPERIMENT) $(RUNNING)

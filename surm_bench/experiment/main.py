@@ -2,7 +2,7 @@
 
 python scripts/experiment.py tune demo       choose the settings of every adapter
 python scripts/experiment.py run demo        run what is missing, then write tables and figures
-python scripts/experiment.py plan demo       what is done, missing and failed, and the time left
+python scripts/experiment.py plan demo       what is done, missing and failed, and the time left (--calibrate)
 python scripts/experiment.py collect demo    write the results to records.jsonl, with those of other machines (--merge)
 python scripts/experiment.py reproduce demo  repeat runs drawn at random elsewhere (--sample 5, or --all), and compare
 python scripts/experiment.py verify demo     check every record, and the files beside it, against its digests
@@ -17,10 +17,11 @@ from pathlib import Path
 
 from surm_bench import cli, records
 from surm_bench.errors import UserError
+from surm_bench.experiment.calibration import read_calibration
 from surm_bench.experiment.definition import Experiment, experiment_names, load_experiment
-from surm_bench.experiment.jobs import Job, composable, composer, pairs, reported_jobs
+from surm_bench.experiment.jobs import Job, composable, composer, reported_jobs
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.plan import print_plan
+from surm_bench.experiment.plan import Prices, print_ahead, print_plan
 from surm_bench.experiment.reporting import write_figures, write_tables
 from surm_bench.experiment.reproduction import reproduced
 from surm_bench.experiment.running import launch_jobs, run_jobs
@@ -38,6 +39,7 @@ class Options:
     launcher_options: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     listed: bool = False
+    calibrate: bool = False
     sample: int | None = None
     merge: tuple[Path, ...] = ()
 
@@ -95,17 +97,29 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
 
 
 def plan(experiment: Experiment, options: Options) -> list[str]:
-    """Print how far tuning and reported runs are."""
+    """Print how far tuning and reported runs are, and what is still ahead, with the time that each may take."""
+    problems = []
+    if options.calibrate:
+        from surm_bench.experiment.calibrate import calibrate  # torch: not for a plan alone
+
+        problems += calibrate(experiment, options.folder, options.places)
+    calibration = None
+    try:
+        calibration = read_calibration(experiment, options.folder)
+    except UserError as error:
+        problems.append(str(error))
     state, runs = _state(experiment, options)
     with composer():
-        print_plan(f"{experiment.name}, tuning", state.jobs, runs, options.listed)
-        if reported := reported_jobs(experiment, state.choices):
-            print_plan(f"{experiment.name}, reported", reported, runs, options.listed)
-    planned = len(pairs(experiment)) * len(experiment.seeds)
-    if waiting := planned - len(reported):
-        print(f"{experiment.name}, reported: {waiting} of {planned} runs wait for their setting")
-    for problem in dict.fromkeys([*runs.problems, *state.problems.values()]):  # a plan tells; it has not failed
-        print(f"surm-bench: {problem}", file=sys.stderr)
+        reported = reported_jobs(experiment, state.choices)
+        prices = Prices([*state.jobs, *reported], runs, calibration)
+        for title, jobs in (("tuning", state.jobs), ("reported", reported)):
+            if jobs:
+                print_plan(f"{experiment.name}, {title}", jobs, runs, prices, options.listed)
+        print_ahead(experiment, state, prices)
+    if calibration is not None:
+        print(calibration.about)
+    for problem in dict.fromkeys([*problems, *runs.problems, *state.problems.values()]):
+        print(f"surm-bench: {problem}", file=sys.stderr)  # a plan tells; it has not failed
     return []
 
 
@@ -189,6 +203,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--weights", help="local weights, as model.weights (experiments of one model)")
     parser.add_argument("--tracking", help="run and tune: a choice of tracking, as wandb")
     parser.add_argument("--runs", action="store_true", help="plan: list every run")
+    parser.add_argument("--calibrate", action="store_true", help="plan: time a few steps here, to tell the hours")
     parser.add_argument("--sample", type=int, default=5, help="reproduce: how many runs")
     parser.add_argument("--all", action="store_true", help="reproduce: every run, and the table")
     parser.add_argument(
@@ -211,6 +226,7 @@ def _options(arguments: argparse.Namespace, name: str) -> Options:
         tuple(arguments.launcher_option),
         tuple(f"{key}={value}" for key, value in keys.items() if value),
         arguments.runs,
+        arguments.calibrate,
         None if arguments.all else arguments.sample,
         tuple(arguments.merge),
     )

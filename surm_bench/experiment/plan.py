@@ -8,41 +8,70 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from surm_bench.experiment.jobs import Job
+from surm_bench.experiment.ahead import growth_ahead, reports_ahead, survivors_ahead
+from surm_bench.experiment.calibration import Calibration
+from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.jobs import Job, pairs
 from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.tuning import Tuned
 
 STATES = ("done", "missing", "failed", "given up")
 
 
-def estimate_seconds(jobs: Sequence[Job], runs: Runs) -> tuple[float, int]:
-    """The time that the jobs still need in one process, from the wall times of finished ones.
+class Prices:
+    """What runs take, one after the other in one process.
 
-    A job is taken to last as long as the mean of the done runs of its task and adapter; without any, as those of its
-    task.
+    A run takes as long as the mean of the finished ones that differ by seed and setting alone; or else what a
+    calibration says; or else the mean of the finished ones of its task and adapter, or of its task.
 
-    Returns:
-        Seconds, and how many of the jobs still to be run have no finished run of their task to go by.
+    Args:
+        jobs: those that may be finished.
     """
-    times: dict[tuple[str, ...], list[float]] = {}
-    for job in jobs:
-        seconds = (runs.result(job) or {}).get("timing", {}).get("wall_seconds")
-        if seconds is not None:
-            times.setdefault((job.task, job.adapter), []).append(seconds)
-            times.setdefault((job.task,), []).append(seconds)
-    waiting = runs.waiting(jobs)
-    known = [times.get((job.task, job.adapter)) or times.get((job.task,)) for job in waiting]
-    return sum(fmean(of_alike) for of_alike in known if of_alike), sum(of_alike is None for of_alike in known)
+
+    def __init__(self, jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> None:
+        self._calibration = calibration
+        self._times: dict[tuple, list[float]] = {}
+        for job in jobs:
+            seconds = (runs.result(job) or {}).get("timing", {}).get("wall_seconds")
+            if seconds is not None:
+                for alike in _alike(job):
+                    self._times.setdefault(alike, []).append(seconds)
+
+    def seconds(self, job: Job) -> float | None:
+        """Of a run; None where nothing tells it."""
+        closest, *others = (self._times.get(alike) for alike in _alike(job))
+        if closest is None and self._calibration is not None:
+            calibrated = self._calibration.seconds(job)
+            if calibrated is not None:
+                return calibrated
+        return next((fmean(times) for times in (closest, *others) if times), None)
+
+    def total(self, jobs: Sequence[Job]) -> tuple[float, int]:
+        """Seconds of all whose time is known, and how many others there are."""
+        known = [self.seconds(job) for job in jobs]
+        return sum(filter(None, known)), known.count(None)
 
 
-def print_plan(title: str, jobs: Sequence[Job], runs: Runs, listed: bool, console: Console | None = None) -> None:
+def estimate_seconds(jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> tuple[float, int]:
+    """Seconds that the jobs still need, and how many of those still to be run have no known time."""
+    return Prices(jobs, runs, calibration).total(runs.waiting(jobs))
+
+
+def _alike(job: Job) -> list[tuple]:
+    return [(job.task, job.adapter, job.overrides), (job.task, job.adapter), (job.task,)]
+
+
+def print_plan(title: str, jobs: Sequence[Job], runs: Runs, prices: Prices, listed: bool) -> None:
     """Print done of all runs for each adapter and task, failures with their reason, the totals and the time left.
 
     Args:
         listed: print every run with its state, too.
     """
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
+    matrix = _matrix(jobs, runs)
+    console.width = max(console.width, console.measure(matrix, options=console.options.update(width=1000)).maximum)
     console.print(f"{title}: runs done of those planned (! some failed)", style="bold")
-    console.print(_matrix(jobs, runs))
+    console.print(matrix)
     if listed:
         for job in jobs:
             console.print(f"{runs.status(job):10}{job.title}", markup=False)
@@ -51,7 +80,31 @@ def print_plan(title: str, jobs: Sequence[Job], runs: Runs, listed: bool, consol
         console.print(f"failed  run {record['run_id']}: {told}", markup=False, style="red", soft_wrap=True)
     states = Counter(runs.status(job) for job in jobs)
     counts = ", ".join(f"{states[state]} {state}" for state in STATES if states[state] or state != "given up")
-    console.print(f"{title}: {counts} of {len(jobs)} runs; {_time_left(jobs, runs)}", markup=False, soft_wrap=True)
+    waiting = runs.waiting(jobs)
+    time = told_time(prices, waiting)
+    left = f"{time} left in one process" if time else "time left not known yet" if waiting else "nothing left to run"
+    console.print(f"{title}: {counts} of {len(jobs)} runs; {left}", markup=False, soft_wrap=True)
+
+
+def print_ahead(experiment: Experiment, state: Tuned, prices: Prices) -> None:
+    """Print what the runs will take that are wanted only once others are done."""
+    if time := told_time(prices, survivors_ahead(experiment, state)):
+        print(f"{experiment.name}, tuning: then {time} for full runs of the best settings")
+    if time := told_time(prices, growth_ahead(experiment, state)):
+        print(f"{experiment.name}, tuning: at most {time} more where ranges grow")
+    if waiting := reports_ahead(experiment, state):
+        planned, time = len(pairs(experiment)) * len(experiment.seeds), told_time(prices, waiting)
+        told = f"{len(waiting)} of {planned} runs wait for their setting" + (f"; {time}" if time else "")
+        print(f"{experiment.name}, reported: {told}")
+
+
+def told_time(prices: Prices, jobs: Sequence[Job]) -> str | None:
+    """As ``about 3 h 05 min``, with the number of jobs that have no price; None where none has one."""
+    seconds, unknown = prices.total(jobs)
+    if unknown == len(jobs):
+        return None
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes:02d} min" + (f" (and {unknown} runs of unknown length)" if unknown else "")
 
 
 def _matrix(jobs: Sequence[Job], runs: Runs) -> Table:
@@ -73,12 +126,3 @@ def _matrix(jobs: Sequence[Job], runs: Runs) -> Table:
 
 def _cell(states: list[str]) -> str:
     return f"{states.count('done')}/{len(states)}{'!' * bool({'failed', 'given up'} & set(states))}" if states else "—"
-
-
-def _time_left(jobs: Sequence[Job], runs: Runs) -> str:
-    seconds, unknown = estimate_seconds(jobs, runs)
-    if not runs.waiting(jobs):
-        return "nothing left to run"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    text = f"about {hours} h {minutes:02d} min left in one process" if seconds else "time left not known yet"
-    return text + (f" (besides {unknown} runs of tasks without a finished run)" if unknown and seconds else "")

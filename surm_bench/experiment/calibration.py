@@ -1,0 +1,146 @@
+"""What a few timed steps on a device tell of the time that whole runs take there. No torch here."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from surm_bench.atomic import atomic
+from surm_bench.errors import UserError
+from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.jobs import Job, resolved
+
+FILE = "calibration.json"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of an adapter on a task: before the first step, of a step, and of scoring a row."""
+
+    start: float
+    step: float
+    row: float
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A task that was timed.
+
+    Attributes:
+        rows: of the runs with task.validation=tuning, and of the reported ones: how many they train on, and how many
+            they score at each evaluation.
+        adapters: those that were timed on it.
+    """
+
+    model: str
+    rows: dict[str, tuple[int, int]]
+    adapters: dict[str, Timing]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The tasks that could be timed, and where.
+
+    Attributes:
+        experiment: digest_of what was timed.
+        created: ISO 8601, UTC.
+        load: the load average over a minute, the higher of before and after.
+    """
+
+    experiment: str
+    created: str
+    device_kind: str
+    threads: int
+    cores: int
+    load: float
+    tasks: dict[str, Timed]
+
+    def seconds(self, job: Job) -> float | None:
+        """Of a whole run; None where its task or its adapter was not timed. Within composer()."""
+        timing = self.timing(job.task, job.adapter)
+        if timing is None:
+            return None
+        config = resolved(job)
+        train, scored = self.tasks[job.task].rows[kind_of(config)]
+        steps, evaluations = run_length(train, config["trainer"])
+        return timing.start + steps * timing.step + evaluations * scored * timing.row
+
+    def timing(self, task: str, adapter: str) -> Timing | None:
+        """As it was timed, or else as the same adapter on another task of the model: longer or shorter by what another
+        adapter took on both."""
+        own = self.tasks.get(task)
+        if own is None or adapter in own.adapters:
+            return own and own.adapters[adapter]
+        for other in self.tasks.values():
+            shared = own.adapters.keys() & other.adapters.keys()
+            if other.model == own.model and adapter in other.adapters and shared:
+                known = min(shared)
+                return _scaled(other.adapters[adapter], own.adapters[known], other.adapters[known])
+        return None
+
+    @property
+    def about(self) -> str:
+        """Where it was made, in a line; and whether the machine had other work."""
+        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
+        told = f"calibrated {self.created[:16]} on {self.device_kind}, {threads}, load {self.load:.1f} of {self.cores}"
+        return told + (": the machine was busy, these times are too long" if self.load > self.cores else "")
+
+
+def digest_of(experiment: Experiment) -> str:
+    """Of all that the time of a run depends on in an experiment's file."""
+    told = json.dumps([experiment.tasks, experiment.adapters, experiment.overrides])
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def kind_of(config: dict) -> str:
+    """Whether a run is for "tuning" or "reported": they train on and score different rows."""
+    return "tuning" if config["task"]["validation"] == "tuning" else "reported"
+
+
+def run_length(train: int, trainer: dict) -> tuple[int, int]:
+    """Optimiser steps, and evaluations: after the epochs that end eval_steps or more after the last, and at the end.
+
+    Args:
+        train: rows to train on.
+        trainer: that part of a resolved configuration.
+    """
+    epoch = -(-train // trainer["batch_size"])
+    steps = min(trainer["epochs"] * epoch, trainer["max_steps"] or trainer["epochs"] * epoch)
+    between = epoch * -(-(trainer["eval_steps"] or 1) // epoch)
+    return steps, -(-steps // between)
+
+
+def write_calibration(calibration: Calibration, folder: Path) -> None:
+    with atomic(folder / FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(calibration), indent=1) + "\n", encoding="utf-8")
+
+
+def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None:
+    """The one in a folder of results, if there is one.
+
+    Raises:
+        UserError: it cannot be read, or the experiment's file has changed since.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+        tasks = {
+            name: Timed(
+                task["model"],
+                {kind: tuple(rows) for kind, rows in task["rows"].items()},
+                {adapter: Timing(**seconds) for adapter, seconds in task["adapters"].items()},
+            )
+            for name, task in read["tasks"].items()
+        }
+        calibration = Calibration(**read | {"tasks": tasks})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): plan --calibrate makes it anew") from error
+    if calibration.experiment != digest_of(experiment):
+        raise UserError(f"{path} is older than the experiment's file: plan --calibrate makes it anew")
+    return calibration
+
+
+def _scaled(timing: Timing, longer: Timing, known: Timing) -> Timing:
+    return Timing(*(getattr(timing, k) * getattr(longer, k) / getattr(known, k) for k in ("start", "step", "row")))
