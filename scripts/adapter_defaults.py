@@ -4,6 +4,9 @@ Ids of runs are made with these. A field that PEFT or we add later is written he
 before"; a default that changes stays here as it was, and the config files then state the value they want.
 """
 
+import checkout  # noqa: F401  (before the package)
+
+# isort: split
 import json
 from pathlib import Path
 

@@ -1,5 +1,8 @@
 """Make the weights of an embedded backbone again: ``python scripts/pretrain_embedded.py roberta_tiny|vit_digits``."""
 
+import checkout  # noqa: F401  (before the package)
+
+# isort: split
 import argparse
 import os
 from pathlib import Path

@@ -5,6 +5,9 @@ time, until it ends by itself. Scores and the adapter's file must be equal to th
 difference is what starting again and training lost steps again cost.
 """
 
+import checkout  # noqa: F401  (before the package)
+
+# isort: split
 import argparse
 import random
 import subprocess
