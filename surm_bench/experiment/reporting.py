@@ -71,12 +71,13 @@ def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
 
 
 def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
-    """Draw what the records allow: score against parameters, learning curves and, where fractions of train were run,
-    score against fraction."""
+    """Draw what the records allow: what tuning found after so many settings, score against parameters, learning curves
+    and, where fractions of train were run, score against fraction."""
     if not experiment.seeds:
         return
+    written = []
     if state.scores["score"].notna().any():
-        expected_validation(state.scores, folder / "expected_validation.png")
+        written += expected_validation(state.scores, folder / "expected_validation.png")
     jobs = reported_jobs(experiment, state.choices)
     records = runs.results(jobs)
     summary = summary_frame(show_best_epoch(runs_frame(records), _labels_of_best_epoch(experiment, jobs)))
@@ -84,7 +85,7 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
         print(f"{experiment.name}: no finished run to draw")
         return
     tasks = list(dict.fromkeys(summary["task"]))
-    written = accuracy_against_parameters(summary, folder / "accuracy_against_parameters.png", tasks)
+    written += accuracy_against_parameters(summary, folder / "accuracy_against_parameters.png", tasks)
     written += learning_curves(records, folder / "learning_curves.png", tasks)
     if summary.groupby(["model", "task"])["fraction"].nunique().max() > 1:
         written += accuracy_against_fraction(summary, folder / "accuracy_against_fraction.png", tasks)
