@@ -6,6 +6,7 @@ of the numbers and counted in ``n_missing``.
 
 from surm_bench.statistics.across_tasks import AcrossTasks, across_tasks
 from surm_bench.statistics.expected_maximum import expected_maximum
+from surm_bench.statistics.families import holm, p_value
 from surm_bench.statistics.intervals import (
     Interval,
     mean_interval,
@@ -31,7 +32,9 @@ __all__ = [
     "binomial_standard_error",
     "bootstrap_standard_error",
     "expected_maximum",
+    "holm",
     "mean_interval",
+    "p_value",
     "paired_bootstrap",
     "paired_difference",
     "paired_difference_with_examples",
