@@ -9,8 +9,8 @@ from surm_bench.report.tables import Cell, Column, Table
 
 CAPTION = (
     "The change ΔW of the weights W that an adapter trained, mean over layers and seeds. Rank: singular values above "
-    "1 % of the largest. Stable rank: ‖ΔW‖² over the square of the largest. 1 − cos: of the angle between W + ΔW and W as "
-    "vectors. A method that changes no weight (a probe, a bottleneck) has no row. By role and run: changes.csv."
+    "1 % of the largest. Stable rank: ‖ΔW‖² over the square of the largest. 1 − cos: of the angle between W + ΔW and W "
+    "as vectors. A method that changes no weight (a probe, a bottleneck) has no row. By role and run: changes.csv."
 )
 MEASURES = ["rank", "stable_rank", "relative_norm", "cosine_distance"]
 
