@@ -34,6 +34,7 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
     if changes := changes_table(runs.results(jobs), _layout(experiment, state)[0]):
         written += write_table(changes, folder, "changes")
     frames = {"runs.csv": runs_frame(runs.results(jobs) + runs.failures(jobs)), "tuning.csv": state.scores}
+    frames = {name: frame for name, frame in frames.items() if len(frame)}
     for name, frame in frames.items():
         with atomic(folder / name) as temporary:
             frame.to_csv(temporary, index=False)
