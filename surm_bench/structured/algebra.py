@@ -1,7 +1,7 @@
 """What a family of structured matrices computes: pure functions of generators. Nothing is stored or trained here."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,7 +33,9 @@ class Algebra(ABC):
 
     out_features: int
     in_features: int
-    own_route = "factored"  # how product multiplies: activations by "fft", or by two small factors, "factored"
+    own_route: ClassVar[str] = (
+        "factored"  # how product multiplies: activations by "fft", or by two small factors, "factored"
+    )
 
     @property
     def side(self) -> int:

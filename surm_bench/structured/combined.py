@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class Combined(Algebra):
 
     parts: tuple[Algebra, ...]
 
-    own_route = "parts"
+    own_route: ClassVar[str] = "parts"
 
     def __post_init__(self):
         if not self.parts:

@@ -1,6 +1,7 @@
 """Structures made of filters: products by FFT and dense forms in O(n²), for one filter or a sum of products of two."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from surm_bench.structured.toeplitz_product import toeplitz_product
 class Filtered(Structure):
     """One filter; its generator is its vector."""
 
-    own_route = "fft"
+    own_route: ClassVar[str] = "fft"
 
     @property
     @abstractmethod
@@ -52,7 +53,7 @@ class Filtered(Structure):
 class FilteredTwice(Structure):
     """A sum of r products of two filters; its generators are their vectors, (r, …) of the left and of the right."""
 
-    own_route = "fft"
+    own_route: ClassVar[str] = "fft"
 
     @property
     def terms(self) -> int:
