@@ -48,6 +48,6 @@ class Circulant(Filtered):
 
     def nearest(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """The mean of every diagonal, wrapped."""
-        index = diagonal_index(*matrix.shape, device=matrix.device) % self.side
+        index = diagonal_index(self.out_features, self.in_features, matrix.device) % self.side
         c = group_mean(matrix, index, self.side)
         return torch.ones_like(c), c

@@ -1,7 +1,7 @@
 """What sums and products of structures share: their parameters are those of their parts."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -30,7 +30,7 @@ class Combined(Algebra):
 
     own_route: ClassVar[str] = "parts"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.parts:
             raise ValueError(f"a {type(self).__name__} of no parts is not possible: give at least one")
         self._check_shapes([(part.out_features, part.in_features) for part in self.parts])
@@ -81,5 +81,5 @@ class Combined(Algebra):
         return [len(start) for start in starts], [len(own) for own in generators]
 
 
-def _joined(tuples) -> tuple[Tensor, ...]:
+def _joined(tuples: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     return tuple(tensor for own in tuples for tensor in own)

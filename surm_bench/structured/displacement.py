@@ -8,7 +8,7 @@ from torch import Tensor
 
 from surm_bench.structured.convolution import CirculantFilter, SkewCirculantFilter
 from surm_bench.structured.filtered import FilteredTwice
-from surm_bench.structured.structure import drawn
+from surm_bench.structured.structure import Growth, drawn
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class LowDisplacementRank(FilteredTwice):
     init_std: float = 0.02
 
     label: ClassVar[str] = "LDR"
-    growth: ClassVar[str] = "r"
+    growth: ClassVar[Growth] = "r"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.r < 1:
             raise ValueError(f"a displacement rank r={self.r} is not possible: r is at least 1")

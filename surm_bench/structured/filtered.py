@@ -75,11 +75,13 @@ class FilteredTwice(Structure):
         return self.terms * self.filters[0].length
 
     def dense(self, left: Tensor, right: Tensor) -> Tensor:
-        diagonals = [f.diagonals(vectors) for f, vectors in zip(self.filters, (left, right), strict=True)]
-        return toeplitz_product(*diagonals, self.out_features, self.side, self.in_features)
+        outer, inner = self.filters
+        vectors = outer.diagonals(left), inner.diagonals(right)
+        return toeplitz_product(*vectors, self.out_features, self.side, self.in_features)
 
     def prepare(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        return tuple(f.spectrum(vectors)[:, None] for f, vectors in zip(self.filters, (left, right), strict=True))
+        outer, inner = self.filters
+        return outer.spectrum(left)[:, None], inner.spectrum(right)[:, None]
 
     def transform(self, x: Tensor) -> Tensor:
         return self.filters[1].transform(x)

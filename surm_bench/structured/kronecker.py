@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from surm_bench.structured.algebra import Cost
-from surm_bench.structured.structure import Structure, drawn, kaiming_uniform
+from surm_bench.structured.structure import Growth, Structure, drawn, kaiming_uniform
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Kronecker(Structure):
     init_std: float | None = None
 
     label: ClassVar[str] = "Kronecker"
-    growth: ClassVar[str] = "terms"
+    growth: ClassVar[Growth] = "terms"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         common = math.gcd(self.out_features, self.in_features)
         if self.factor is None and self.r is not None and (self.r < 1 or common % self.r):

@@ -5,7 +5,7 @@ Saved are the input, the frozen weight and the generators, O(n) numbers. There i
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,21 +47,24 @@ def own_product(algebra: Algebra, x: Tensor, generators: Sequence[Tensor]) -> Te
 
 class _Linear(Function):
     @staticmethod
-    def forward(ctx, plan: list, x: Tensor, weight: Tensor | None, bias: Tensor | None, *generators: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, plan: list, x: Tensor, weight: Tensor | None, bias: Tensor | None, *generators: Tensor
+    ) -> Tensor:
         ctx.plan = plan
         ctx.save_for_backward(x, weight, *generators)
         total = weight
         for algebra, _, own in _share(plan, generators):
             total = _plus(total, algebra.dense(*own))
+        assert total is not None, "neither a weight nor a term"
         return F.linear(x, total.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, total, *generators = ctx.saved_tensors
         wants_x, wants = ctx.needs_input_grad[1], any(ctx.needs_input_grad[4:])
         rows, g_rows = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
-        gradients = []
+        gradients: list[Tensor | None] = []
         with without_autocast(x.device):
             for algebra, route, own in _share(ctx.plan, generators):
                 by_dense = wants and route == "dense"
@@ -80,7 +83,7 @@ class _Linear(Function):
 
 class _OwnProduct(Function):
     @staticmethod
-    def forward(ctx, algebra: Algebra, x: Tensor, *generators: Tensor) -> Tensor:
+    def forward(ctx: Any, algebra: Algebra, x: Tensor, *generators: Tensor) -> Tensor:
         ctx.algebra = algebra
         ctx.save_for_backward(x, *generators)
         prepared = algebra.prepare(*generators)
@@ -91,7 +94,7 @@ class _OwnProduct(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, *generators = ctx.saved_tensors
         with without_autocast(x.device):
             gradient_x, gradients = own_adjoint(ctx.algebra, x, g, ctx.needs_input_grad[1], generators)
@@ -105,9 +108,9 @@ def own_adjoint(
     prepared, dtype = algebra.prepare(*generators), generators[0].dtype
     gradient_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wants_x else None
     totals = [torch.zeros_like(tensor) for tensor in generators]
-    for part, g_part, out in chunks(algebra, x, g, gradient_x if wants_x else x):
+    for part, g_part, out in chunks(algebra, x, g, x if gradient_x is None else gradient_x):
         in_x, gradients = algebra.adjoint(algebra.transform(part.to(dtype)), g_part.to(dtype), wants_x, *prepared)
-        if wants_x:
+        if in_x is not None:
             out.copy_(in_x)
         for total, gradient in zip(totals, gradients, strict=True):
             total += gradient

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from surm_bench.structured.algebra import Cost
-from surm_bench.structured.structure import Structure, kaiming_uniform
+from surm_bench.structured.structure import Growth, Structure, kaiming_uniform
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class LowRank(Structure):
     r: int = 1
 
     label: ClassVar[str] = "low rank"
-    growth: ClassVar[str] = "r"
+    growth: ClassVar[Growth] = "r"
     baseline: ClassVar[bool] = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         largest = min(self.out_features, self.in_features)
         if not 1 <= self.r <= largest:

@@ -52,7 +52,9 @@ class Product(Combined):
             inputs.append(part.transform(x))
             x = part.product(inputs[-1], *own)
         gradients: list[Tensor] = []
+        in_x: Tensor | None = g
         for i, ((part, own), x_part) in enumerate(zip(shares, reversed(inputs), strict=True), start=1):
-            g, found = part.adjoint(x_part, g, wants_x or i < len(shares), *own)
+            assert in_x is not None  # wanted of all factors but the last
+            in_x, found = part.adjoint(x_part, in_x, wants_x or i < len(shares), *own)
             gradients += found
-        return g, tuple(gradients)
+        return in_x, tuple(gradients)

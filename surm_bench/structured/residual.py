@@ -1,6 +1,7 @@
 """A structured residual adapter as a single autograd function: nothing but its input is saved for backward."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def residual(
 class _Residual(Function):
     @staticmethod
     def forward(
-        ctx,
+        ctx: Any,
         algebra: Algebra,
         activation: Callable,
         y: Tensor | None,
@@ -53,7 +54,7 @@ class _Residual(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, bias, *generators = ctx.saved_tensors
         algebra, dtype = ctx.algebra, bias.dtype
         wants_x = ctx.needs_input_grad[3]
@@ -61,13 +62,13 @@ class _Residual(Function):
         totals = [torch.zeros_like(tensor) for tensor in (bias, *generators)]
         with without_autocast(x.device):
             prepared = algebra.prepare(*generators)
-            for x_part, g_part, out in chunks(algebra, x, g, gradient_x if wants_x else x):
+            for x_part, g_part, out in chunks(algebra, x, g, x if gradient_x is None else gradient_x):
                 x_part, g_part = algebra.transform(x_part.to(dtype)), g_part.to(dtype)
                 z = algebra.product(x_part, *prepared).requires_grad_()
                 with torch.enable_grad():
                     (g_inner,) = torch.autograd.grad(ctx.activation(z), z, g_part)
                 in_x, gradients = algebra.adjoint(x_part, g_inner, wants_x, *prepared)
-                if wants_x:
+                if in_x is not None:
                     out.copy_(in_x if ctx.separate else in_x.add_(g_part))
                 for total, gradient in zip(totals, (g_part.sum(0), *gradients), strict=True):
                     total += gradient

@@ -91,4 +91,4 @@ def choose_route(algebra: Algebra, tokens: int, device: str, merged: bool, half:
         "dense": cost.outer * large + 2 * build,
         own: tokens * (unit * cost.gradient + reading),
     }
-    return Plan(min(product, key=product.get), min(gradient, key=gradient.get))
+    return Plan(min(product, key=product.__getitem__), min(gradient, key=gradient.__getitem__))

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from surm_bench.structured.algebra import Algebra
 
+Growth = Literal["r", "terms"] | None  # how more than 2·n numbers are spent: by a larger r, or by a sum of more terms
+
 
 @dataclass(frozen=True)
 class Structure(Algebra):
@@ -29,10 +31,10 @@ class Structure(Algebra):
     in_features: int
 
     label: ClassVar[str]  # in tables and figures
-    growth: ClassVar[Literal["r", "terms"] | None] = None  # how more than 2·n numbers are spent: a larger r, or a sum
+    growth: ClassVar[Growth] = None
     baseline: ClassVar[bool] = False  # whether others are held against it, so that no table needs it beside them
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.out_features < 1 or self.in_features < 1:
             raise ValueError(
                 f"a matrix of {self.out_features}×{self.in_features} is not possible: both sizes are at least 1"

@@ -1,7 +1,9 @@
 """Sums of structures."""
 
 from dataclasses import dataclass
+from functools import reduce
 
+import torch
 from torch import Tensor
 
 from surm_bench.structured.combined import Combined
@@ -19,14 +21,14 @@ class Sum(Combined):
         return tuple(tensor for part, own in self.shares(generators) for tensor in part.scaled(scale, *own))
 
     def dense(self, *generators: Tensor) -> Tensor:
-        return sum(part.dense(*own) for part, own in self.shares(generators))
+        return reduce(torch.add, [part.dense(*own) for part, own in self.shares(generators)])
 
     def product(self, x: Tensor, *prepared: Tensor) -> Tensor:
-        return sum(part.product(part.transform(x), *own) for part, own in self.shares(prepared))
+        return reduce(torch.add, [part.product(part.transform(x), *own) for part, own in self.shares(prepared)])
 
     def adjoint(
         self, x: Tensor, g: Tensor, wants_x: bool, *prepared: Tensor
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         found = [part.adjoint(part.transform(x), g, wants_x, *own) for part, own in self.shares(prepared)]
         gradients = tuple(gradient for _, own in found for gradient in own)
-        return sum(in_x for in_x, _ in found) if wants_x else None, gradients
+        return reduce(torch.add, [in_x for in_x, _ in found if in_x is not None]) if wants_x else None, gradients

@@ -37,7 +37,7 @@ class Toeplitz(Filtered):
 
     def nearest(self, matrix: Tensor) -> tuple[Tensor]:
         """The mean of every diagonal."""
-        index = diagonal_index(*matrix.shape, device=matrix.device) + self.in_features - 1
+        index = diagonal_index(self.out_features, self.in_features, matrix.device) + self.in_features - 1
         return (group_mean(matrix, index, self.out_features + self.in_features - 1),)
 
 

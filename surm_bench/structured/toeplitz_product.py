@@ -1,5 +1,7 @@
 """Products of two Toeplitz matrices as dense ones, in O(n²) instead of O(n³), by their low displacement rank."""
 
+from typing import Any
+
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
@@ -46,7 +48,7 @@ class _FromDisplacement(Function):
     """
 
     @staticmethod
-    def forward(ctx, down: Tensor, across: Tensor, edge: Tensor) -> Tensor:
+    def forward(ctx: Any, down: Tensor, across: Tensor, edge: Tensor) -> Tensor:
         ctx.save_for_backward(down, across)
         total = _shifts(down) @ _shifts(across).T
         for part, diagonals in _edges(total, edge):
@@ -57,7 +59,7 @@ class _FromDisplacement(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         down, across = ctx.saved_tensors
         total = g.clone(memory_format=torch.contiguous_format)
         for upper, lower in reversed(_steps(total)):
