@@ -208,6 +208,8 @@ def _draws(task: dict) -> dict[str, Any]:
 def _method(adapter: dict) -> dict[str, Any]:
     """The layers and the method: its class, and its fields where they differ from the defaults."""
     fields = {name: canonical(value) for name, value in adapter["peft"].items() if name != "_target_"}
+    if isinstance(fields.get("options"), dict):  # of a structure: counts as the field of that name does
+        fields |= fields.pop("options")
     defaults = method_defaults(adapter["peft"]["_target_"])
     return {
         "adapter.roles": sorted(adapter["roles"]),

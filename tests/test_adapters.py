@@ -482,7 +482,7 @@ def adapt(**fields):
 
 
 ERRORS = {
-    "unknown structure 'circulent': choose from circulant, kronecker, ldr": lambda: SurmConfig(structure="circulent"),
+    "unknown structure 'circulent': choose from circulant, .*kronecker, ldr": lambda: SurmConfig(structure="circulent"),
     "structure 'circulant' takes no 'r'": lambda: SurmConfig(structure="circulant", r=4),
     "give one of structure .now None. and bottleneck .now None.": lambda: ResidualAdapterConfig(),
     "give one of structure": lambda: ResidualAdapterConfig(structure="circulant", bottleneck=4),

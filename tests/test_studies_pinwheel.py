@@ -8,6 +8,7 @@ import torch
 from scipy.special import log_softmax
 
 from surm_bench.studies import pinwheel, pinwheel_data, pinwheel_report, store
+from surm_bench.studies.members import declarations
 from surm_bench.studies.pinwheel_data import ARMS, BEND, REACH, TEST, TRAIN, draw, grid
 from surm_bench.studies.pinwheel_network import METHODS, STRUCTURED, WIDTH, Network, build, matrix_counts, train
 
@@ -206,7 +207,7 @@ def test_the_table_by_hand():
     runs += [a_run("toeplitz", 0, 0.70), a_run("toeplitz", 1, 0.70)]
     runs += [a_run("dense", seed, 0.99, rate=0.3) for seed in (0, 1)]
     settings = {"seeds": [0, 1], "tuning_seeds": [7], "steps": 10, "rates": [0.01, 0.1, 0.3]}
-    table = pinwheel_report.accuracy_table({"settings": settings, "runs": runs})
+    table = pinwheel_report.accuracy_table({"settings": settings, "structures": declarations(), "runs": runs})
     rows = {row[0].text: [(cell.text, cell.mark) for cell in row[1:]] for row in table.rows}
     assert rows["frozen"] == [("0", ""), ("0", ""), ("50.0 ± 0.0", ""), ("—", ""), ("—", "")]
     assert rows["LoRA r=1"] == [("64", ""), ("64", ""), ("82.0 ± 2.8", "second"), ("1.000", ""), ("0.1", "")]

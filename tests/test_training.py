@@ -14,7 +14,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
-from surm_bench.structured import Circulant
+from surm_bench.structured import Circulant, StructuredMatrix
 from surm_bench.tasks import Classification, Objective, TaskData
 from surm_bench.training import Diverged, History, TrainingFailed, check_config, fit, parameter_groups
 from surm_bench.training.batches import Batches
@@ -26,7 +26,7 @@ class Classifier(nn.Module):
         self.hidden, self.norm, self.matrix, self.head = (
             nn.Linear(6, 8),
             nn.LayerNorm(8),
-            Circulant(8, 8),
+            StructuredMatrix(Circulant(8, 8)),
             nn.Linear(8, 3),
         )
 

@@ -16,15 +16,15 @@ import torch
 from peft.utils import PeftType
 from torch import Tensor, nn
 
-from surm_bench.adapters.options import build_structure, check_route, check_structure
+from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
 from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_dropout, register
 from surm_bench.errors import UserError, unknown
+from surm_bench.structured import STRUCTURES
 from surm_bench.structured.residual import residual
 
 PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # behind attention and MLP, or behind the MLP alone
 ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
 RESIDUAL_INIT_STD = 0.02  # of the factor that is not zero (SURM's released code)
-START_OTHERWISE = ("circulant", "kronecker")  # as weight deltas; all others start with that deviation, or with zeros
 
 
 @dataclass
@@ -43,6 +43,7 @@ class ResidualAdapterConfig(TunerConfig):
     r: int | None = field(default=None, metadata={"help": "of kronecker, ldr and low_rank; None is the default"})
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
     route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own: fft or factored"})
+    options: dict[str, Any] | None = field(default=None, metadata={"help": "any options of the structure, by name"})
 
     def __post_init__(self):
         super().__post_init__()
@@ -62,8 +63,10 @@ class ResidualAdapterConfig(TunerConfig):
                 raise UserError(f"a bottleneck of width {self.bottleneck} is not possible: at least 1")
             if self.route != "auto":
                 raise UserError(f"a bottleneck has no route (given: {self.route!r}): only structures have")
+            if self.options:
+                raise UserError(f"a bottleneck has no options (given: {self.options!r}): only structures have")
             return
-        check_structure(self.structure, r=self.r, factor=self.factor)
+        check_structure(self.structure, self.structure_options())
         check_route(self.structure, self.route)
         if self.activation == "relu":
             raise UserError("activation 'relu' has no gradient at zero, where a structured adapter starts: choose from "
@@ -71,7 +74,7 @@ class ResidualAdapterConfig(TunerConfig):
 
     def structure_options(self) -> dict[str, Any]:
         """What goes to the structure's constructor."""
-        return {"r": self.r, "factor": self.factor and tuple(self.factor)}
+        return merge_options(self.options, r=self.r, factor=self.factor)
 
     def default_roles(self) -> tuple[str, ...]:
         return PLACEMENTS[self.placement]
@@ -83,10 +86,10 @@ class StructuredResidual(nn.Module):
     def __init__(self, features: int, config: ResidualAdapterConfig):
         super().__init__()
         options = config.structure_options()
-        if config.structure in START_OTHERWISE:
-            options["init_std"] = RESIDUAL_INIT_STD
+        if "init_std" in STRUCTURES[config.structure].options():
+            options = {"init_std": RESIDUAL_INIT_STD} | options
         self.dropout = nn.Dropout(config.dropout)
-        self.matrix = build_structure(config.structure, features, features, **options)
+        self.matrix = build_structure(config.structure, features, features, options)
         self.route = config.route
         self.activation = ACTIVATIONS[config.activation]()
         self.bias = nn.Parameter(torch.zeros(features))
@@ -99,7 +102,8 @@ class StructuredResidual(nn.Module):
         """y plus the answer to h, in one function where the matrix takes its own route."""
         if self.matrix.plan(h, self.route).product == "dense":
             return y + self(h).to(y.dtype)
-        return residual(self.matrix, self.activation, y, self.dropout(h), self.bias)
+        generators = self.matrix.generators(torch.promote_types(h.dtype, torch.float32))
+        return residual(self.matrix.algebra, generators, self.activation, y, self.dropout(h), self.bias)
 
 
 class Answer(nn.Module):

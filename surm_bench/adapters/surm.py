@@ -8,11 +8,11 @@ from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear
-from surm_bench.adapters.options import build_structure, check_route, check_structure
+from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, register
 from surm_bench.errors import UserError
-from surm_bench.structured.base import product_dtype
 from surm_bench.structured.linear import Term, linear
+from surm_bench.structured.precision import product_dtype
 from surm_bench.structured.routes import Plan
 
 
@@ -33,6 +33,7 @@ class SurmConfig(TunerConfig):
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
     init_std: float | None = field(default=None, metadata={"help": "start of the factor that is not zero"})
     route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own: fft or factored"})
+    options: dict[str, Any] | None = field(default=None, metadata={"help": "any options of the structure, by name"})
 
     def __post_init__(self):
         super().__post_init__()
@@ -40,12 +41,12 @@ class SurmConfig(TunerConfig):
         check_dropout(self.dropout)
         if not isinstance(self.alpha, int | float):
             raise UserError(f"alpha={self.alpha!r} is not possible: give a number")
-        check_structure(self.structure, **self.structure_options())
+        check_structure(self.structure, self.structure_options())
         check_route(self.structure, self.route)
 
     def structure_options(self) -> dict[str, Any]:
         """What goes to the structure's constructor."""
-        return {"r": self.r, "factor": self.factor and tuple(self.factor), "init_std": self.init_std}
+        return merge_options(self.options, r=self.r, factor=self.factor, init_std=self.init_std)
 
     def default_roles(self) -> tuple[str, ...]:
         return ("q", "v")
@@ -64,7 +65,7 @@ class SurmLinear(DeltaLinear):
         self.surm_route: dict[str, str] = {}
 
     def update_layer(self, adapter_name: str, config: SurmConfig) -> None:
-        delta = build_structure(config.structure, self.out_features, self.in_features, **config.structure_options())
+        delta = build_structure(config.structure, self.out_features, self.in_features, config.structure_options())
         self.surm_dropout[adapter_name] = nn.Dropout(config.dropout)
         self.surm_alpha[adapter_name] = config.alpha
         self.surm_route[adapter_name] = config.route
@@ -106,7 +107,7 @@ class SurmLinear(DeltaLinear):
         for name, plan in plans.items():
             delta = self.surm_delta[name]
             generators = delta.generators(weight.dtype, self.surm_alpha[name])
-            terms.append(Term(delta, generators, plan.gradient))
+            terms.append(Term(delta.algebra, generators, plan.gradient))
         return linear(x, weight, bias, terms)
 
     def _one_product(self, names: list[str], x: Tensor) -> bool:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from surm_bench.report.panels import STYLE, add_legend, panel_grid, save
+from surm_bench.structured import STRUCTURES
 
 ROUTES = {
     "auto": ("#000000", "-", "o"),
@@ -29,7 +30,7 @@ def growth(data: pd.DataFrame, against: str, path: Path) -> list[Path]:
             _line(axes, "LoRA r=8", lora, against)
             for route, line in data[data["structure"] == structure].groupby("route", sort=False):
                 _line(axes, route, line.sort_values(against), against)
-            axes.set(xscale="log", yscale="log", title=structure.replace("_", " "), ylabel="ms, forward and backward")
+            axes.set(xscale="log", yscale="log", title=STRUCTURES[structure].label, ylabel="ms, forward and backward")
             axes.set_xscale("log", base=2)
             axes.set_xlabel(f"{against} ({other} {int(data[other].iloc[0]):,})")
             axes.grid(True)

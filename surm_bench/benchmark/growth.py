@@ -10,6 +10,7 @@ from surm_bench.benchmark.layer import name as case_name
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.structured import STRUCTURES
+from surm_bench.structured.routes import routes
 
 
 def measure(
@@ -32,7 +33,7 @@ def measure(
             torch.manual_seed(0)
             x = torch.randn(number, side, device=setting.device, requires_grad=True)
             g = torch.randn(number, side, device=setting.device)
-            wanted = [REFERENCE, *(case_name(s, route) for s in structures for route in STRUCTURES[s].routes())]
+            wanted = [REFERENCE, *(case_name(s, route) for s in structures for route in routes(STRUCTURES[s]))]
             makers = cases(side)
             steps = {case: step_of(setting.place(makers[case]()), x, g, setting) for case in wanted}
             measured = compare(take_turns(steps, setting.device, rounds, seconds), REFERENCE)

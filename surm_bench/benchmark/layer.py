@@ -12,8 +12,9 @@ from surm_bench.benchmark.memory import size_of, step_peak
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.structured import STRUCTURES
+from surm_bench.structured.routes import routes
 
-STRUCTURED = ("circulant", "symmetric_toeplitz", "toeplitz", "kronecker", "ldr")
+STRUCTURED = tuple(name for name, structure in STRUCTURES.items() if not structure.baseline)
 FROZEN, RFFT = "frozen layer", "plain rfft"
 REFERENCE, C3A, LOKR = "LoRA r=8, PEFT", "C3A, PEFT", "LoKr r=8, PEFT"
 
@@ -69,7 +70,7 @@ def cases(side: int) -> dict[str, Callable[[], nn.Module]]:
     ours = {
         name(structure, route): lambda structure=structure, route=route: structured(structure, route, side)
         for structure in STRUCTURED
-        for route in STRUCTURES[structure].routes()
+        for route in routes(STRUCTURES[structure])
     }
     return others | ours
 

@@ -19,11 +19,11 @@ def measure(device: str, sides: Sequence[int]) -> pd.DataFrame:
     for structure in STRUCTURED:
         for side in sides:
             torch.manual_seed(0)
-            matrix = STRUCTURES[structure](side, side).to(device)
+            matrix = StructuredMatrix(STRUCTURES[structure](side, side)).to(device)
             for parameter in matrix.parameters():
                 torch.nn.init.normal_(parameter)
             x, g = torch.randn(2, TOKENS, side, device=device)
-            found = {route: _answers(matrix, route, x, g) for route in ("dense", matrix.own_route)}
+            found = {route: _answers(matrix, route, x, g) for route in ("dense", matrix.algebra.own_route)}
             matrix = matrix.double()
             exact = {route: _answers(matrix, route, x.double(), g.double()) for route in found}
             for route, other in zip(found, reversed(found), strict=True):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from surm_bench.benchmark.timing import take_turns
-from surm_bench.structured import STRUCTURES
+from surm_bench.structured import STRUCTURES, Algebra, StructuredMatrix
 from surm_bench.structured.linear import own_adjoint
 from surm_bench.structured.routes import PRICES
 
@@ -30,18 +30,18 @@ def _at(device: str, side: int, rounds: int) -> dict[str, float]:
     x, g = torch.randn(2, TOKENS, side, device=device)
     half = x.bfloat16(), g.bfloat16()
     entries = side * side
-    matrices = {name: STRUCTURES[name](side, side).to(device) for name in (*FILTERED, "kronecker", "low_rank")}
-    generators = {name: [t.detach() for t in matrix.generators(torch.float32)] for name, matrix in matrices.items()}
+    algebras = {name: STRUCTURES[name](side, side) for name in (*FILTERED, "kronecker", "low_rank")}
+    generators = {name: _generators(algebra, device) for name, algebra in algebras.items()}
 
     def correlation(name: str):
-        return lambda: own_adjoint(matrices[name], x, g, False, generators[name])
+        return lambda: own_adjoint(algebras[name], x, g, False, generators[name])
 
     def build(name: str):
-        return lambda: _built(matrices[name], generators[name])
+        return lambda: _built(algebras[name], generators[name])
 
     with torch.no_grad():
         steps = {"product": lambda: g.T @ x, "half": lambda: half[1].T @ half[0]}
-        steps |= {f"{name} gradient": correlation(name) for name in matrices}
+        steps |= {f"{name} gradient": correlation(name) for name in algebras}
         steps |= {f"{name} build": build(name) for name in FILTERED}
         times = take_turns(steps, device, rounds).median()
     unit = times["product"] / (TOKENS * entries)  # seconds of one multiply-add
@@ -49,19 +49,23 @@ def _at(device: str, side: int, rounds: int) -> dict[str, float]:
     def per_token(name: str) -> float:
         return times[f"{name} gradient"] / TOKENS / unit
 
-    value = (per_token("low_rank") - matrices["low_rank"].work.gradient) / (2 * side)
+    value = (per_token("low_rank") - algebras["low_rank"].cost.gradient) / (2 * side)
     reading = 2 * side * value
-    fft = [(per_token(name) - reading) / matrices[name].work.gradient for name in FILTERED]
-    entry = [times[f"{name} build"] / unit / (matrices[name].work.passes * entries) for name in FILTERED]
+    fft = [(per_token(name) - reading) / algebras[name].cost.gradient for name in FILTERED]
+    entry = [times[f"{name} build"] / unit / (algebras[name].cost.passes * entries) for name in FILTERED]
     return {
         "fft": sum(fft) / len(fft),
-        "factored": (per_token("kronecker") - reading) / matrices["kronecker"].work.gradient,
+        "factored": (per_token("kronecker") - reading) / algebras["kronecker"].cost.gradient,
         "value": value,
         "entry": sum(entry) / len(entry),
         "half": times["half"] / times["product"],
     }
 
 
-def _built(matrix, generators: list[Tensor]) -> Tensor:
+def _generators(algebra: Algebra, device: str) -> list[Tensor]:
+    return [t.detach() for t in StructuredMatrix(algebra).to(device).generators(torch.float32)]
+
+
+def _built(algebra: Algebra, generators: list[Tensor]) -> Tensor:
     """The dense matrix, added to another one as a layer does."""
-    return matrix._dense(*generators) + 1
+    return algebra.dense(*generators) + 1

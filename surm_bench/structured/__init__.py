@@ -1,13 +1,17 @@
 """Structured matrices in pure torch. This room imports nothing else of ours."""
 
-from surm_bench.structured.base import StructuredMatrix
+from surm_bench.structured.algebra import Algebra, Cost
 from surm_bench.structured.circulant import Circulant
 from surm_bench.structured.displacement import LowDisplacementRank
 from surm_bench.structured.kronecker import Kronecker
 from surm_bench.structured.low_rank import LowRank
+from surm_bench.structured.matrix import StructuredMatrix
+from surm_bench.structured.product import Product
+from surm_bench.structured.structure import Structure
+from surm_bench.structured.sum import Sum
 from surm_bench.structured.toeplitz import SymmetricToeplitz, Toeplitz
 
-STRUCTURES: dict[str, type[StructuredMatrix]] = {
+STRUCTURES: dict[str, type[Structure]] = {
     "circulant": Circulant,
     "symmetric_toeplitz": SymmetricToeplitz,
     "toeplitz": Toeplitz,
@@ -18,11 +22,16 @@ STRUCTURES: dict[str, type[StructuredMatrix]] = {
 
 __all__ = [
     "STRUCTURES",
+    "Algebra",
     "Circulant",
+    "Cost",
     "Kronecker",
     "LowDisplacementRank",
     "LowRank",
+    "Product",
+    "Structure",
     "StructuredMatrix",
+    "Sum",
     "SymmetricToeplitz",
     "Toeplitz",
 ]

@@ -1,14 +1,19 @@
 """Circulant matrices: each column is the one before it, moved down by one and wrapped."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
 from torch import Tensor
 
-from surm_bench.structured.base import VectorPair
 from surm_bench.structured.convolution import CirculantFilter
 from surm_bench.structured.diagonals import diagonal_index, group_mean
 from surm_bench.structured.filtered import Filtered
+from surm_bench.structured.structure import drawn
 
 
-class Circulant(VectorPair, Filtered):
+@dataclass(frozen=True)
+class Circulant(Filtered):
     """C(a⊙b) with C(c)[i, j] = c[(i − j) mod n]::
 
         c0 c2 c1
@@ -22,21 +27,27 @@ class Circulant(VectorPair, Filtered):
         init_std: standard deviation of a's start; SURM takes 1 for weight deltas, 0.02 for residual adapters.
     """
 
-    def __init__(self, out_features: int, in_features: int, init_std: float = 1.0):
-        super().__init__(out_features, in_features, init_std)
+    init_std: float = 1.0
+
+    label: ClassVar[str] = "circulant"
+
+    def start(self) -> dict[str, Tensor]:
+        """b is zero, and its gradient at the first step is not, as a is drawn (the start of SURM's released code)."""
+        return {"a": drawn(self.side, std=self.init_std), "b": torch.zeros(self.side)}
 
     @property
-    def num_stored(self) -> int:
+    def num_spared(self) -> int:
         return self.side
 
     @property
     def filter(self) -> CirculantFilter:
         return CirculantFilter(self.out_features, self.in_features, self.side)
 
-    def _generators(self, a: Tensor, b: Tensor) -> tuple[Tensor]:
+    def generators(self, a: Tensor, b: Tensor) -> tuple[Tensor]:
         return (a * b,)
 
-    def _project(self, matrix: Tensor) -> None:
-        index = diagonal_index(*matrix.shape, device=matrix.device) % self.side
-        self.a.fill_(1.0)
-        self.b.copy_(group_mean(matrix, index, self.side))
+    def nearest(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of every diagonal, wrapped."""
+        index = diagonal_index(self.out_features, self.in_features, matrix.device) % self.side
+        c = group_mean(matrix, index, self.side)
+        return torch.ones_like(c), c

@@ -119,7 +119,7 @@ class SkewCirculantFilter(Filter):
 def _twist(side: int, double: bool) -> np.ndarray:
     """ωᵏ for k = 0 … n − 1, or for k = 0 … n/2 − 1 where n is even."""
     if side % 2:
-        return (-1.0) ** np.arange(side).astype(np.float64 if double else np.float32)
+        return np.power(-1.0, np.arange(side)).astype(np.float64 if double else np.float32)
     return np.exp(1j * np.pi / side * np.arange(side // 2)).astype(np.complex128 if double else np.complex64)
 
 

@@ -5,6 +5,8 @@ corner to the lower left: ``T[i, j] = t[i − j + n − 1]``. Reading and summin
 other's backward.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -56,11 +58,11 @@ class _Read(Function):
     """t → T: row i is a window of the reversed vector, one place further left than that of row i − 1."""
 
     @staticmethod
-    def forward(ctx, t: Tensor, rows: int, columns: int) -> Tensor:
+    def forward(ctx: Any, t: Tensor, rows: int, columns: int) -> Tensor:
         return t.flip(0).unfold(0, columns, 1).flip(0)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return diagonal_sums(gradient), None, None
 
 
@@ -68,7 +70,7 @@ class _Sum(Function):
     """T → t: the rows are laid out so that each is shifted by one against the next; then diagonals are columns."""
 
     @staticmethod
-    def forward(ctx, matrix: Tensor) -> Tensor:
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
         ctx.shape = rows, columns = matrix.shape
         length = rows + columns - 1
         skewed = matrix.new_zeros(rows, length)
@@ -76,5 +78,5 @@ class _Sum(Function):
         return skewed.sum(0).flip(0)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return toeplitz_dense(gradient, *ctx.shape)

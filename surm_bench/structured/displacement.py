@@ -1,12 +1,17 @@
 """Low-displacement-rank matrices: a sum of a few circulant times skew-circulant products."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
-from torch import nn
+from torch import Tensor
 
 from surm_bench.structured.convolution import CirculantFilter, SkewCirculantFilter
 from surm_bench.structured.filtered import FilteredTwice
+from surm_bench.structured.structure import Growth, drawn
 
 
+@dataclass(frozen=True)
 class LowDisplacementRank(FilteredTwice):
     """Σₖ C(gₖ)·S(hₖ), k = 1 … r, C circulant and S skew-circulant, S(h)[i, j] = h[i − j] on and below the diagonal::
 
@@ -21,24 +26,25 @@ class LowDisplacementRank(FilteredTwice):
         init_std: standard deviation of h's start (0.02 in SURM's released code).
     """
 
-    def __init__(self, out_features: int, in_features: int, r: int = 1, init_std: float = 0.02):
-        super().__init__(out_features, in_features)
-        if r < 1:
-            raise ValueError(f"a displacement rank r={r} is not possible: r is at least 1")
-        self.init_std = init_std
-        self.terms = r
-        self.g = nn.Parameter(torch.empty(r, self.side))
-        self.h = nn.Parameter(torch.empty(r, self.side))
-        self.reset_parameters()
+    r: int = 1
+    init_std: float = 0.02
 
-    def reset_parameters(self) -> None:
-        nn.init.zeros_(self.g)
-        nn.init.normal_(self.h, std=self.init_std)
+    label: ClassVar[str] = "LDR"
+    growth: ClassVar[Growth] = "r"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.r < 1:
+            raise ValueError(f"a displacement rank r={self.r} is not possible: r is at least 1")
+
+    def start(self) -> dict[str, Tensor]:
+        return {"g": torch.zeros(self.r, self.side), "h": drawn(self.r, self.side, std=self.init_std)}
+
+    @property
+    def terms(self) -> int:
+        return self.r
 
     @property
     def filters(self) -> tuple[CirculantFilter, SkewCirculantFilter]:
         n = self.side
         return CirculantFilter(self.out_features, n, n), SkewCirculantFilter(n, self.in_features, n)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, r={self.terms}"

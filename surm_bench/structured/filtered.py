@@ -5,14 +5,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from surm_bench.structured.base import StructuredMatrix
+from surm_bench.structured.algebra import Cost
 from surm_bench.structured.convolution import Filter
 from surm_bench.structured.diagonals import toeplitz_dense
-from surm_bench.structured.product import toeplitz_product
-from surm_bench.structured.routes import Work
+from surm_bench.structured.structure import Structure
+from surm_bench.structured.toeplitz_product import toeplitz_product
 
 
-class Filtered(StructuredMatrix):
+class Filtered(Structure):
     """One filter; its generator is its vector."""
 
     own_route: ClassVar[str] = "fft"
@@ -23,26 +23,26 @@ class Filtered(StructuredMatrix):
         """The filter of shape (out_features, in_features)."""
 
     @property
-    def work(self) -> Work:
-        return Work(product=2 * self.filter.work, gradient=2 * self.filter.work, passes=1)
+    def cost(self) -> Cost:
+        return Cost(product=2 * self.filter.work, gradient=2 * self.filter.work, passes=1)
 
     @property
     def values_per_token(self) -> int:
         return self.filter.length
 
-    def _dense(self, vector: Tensor) -> Tensor:
+    def dense(self, vector: Tensor) -> Tensor:
         return toeplitz_dense(self.filter.diagonals(vector), self.out_features, self.in_features)
 
-    def _prepare(self, vector: Tensor) -> tuple[Tensor]:
+    def prepare(self, vector: Tensor) -> tuple[Tensor]:
         return (self.filter.spectrum(vector),)
 
-    def _transform(self, x: Tensor) -> Tensor:
+    def transform(self, x: Tensor) -> Tensor:
         return self.filter.transform(x)
 
-    def _matmul(self, x: Tensor, spectrum: Tensor) -> Tensor:
+    def product(self, x: Tensor, spectrum: Tensor) -> Tensor:
         return self.filter.inverse(x * spectrum, self.out_features)
 
-    def _adjoint(self, x: Tensor, g: Tensor, wants_x: bool, spectrum: Tensor) -> tuple[Tensor | None, tuple[Tensor]]:
+    def adjoint(self, x: Tensor, g: Tensor, wants_x: bool, spectrum: Tensor) -> tuple[Tensor | None, tuple[Tensor]]:
         g = self.filter.transform(g)
         gradient = self.filter.gradient(x, g)
         if not wants_x:
@@ -50,11 +50,15 @@ class Filtered(StructuredMatrix):
         return self.filter.inverse(g.mul_(spectrum.conj()), self.in_features), (gradient,)
 
 
-class FilteredTwice(StructuredMatrix):
+class FilteredTwice(Structure):
     """A sum of r products of two filters; its generators are their vectors, (r, …) of the left and of the right."""
 
     own_route: ClassVar[str] = "fft"
-    terms: int = 1  # r
+
+    @property
+    def terms(self) -> int:
+        """r."""
+        return 1
 
     @property
     @abstractmethod
@@ -62,30 +66,32 @@ class FilteredTwice(StructuredMatrix):
         """Left and right, of shapes (out_features, n) and (n, in_features)."""
 
     @property
-    def work(self) -> Work:
+    def cost(self) -> Cost:
         both = sum(f.work for f in self.filters)
-        return Work(product=(1 + self.terms) * both, gradient=(1 + 2 * self.terms) * both, passes=1 + self.terms)
+        return Cost(product=(1 + self.terms) * both, gradient=(1 + 2 * self.terms) * both, passes=1 + self.terms)
 
     @property
     def values_per_token(self) -> int:
         return self.terms * self.filters[0].length
 
-    def _dense(self, left: Tensor, right: Tensor) -> Tensor:
-        diagonals = [f.diagonals(vectors) for f, vectors in zip(self.filters, (left, right), strict=True)]
-        return toeplitz_product(*diagonals, self.out_features, self.side, self.in_features)
+    def dense(self, left: Tensor, right: Tensor) -> Tensor:
+        outer, inner = self.filters
+        vectors = outer.diagonals(left), inner.diagonals(right)
+        return toeplitz_product(*vectors, self.out_features, self.side, self.in_features)
 
-    def _prepare(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        return tuple(f.spectrum(vectors)[:, None] for f, vectors in zip(self.filters, (left, right), strict=True))
+    def prepare(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        outer, inner = self.filters
+        return outer.spectrum(left)[:, None], inner.spectrum(right)[:, None]
 
-    def _transform(self, x: Tensor) -> Tensor:
+    def transform(self, x: Tensor) -> Tensor:
         return self.filters[1].transform(x)
 
-    def _matmul(self, x: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    def product(self, x: Tensor, left: Tensor, right: Tensor) -> Tensor:
         outer, inner = self.filters
         between = outer.transform(inner.inverse(x * right, inner.rows))  # (r, tokens, frequencies)
         return outer.inverse(between.mul_(left).sum(0), outer.rows)
 
-    def _adjoint(
+    def adjoint(
         self, x: Tensor, g: Tensor, wants_x: bool, left: Tensor, right: Tensor
     ) -> tuple[Tensor | None, tuple[Tensor, Tensor]]:
         outer, inner = self.filters

@@ -1,15 +1,17 @@
 """Low-rank matrices: LoRA's update, the baseline that the other structures are held against."""
 
-import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from surm_bench.structured.base import StructuredMatrix
-from surm_bench.structured.routes import Work
+from surm_bench.structured.algebra import Cost
+from surm_bench.structured.structure import Growth, Structure, kaiming_uniform
 
 
-class LowRank(StructuredMatrix):
+@dataclass(frozen=True)
+class LowRank(Structure):
     """B·A of rank r at most, with LoRA's start: A kaiming-uniform, B zero (Hu et al., 2021).
 
     Args:
@@ -19,42 +21,40 @@ class LowRank(StructuredMatrix):
         ValueError: r outside that range.
     """
 
-    def __init__(self, out_features: int, in_features: int, r: int = 1):
-        super().__init__(out_features, in_features)
-        if not 1 <= r <= min(out_features, in_features):
-            raise ValueError(f"rank r={r} is not possible: choose from 1 to {min(out_features, in_features)}")
-        self.a = nn.Parameter(torch.empty(r, in_features))
-        self.b = nn.Parameter(torch.empty(out_features, r))
-        self.reset_parameters()
+    r: int = 1
 
-    def reset_parameters(self) -> None:
-        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
-        nn.init.zeros_(self.b)
+    label: ClassVar[str] = "low rank"
+    growth: ClassVar[Growth] = "r"
+    baseline: ClassVar[bool] = True
 
-    def _dense(self, a: Tensor, b: Tensor) -> Tensor:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        largest = min(self.out_features, self.in_features)
+        if not 1 <= self.r <= largest:
+            raise ValueError(f"rank r={self.r} is not possible: choose from 1 to {largest}")
+
+    def start(self) -> dict[str, Tensor]:
+        return {"a": kaiming_uniform(self.r, self.in_features), "b": torch.zeros(self.out_features, self.r)}
+
+    def dense(self, a: Tensor, b: Tensor) -> Tensor:
         return b @ a
 
-    def _matmul(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    def product(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
         return (x @ a.T) @ b.T
 
-    @property
-    def work(self) -> Work:
-        product = self.a.numel() + self.b.numel()
-        return Work(product, gradient=2 * product, passes=1)
-
-    def _adjoint(
+    def adjoint(
         self, x: Tensor, g: Tensor, wants_x: bool, a: Tensor, b: Tensor
     ) -> tuple[Tensor | None, tuple[Tensor, Tensor]]:
         back = g @ b  # (tokens, r)
         return back @ a if wants_x else None, (back.T @ x, g.T @ (x @ a.T))
 
-    def _project(self, matrix: Tensor) -> None:
+    @property
+    def cost(self) -> Cost:
+        product = self.r * (self.in_features + self.out_features)
+        return Cost(product, gradient=2 * product, passes=1)
+
+    def nearest(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """Eckart–Young: the leading r singular triplets."""
         left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
-        r = self.a.shape[0]
-        scale = singular[:r].sqrt()
-        self.b.copy_(left[:, :r] * scale)
-        self.a.copy_(scale[:, None] * right[:r])
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, r={self.a.shape[0]}"
+        scale = singular[: self.r].sqrt()
+        return scale[:, None] * right[: self.r], left[:, : self.r] * scale

@@ -1,94 +1,60 @@
-"""Products of two Toeplitz matrices as dense ones, in O(n²) instead of O(n³), by their low displacement rank."""
+"""Products of structures."""
+
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
 
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
 
-from surm_bench.structured.diagonals import diagonal_sums, toeplitz_dense
-
-BLOCK = 16  # rows that one step of the running sum covers; 8 is as fast on a CPU, 32 and 64 are slower
+from surm_bench.structured.combined import Combined
 
 
-def toeplitz_product(left: Tensor, right: Tensor, rows: int, inner: int, columns: int) -> Tensor:
-    """Σₖ Aₖ·Bₖ, (rows, columns), of Toeplitz matrices A (rows, inner) and B (inner, columns).
+@dataclass(frozen=True)
+class Product(Combined):
+    """S₁·S₂·…·Sₖ, as ``Product((Toeplitz(8, 12), Toeplitz(12, 8)))``.
 
-    One step down the diagonal, all terms of a product's sum over the inner index are met again but the last, and a
-    new first one comes in (displacement rank: Kailath, Kung & Morf, 1979)::
-
-        P[i+1, j+1] − P[i, j] = A[i+1, 0]·B[0, j+1] − A[i, inner−1]·B[inner−1, j]
-
-    so that P is its first row and column, moved along the diagonals, and a running sum along the diagonals.
+    The first factor starts as it always does, at zero. Were the others zero too, no gradient would reach any of them:
+    all their parameters are drawn.
 
     Args:
-        left, right: the vectors of A and B, (k, rows + inner − 1) and (k, inner + columns − 1), ordered as in
-            ``diagonals.py``.
-    """
-    down = torch.stack((left[:, inner:], -left[:, : rows - 1])).flatten(0, 1)  # (2k, rows − 1)
-    across = torch.stack((right[:, : columns - 1].flip(1), right[:, inner:].flip(1))).flatten(0, 1)
-    column_of_b, row_of_a = right[:, columns - 1 :], left[:, :inner].flip(1)
-    size = next_fast_len(max(rows, columns) + inner - 1, real=True)
-    vectors = [pad(v, (0, size - v.shape[1])) for v in (left, right.flip(1), column_of_b, row_of_a)]
-    a, b, column_of_b, row_of_a = torch.fft.rfft(torch.stack(vectors)).unbind()
-    edges = torch.fft.irfft(torch.stack((a * column_of_b, b * row_of_a)).sum(1), n=size)[:, inner - 1 :]
-    edge = torch.cat((edges[1, 1:columns].flip(0), edges[0, :rows]))  # A·B[:, 0] and, before it, Bᵀ·A[0, :]ᵀ
-    return _FromDisplacement.apply(down, across, edge)
-
-
-class _FromDisplacement(Function):
-    """The P of P[i+1, j+1] − P[i, j] = Σₖ downₖ[i]·acrossₖ[j] whose first row and column are those of toeplitz(edge):
-    (k, rows − 1), (k, columns − 1), (rows + columns − 1,) → (rows, columns).
-
-    The first BLOCK terms of the running sum are a matrix product of shifted copies. It then goes on in steps of BLOCK
-    rows. The adjoint is the same backwards.
+        parts: the factors, from left to right; each has as many rows as the one before it has columns.
+        init_std: standard deviation of the start of all factors but the first (0.02 in the products of SURM's code).
     """
 
-    @staticmethod
-    def forward(ctx, down: Tensor, across: Tensor, edge: Tensor) -> Tensor:
-        ctx.save_for_backward(down, across)
-        total = _shifts(down) @ _shifts(across).T
-        for part, diagonals in _edges(total, edge):
-            part += toeplitz_dense(diagonals, *part.shape)
-        for upper, lower in _steps(total):
-            lower += upper
-        return total
+    init_std: float = 0.02
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        down, across = ctx.saved_tensors
-        total = g.clone(memory_format=torch.contiguous_format)
-        for upper, lower in reversed(_steps(total)):
-            upper += lower
-        edge = g.new_zeros(sum(g.shape) - 1)
-        for part, diagonals in _edges(total, edge):
-            diagonals += diagonal_sums(part)
-        return _unshift(total @ _shifts(across)), _unshift(total.T @ _shifts(down)), edge
+    def _check_shapes(self, shapes: list[tuple[int, int]]) -> None:
+        if any(left[1] != right[0] for left, right in pairwise(shapes)):
+            raise ValueError(f"a product of the shapes {shapes} is not possible: rows are not the columns before")
 
+    @torch.no_grad()
+    def start(self) -> dict[str, Tensor]:
+        first = self.parts[0].start().keys()
+        values = super().start()
+        for name in list(values)[len(first) :]:
+            values[name].normal_(std=self.init_std)
+        return values
 
-def _shifts(vectors: Tensor) -> Tensor:
-    """(k, n − 1) → (n, k·BLOCK): each vector, under a zero, moved down by BLOCK − 1, …, 1, 0."""
-    return pad(vectors, (BLOCK, 0)).unfold(1, BLOCK, 1).transpose(0, 1).flatten(1)
+    def dense(self, *generators: Tensor) -> Tensor:
+        return reduce(torch.matmul, [part.dense(*own) for part, own in self.shares(generators)])
 
+    def product(self, x: Tensor, *prepared: Tensor) -> Tensor:
+        for part, own in reversed(self.shares(prepared)):
+            x = part.product(part.transform(x), *own)
+        return x
 
-def _unshift(matrix: Tensor) -> Tensor:
-    """The adjoint of it: the columns are laid out as rows so that each is shifted by one against the next."""
-    rows = matrix.T.unflatten(0, (-1, BLOCK))  # (k, BLOCK, n)
-    length = rows.shape[2] + BLOCK - 1
-    skewed = pad(rows, (0, BLOCK)).flatten(1)[:, : BLOCK * length].unflatten(1, (BLOCK, length))
-    return skewed.sum(1)[:, BLOCK:]
-
-
-def _edges(matrix: Tensor, edge: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Views of what the first row and column reach within a block, each with its part of the Toeplitz vector."""
-    top, left = matrix[:BLOCK], matrix[BLOCK:, :BLOCK]
-    parts = [(top, edge[: sum(top.shape) - 1])]
-    return [*parts, (left, edge[len(edge) - sum(left.shape) + 1 :])] if len(left) else parts
-
-
-def _steps(matrix: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Views of what lies BLOCK rows and columns apart, a block of rows after the other."""
-    lower = [matrix[i : i + BLOCK, BLOCK:] for i in range(BLOCK, len(matrix), BLOCK)]
-    return [(matrix[i * BLOCK : i * BLOCK + len(part), :-BLOCK], part) for i, part in enumerate(lower)]
+    def adjoint(
+        self, x: Tensor, g: Tensor, wants_x: bool, *prepared: Tensor
+    ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+        shares, inputs = self.shares(prepared), []  # inputs: what each factor multiplies, transformed
+        for part, own in reversed(shares):
+            inputs.append(part.transform(x))
+            x = part.product(inputs[-1], *own)
+        gradients: list[Tensor] = []
+        in_x: Tensor | None = g
+        for i, ((part, own), x_part) in enumerate(zip(shares, reversed(inputs), strict=True), start=1):
+            assert in_x is not None  # wanted of all factors but the last
+            in_x, found = part.adjoint(x_part, in_x, wants_x or i < len(shares), *own)
+            gradients += found
+        return in_x, tuple(gradients)

@@ -1,73 +1,74 @@
 """A structured residual adapter as a single autograd function: nothing but its input is saved for backward."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from surm_bench.structured.linear import chunks, without_autocast
-
-if TYPE_CHECKING:
-    from surm_bench.structured.base import StructuredMatrix
+from surm_bench.structured.algebra import Algebra
+from surm_bench.structured.linear import chunks
+from surm_bench.structured.precision import without_autocast
 
 
 def residual(
-    matrix: StructuredMatrix, activation: Callable[[Tensor], Tensor], y: Tensor, x: Tensor, bias: Tensor
+    algebra: Algebra,
+    generators: Sequence[Tensor],
+    activation: Callable[[Tensor], Tensor],
+    y: Tensor,
+    x: Tensor,
+    bias: Tensor,
 ) -> Tensor:
-    """``y + activation(dense @ x) + bias`` by the matrix's own route, in y's dtype, computed in fp32 or wider.
+    """``y + activation(dense @ x) + bias`` by the algebra's own route, in y's dtype, computed in the generators'.
 
     Every chunk of tokens goes through all steps while it is in the cache. y may be x itself; there is no second
     derivative.
     """
-    generators = matrix.generators(torch.promote_types(x.dtype, torch.float32))
     with without_autocast(x.device):
         bias = bias.to(generators[0].dtype)
-        return _Residual.apply(matrix, activation, None if y is x else y, x, bias, *generators)
+        return _Residual.apply(algebra, activation, None if y is x else y, x, bias, *generators)
 
 
 class _Residual(Function):
     @staticmethod
     def forward(
-        ctx,
-        matrix: StructuredMatrix,
+        ctx: Any,
+        algebra: Algebra,
         activation: Callable,
         y: Tensor | None,
         x: Tensor,
         bias: Tensor,
         *generators: Tensor,
     ) -> Tensor:
-        ctx.matrix, ctx.activation, ctx.separate = matrix, activation, y is not None
+        ctx.algebra, ctx.activation, ctx.separate = algebra, activation, y is not None
         ctx.save_for_backward(x, bias, *generators)
         y, dtype = x if y is None else y, bias.dtype
-        prepared = matrix._prepare(*generators)
+        prepared = algebra.prepare(*generators)
         total = torch.empty_like(y, memory_format=torch.contiguous_format)
-        for x_part, y_part, out in chunks(matrix, x, y, total):
-            answer = activation(matrix._matmul(matrix._transform(x_part.to(dtype)), *prepared))
+        for x_part, y_part, out in chunks(algebra, x, y, total):
+            answer = activation(algebra.product(algebra.transform(x_part.to(dtype)), *prepared))
             out.copy_(answer.add_(bias).add_(y_part))
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, bias, *generators = ctx.saved_tensors
-        matrix, dtype = ctx.matrix, bias.dtype
+        algebra, dtype = ctx.algebra, bias.dtype
         wants_x = ctx.needs_input_grad[3]
         gradient_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wants_x else None
         totals = [torch.zeros_like(tensor) for tensor in (bias, *generators)]
         with without_autocast(x.device):
-            prepared = matrix._prepare(*generators)
-            for x_part, g_part, out in chunks(matrix, x, g, gradient_x if wants_x else x):
-                x_part, g_part = matrix._transform(x_part.to(dtype)), g_part.to(dtype)
-                z = matrix._matmul(x_part, *prepared).requires_grad_()
+            prepared = algebra.prepare(*generators)
+            for x_part, g_part, out in chunks(algebra, x, g, x if gradient_x is None else gradient_x):
+                x_part, g_part = algebra.transform(x_part.to(dtype)), g_part.to(dtype)
+                z = algebra.product(x_part, *prepared).requires_grad_()
                 with torch.enable_grad():
                     (g_inner,) = torch.autograd.grad(ctx.activation(z), z, g_part)
-                in_x, gradients = matrix._adjoint(x_part, g_inner, wants_x, *prepared)
-                if wants_x:
+                in_x, gradients = algebra.adjoint(x_part, g_inner, wants_x, *prepared)
+                if in_x is not None:
                     out.copy_(in_x if ctx.separate else in_x.add_(g_part))
                 for total, gradient in zip(totals, (g_part.sum(0), *gradients), strict=True):
                     total += gradient

@@ -10,14 +10,11 @@ Costs are counted in multiply-adds of a large fp32 matrix product on the same de
 and faster machines of a kind.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-if TYPE_CHECKING:
-    from surm_bench.structured.base import StructuredMatrix
+from surm_bench.structured.algebra import Algebra
 
 
 class Plan(NamedTuple):
@@ -25,20 +22,6 @@ class Plan(NamedTuple):
 
     product: str
     gradient: str
-
-
-class Work(NamedTuple):
-    """What one structure does, in counts that are the same on every device.
-
-    product, gradient: by its own route, per token: N·log₂N summed over the real FFTs of length N, or multiply-adds.
-    passes: over the entries of the dense matrix, to build it.
-    outer: the cost of ``StructuredMatrix._outer`` in that of the plain gᵀ·x.
-    """
-
-    product: float
-    gradient: float
-    passes: float
-    outer: float = 1
 
 
 class Prices(NamedTuple):
@@ -66,29 +49,46 @@ PRICES = {
 }
 
 
-def choose_route(matrix: StructuredMatrix, tokens: int, device: str, merged: bool, half: bool) -> Plan:
-    """The cheapest plan for one training step of a layer.
+def routes(algebra: Algebra | type[Algebra]) -> tuple[str, str, str]:
+    """What a route may be asked for."""
+    return "auto", "dense", algebra.own_route
+
+
+def check_route(algebra: Algebra | type[Algebra], route: str) -> None:
+    """Refuse a route that the algebra does not have.
+
+    Raises:
+        ValueError: names those that it has.
+    """
+    if route not in routes(algebra):
+        raise ValueError(f"unknown route {route!r}: choose from {', '.join(routes(algebra))}")
+
+
+def choose_route(algebra: Algebra, tokens: int, device: str, merged: bool, half: bool) -> Plan:
+    """The cheapest plan for one training step of a layer; the dense one where the cost is not known.
 
     Args:
-        matrix: read for its shape and its work; it may be on the meta device.
+        algebra: read for its shape and its cost.
         tokens: rows of x.
         device: type of the device; one without prices has those of "cuda".
         merged: whether the dense matrix is added to a frozen weight, whose product is paid in any case.
         half: whether the matrix products, but not the other routes, are in half precision.
     """
     price = PRICES.get(device, PRICES["cuda"])
-    own, work = matrix.own_route, matrix.work
+    own, cost = algebra.own_route, algebra.cost
+    if cost is None:
+        return Plan("dense", "dense")
     unit = price.fft if own == "fft" else price.factored
-    entries = matrix.out_features * matrix.in_features
-    reading = price.value * (matrix.out_features + matrix.in_features)
+    entries = algebra.out_features * algebra.in_features
+    reading = price.value * (algebra.out_features + algebra.in_features)
     large = tokens * entries * (price.half if half else 1)
-    build = price.entry * work.passes * entries
+    build = price.entry * cost.passes * entries
     product = {  # forward and backward; the dense matrix is built in both
         "dense": 2 * build + (0 if merged else 2 * large),
-        own: 2 * tokens * (unit * work.product + reading),
+        own: 2 * tokens * (unit * cost.product + reading),
     }
     gradient = {
-        "dense": work.outer * large + 2 * build,
-        own: tokens * (unit * work.gradient + reading),
+        "dense": cost.outer * large + 2 * build,
+        own: tokens * (unit * cost.gradient + reading),
     }
-    return Plan(min(product, key=product.get), min(gradient, key=gradient.get))
+    return Plan(min(product, key=product.__getitem__), min(gradient, key=gradient.__getitem__))

@@ -1,17 +1,21 @@
 """Toeplitz matrices, constant along each diagonal, and products of two symmetric ones."""
 
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass
+from typing import ClassVar
 
-from surm_bench.structured.base import VectorPair
+import torch
+from torch import Tensor
+
+from surm_bench.structured.algebra import Cost
 from surm_bench.structured.centrosymmetric import centrosymmetric_outer
 from surm_bench.structured.convolution import ToeplitzFilter
 from surm_bench.structured.diagonals import diagonal_index, group_mean, symmetric_diagonals
 from surm_bench.structured.filtered import Filtered, FilteredTwice
-from surm_bench.structured.product import toeplitz_product
-from surm_bench.structured.routes import Work
+from surm_bench.structured.structure import drawn
+from surm_bench.structured.toeplitz_product import toeplitz_product
 
 
+@dataclass(frozen=True)
 class Toeplitz(Filtered):
     """One general Toeplitz matrix, rectangular by itself: T[i, j] = t[i − j + in_features − 1]::
 
@@ -22,24 +26,23 @@ class Toeplitz(Filtered):
     Trains out_features + in_features − 1 numbers, all zero at the start.
     """
 
-    def __init__(self, out_features: int, in_features: int):
-        super().__init__(out_features, in_features)
-        self.t = nn.Parameter(torch.empty(out_features + in_features - 1))
-        self.reset_parameters()
+    label: ClassVar[str] = "Toeplitz"
 
-    def reset_parameters(self) -> None:
-        nn.init.zeros_(self.t)
+    def start(self) -> dict[str, Tensor]:
+        return {"t": torch.zeros(self.out_features + self.in_features - 1)}
 
     @property
     def filter(self) -> ToeplitzFilter:
         return ToeplitzFilter(self.out_features, self.in_features)
 
-    def _project(self, matrix: Tensor) -> None:
-        index = diagonal_index(*matrix.shape, device=matrix.device) + self.in_features - 1
-        self.t.copy_(group_mean(matrix, index, self.t.numel()))
+    def nearest(self, matrix: Tensor) -> tuple[Tensor]:
+        """The mean of every diagonal."""
+        index = diagonal_index(self.out_features, self.in_features, matrix.device) + self.in_features - 1
+        return (group_mean(matrix, index, self.out_features + self.in_features - 1),)
 
 
-class SymmetricToeplitz(VectorPair, FilteredTwice):
+@dataclass(frozen=True)
+class SymmetricToeplitz(FilteredTwice):
     """T(b)·T(a) with the symmetric T(t)[i, j] = t[|i − j|]::
 
         t0 t1 t2
@@ -53,32 +56,37 @@ class SymmetricToeplitz(VectorPair, FilteredTwice):
         init_std: standard deviation of a's start (0.02 in SURM's released code).
     """
 
-    def __init__(self, out_features: int, in_features: int, init_std: float = 0.02):
-        super().__init__(out_features, in_features, init_std)
+    init_std: float = 0.02
+
+    label: ClassVar[str] = "symmetric Toeplitz"
+
+    def start(self) -> dict[str, Tensor]:
+        """b is zero, and its gradient at the first step is not, as a is drawn."""
+        return {"a": drawn(self.side, std=self.init_std), "b": torch.zeros(self.side)}
 
     @property
     def filters(self) -> tuple[ToeplitzFilter, ToeplitzFilter]:
         return ToeplitzFilter(self.out_features, self.side), ToeplitzFilter(self.side, self.in_features)
 
-    def _generators(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    def generators(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """The Toeplitz vectors of T(b)'s leading rows and of T(a)'s leading columns."""
         left, right = symmetric_diagonals(b), symmetric_diagonals(a)
         return left[None, : self.out_features + self.side - 1], right[None, self.side - self.in_features :]
 
     @property
-    def work(self) -> Work:
-        return super().work._replace(outer=0.6) if self._centrosymmetric else super().work
+    def cost(self) -> Cost:
+        return super().cost._replace(outer=0.6) if self._centrosymmetric else super().cost
 
-    def _dense(self, left: Tensor, right: Tensor) -> Tensor:
+    def dense(self, left: Tensor, right: Tensor) -> Tensor:
         """Of a centrosymmetric matrix the upper half is built: the lower one is its reversal."""
         if not self._centrosymmetric:
-            return super()._dense(left, right)
+            return super().dense(left, right)
         n, half = self.side, (self.side + 1) // 2
         upper = toeplitz_product(left[:, : half + n - 1], right, half, n, n)
         return torch.cat((upper, upper[: n - half].flip(0, 1)))
 
-    def _outer(self, g: Tensor, x: Tensor) -> Tensor:
-        return centrosymmetric_outer(g, x) if self._centrosymmetric else super()._outer(g, x)
+    def outer(self, g: Tensor, x: Tensor) -> Tensor:
+        return centrosymmetric_outer(g, x) if self._centrosymmetric else super().outer(g, x)
 
     @property
     def _centrosymmetric(self) -> bool:

@@ -16,7 +16,7 @@ from surm_bench.report.console import print_table
 from surm_bench.structured import STRUCTURES
 from surm_bench.studies import approximation_report, store
 from surm_bench.studies.fitting import METHOD, fit
-from surm_bench.studies.members import build, grows, nearest, relative_error
+from surm_bench.studies.members import build, declarations, grows, nearest, relative_error
 from surm_bench.studies.targets import NOISE, TARGETS, draw
 
 
@@ -53,6 +53,7 @@ def main(folder: Path, quick: bool, side: int | None = None) -> None:
         "study": "approximation",
         "settings": asdict(settings) | {"method": METHOD, "noise": NOISE},
         "environment": environment.describe(),
+        "structures": declarations(),
     }
     store.write(folder / "records.json", about, identity=identity_errors(settings), fits=run(settings))
     print_table(approximation_report.write(folder))

@@ -1,5 +1,6 @@
 """The table and the figure of the study of approximation, from its records alone. No torch here."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,8 +11,7 @@ from matplotlib.lines import Line2D
 
 from surm_bench.report.panels import STYLE, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, write_table
-from surm_bench.studies import store
-from surm_bench.studies.looks import COLORS, LABELS, MARKERS, new_figure
+from surm_bench.studies import looks, store
 
 CAPTION = (
     "Relative Frobenius error of approximating {side}×{side} matrices; mean ± sample standard deviation over {trials} "
@@ -27,7 +27,7 @@ PSD = (
     "first by the mean: {order}."
 )
 IDENTITY = "multiple of the identity"
-SIZES = {"low_rank": " r={}", "ldr": " r={}", "kronecker": " × {}"}  # how a label tells the budget
+SIZES = {"r": " r={}", "terms": " × {}", None: ""}  # how a label says the budget, by the structure's growth
 STEP = 0.14  # between two structures in a band of the figure
 CELL = ["budget", "structure", "trained", "stored", "target"]
 
@@ -75,30 +75,30 @@ def error_table(records: dict) -> Table:
             errors = [f"{row.fitted:.3f} ± {row.fitted_std:.3f}" for row in cells.itertuples()]
             gap = cells["largest_gap"].max()
             first = cells.iloc[0]
-            name = LABELS[first["structure"]] + SIZES.get(first["structure"], "").format(first["budget"])
-            row = [Cell(name), Cell(f"{first['trained']:,}"), Cell(f"{first['stored']:,}")]
+            declared = records["structures"][first["structure"]]
+            size = SIZES[declared["growth"]].format(first["budget"])
+            row = [Cell(declared["label"] + size), Cell(f"{first['trained']:,}"), Cell(f"{first['stored']:,}")]
             row += [Cell(text, mark) for text, mark in zip(errors, marks, strict=True)]
             rows.append([*row, Cell(MISSING if pd.isna(gap) else f"{max(gap, 0):.0e}")])
-    return Table(columns, rows, _caption(records["settings"], fits), data)
+    return Table(columns, rows, _caption(records, fits), data)
 
 
-def places(cells: pd.DataFrame, side: int) -> pd.Series:
+def places(cells: pd.DataFrame, side: int, structures: Sequence[str]) -> pd.Series:
     """Where a panel has its cells: a band for each multiple of side that is stored (Toeplitz, one below, is in the band
-    of 2 · side), numbered from 0, and in a band its structures side by side around the middle, in the order of LABELS.
+    of 2 · side), numbered from 0, and in a band its structures side by side around the middle, in the order given.
     """
     bands = (cells["stored"] / side).apply(np.ceil).rank(method="dense") - 1
-    order = cells["structure"].map(list(LABELS).index).groupby(bands).rank()
+    order = cells["structure"].map(list(structures).index).groupby(bands).rank()
     return bands + STEP * (order - order.groupby(bands).transform("mean"))
 
 
-def draw_errors(axes: Axes, cells: pd.DataFrame, side: int) -> None:
+def draw_errors(axes: Axes, cells: pd.DataFrame, side: int, look: dict[str, dict[str, str]]) -> None:
     """Fitted errors in bands of equal size, a faint line a structure, and a dash where the closed form is."""
-    cells = cells.assign(place=places(cells, side))
+    cells = cells.assign(place=places(cells, side, list(look)))
     for structure, points in cells.groupby("structure", sort=False):
-        look = {"color": COLORS[structure], "marker": MARKERS[structure], "label": LABELS[structure]}
-        style = {"linestyle": "", "markersize": 8, "markeredgecolor": "white", "elinewidth": 1.2}
-        axes.errorbar(points["place"], points["fitted"], points["fitted_std"].fillna(0), **look, **style)
-        axes.plot(points["place"], points["fitted"], color=COLORS[structure], linewidth=1, alpha=0.4, zorder=1)
+        style = look[structure] | {"linestyle": "", "markersize": 8, "markeredgecolor": "white", "elinewidth": 1.2}
+        axes.errorbar(points["place"], points["fitted"], points["fitted_std"].fillna(0), **style)
+        axes.plot(points["place"], points["fitted"], color=style["color"], linewidth=1, alpha=0.4, zorder=1)
         axes.scatter(points["place"], points["closed_form"], s=60, color="black", marker="_", linewidths=1.4, zorder=3)
     counts = cells.groupby(cells["place"].round())["stored"].max()
     axes.set_xticks(counts.index, [f"{count:,}" for count in counts])
@@ -111,12 +111,12 @@ def draw(records: dict, path: Path) -> None:
     """A panel a target."""
     side, data = records["settings"]["side"], summary_frame(pd.DataFrame(records["fits"]))
     identity = pd.DataFrame(records["identity"]).groupby("target")["error"].mean()
-    targets = list(data["target"].unique())
+    targets, look = list(data["target"].unique()), looks.of(records)
     with mpl.rc_context(STYLE):
-        figure = new_figure(height=7.2)
+        figure = looks.new_figure(height=7.2)
         grid = figure.subplots(2, 2, squeeze=False)
         for axes, target in zip(grid.flat, targets, strict=True):
-            draw_errors(axes, data[data["target"] == target], side)
+            draw_errors(axes, data[data["target"] == target], side, look)
             axes.axhline(identity[target], color="#888888", linestyle="--", linewidth=1, label=IDENTITY, zorder=1)
             axes.set_title(target)
             axes.grid(True, axis="y")
@@ -126,7 +126,8 @@ def draw(records: dict, path: Path) -> None:
             axes.set_ylabel("relative Frobenius error")
         handles = dict(zip(*reversed(grid[0, 0].get_legend_handles_labels()), strict=True))
         dash = Line2D([], [], color="black", marker="_", linestyle="", markersize=8, label="closed form")
-        handles = [*(handles[LABELS[name]] for name in LABELS), dash, handles[IDENTITY]]
+        labels = [one["label"] for one in look.values() if one["label"] in handles]
+        handles = [*(handles[label] for label in labels), dash, handles[IDENTITY]]
         figure.legend(handles=handles, loc="outside lower center", frameon=False, ncols=4)
         save(figure, path)
 
@@ -137,10 +138,11 @@ def _mark(value: float, best: list[float]) -> str:
     return ("best", "second")[rank] if rank < 2 else ""
 
 
-def _caption(settings: dict, fits: pd.DataFrame) -> str:
+def _caption(records: dict, fits: pd.DataFrame) -> str:
+    settings, structures = records["settings"], records["structures"]
     psd = fits[(fits["target"] == "random PSD") & (fits["budget"] == 1)]
     errors = psd.pivot(index="trial", columns="structure", values="fitted")
-    order = ", ".join(f"{LABELS[name]} {error:.3f}" for name, error in errors.mean().sort_values().items())
+    order = ", ".join(f"{structures[name]['label']} {error:.3f}" for name, error in errors.mean().sort_values().items())
     sentence = PSD.format(
         numbers=2 * settings["side"],
         last=int((errors.idxmax(axis=1) == "low_rank").sum()),

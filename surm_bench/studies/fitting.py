@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from surm_bench.studies.members import StructuredSum
+from surm_bench.structured import StructuredMatrix
 
 # A line search chooses every step, so that there is no learning rate to tune; a longer memory than the usual 10 pairs
 # pays, as products of two factors are badly conditioned.
@@ -15,7 +15,7 @@ MEMORY = 50
 TOLERANCE = 1e-12  # of the relative squared error, between two iterations
 
 
-def fit(member: StructuredSum, target: Tensor, iterations: int) -> int:
+def fit(member: StructuredMatrix, target: Tensor, iterations: int) -> int:
     """Minimise ‖target − member‖² / ‖target‖² over the parameters of member, from where they are, in place.
 
     Args:

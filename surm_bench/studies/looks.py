@@ -1,34 +1,23 @@
 """Names, colours and markers of the structures, the same in every study. No torch here."""
 
+from itertools import cycle
+
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from surm_bench.report.panels import DPI, WIDTH
 
-LABELS = {
-    "low_rank": "low rank",
-    "ldr": "LDR",
-    "kronecker": "Kronecker",
-    "symmetric_toeplitz": "symmetric Toeplitz",
-    "circulant": "circulant",
-    "toeplitz": "Toeplitz",
-}
-COLORS = {  # after Okabe and Ito: distinct for colour-blind readers
-    "low_rank": "#D55E00",
-    "ldr": "#CC79A7",
-    "kronecker": "#E69F00",
-    "symmetric_toeplitz": "#56B4E9",
-    "circulant": "#0072B2",
-    "toeplitz": "#009E73",
-}
-MARKERS = {
-    "low_rank": "s",
-    "ldr": "^",
-    "kronecker": "D",
-    "symmetric_toeplitz": "v",
-    "circulant": "o",
-    "toeplitz": "P",
-}
+COLORS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#D55E00")  # after Okabe and Ito: for the colour-blind
+MARKERS = ("o", "v", "P", "D", "^", "s", "X", "*", "<", ">", "p")
+
+
+def of(records: dict) -> dict[str, dict[str, str]]:
+    """Label, color and marker of each structure, labelled as it was declared when the records were written."""
+    looks = zip(records["structures"].items(), cycle(COLORS), cycle(MARKERS), strict=False)
+    return {
+        name: {"label": declared["label"], "color": color, "marker": marker}
+        for (name, declared), color, marker in looks
+    }
 
 
 def new_figure(height: float) -> Figure:

@@ -1,45 +1,24 @@
-"""Members of the structured families at a budget, and the nearest one where that has a closed form."""
-
-from collections.abc import Iterable
+"""Members of the structures at a budget, and the nearest one where that has a closed form."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from surm_bench.structured import STRUCTURES, StructuredMatrix
-
-RANKED = ("low_rank", "ldr")  # a larger budget is a larger r
-SUMMED = ("kronecker",)  # a larger budget is a sum of more products, each with the structure's own start
-CLOSED_FORM = ("low_rank", "kronecker", "circulant", "toeplitz")
+from surm_bench.structured import STRUCTURES, StructuredMatrix, Sum
 
 
-class StructuredSum(nn.Module):
-    """S₁ + … + Sₖ of one family."""
-
-    def __init__(self, terms: Iterable[StructuredMatrix]):
-        super().__init__()
-        self.terms = nn.ModuleList(terms)
-
-    @property
-    def num_parameters(self) -> int:
-        return sum(term.num_parameters for term in self.terms)
-
-    @property
-    def num_stored(self) -> int:
-        return sum(term.num_stored for term in self.terms)
-
-    def dense(self) -> Tensor:
-        """The sum itself, (side, side), differentiable."""
-        return sum(term.dense() for term in self.terms)
+def declarations() -> dict[str, dict[str, str | None]]:
+    """What reports say of each structure, for the records: they are read without torch."""
+    return {name: {"label": structure.label, "growth": structure.growth} for name, structure in STRUCTURES.items()}
 
 
 def grows(structure: str) -> bool:
     """Whether more than 2·side numbers can be spent: sums of circulant (Toeplitz) matrices are circulant (Toeplitz)
     again, and SURM's symmetric Toeplitz product has no knob."""
-    return structure in RANKED + SUMMED
+    return STRUCTURES[structure].growth is not None
 
 
-def build(structure: str, side: int, budget: int) -> StructuredSum:
-    """The member that trains budget · 2 · side numbers (Toeplitz: one fewer), drawn as the structure starts.
+def build(structure: str, side: int, budget: int) -> StructuredMatrix:
+    """The square matrix that trains budget · 2 · side numbers (Toeplitz: one fewer), drawn as the structure starts.
 
     Args:
         structure: a key of STRUCTURES.
@@ -47,30 +26,30 @@ def build(structure: str, side: int, budget: int) -> StructuredSum:
         budget: 1 unless the structure grows.
     """
     family = STRUCTURES[structure]
-    if structure in RANKED:
-        return StructuredSum([family(side, side, r=budget)])
-    return StructuredSum(family(side, side) for _ in range(budget))
+    if family.growth == "terms":
+        return StructuredMatrix(Sum((family(side, side),) * budget))
+    return StructuredMatrix(family(side, side, **({"r": budget} if family.growth == "r" else {})))
 
 
-def nearest(structure: str, target: Tensor, budget: int) -> StructuredSum | None:
+def nearest(structure: str, target: Tensor, budget: int) -> StructuredMatrix | None:
     """The member of ``build(structure, …, budget)`` closest to target in Frobenius norm; None without a closed form.
 
     A sum of Kronecker products is a low-rank matrix after the rearrangement of Van Loan & Pitsianis (1993), and the
     best one is found term by term, as a singular value decomposition is.
     """
-    if structure not in CLOSED_FORM:
+    if not STRUCTURES[structure].has_closed_form():
         return None
-    family = STRUCTURES[structure]
-    if structure in RANKED:
-        return StructuredSum([family.nearest(target, r=budget)])
-    terms, rest = [], target
-    for _ in range(budget):
-        terms.append(family.nearest(rest))
-        rest = rest - terms[-1].dense().detach()
-    return StructuredSum(terms)
+    member = build(structure, len(target), budget).to(target)
+    values, rest = [], target
+    for term in member.algebra.parts if isinstance(member.algebra, Sum) else [member.algebra]:
+        found = term.nearest(rest)
+        rest = rest - term.dense(*term.generators(*found))
+        values += found
+    member.assign(values)
+    return member
 
 
-def relative_error(member: StructuredSum, target: Tensor) -> float:
+def relative_error(member: StructuredMatrix, target: Tensor) -> float:
     """‖target − member‖ / ‖target‖ in Frobenius norm."""
     with torch.no_grad():
         return (torch.linalg.norm(target - member.dense()) / torch.linalg.norm(target)).item()

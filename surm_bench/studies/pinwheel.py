@@ -17,6 +17,7 @@ from torch import Tensor
 from surm_bench import environment
 from surm_bench.report.console import print_table
 from surm_bench.studies import pinwheel_report, store
+from surm_bench.studies.members import declarations
 from surm_bench.studies.pinwheel_data import ARMS, HALF_A_SECTOR, SOURCE_TEST, SOURCE_TRAIN, TEST, TRAIN, draw, grid
 from surm_bench.studies.pinwheel_network import METHODS, Network, build, classify, matrix_counts, train
 
@@ -64,7 +65,12 @@ QUICK = Settings(
 def main(folder: Path, quick: bool) -> None:
     """Train anew and write records.json, table.{md,tex,csv}, decision_regions and loss_curves into folder."""
     settings = QUICK if quick else Settings()
-    about = {"study": "pinwheel", "settings": asdict(settings), "environment": environment.describe()}
+    about = {
+        "study": "pinwheel",
+        "settings": asdict(settings),
+        "environment": environment.describe(),
+        "structures": declarations(),
+    }
     store.write(folder / "records.json", about, **run(settings))
     print_table(pinwheel_report.write(folder))
 

@@ -38,7 +38,7 @@ def build(method: str, classes: int, pretrained: Network | None) -> Network:
     trained with it; "dense" is an ordinary network, and in "frozen" the hidden matrix stays as it was drawn. Adapted,
     the hidden matrix of the pretrained network is all that changes: ΔW is trained, or for "dense" the matrix itself.
     """
-    delta = STRUCTURES[method](WIDTH, WIDTH) if method in STRUCTURED else None
+    delta = StructuredMatrix(STRUCTURES[method](WIDTH, WIDTH)) if method in STRUCTURED else None
     network = Network(classes, delta)
     if pretrained is not None:
         network.load_state_dict(pretrained.state_dict(), strict=False)  # a structure keeps its own start

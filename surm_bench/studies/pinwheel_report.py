@@ -13,8 +13,6 @@ from surm_bench.report.tables import MISSING, Cell, Column, Table, write_table
 from surm_bench.studies import looks, store
 from surm_bench.studies.pinwheel_data import REACH, TEST, draw
 
-NAMES = looks.LABELS | {"low_rank": "LoRA r=1", "frozen": "frozen", "dense": "dense"}
-COLORS = looks.COLORS | {"frozen": "#9A9A9A", "dense": "#222222"}
 ARM_COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C")  # after Okabe and Ito
 SETTING_TITLES = {
     "from scratch": "From scratch: the hidden matrix is the structured one",
@@ -30,7 +28,7 @@ CAPTION = (
     "accuracy on {tuning} other seeds, of {rates}; chosen at an edge of this grid: {edges}. Bold: best of the four "
     "structures, underlined: second best; {missing}: nothing is trained."
 )
-REFERENCES = ("frozen", "dense")
+REFERENCES = {"frozen": "#9A9A9A", "dense": "#222222"}  # in grey
 CELL = ["setting", "method", "trained", "stored"]
 
 
@@ -43,6 +41,12 @@ def write(folder: Path) -> Table:
     draw_regions(records, folder / "decision_regions")
     draw_losses(records, folder / "loss_curves")
     return table
+
+
+def method_looks(records: dict) -> dict[str, dict[str, str]]:
+    """Label and color of every method."""
+    found = looks.of(records) | {name: {"label": name, "color": color} for name, color in REFERENCES.items()}
+    return found | {"low_rank": found["low_rank"] | {"label": "LoRA r=1"}}
 
 
 def summary_frame(records: dict) -> pd.DataFrame:
@@ -66,10 +70,10 @@ def summary_frame(records: dict) -> pd.DataFrame:
 
 def accuracy_table(records: dict) -> Table:
     """Methods against both settings."""
-    data = summary_frame(records)
+    data, look = summary_frame(records), method_looks(records)
     settings, methods = list(data["setting"].unique()), list(data["method"].unique())
     columns = [Column("Method"), Column("Trained"), Column("Stored")]
-    contents = [[Cell(NAMES[method]) for method in methods]]
+    contents = [[Cell(look[method]["label"]) for method in methods]]
     counts = data.drop_duplicates("method")
     contents += [[Cell(f"{count:,}") for count in counts[name]] for name in ("trained", "stored")]
     for setting in settings:
@@ -83,7 +87,7 @@ def accuracy_table(records: dict) -> Table:
         contents.append([Cell(MISSING if pd.isna(loss) else f"{loss:.3f}") for loss in cells["loss"]])
         contents.append([Cell(MISSING if pd.isna(rate) else f"{rate:g}") for rate in cells["rate"]])
     rows = [list(row) for row in zip(*contents, strict=True)]
-    return Table(columns, rows, _caption(records["settings"], data), data)
+    return Table(columns, rows, _caption(records, data), data)
 
 
 def draw_regions(records: dict, path: Path) -> None:
@@ -91,6 +95,7 @@ def draw_regions(records: dict, path: Path) -> None:
     maps = {(region["setting"], region["method"]): region for region in records["regions"]}
     accuracy = {(run["setting"], run["method"], run["seed"]): run["accuracy"] for run in records["runs"]}
     settings, methods = (list(dict.fromkeys(column)) for column in zip(*maps, strict=True))
+    look = method_looks(records)
     with mpl.rc_context(STYLE | {"axes.titlesize": 9.5, "axes.titleweight": "normal", "axes.titlelocation": "center"}):
         figure = looks.new_figure(height=4.4)
         parts = figure.subfigures(len(settings), 1)
@@ -100,13 +105,13 @@ def draw_regions(records: dict, path: Path) -> None:
                 region = maps[setting, method]
                 _draw_map(axes, region)
                 score = accuracy[setting, method, region["seed"]]
-                axes.set_title(f"{NAMES[method]}  {100 * score:.1f}")
+                axes.set_title(f"{look[method]['label']}  {100 * score:.1f}")
         save(figure, path)
 
 
 def draw_losses(records: dict, path: Path) -> None:
     """Training loss against steps, a panel a setting: the median over seeds, in a band of the middle half."""
-    settings = list(dict.fromkeys(run["setting"] for run in records["runs"]))
+    settings, look = list(dict.fromkeys(run["setting"] for run in records["runs"])), method_looks(records)
     with mpl.rc_context(STYLE):
         figure = looks.new_figure(height=4.2)
         panels = figure.subplots(1, len(settings), sharey=True)
@@ -117,9 +122,9 @@ def draw_losses(records: dict, path: Path) -> None:
                 if steps:
                     losses = np.array(of_method["losses"].to_list(), float)
                     low, middle, high = np.nanquantile(losses, (0.25, 0.5, 0.75), axis=0)
-                    dashed = "--" if method in REFERENCES else "-"
-                    axes.plot(steps, middle, dashed, color=COLORS[method], linewidth=1.8, label=NAMES[method])
-                    axes.fill_between(steps, low, high, color=COLORS[method], alpha=0.15, linewidth=0)
+                    dashed, color = "--" if method in REFERENCES else "-", look[method]["color"]
+                    axes.plot(steps, middle, dashed, color=color, linewidth=1.8, label=look[method]["label"])
+                    axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
             axes.set_title(setting)
             axes.set_yscale("log")
             axes.set_xlabel("steps")
@@ -143,10 +148,11 @@ def _draw_map(axes: Axes, region: dict) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _caption(settings: dict, data: pd.DataFrame) -> str:
+def _caption(records: dict, data: pd.DataFrame) -> str:
+    settings, look = records["settings"], method_looks(records)
     rates = settings["rates"]
     at_edge = data[data["rate"].isin((min(rates), max(rates)))]
-    edges = [f"{NAMES[row.method]}, {row.setting} ({row.rate:g})" for row in at_edge.itertuples()]
+    edges = [f"{look[row.method]['label']}, {row.setting} ({row.rate:g})" for row in at_edge.itertuples()]
     return CAPTION.format(
         seeds=len(settings["seeds"]),
         steps=settings["steps"],

@@ -1,0 +1,85 @@
+"""What sums and products of structures share: their parameters are those of their parts."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from surm_bench.structured.algebra import Algebra
+
+
+@dataclass(frozen=True)
+class Combined(Algebra):
+    """A matrix made of others. The parameter ``a`` of the first part is named ``a0``, that of the second ``a1``.
+
+    The rule that chooses a route takes the dense one; the other, "parts", multiplies by each part by its own.
+
+    Args:
+        parts: structures, or sums and products of them; at least one.
+
+    Raises:
+        ValueError: no parts, or shapes that do not fit.
+    """
+
+    parts: tuple[Algebra, ...]
+
+    own_route: ClassVar[str] = "parts"
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError(f"a {type(self).__name__} of no parts is not possible: give at least one")
+        self._check_shapes([(part.out_features, part.in_features) for part in self.parts])
+
+    @abstractmethod
+    def _check_shapes(self, shapes: list[tuple[int, int]]) -> None:
+        """Refuse shapes that do not fit."""
+
+    @property
+    def out_features(self) -> int:
+        return self.parts[0].out_features
+
+    @property
+    def in_features(self) -> int:
+        return self.parts[-1].in_features
+
+    def start(self) -> dict[str, Tensor]:
+        return {f"{name}{i}": value for i, part in enumerate(self.parts) for name, value in part.start().items()}
+
+    @property
+    def num_spared(self) -> int:
+        return sum(part.num_spared for part in self.parts)
+
+    def generators(self, *parameters: Tensor) -> tuple[Tensor, ...]:
+        return _joined(part.generators(*own) for part, own in self._shares(parameters, self._counts[0]))
+
+    def prepare(self, *generators: Tensor) -> tuple[Tensor, ...]:
+        return _joined(part.prepare(*own) for part, own in self.shares(generators))
+
+    @property
+    def values_per_token(self) -> int:
+        return max(part.values_per_token for part in self.parts)
+
+    def shares(self, generators: Sequence[Tensor]) -> list[tuple[Algebra, list[Tensor]]]:
+        """Each part with its own of the generators, or of what was prepared of them."""
+        return self._shares(generators, self._counts[1])
+
+    def _shares(self, tensors: Sequence[Tensor], counts: Sequence[int]) -> list[tuple[Algebra, list[Tensor]]]:
+        remaining = iter(tensors)
+        return [(part, list(islice(remaining, count))) for part, count in zip(self.parts, counts, strict=True)]
+
+    @cached_property
+    def _counts(self) -> tuple[list[int], list[int]]:
+        """How many parameters and how many generators each part has."""
+        with torch.device("meta"):
+            starts = [tuple(part.start().values()) for part in self.parts]
+            generators = [part.generators(*start) for part, start in zip(self.parts, starts, strict=True)]
+        return [len(start) for start in starts], [len(own) for own in generators]
+
+
+def _joined(tuples: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    return tuple(tensor for own in tuples for tensor in own)

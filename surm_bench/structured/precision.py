@@ -1,0 +1,18 @@
+"""What products are computed in."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """Autocast off; the meta device, which computes shapes only, has none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """What a matrix product with x is computed in."""
+    device = x.device.type
+    autocast = device != "meta" and torch.is_autocast_enabled(device) and x.dtype == torch.float32
+    return torch.get_autocast_dtype(device) if autocast else x.dtype

@@ -1,0 +1,34 @@
+"""Sums of structures."""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from surm_bench.structured.combined import Combined
+
+
+@dataclass(frozen=True)
+class Sum(Combined):
+    """S₁ + … + Sₖ of one shape, as ``Sum((Circulant(8, 8), LowRank(8, 8, r=2)))``: zero at the start as each is."""
+
+    def _check_shapes(self, shapes: list[tuple[int, int]]) -> None:
+        if len(set(shapes)) > 1:
+            raise ValueError(f"a sum of the shapes {shapes} is not possible: they are not the same")
+
+    def scaled(self, scale: float, *generators: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor for part, own in self.shares(generators) for tensor in part.scaled(scale, *own))
+
+    def dense(self, *generators: Tensor) -> Tensor:
+        return reduce(torch.add, [part.dense(*own) for part, own in self.shares(generators)])
+
+    def product(self, x: Tensor, *prepared: Tensor) -> Tensor:
+        return reduce(torch.add, [part.product(part.transform(x), *own) for part, own in self.shares(prepared)])
+
+    def adjoint(
+        self, x: Tensor, g: Tensor, wants_x: bool, *prepared: Tensor
+    ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+        found = [part.adjoint(part.transform(x), g, wants_x, *own) for part, own in self.shares(prepared)]
+        gradients = tuple(gradient for _, own in found for gradient in own)
+        return reduce(torch.add, [in_x for in_x, _ in found if in_x is not None]) if wants_x else None, gradients
