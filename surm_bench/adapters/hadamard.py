@@ -53,11 +53,13 @@ class HadamardLayer(TunerLayer):
 
     def __init__(self, base_layer: nn.Linear | nn.LayerNorm):
         super().__init__(base_layer)
+        self.out_features = len(base_layer.weight)
+        self.in_features = base_layer.weight.shape[-1]
         self.register_buffer("unmerged_weight", None, persistent=False)  # as it was before merging
         self.register_buffer("unmerged_bias", None, persistent=False)
 
     def update_layer(self, adapter_name: str, config: HadamardConfig) -> None:
-        self.add(adapter_name, Elementwise(len(self.get_base_layer().weight)), config)
+        self.add(adapter_name, Elementwise(self.out_features), config)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put the named (default: active) adapters into weight and bias, rounding once.

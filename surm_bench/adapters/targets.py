@@ -1,5 +1,6 @@
 """Which layers an adapter takes: defaults by role, and one clear error for patterns that miss or that hit twice."""
 
+import copy
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -26,7 +27,8 @@ def check_targets(config: PeftConfig, model: nn.Module) -> None:
     """Refuse a target that matches nothing, and a name that matches places of different kinds.
 
     PEFT matches names by their end, so ``output.dense`` means two places of every RoBERTa layer, and it passes over a
-    name without any match as long as another one has some. Both change the method silently.
+    name without any match as long as another one has some. Both change the method silently. What exclude_modules leaves
+    out has been matched, but hits no place.
 
     Raises:
         UserError: lists the linear layers of the model, or the places that were hit, by their shape ``layer.N.…``.
@@ -34,12 +36,14 @@ def check_targets(config: PeftConfig, model: nn.Module) -> None:
     targets = config.target_modules
     if targets == "all-linear":
         return
-    hits = [name for name, _ in model.named_modules() if name and check_target_module_exists(config, name)]
+    everything = copy.copy(config)
+    everything.exclude_modules = None
+    hits = [name for name, _ in model.named_modules() if name and check_target_module_exists(everything, name)]
     for target in [targets] if isinstance(targets, str) else targets:
         matched = hits if isinstance(targets, str) else [n for n in hits if n == target or n.endswith(f".{target}")]
         if not matched:
             raise UserError(f"target module {target!r} matches no layer. Linear layers: {_linear_places(model)}")
-        places = {place(name) for name in matched}
+        places = {place(name) for name in matched if check_target_module_exists(config, name)}
         if len(places) > 1 and not isinstance(targets, str):
             raise UserError(
                 f"target module {target!r} is ambiguous, it matches {', '.join(sorted(places))}: "
