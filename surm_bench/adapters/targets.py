@@ -3,19 +3,35 @@
 import copy
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from peft import PeftConfig
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 
 from surm_bench.errors import UserError
-from surm_bench.roles import find_roles, select
+from surm_bench.roles import find_roles, layer_of, select
 
 
-def role_targets(model: nn.Module, roles: Iterable[str]) -> list[str]:
-    """The names of the modules that play the roles in the model."""
-    return select(find_roles(backbone_names(model)), roles)
+def role_targets(model: nn.Module, roles: Iterable[str], layers: Sequence[int] | int | None = None) -> list[str]:
+    """The names of the modules that play the roles in the model, in these layers or in all.
+
+    PEFT itself reads layers_to_transform beside endings of names only, and passes it over beside names in full.
+
+    Raises:
+        UserError: no family of roles fits the model, or it has none of the layers.
+    """
+    names = select(find_roles(backbone_names(model)), roles)
+    if layers is None or layers == []:
+        return names
+    wanted = {layers} if isinstance(layers, int) else set(layers)
+    found = [name for name in names if layer_of(name) in wanted]
+    if not found:
+        there = sorted({layer for name in names if (layer := layer_of(name)) is not None})
+        raise UserError(
+            f"layers_to_transform={layers} is not possible: this model has layers {there[0]} to {there[-1]}"
+        )
+    return found
 
 
 def backbone_names(model: nn.Module) -> list[str]:

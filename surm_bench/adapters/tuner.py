@@ -135,7 +135,7 @@ class LinearTuner(Tuner):
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         config = self.peft_config[adapter_name]
         if config.target_modules is None:
-            config.target_modules = role_targets(model, config.default_roles())
+            config.target_modules = role_targets(model, config.default_roles(), config.layers_to_transform)
         check_targets(config, model)
         targets = config.target_modules
         super().inject_adapter(model, adapter_name, *args, **kwargs)
