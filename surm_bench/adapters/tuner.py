@@ -31,6 +31,14 @@ class TunerConfig(PeftConfig):
     layers_pattern: list[str] | str | None = field(default=None, metadata={"help": "name of the layer stack"})
     modules_to_save: list[str] | None = field(default=None, metadata={"help": "modules trained in full, as the head"})
 
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.target_modules, str) and (self.layers_to_transform, self.layers_pattern) != (None, None):
+            raise UserError(
+                f"layers_to_transform and layers_pattern choose among names: target_modules={self.target_modules!r} is "
+                "a regular expression, which has to name the layers itself"
+            )
+
     def default_roles(self) -> tuple[str, ...]:
         """The roles adapted when target_modules is None."""
         raise NotImplementedError
@@ -168,6 +176,14 @@ def check_dropout(dropout: float) -> None:
     """Refuse what is no probability below one."""
     if not 0 <= dropout < 1:
         raise UserError(f"dropout={dropout} is not possible: a probability from 0 to below 1")
+
+
+def broken(names: list[str]) -> ValueError:
+    """The error of a safe merge of these adapters; it begins as PEFT's, by which callers know it."""
+    return ValueError(
+        f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken: the merged weight is "
+        "not finite, the layer was left as it was"
+    )
 
 
 def register(name: str, config_cls: type[PeftConfig], model_cls: type[BaseTuner]) -> None:

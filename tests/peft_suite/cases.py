@@ -88,6 +88,15 @@ def on_encoders(task_type: str) -> list[tuple[type, dict]]:
     return [(config_cls, {"task_type": task_type, **options}) for _, config_cls, options in methods]
 
 
+def on_layers(task_type: str, *targets: str) -> list[tuple[type, dict]]:
+    """Every method but AdaptFormer, on layers of that name: (config class, arguments)."""
+    methods = [*ON_LINEAR, *ON_ONE_SIZE, ("Subset", SUBSET, {})]
+    shared = {"task_type": task_type, "target_modules": list(targets)}
+    return [(config_cls, {**shared, **options}) for _, config_cls, options in methods]
+
+
+HUB = "peft-internal-testing/tiny-random-"  # models of PEFT's tests, which ``models`` makes anew
+
 # module -> name of the list that its tests run over -> ours
 LISTS = {
     "test_custom_models": {
@@ -97,17 +106,29 @@ LISTS = {
     },
     "test_feature_extraction_models": {
         "PEFT_FEATURE_EXTRACTION_MODELS_TO_TEST": [
-            "peft-internal-testing/tiny-random-BertModel",
-            "peft-internal-testing/tiny-random-RobertaModel",
+            f"{HUB}BertModel",
+            f"{HUB}RobertaModel",
         ],
         "ALL_CONFIGS": on_encoders("FEATURE_EXTRACTION"),
     },
     "test_seq_classifier": {
         "PEFT_SEQ_CLS_MODELS_TO_TEST": [
-            "peft-internal-testing/tiny-random-BertForSequenceClassification",
-            "peft-internal-testing/tiny-random-RobertaForSequenceClassification",
+            f"{HUB}BertForSequenceClassification",
+            f"{HUB}RobertaForSequenceClassification",
         ],
         "ALL_CONFIGS": on_encoders("SEQ_CLS"),
+    },
+    "test_token_classification_qa": {
+        "TOKEN_CLS_CONFIGS": on_encoders("TOKEN_CLS"),
+        "QA_CONFIGS": on_encoders("QUESTION_ANS"),
+    },
+    "test_decoder_models": {
+        "PEFT_DECODER_MODELS_TO_TEST": [f"{HUB}OPTForCausalLM"],
+        "ALL_CONFIGS": on_layers("CAUSAL_LM", "q_proj", "v_proj"),
+    },
+    "test_encoder_decoder_models": {
+        "PEFT_ENCODER_DECODER_MODELS_TO_TEST": [f"{HUB}BartForConditionalGeneration"],
+        "ALL_CONFIGS": on_layers("SEQ_2_SEQ_LM", "encoder_attn.q_proj", "encoder_attn.v_proj"),
     },
 }
 METHODS = {*CONFIG_CLASSES, ADAPTFORMER}
