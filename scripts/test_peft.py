@@ -1,8 +1,8 @@
 """Run PEFT's own tests over our methods (``make test-peft``); arguments go to pytest.
 
-The tests are those of the source distribution of the PEFT that is installed, which pip downloads once. Run are those
-that need no hub and no GPU and are over lists of methods: test_custom_models.py, test_feature_extraction_models.py and
-test_seq_classifier.py. ``tests/peft_suite`` has our cases and the exceptions.
+The tests are in the source distribution of the PEFT that is installed, which pip downloads once, to outputs/peft. Run
+are those over lists of methods, on toy networks, encoders, decoders and both, with tiny models that are made here instead
+of those of the hub. ``tests/peft_suite`` has our cases and the exceptions.
 """
 
 import importlib.metadata
@@ -27,7 +27,8 @@ def download(version: str, cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as partial:
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "peft"]
-            subprocess.run([*pip, "--dest", partial, f"peft=={version}"], check=True)
+            if subprocess.run([*pip, "--dest", partial, f"peft=={version}"]).returncode:
+                sys.exit(f"PEFT's tests are in the source distribution of peft {version}, which pip could not download")
             with tarfile.open(next(Path(partial).glob("peft-*.tar.gz"))) as archive:
                 archive.extractall(partial, filter="data")
             (Path(partial) / source.name / "tests" / "__init__.py").touch()  # the distribution leaves it out

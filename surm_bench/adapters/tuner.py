@@ -192,9 +192,10 @@ def register(name: str, config_cls: type[PeftConfig], model_cls: type[BaseTuner]
     Raises:
         RuntimeError: PEFT has another method of that name.
     """
-    known = PEFT_TYPE_TO_CONFIG_MAPPING.get(name.upper())
-    if known is None and name.upper() not in PeftType.__members__:
+    if name.upper() not in PeftType.__members__:
         extend_enum(PeftType, name.upper(), name.upper())
         register_peft_method(name=name, config_cls=config_cls, model_cls=model_cls)
-    elif (known.__module__, known.__qualname__) != (config_cls.__module__, config_cls.__qualname__):
+        return
+    known = PEFT_TYPE_TO_CONFIG_MAPPING.get(PeftType[name.upper()], PeftConfig)
+    if (known.__module__, known.__qualname__) != (config_cls.__module__, config_cls.__qualname__):
         raise RuntimeError(f"PEFT {peft.__version__} has a method {name!r} of its own: surm_bench needs an older one")
