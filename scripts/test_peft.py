@@ -1,8 +1,8 @@
 """Run PEFT's own tests over our methods (``make test-peft``); arguments go to pytest.
 
 The tests are in the source distribution of the PEFT that is installed, which pip downloads once, to outputs/peft. Run
-are those over lists of methods, on toy networks, encoders, decoders and both, with tiny models that are made here instead
-of those of the hub. ``tests/peft_suite`` has our cases and the exceptions.
+are those over lists of methods: on toy networks, encoders, decoders and both, with tiny models that are made here and not
+fetched from the hub. ``tests/peft_suite`` has our cases and the exceptions.
 """
 
 import importlib.metadata
