@@ -1,7 +1,7 @@
 """Run PEFT's own tests over our methods (``make test-peft``); arguments go to pytest.
 
 The tests are in the source distribution of the PEFT that is installed, which pip downloads once, to outputs/peft. Run
-are those over lists of methods: on toy networks, encoders, decoders and both, with tiny models that are made here and not
+are those over lists of methods: on toy networks, encoders, decoders and both, with tiny models that are made here, not
 fetched from the hub. ``tests/peft_suite`` has our cases and the exceptions.
 """
 
