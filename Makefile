@@ -21,7 +21,7 @@ LOCAL    = $(if $(DATA),'task.data_dir=$(DATA)') $(if $(WEIGHTS),'model.weights=
 RUNNING  = $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(TRACKING),--tracking '$(TRACKING)') $(ARGS)
 
 # Networks as small as the demo's gain little from a second thread, and lose much where something else runs beside.
-demo test study-approximation study-pinwheel study-cka: export OMP_NUM_THREADS = 1
+demo test test-peft study-approximation study-pinwheel study-cka: export OMP_NUM_THREADS = 1
 ifneq ($(filter demo%,$(EXPERIMENT)),)
 tune experiment reproduce: export OMP_NUM_THREADS = 1
 endif
@@ -39,7 +39,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test glue images params plan tune experiment collect reproduce verify tables figures
-.PHONY: verdict study-approximation study-pinwheel study-cka bench lint minilm
+.PHONY: verdict study-approximation study-pinwheel study-cka bench lint minilm test-peft
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
@@ -97,6 +97,9 @@ bench: $(READY) ## speed and memory of every structure beside LoRA and C3A [ARGS
 
 test: $(READY) ## run the tests; SURM_BENCH_DATA and SURM_BENCH_WEIGHTS name real data and weights
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-peft: $(READY) ## PEFT's own tests over our methods, offline but for one download [ARGS="-k SURM"]; outputs/peft
+	$(BIN)/python scripts/test_peft.py $(or $(ARGS),-n auto)
 
 params: $(READY) ## MODEL=roberta_base or all: parameters of every adapter, without weights; results/parameters
 	$(BIN)/python scripts/parameters.py $(or $(MODEL),all)

@@ -11,18 +11,19 @@ from collections.abc import Iterable
 from surm_bench.errors import UserError, unknown
 
 FAMILIES = {
-    # transformers: BERT and RoBERTa. BERT's pooler is part of the head, as RoBERTa's classifier.dense is.
+    # transformers: BERT and RoBERTa, with a head or bare. BERT's pooler is part of the head, as RoBERTa's
+    # classifier.dense is.
     "bert": {
-        "q": r"\w+\.encoder\.layer\.\d+\.attention\.self\.query",
-        "k": r"\w+\.encoder\.layer\.\d+\.attention\.self\.key",
-        "v": r"\w+\.encoder\.layer\.\d+\.attention\.self\.value",
-        "o": r"\w+\.encoder\.layer\.\d+\.attention\.output\.dense",
-        "fc1": r"\w+\.encoder\.layer\.\d+\.intermediate\.dense",
-        "fc2": r"\w+\.encoder\.layer\.\d+\.output\.dense",
-        "mlp": r"\w+\.encoder\.layer\.\d+\.output",
-        "norm": r"\w+\.(embeddings|encoder\.layer\.\d+\.(attention\.)?output)\.LayerNorm",
-        "attention_norm": r"\w+\.encoder\.layer\.\d+\.attention\.output\.LayerNorm",
-        "head": r"\w+\.pooler|classifier",
+        "q": r"(\w+\.)?encoder\.layer\.\d+\.attention\.self\.query",
+        "k": r"(\w+\.)?encoder\.layer\.\d+\.attention\.self\.key",
+        "v": r"(\w+\.)?encoder\.layer\.\d+\.attention\.self\.value",
+        "o": r"(\w+\.)?encoder\.layer\.\d+\.attention\.output\.dense",
+        "fc1": r"(\w+\.)?encoder\.layer\.\d+\.intermediate\.dense",
+        "fc2": r"(\w+\.)?encoder\.layer\.\d+\.output\.dense",
+        "mlp": r"(\w+\.)?encoder\.layer\.\d+\.output",
+        "norm": r"(\w+\.)?(embeddings|encoder\.layer\.\d+\.(attention\.)?output)\.LayerNorm",
+        "attention_norm": r"(\w+\.)?encoder\.layer\.\d+\.attention\.output\.LayerNorm",
+        "head": r"(\w+\.)?pooler|classifier",
     },
     # timm VisionTransformer, its qkv split in three (surm_bench.models.vision)
     "timm_vit": {
@@ -42,7 +43,7 @@ ROLES = tuple(FAMILIES["bert"])
 
 
 def find_roles(module_names: Iterable[str]) -> dict[str, list[str]]:
-    """Map each role to the module names that play it, in the model's order.
+    """Map each role to the module names that play it, in the model's order; of the head there may be none.
 
     Args:
         module_names: the names of ``model.named_modules()``.
@@ -53,7 +54,7 @@ def find_roles(module_names: Iterable[str]) -> dict[str, list[str]]:
     names = list(module_names)
     for patterns in FAMILIES.values():
         roles = {role: [n for n in names if re.fullmatch(pattern, n)] for role, pattern in patterns.items()}
-        if all(roles.values()):
+        if all(members for role, members in roles.items() if role != "head"):
             return roles
     if any(name.endswith(".attn.qkv") for name in names):
         raise UserError("this ViT has its q, k and v fused in one layer: call surm_bench.models.split_qkv(model) first")

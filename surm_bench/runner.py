@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from peft import PeftModel
 
 from surm_bench import environment, records
+from surm_bench.adapters.build import without_known_warnings
 from surm_bench.build import build
 from surm_bench.config import Config
 from surm_bench.errors import UserError
@@ -125,7 +126,8 @@ def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
     records.check_files(record, folder)
     settings = settings_of(with_places(record["config"], folder))
     backbone, data = build(settings)
-    model = PeftModel.from_pretrained(backbone.module, folder / "adapter")
+    with without_known_warnings():
+        model = PeftModel.from_pretrained(backbone.module, folder / "adapter")
     return model.eval(), data, settings
 
 

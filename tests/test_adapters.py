@@ -267,7 +267,7 @@ def test_safe_merge_refuses_what_is_not_finite():
     layer = model.base_model.model.roberta.encoder.layer[0].attention.self.query
     layer.surm_delta["default"].t.data[0] = torch.inf
     before = layer.base_layer.weight.clone()
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="^NaNs detected in the merged weights. The adapter default"):  # as PEFT says
         model.merge_adapter(safe_merge=True)
     assert torch.equal(layer.base_layer.weight, before)
 

@@ -6,8 +6,6 @@ Importing this room registers our methods with PEFT, as loading a saved adapter 
 import surm_bench.torchvision_stub  # noqa: F401
 
 # isort: split
-import warnings
-
 from surm_bench.adapters.adaptformer import AdaptFormerConfig
 from surm_bench.adapters.compacter import CompacterConfig
 from surm_bench.adapters.hadamard import HadamardConfig
@@ -19,11 +17,6 @@ from surm_bench.adapters.melora import MeloraConfig
 from surm_bench.adapters.residual import ResidualAdapterConfig
 from surm_bench.adapters.subset import SubsetConfig
 from surm_bench.adapters.surm import SurmConfig
-
-# peft 0.21 asks transformers 5 for an attribute by its old name, at every wrapping and loading
-warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-# BOFT's CUDA extension matters above one butterfly factor only; that PEFT takes one without it, it says by itself
-warnings.filterwarnings("ignore", "Failed to load the CUDA extension", UserWarning)
 
 __all__ = [
     "AdaptFormerConfig",

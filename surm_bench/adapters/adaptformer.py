@@ -58,9 +58,13 @@ class ParallelMlp(Unmergeable):
 
     adapter_layer_names = ("adaptformer_adapter",)
 
+    def __init__(self, base_layer: nn.Module):
+        super().__init__(base_layer)
+        last = [module for module in base_layer.modules() if isinstance(module, nn.Linear)][-1]
+        self.in_features = self.out_features = last.out_features
+
     def update_layer(self, adapter_name: str, config: AdaptFormerConfig) -> None:
-        last = [module for module in self.get_base_layer().modules() if isinstance(module, nn.Linear)][-1]
-        self.add(adapter_name, ScaledBottleneck(last.out_features, config), config)
+        self.add(adapter_name, ScaledBottleneck(self.out_features, config), config)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """timm's Mlp(x), or BERT's Output(hidden, x), which ends in LayerNorm(dense(hidden) + x): a term added to x is

@@ -1,5 +1,8 @@
 """From an adapter's configuration to a model that trains it: every method, ours or PEFT's, takes this one way."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -47,8 +50,20 @@ def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig
     """
     wrapped_config = peft_config(config, roles)
     try:
-        return get_peft_model(module, wrapped_config)
+        with without_known_warnings():
+            return get_peft_model(module, wrapped_config)
     except UserError:
         raise
     except (TypeError, ValueError) as error:
         raise UserError(f"adapter {config.name!r}: {error}".partition("\n")[0]) from error
+
+
+@contextmanager
+def without_known_warnings() -> Iterator[None]:
+    """Two warnings that say nothing here are not shown while PEFT wraps a model or loads an adapter."""
+    with warnings.catch_warnings():
+        # peft 0.21 asks transformers 5 for an attribute by its old name
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        # BOFT's CUDA extension matters above one butterfly factor only, and PEFT says by itself when it takes one
+        warnings.filterwarnings("ignore", "Failed to load the CUDA extension", UserWarning)
+        yield

@@ -6,7 +6,7 @@ import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
-from surm_bench.adapters.tuner import LinearTunerLayer
+from surm_bench.adapters.tuner import LinearTunerLayer, broken
 
 
 class Delta(nn.Module):
@@ -69,7 +69,7 @@ class DeltaLinear(LinearTunerLayer):
             delta = sum(self.get_delta_weight(name) for name in [*self.merged_adapters, *names])
             merged = (original.to(delta.dtype) + delta).to(original.dtype)
         if safe_merge and not torch.isfinite(merged).all():
-            raise ValueError(f"merging {', '.join(names)} would give a weight that is not finite")
+            raise broken(names)
         self.unmerged = original
         weight.data = merged
         self.merged_adapters.extend(names)

@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import check_adapters_to_merge
 from peft.utils import PeftType
 from torch import Tensor, nn
 
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, TunerLayer, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, TunerLayer, broken, register
 from surm_bench.errors import UserError
 
 
@@ -53,11 +53,13 @@ class HadamardLayer(TunerLayer):
 
     def __init__(self, base_layer: nn.Linear | nn.LayerNorm):
         super().__init__(base_layer)
+        self.out_features = len(base_layer.weight)
+        self.in_features = base_layer.weight.shape[-1]
         self.register_buffer("unmerged_weight", None, persistent=False)  # as it was before merging
         self.register_buffer("unmerged_bias", None, persistent=False)
 
     def update_layer(self, adapter_name: str, config: HadamardConfig) -> None:
-        self.add(adapter_name, Elementwise(len(self.get_base_layer().weight)), config)
+        self.add(adapter_name, Elementwise(self.out_features), config)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put the named (default: active) adapters into weight and bias, rounding once.
@@ -80,7 +82,7 @@ class HadamardLayer(TunerLayer):
             merged = factor.reshape(-1, *[1] * (weight.dim() - 1)) * weight
             moved = shift if bias is None else factor * bias + shift
         if safe_merge and not (torch.isfinite(merged).all() and torch.isfinite(moved).all()):
-            raise ValueError(f"merging {', '.join(names)} would give a weight that is not finite")
+            raise broken(names)
         self.unmerged_weight, self.unmerged_bias = weight, bias
         base.weight.data, base.bias = merged.to(weight.dtype), nn.Parameter(moved.to(weight.dtype), requires_grad=False)
         self.merged_adapters.extend(names)

@@ -69,11 +69,20 @@ class SubsetModel(Tuner):
         """Refused: the pretrained values are gone once training has begun."""
         raise UserError("a subset of the backbone is trained in place and cannot be disabled: load the model again")
 
+    def unload(self) -> None:
+        """Refused for the same reason."""
+        raise UserError(
+            "a subset of the backbone is trained in place and cannot be unloaded: load the model again, or call "
+            "merge_and_unload(), which keeps what was trained"
+        )
+
     @classmethod
     def _get_adapter_state_dict(
         cls, model: nn.Module, config: SubsetConfig, adapter_name: str, state_dict: dict[str, Tensor], **_: Any
     ) -> dict[str, Tensor]:
-        names = selected(model, config)
+        names = {
+            name.replace("_fsdp_wrapped_module.", "") for name in selected(model, config)
+        }  # as state_dict has them
         return {name: tensor for name, tensor in state_dict.items() if name in names}
 
 

@@ -1,20 +1,37 @@
 """Which layers an adapter takes: defaults by role, and one clear error for patterns that miss or that hit twice."""
 
+import copy
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from peft import PeftConfig
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 
 from surm_bench.errors import UserError
-from surm_bench.roles import find_roles, select
+from surm_bench.roles import find_roles, layer_of, select
 
 
-def role_targets(model: nn.Module, roles: Iterable[str]) -> list[str]:
-    """The names of the modules that play the roles in the model."""
-    return select(find_roles(backbone_names(model)), roles)
+def role_targets(model: nn.Module, roles: Iterable[str], layers: Sequence[int] | int | None = None) -> list[str]:
+    """The names of the modules that play the roles in the model, in these layers or in all.
+
+    PEFT itself reads layers_to_transform beside endings of names only, and passes it over beside names in full.
+
+    Raises:
+        UserError: no family of roles fits the model, or it has none of the layers.
+    """
+    names = select(find_roles(backbone_names(model)), roles)
+    if layers is None or layers == []:
+        return names
+    wanted = {layers} if isinstance(layers, int) else set(layers)
+    found = [name for name in names if layer_of(name) in wanted]
+    if not found:
+        there = sorted({layer for name in names if (layer := layer_of(name)) is not None})
+        raise UserError(
+            f"layers_to_transform={layers} is not possible: this model has layers {there[0]} to {there[-1]}"
+        )
+    return found
 
 
 def backbone_names(model: nn.Module) -> list[str]:
@@ -26,7 +43,8 @@ def check_targets(config: PeftConfig, model: nn.Module) -> None:
     """Refuse a target that matches nothing, and a name that matches places of different kinds.
 
     PEFT matches names by their end, so ``output.dense`` means two places of every RoBERTa layer, and it passes over a
-    name without any match as long as another one has some. Both change the method silently.
+    name without any match as long as another one has some. Both change the method silently. What exclude_modules leaves
+    out has been matched, but hits no place.
 
     Raises:
         UserError: lists the linear layers of the model, or the places that were hit, by their shape ``layer.N.…``.
@@ -34,12 +52,14 @@ def check_targets(config: PeftConfig, model: nn.Module) -> None:
     targets = config.target_modules
     if targets == "all-linear":
         return
-    hits = [name for name, _ in model.named_modules() if name and check_target_module_exists(config, name)]
+    everything = copy.copy(config)
+    everything.exclude_modules = None
+    hits = [name for name, _ in model.named_modules() if name and check_target_module_exists(everything, name)]
     for target in [targets] if isinstance(targets, str) else targets:
         matched = hits if isinstance(targets, str) else [n for n in hits if n == target or n.endswith(f".{target}")]
         if not matched:
             raise UserError(f"target module {target!r} matches no layer. Linear layers: {_linear_places(model)}")
-        places = {place(name) for name in matched}
+        places = {place(name) for name in matched if check_target_module_exists(config, name)}
         if len(places) > 1 and not isinstance(targets, str):
             raise UserError(
                 f"target module {target!r} is ambiguous, it matches {', '.join(sorted(places))}: "

@@ -5,9 +5,11 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import peft
 import torch
 from aenum import extend_enum
 from peft import PeftConfig
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils import PeftType, register_peft_method
 from torch import nn
@@ -18,11 +20,7 @@ from surm_bench.errors import UserError
 
 @dataclass
 class TunerConfig(PeftConfig):
-    """Fields of every method of ours that wraps Linear layers; the rest of PEFT's life cycle reads them too.
-
-    An adapter is fp32 beside a half-precision backbone, whatever autocast_adapter_dtype says: it is small, and FFTs
-    have no half precision.
-    """
+    """Fields of every method of ours that wraps Linear layers; the rest of PEFT's life cycle reads them too."""
 
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "names of Linear layers (matched by their end) or a regular expression; "
@@ -32,6 +30,14 @@ class TunerConfig(PeftConfig):
     layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "only these layer indices"})
     layers_pattern: list[str] | str | None = field(default=None, metadata={"help": "name of the layer stack"})
     modules_to_save: list[str] | None = field(default=None, metadata={"help": "modules trained in full, as the head"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if isinstance(self.target_modules, str) and (self.layers_to_transform, self.layers_pattern) != (None, None):
+            raise UserError(
+                f"layers_to_transform and layers_pattern choose among names: target_modules={self.target_modules!r} is "
+                "a regular expression, which has to name the layers itself"
+            )
 
     def default_roles(self) -> tuple[str, ...]:
         """The roles adapted when target_modules is None."""
@@ -60,16 +66,19 @@ class TunerLayer(nn.Module, BaseTunerLayer):
 
     def add(self, adapter_name: str, adapter: nn.Module, config: TunerConfig) -> None:
         """What update_layer does once it has made the adapter."""
-        self.adapters[adapter_name] = self._place(adapter)
+        if not any(parameter.is_meta for parameter in adapter.parameters()):  # low_cpu_mem_usage: values are to come
+            adapter = adapter.to(next(self.get_base_layer().parameters()).device)
+        self.adapters[adapter_name] = adapter
+        self.cast(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
-    def _place(self, adapter: nn.Module) -> nn.Module:
-        """The adapter on the base layer's device, and in fp64 if the base is: in fp32 otherwise, as it is small."""
-        weight = next(self.get_base_layer().parameters())
-        dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        if any(parameter.is_meta for parameter in adapter.parameters()):  # low_cpu_mem_usage: values are still to come
-            return adapter.to(dtype)
-        return adapter.to(weight.device, dtype)
+    def cast(self, adapter_name: str, widen: bool = True) -> None:
+        """Give an adapter the precision of the base layer; of half precision, unless it is to be widened to fp32."""
+        dtype = next(self.get_base_layer().parameters()).dtype
+        if widen and dtype != torch.float64:
+            dtype = torch.float32
+        if dtype.is_floating_point:  # not a quantised one
+            self.adapters[adapter_name].to(dtype)
 
     def active(self) -> list[str]:
         """The active adapters that this layer has."""
@@ -109,6 +118,12 @@ class Tuner(BaseTuner):
         heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
         setattr(parent, child_name, new_module)
 
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        """PEFT's switch, buffers included: beside half-precision weights an adapter is fp32, or as they are."""
+        for layer in self.model.modules():
+            if isinstance(layer, TunerLayer) and adapter_name in layer.adapters:
+                layer.cast(adapter_name, widen=autocast_adapter_dtype)
+
     @classmethod
     def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
         """The key in a saved adapter. The name stands behind the attribute that holds the adapters. PEFT's own looks
@@ -128,7 +143,7 @@ class LinearTuner(Tuner):
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         config = self.peft_config[adapter_name]
         if config.target_modules is None:
-            config.target_modules = role_targets(model, config.default_roles())
+            config.target_modules = role_targets(model, config.default_roles(), config.layers_to_transform)
         check_targets(config, model)
         targets = config.target_modules
         super().inject_adapter(model, adapter_name, *args, **kwargs)
@@ -163,8 +178,24 @@ def check_dropout(dropout: float) -> None:
         raise UserError(f"dropout={dropout} is not possible: a probability from 0 to below 1")
 
 
+def broken(names: list[str]) -> ValueError:
+    """The error of a safe merge of these adapters; it begins as PEFT's, by which callers know it."""
+    return ValueError(
+        f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken: the merged weight is "
+        "not finite, the layer was left as it was"
+    )
+
+
 def register(name: str, config_cls: type[PeftConfig], model_cls: type[BaseTuner]) -> None:
-    """Make a method known to PEFT under PeftType.<NAME>, as often as this module is imported."""
+    """Make a method known to PEFT under PeftType.<NAME>, as often as this module is imported.
+
+    Raises:
+        RuntimeError: PEFT has another method of that name.
+    """
     if name.upper() not in PeftType.__members__:
         extend_enum(PeftType, name.upper(), name.upper())
         register_peft_method(name=name, config_cls=config_cls, model_cls=model_cls)
+        return
+    known = PEFT_TYPE_TO_CONFIG_MAPPING.get(PeftType[name.upper()], PeftConfig)
+    if (known.__module__, known.__qualname__) != (config_cls.__module__, config_cls.__qualname__):
+        raise RuntimeError(f"PEFT {peft.__version__} has a method {name!r} of its own: surm_bench needs an older one")

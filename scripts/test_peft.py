@@ -1,0 +1,53 @@
+"""Run PEFT's own tests over our methods (``make test-peft``); arguments go to pytest.
+
+The tests are in the source distribution of the PEFT that is installed, which pip downloads once, to outputs/peft. Run
+are those over lists of methods: on toy networks, encoders, decoders and both, with tiny models that are made here, not
+fetched from the hub. ``tests/peft_suite`` has our cases and the exceptions.
+"""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from peft_suite.cases import LISTS  # noqa: E402
+from peft_suite.models import make_models  # noqa: E402
+
+
+def download(version: str, cache: Path) -> Path:
+    """The unpacked source distribution of PEFT, from the cache folder if it is there."""
+    source = cache / f"peft-{version}"
+    if not source.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as partial:
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "peft"]
+            if subprocess.run([*pip, "--dest", partial, f"peft=={version}"]).returncode:
+                sys.exit(f"PEFT's tests are in the source distribution of peft {version}, which pip could not download")
+            with tarfile.open(next(Path(partial).glob("peft-*.tar.gz"))) as archive:
+                archive.extractall(partial, filter="data")
+            (Path(partial) / source.name / "tests" / "__init__.py").touch()  # the distribution leaves it out
+            (Path(partial) / source.name).rename(source)
+    return source
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests; the exit code is pytest's."""
+    source = download(importlib.metadata.version("peft"), ROOT / "outputs" / "peft")
+    make_models(source)
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
+    }
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-p", "peft_suite.plugin", "-q", *arguments]
+    files = [f"tests/{module}.py" for module in LISTS]
+    return subprocess.run([*command, *files], cwd=source, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
