@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose
 from omegaconf import OmegaConf
 
-from surm_bench import cli
+from surm_bench import composition
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
 from surm_bench.build import build
-from surm_bench.experiment import composer
+from surm_bench.composition import compose
 from surm_bench.identity import LOOP_VERSION
 from surm_bench.tasks import objective_for
 from surm_bench.training import fit
@@ -33,8 +32,7 @@ TOLERANCE = 1e-4
 
 def settings_of(adapter: str, backbone: str):
     overrides = [f"adapter={adapter}", *SMALLER.get(adapter, []), *STEPS, "trainer.progress=false", "optimizer.lr=3e-3"]
-    with composer():
-        return OmegaConf.to_object(compose("config", [*BACKBONES[backbone], *overrides]))
+    return OmegaConf.to_object(compose([*BACKBONES[backbone], *overrides]))
 
 
 def few_steps(adapter: str, backbone: str) -> dict:
@@ -53,11 +51,11 @@ def known() -> dict:
 
 
 def test_every_adapter_is_there():
-    assert sorted(known()) == cli.choices("adapter")
+    assert sorted(known()) == composition.choices("adapter")
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("adapter", cli.choices("adapter"))
+@pytest.mark.parametrize("adapter", composition.choices("adapter"))
 def test_numbers_move_with_a_version_alone(adapter, backbone):
     expected, found = known()[adapter][backbone], few_steps(adapter, backbone)
     moved = f"{adapter} on {backbone} moved from {expected} to {found}: see the head of this file"
@@ -66,5 +64,5 @@ def test_numbers_move_with_a_version_alone(adapter, backbone):
 
 
 if __name__ == "__main__":
-    numbers = {name: {kind: few_steps(name, kind) for kind in BACKBONES} for name in cli.choices("adapter")}
+    numbers = {name: {kind: few_steps(name, kind) for kind in BACKBONES} for name in composition.choices("adapter")}
     FILE.write_text(json.dumps(numbers, indent=1) + "\n")
