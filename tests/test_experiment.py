@@ -349,7 +349,7 @@ def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path, monkeypatch):
 
 
 def test_an_option_that_a_launcher_does_not_take(tiny, options):
-    with pytest.raises(UserError, match=r"launcher joblib with \['n_job=2'\]: .*n_job"):
+    with pytest.raises(UserError, match="unknown option of joblib 'n_job': choose from .*n_jobs"):
         launch_jobs(reported_jobs(tiny, CHOICES), options.folder, "joblib", ["n_job=2"])
 
 

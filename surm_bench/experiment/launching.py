@@ -1,5 +1,6 @@
 """Several runs at once: processes of joblib on this machine, or jobs of submitit on a Slurm cluster."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def launch_jobs(
     work = [(composed(job, (*places, f"results_dir={folder}")), job.command) for job in waiting]
     try:
         told = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
-    except (TypeError, NameError) as error:  # how the two refuse an argument
+    except NameError as error:  # how submitit refuses an option
         raise UserError(f"launcher {launcher} with {list(options)}: {error}") from error
     return [f"{job.title}: {line}" for job, line in zip(waiting, told, strict=True) if line]
 
@@ -49,6 +50,8 @@ def launch_jobs(
 def _joblib(work: list[tuple[DictConfig, str]], options: dict) -> list[str | None]:
     from joblib import Parallel, delayed
 
+    for name in options.keys() - inspect.signature(Parallel).parameters.keys():
+        raise unknown("option of joblib", name, inspect.signature(Parallel).parameters)
     return Parallel(**{"n_jobs": -1} | options)(delayed(_run_one)(*arguments) for arguments in work)
 
 

@@ -110,7 +110,8 @@ def read_runs(folder: Path, problems: list[str]) -> list[dict]:
         if ASIDE in path.parent.name:
             continue
         try:
-            records.append(read_run(path.parent))
+            if record := read_run(path.parent):
+                records.append(record)
         except UserError as error:
             problems.append(str(error))
     return records
