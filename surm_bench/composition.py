@@ -65,8 +65,8 @@ def choices(group: str) -> list[str]:
 def check_choices(overrides: Iterable[str]) -> None:
     """Refuse unknown choices of a group in one line: ``unknown adapter 'circulent': choose from adalora, ...``."""
     for override in overrides:
-        key, _, value = override.partition("=")
-        if key in GROUPS and "(" not in value:  # Hydra's own glob(...) and choice(...) are left to it
+        key, given, value = override.partition("=")
+        if key in GROUPS and given and "(" not in value:  # Hydra's own glob(...) and choice(...) are left to it
             known = choices(key)
             for choice in value.split(","):
                 if choice.strip("'\" ") not in known:

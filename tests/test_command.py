@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -17,7 +16,7 @@ from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.config import config_dir
 from surm_bench.experiment.commands import Options, status
-from surm_bench.experiment.jobs import pairs, reported_jobs, resolved, trial_jobs
+from surm_bench.experiment.jobs import reported_jobs, trial_jobs
 from surm_bench.experiment.search import Trial
 
 SHORT = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
@@ -198,7 +197,7 @@ def test_the_status_of_a_run_under_way(tmp_path, capsys):
     """A real one, in another process: who trains it, and how far its saved state is; it ends, and is no longer told."""
     tiny = tiny_experiment()
     tiny.overrides = [*tiny.overrides, "trainer.max_steps=4000", "trainer.epochs=1000", "trainer.save_seconds=0.05"]
-    (job,) = [job for job in pairs(tiny) if job.adapter == "lora"]
+    (job,) = trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0]))
     process = begin(tmp_path, *job.arguments(), short=False)
     try:
         while process.is_alive() and not any(run.step for run in records.running(tmp_path)):
@@ -207,11 +206,9 @@ def test_the_status_of_a_run_under_way(tmp_path, capsys):
         assert run.pid == process.pid and 0 < run.step < 4000
         assert status(tiny, Options(tmp_path)) == []
         out = capsys.readouterr().out
-        assert f"running  run {run.run_id}" in out or f"running  {job.title}: process {run.pid} on {run.host}" in out
+        assert f"running  {job.title}: process {run.pid} on {run.host} since {run.since}, step " in out
         assert "of 4000 when last saved" in out and "1 running now" in out
     finally:
         process.terminate()
         process.join()
     assert records.running(tmp_path) == []
-    assert resolved(job)["trainer"]["max_steps"] == 4000
-    shutil.rmtree(tmp_path)
