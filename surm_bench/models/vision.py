@@ -87,9 +87,9 @@ def fuse_qkv(vit: nn.Module) -> None:
 
 def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Callable]:
     """The pretrained ViT under a fresh head, and the transform of its evaluation."""
-    tensors = _weights(config)
     module = _create(config, num_labels)
-    _load(module, tensors, config.name)
+    path = local_path(config)
+    _load(module, read_safetensors(download(config) if path is None else path), config.name)
     split_qkv(module)
     channels = module.patch_embed.proj.in_channels
     given = {"input_size": (channels, *module.patch_embed.img_size), "crop_pct": config.crop_pct}
@@ -117,6 +117,7 @@ def _create(config: ModelConfig, num_labels: int) -> VisionTransformer:
         module = VisionTransformer(**{**fields["kwargs"], **size, "num_classes": num_labels})
         module.pretrained_cfg = {"mean": fields["mean"], "std": fields["std"], "crop_pct": 1.0}
     else:
+        _check_architecture(config.checkpoint)
         module = timm.create_model(config.checkpoint, pretrained=False, num_classes=num_labels, **size)
     patch = module.patch_embed.patch_size[0]
     if config.image_size is not None and config.image_size % patch:
@@ -124,12 +125,20 @@ def _create(config: ModelConfig, num_labels: int) -> VisionTransformer:
     return module
 
 
-def _weights(config: ModelConfig) -> dict[str, Tensor]:
-    path = local_path(config)
-    architecture = config.checkpoint.partition(".")[0]
-    if config.source != "embedded" and not (architecture.startswith("vit_") and timm.is_model(architecture)):
-        raise UserError(f"{config.checkpoint!r} is not a VisionTransformer of timm: see timm.list_models('vit_*')")
-    return read_safetensors(download(config) if path is None else path)
+def _check_architecture(checkpoint: str) -> None:
+    """Refuse what timm does not build as a plain VisionTransformer: its layers have other names and other inputs."""
+    architecture = checkpoint.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise UserError(
+            f"timm has no model {architecture!r}: timm.list_models('*vit*') and ('deit*') name those there are"
+        )
+    with torch.device("meta"):
+        kind = type(timm.create_model(architecture, pretrained=False))
+    if kind is not VisionTransformer:
+        raise UserError(
+            f"{architecture} is a {kind.__name__} in timm, and only its VisionTransformer is supported, which builds "
+            "vit_tiny_patch16_224 and deit_tiny_patch16_224, for example"
+        )
 
 
 def download(config: ModelConfig) -> Path:

@@ -1,0 +1,76 @@
+"""The verdict: tables and a picture of the claims' comparisons, and the page that shows them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from surm_bench.atomic import atomic
+from surm_bench.errors import UserError
+from surm_bench.experiment.claims import Claim, compared, load_claims
+from surm_bench.report.tables import to_markdown, write_table
+from surm_bench.report.verdicts import Compared, verdict_figure, verdict_table
+
+CLAIMS, PAGE, FOLDER = "claims.yaml", "README.md", "verdict"
+BEGIN, END = "<!-- verdict: written from records, not by hand -->", "<!-- end of the verdict -->"
+
+
+def write_verdict(results: Path) -> list[Path]:
+    """Compare what results/claims.yaml names, by the records below results; returns what was written.
+
+    Tables go to results/verdict, and into results/README.md between its two marks.
+
+    Raises:
+        UserError: the claims cannot be read, name what there is not, or the page lacks its marks.
+    """
+    claims = load_claims(results / CLAIMS)
+    found = compared(claims, results)
+    written, sections = [], []
+    for name, comparisons in found.items():
+        table = verdict_table(comparisons, claims.margin, claims.level)
+        written += write_table(table, results / FOLDER, name)
+        caption = table.caption  # the same for all: on the page once
+        sections += (
+            _section(name, claims.claims[name], comparisons, claims.margin),
+            to_markdown(replace(table, caption="")),
+        )
+    everything = [one for comparisons in found.values() for one in comparisons]
+    if figure := verdict_figure(everything, claims.margin, results / FOLDER / "differences.png"):
+        sections.insert(0, f"![Differences with their intervals]({FOLDER}/differences.png)\n")
+    written += [*figure, _into_page(results / PAGE, "\n".join([*sections, caption]))]
+    return written
+
+
+def _section(name: str, claim: Claim, comparisons: list[Compared], margin: float) -> str:
+    told = [_sentence(one, claim.effect, margin) for one in comparisons if one.primary]
+    return "\n".join(
+        [
+            f"### {name.replace('_', ' ').capitalize()}\n",
+            f"The paper: {claim.paper}. Asked here: {claim.question}\n",
+            *(f"- {sentence}" for sentence in told),
+            "",
+        ]
+    )
+
+
+def _sentence(one: Compared, effect: float | None, margin: float) -> str:
+    """The answer of a primary comparison in a sentence."""
+    names = f"**{one.first} against {one.partner}, {one.task}: {one.verdict(margin)}**"
+    difference = one.difference
+    if not one.complete:
+        return f"{names}, {difference.n} of {one.planned} pairs are there."
+    told = f"{names}, {100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]."
+    if effect is None:
+        return told
+    where = "inside" if difference.low <= effect <= difference.high else "outside"
+    return f"{told} A gain of {100 * effect:g} points is {where} the interval."
+
+
+def _into_page(page: Path, text: str) -> Path:
+    """Put the text between the marks of a page."""
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    before, begin, rest = old.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise UserError(f"{page} lacks its marks: the verdict goes between the lines {BEGIN} and {END}")
+    with atomic(page) as temporary:
+        temporary.write_text(f"{before}{begin}\n\n{text}\n{end}{after}", encoding="utf-8")
+    return page

@@ -1,0 +1,42 @@
+"""The table of what training did to the weights."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from surm_bench.report.changes import changes_frame, changes_table
+
+
+def record(label: str, seed: int, *layers: tuple) -> dict:
+    """A record with layers (role, ‖ΔW‖, ‖W‖, rank, stable rank, 1 − cos)."""
+    names = ("role", "norm", "weight_norm", "rank", "stable_rank", "cosine_distance")
+    subset = {"vtab1k": False, "shots": None, "max_train_samples": None, "fraction": None, "extra_eval_splits": []}
+    task = {"name": "glue/cola", "primary_metric": "accuracy", **subset}
+    return {
+        "config": {"model": {"name": "m"}, "task": task, "adapter": {"label": label}, "seed": seed},
+        "change": [dict(zip(names, layer, strict=True)) for layer in layers],
+    }
+
+
+RECORDS = [
+    record("A", 0, ("q", 1.0, 10.0, 4, 2.0, 0.01), ("q", 3.0, 10.0, 6, 4.0, 0.03), ("v", 1.0, 2.0, 8, 5.0, 0.5)),
+    record("A", 1, ("q", 2.0, 10.0, 5, 3.0, 0.02), ("q", 2.0, 10.0, 5, 3.0, 0.02), ("v", 1.0, 4.0, 2, 1.0, 0.1)),
+    record("probe", 0),
+    {**record("B", 0, ("k", 1.0, 1.0, 1, 1.0, 0.0)), "change": None},
+]
+
+
+def test_means_are_over_layers_of_a_role_then_over_all_of_them():
+    frame = changes_frame(RECORDS).set_index(["label", "seed", "role"])
+    assert list(frame.index) == [("A", 0, "q"), ("A", 0, "v"), ("A", 1, "q"), ("A", 1, "v")]
+    assert frame.loc[("A", 0, "q"), ["layers", "rank", "relative_norm"]].tolist() == pytest.approx([2, 5, 0.2])
+    table = changes_table(RECORDS, ["probe", "A"])
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["cola", "A", "q v", "5.0", "3.0", f"{np.mean([0.1, 0.3, 0.5, 0.2, 0.2, 0.25]):.3f}", "0.1133"]
+    ]
+    pd.testing.assert_frame_equal(table.data, changes_frame(RECORDS))
+
+
+def test_without_a_changed_weight_there_is_no_table():
+    assert changes_table(RECORDS[2:], ["probe", "B"]) is None
+    assert changes_table([], []) is None
