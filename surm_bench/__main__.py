@@ -1,3 +1,4 @@
-from surm_bench.cli import main
+from surm_bench.command.main import run
 
-main()
+if __name__ == "__main__":
+    run()

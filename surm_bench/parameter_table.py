@@ -1,23 +1,16 @@
-"""Every adapter's parameters on a model, from the architecture alone: no weights, no hub.
+"""Every adapter's parameters on a model, from the architecture alone: no weights, no hub."""
 
-python scripts/parameters.py roberta_base    or vit_base, …, or all
-"""
-
-import argparse
-import sys
 from pathlib import Path
 
 import pandas as pd
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from torch import nn
 
-from surm_bench import cli
+from surm_bench import composition
 from surm_bench.adapters.build import attach
 from surm_bench.config import Config
-from surm_bench.errors import UserError, unknown
-from surm_bench.experiment import composer
+from surm_bench.errors import UserError
 from surm_bench.models import build_skeleton
 from surm_bench.parameters import count_parameters
 from surm_bench.report.console import print_table
@@ -33,34 +26,20 @@ CAPTION = (
 )
 
 
-def main() -> None:
-    """Write results/parameters/<model>.{md,tex,csv}; exit code 2 on an unknown model."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="a file of configs/model, or all")
-    parser.add_argument("--folder", type=Path, default=Path("results/parameters"))
-    arguments = parser.parse_args()
-    models = cli.choices("model")
-    try:
-        if arguments.model not in (*models, "all"):
-            raise unknown("model", arguments.model, [*models, "all"])
-        for model in models if arguments.model == "all" else [arguments.model]:
-            table = parameter_table(model)
-            write_table(table, arguments.folder, model)
-            print_table(table)
-    except UserError as error:
-        print(f"surm-bench: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(f"\nWritten to {arguments.folder}")
+def write_parameters(model: str, folder: Path) -> None:
+    """Write <model>.{md,tex,csv} to a folder, and print the table."""
+    table = parameter_table(model)
+    write_table(table, folder, model)
+    print_table(table)
 
 
 def parameter_table(model: str) -> Table:
     """The adapters of configs/adapter by what they train: adapter, stored and head counts, and the two ratios."""
-    with composer():
-        chosen = [f"model={model}", f"task={TASKS[compose('config', [f'model={model}']).model.family]}"]
-        settings = {
-            adapter: OmegaConf.to_object(compose("config", [*chosen, f"adapter={adapter}"]))
-            for adapter in cli.choices("adapter")
-        }
+    chosen = [f"model={model}", f"task={TASKS[composition.compose([f'model={model}']).model.family]}"]
+    settings = {
+        adapter: OmegaConf.to_object(composition.compose([*chosen, f"adapter={adapter}"]))
+        for adapter in composition.choices("adapter")
+    }
     labels = {adapter: config.adapter.label for adapter, config in settings.items()}
     counted, misfits = {}, {}
     for adapter, config in settings.items():

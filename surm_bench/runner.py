@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from peft import PeftModel
 
 from surm_bench import environment, records
 from surm_bench.adapters.build import without_known_warnings
 from surm_bench.build import build
+from surm_bench.composition import settings_of
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.identity import check_defaults, group_id, identity, run_id
@@ -100,14 +100,6 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     config["model"]["digest"] = settings.model.digest = settings.model.digest or model_digest(settings.model)
     config["task"]["digest"] = settings.task.digest = settings.task.digest or task_digest(settings.task)
     return config, settings
-
-
-def settings_of(config: dict) -> Config:
-    """The config with its types; raises UserError on a key that nothing reads (Hydra's + adds any)."""
-    try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), config))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{str(error).splitlines()[0]} (the keys there are: python -m surm_bench --cfg job)") from None
 
 
 def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from surm_bench import records, runner
-from surm_bench.experiment import Experiment, Job, Tuning, composer, load_experiment
+from surm_bench.experiment import Experiment, Job, Tuning, load_experiment
 from surm_bench.experiment.contents import with_content
 from surm_bench.experiment.jobs import resolved
 from surm_bench.identity import group_id, run_id
@@ -68,8 +68,7 @@ def measured(config: dict, score: float) -> dict:
 
 def make_record(job: Job, folder: Path, score: float = 0.5, status: str = "success", **fields) -> dict:
     """Write a record of the job as the runner would; fields replace its own."""
-    with composer():
-        config = with_content(resolved(job))
+    config = with_content(resolved(job))
     outcome = measured(config, score) if status == "success" else {"error": "the loss is nan at step 3"}
     environment = fields.get("environment", ENVIRONMENT)
     record = {

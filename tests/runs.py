@@ -5,9 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from hydra import compose
-
-from surm_bench.experiment.jobs import composer
+from surm_bench.composition import compose
 from surm_bench.records import run_folder
 
 SHORT = ["trainer.max_steps=6", "trainer.progress=false", "task.max_train_samples=120", "task.max_eval_samples=60"]
@@ -20,8 +18,7 @@ def start(results_dir: Path, *overrides: str, short: bool = True, report=lambda 
     """Run and return the record."""
     from surm_bench.runner import run
 
-    with composer():
-        cfg = compose("config", [*(SHORT if short else []), *overrides, f"results_dir={results_dir}"])
+    cfg = compose([*(SHORT if short else []), *overrides, f"results_dir={results_dir}"])
     return run(cfg, report=report)
 
 
@@ -44,9 +41,9 @@ def said(results_dir: Path, process: multiprocessing.Process) -> str:
 
 
 def _command(arguments: list[str], folder: str) -> None:
-    from surm_bench import cli
+    from surm_bench.command.main import run as command
 
     os.makedirs(folder, exist_ok=True)
     sys.stdout = sys.stderr = open(f"{folder}/{os.getpid()}.txt", "w", buffering=1)  # noqa: SIM115
     sys.argv = ["surm_bench", *arguments]
-    cli.main()
+    command()

@@ -8,7 +8,7 @@ import pytest
 from made_records import make_record
 
 from surm_bench.errors import UserError
-from surm_bench.experiment import Experiment, Tuning, composer, main
+from surm_bench.experiment import Experiment, Tuning, commands
 from surm_bench.experiment import calibrate as calibrating
 from surm_bench.experiment.ahead import growth_ahead, reports_ahead, survivors_ahead
 from surm_bench.experiment.calibrate import calibrate
@@ -21,8 +21,8 @@ from surm_bench.experiment.calibration import (
     run_length,
     write_calibration,
 )
+from surm_bench.experiment.commands import Options
 from surm_bench.experiment.jobs import reported_jobs, trial_jobs
-from surm_bench.experiment.main import Options
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import Prices
 from surm_bench.experiment.search import Trial
@@ -73,13 +73,12 @@ def test_the_length_of_a_run_is_that_of_the_loop(train, max_steps, eval_steps):
 def test_the_price_of_a_run_by_hand(tiny):
     """900 rows are 29 steps an epoch: 30 steps, evaluated twice; a short trial has 10 steps and one evaluation."""
     known = calibration(tiny)
-    with composer():
-        (full, _) = trial_jobs(tiny, "digits", "circulant", Trial(SETTING))
-        (short, _) = trial_jobs(tiny, "digits", "circulant", Trial(SETTING, short=True))
-        reported = reported_jobs(tiny, {("digits", "circulant"): SETTING})[0]
-        assert known.seconds(full) == pytest.approx(3 + 30 * 0.3 + 2 * 100 * 0.03)
-        assert known.seconds(short) == pytest.approx(3 + 10 * 0.3 + 100 * 0.03)
-        assert known.seconds(reported) == pytest.approx(3 + 30 * 0.3 + 400 * 0.03)
+    (full, _) = trial_jobs(tiny, "digits", "circulant", Trial(SETTING))
+    (short, _) = trial_jobs(tiny, "digits", "circulant", Trial(SETTING, short=True))
+    reported = reported_jobs(tiny, {("digits", "circulant"): SETTING})[0]
+    assert known.seconds(full) == pytest.approx(3 + 30 * 0.3 + 2 * 100 * 0.03)
+    assert known.seconds(short) == pytest.approx(3 + 10 * 0.3 + 100 * 0.03)
+    assert known.seconds(reported) == pytest.approx(3 + 30 * 0.3 + 400 * 0.03)
 
 
 def test_a_pair_that_was_not_timed_follows_from_those_that_were(tiny):
@@ -97,30 +96,28 @@ def test_finished_runs_come_before_the_calibration(tiny, tmp_path):
     make_record(first, tmp_path, timing={"wall_seconds": 50})
     trial = trial_jobs(tiny, "digits", "circulant", Trial(SETTING))[0]
     unknown = reported_jobs(tiny, {("fewer", "lora"): SETTING})[0]
-    with composer():
-        prices = Prices([first, second], Runs(tmp_path), calibration(tiny))
-        assert prices.seconds(second) == 50
-        assert prices.seconds(trial) == pytest.approx(18)
-        assert prices.total([second, trial, unknown]) == (pytest.approx(68), 1)
-        assert Prices([first, second], Runs(tmp_path)).seconds(trial) == 50, "there is nothing better to go by"
+    prices = Prices([first, second], Runs(tmp_path), calibration(tiny))
+    assert prices.seconds(second) == 50
+    assert prices.seconds(trial) == pytest.approx(18)
+    assert prices.total([second, trial, unknown]) == (pytest.approx(68), 1)
+    assert Prices([first, second], Runs(tmp_path)).seconds(trial) == 50, "there is nothing better to go by"
 
 
 def test_what_is_ahead_of_tuning_by_hand(tiny, tmp_path):
     """400 steps are 6.67 trials of 30 steps on two seeds; four short ones and two survivors take 3.33 of them: 3 are
     left. Each trial is two runs, and six pairs of task and adapter have the same ahead."""
-    with composer():
-        state = tuned(tiny, Runs(tmp_path))
-        assert (len(state.jobs), len(survivors_ahead(tiny, state)), len(growth_ahead(tiny, state))) == (
-            6 * 4 * 2,
-            6 * 2 * 2,
-            6 * 3 * 2,
-        )
-        assert len(reports_ahead(tiny, state)) == 6 * 2
-        tiny.tuning.survivors = None
-        state = tuned(tiny, Runs(tmp_path))
-        assert survivors_ahead(tiny, state) == [] and len(growth_ahead(tiny, state)) == 6 * 2 * 2
-        tiny.tuning.steps = None
-        assert growth_ahead(tiny, state) == []
+    state = tuned(tiny, Runs(tmp_path))
+    assert (len(state.jobs), len(survivors_ahead(tiny, state)), len(growth_ahead(tiny, state))) == (
+        6 * 4 * 2,
+        6 * 2 * 2,
+        6 * 3 * 2,
+    )
+    assert len(reports_ahead(tiny, state)) == 6 * 2
+    tiny.tuning.survivors = None
+    state = tuned(tiny, Runs(tmp_path))
+    assert survivors_ahead(tiny, state) == [] and len(growth_ahead(tiny, state)) == 6 * 2 * 2
+    tiny.tuning.steps = None
+    assert growth_ahead(tiny, state) == []
 
 
 def test_the_plan_tells_tuning_and_reporting_apart(tiny, tmp_path, capsys):
@@ -129,7 +126,7 @@ def test_the_plan_tells_tuning_and_reporting_apart(tiny, tmp_path, capsys):
     tiny.adapters = {"circulant": ["adapter=circulant"]}
     for load, told in ((1.0, "load 1.0 of 2"), (2.5, "load 2.5 of 2: the machine was busy, these times are too long")):
         write_calibration(calibration(tiny, load), tmp_path / "tiny")
-        main.plan(tiny, Options(tmp_path / "tiny"))
+        commands.plan(tiny, Options(tmp_path / "tiny"))
         lines = capsys.readouterr().out.splitlines()
         assert "tiny, tuning: 0 done, 16 missing, 0 failed of 16 runs; about 0 h 02 min left in one process" in lines
         assert "tiny, tuning: then about 0 h 02 min for full runs of the best settings" in lines
@@ -142,7 +139,7 @@ def test_a_calibration_of_other_runs_or_a_broken_one_is_told_and_not_used(tiny, 
     write_calibration(calibration(tiny), tmp_path)
     assert read_calibration(tiny, tmp_path) == calibration(tiny)
     tiny.overrides.append("trainer.max_steps=31")
-    main.plan(tiny, Options(tmp_path))
+    commands.plan(tiny, Options(tmp_path))
     printed = capsys.readouterr()
     assert "calibration.json is older than the experiment's file: plan --calibrate makes it anew" in printed.err
     assert "time left not known yet" in printed.out

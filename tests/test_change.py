@@ -12,7 +12,7 @@ from torch import nn
 from surm_bench.adapters import ResidualAdapterConfig, SubsetConfig, SurmConfig
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.change import original_weights, weight_changes
-from surm_bench.cli import choices
+from surm_bench.composition import choices
 from surm_bench.roles import find_roles
 
 NO_WEIGHT_CHANGES = ("bitfit", "layernorm", "linear_probe")

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from surm_bench.experiment import load_experiment
-from surm_bench.experiment.jobs import composed, composer, pair
+from surm_bench.experiment.jobs import composed, pair
 from surm_bench.parameter_table import count
 
 CLAIMS = OmegaConf.to_container(OmegaConf.load(Path(__file__).parents[1] / "results" / "claims.yaml"))
@@ -22,8 +22,7 @@ def parameters(comparison: dict, role: str) -> int:
     experiment, problems = load_experiment(comparison["experiment"])
     assert problems == []
     assert comparison["task"] in experiment.tasks and comparison[role] in experiment.adapters
-    with composer():
-        cfg = composed(pair(experiment, comparison["task"], comparison[role]))
+    cfg = composed(pair(experiment, comparison["task"], comparison[role]))
     return count(OmegaConf.to_object(cfg))["adapter"]
 
 

@@ -7,14 +7,14 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from surm_bench import cli, records, runner
+from surm_bench import composition, records, runner
+from surm_bench.command.main import run
+from surm_bench.composition import compose
 from surm_bench.config import Config
 from surm_bench.errors import UserError
-from surm_bench.experiment import composer
 from surm_bench.training import Interrupted
 
 SHORT = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
@@ -25,10 +25,9 @@ RTE = ["model=roberta_tiny", "task=glue/rte"]
 def command(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of ``python -m surm_bench``, run in this process."""
     monkeypatch.setattr(sys, "argv", ["surm_bench", *arguments])
-    cli._refused.clear()
     code = 0
     try:
-        cli.main()
+        run()
     except SystemExit as stop:
         code = stop.code
     out, err = capsys.readouterr()
@@ -41,17 +40,16 @@ def recorded(folder) -> list[dict]:
 
 @pytest.mark.parametrize("group", ["model", "task", "adapter", "tracking", "optimizer", "trainer"])
 def test_every_file_of_every_group_composes_with_its_types(group):
-    with composer():
-        for choice in cli.choices(group):
-            cfg = compose("config", [f"{group}={choice}"])
-            settings = OmegaConf.to_object(cfg)
-            assert isinstance(settings, Config)
-            named = getattr(settings, group)
-            if group == "optimizer":
-                assert named.name == {"surm_glue": "adamw"}.get(choice, choice)
-            elif hasattr(named, "name"):
-                assert named.name == choice
-            assert not OmegaConf.missing_keys(cfg)
+    for choice in composition.choices(group):
+        cfg = compose([f"{group}={choice}"])
+        settings = OmegaConf.to_object(cfg)
+        assert isinstance(settings, Config)
+        named = getattr(settings, group)
+        if group == "optimizer":
+            assert named.name == {"surm_glue": "adamw"}.get(choice, choice)
+        elif hasattr(named, "name"):
+            assert named.name == choice
+        assert not OmegaConf.missing_keys(cfg)
 
 
 def test_a_run(monkeypatch, capsys, tmp_path):
@@ -173,9 +171,9 @@ def test_what_hydra_refuses_is_one_line_too(monkeypatch, capsys, argument, said)
 
 
 def test_sweeps_of_hydra_are_left_to_it():
-    cli.check_arguments(["adapter=glob(linear*)", "adapter=choice(lora,full)", "adapter='lora',\"full\""])
+    composition.check_choices(["adapter=glob(linear*)", "adapter=choice(lora,full)", "adapter='lora',\"full\""])
     with pytest.raises(UserError, match="unknown optimizer 'lion': choose from adam, adamw, sgd, surm_glue"):
-        cli.check_arguments(["optimizer=lion"])
+        composition.check_choices(["optimizer=lion"])
 
 
 def test_torchrun_with_a_multirun_is_refused(monkeypatch, capsys):
@@ -185,7 +183,9 @@ def test_torchrun_with_a_multirun_is_refused(monkeypatch, capsys):
 
 
 def test_importing_the_package_or_asking_for_the_config_needs_no_torch():
-    light = "import surm_bench, surm_bench.records, surm_bench.report.frames, surm_bench.cli, surm_bench.experiment"
+    light = (
+        "import surm_bench.records, surm_bench.report.frames, surm_bench.command.run, surm_bench.experiment.commands"
+    )
     heavy = "[m for m in ('torch', 'transformers', 'peft', 'timm') if m in __import__('sys').modules]"
     done = subprocess.run(
         [sys.executable, "-c", f"{light}; print({heavy})"], capture_output=True, text=True, check=True

@@ -5,7 +5,6 @@ from functools import cache
 import pytest
 import timm
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -14,9 +13,8 @@ from transformers import BertConfig, BertForSequenceClassification, RobertaConfi
 
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
-from surm_bench.cli import choices
+from surm_bench.composition import choices, compose
 from surm_bench.config import AdapterConfig, Config, config_dir
-from surm_bench.experiment import composer
 from surm_bench.models import split_qkv
 from surm_bench.roles import find_roles
 from surm_bench.training import Hooks, forward
@@ -71,8 +69,7 @@ def logits(model: nn.Module, family: str) -> torch.Tensor:
 
 @cache
 def composed(*overrides: str) -> Config:
-    with composer():
-        return OmegaConf.to_object(compose("config", list(overrides)))
+    return OmegaConf.to_object(compose(list(overrides)))
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -1,13 +1,11 @@
 """Adapter parameters of every method on RoBERTa-base and ViT-B, built without weights, against closed forms."""
 
 import pytest
-from hydra import compose
 from omegaconf import OmegaConf
 
-from surm_bench import cli
-from surm_bench.cli import choices
+from surm_bench import composition
+from surm_bench.composition import choices, compose
 from surm_bench.config import Config
-from surm_bench.experiment import composer
 from surm_bench.models import build_skeleton
 from surm_bench.parameter_table import count, parameter_table
 from surm_bench.parameters import lora_parameters
@@ -93,9 +91,8 @@ STORED = {
 
 
 def settings(model: str, adapter: str, *overrides: str) -> Config:
-    with composer():
-        chosen = [f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}", *overrides]
-        return OmegaConf.to_object(compose("config", chosen))
+    chosen = [f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}", *overrides]
+    return OmegaConf.to_object(compose(chosen))
 
 
 def counted(model: str, adapter: str, *overrides: str) -> dict[str, int]:
@@ -166,7 +163,7 @@ def test_every_adapter_has_a_count_here():
 def test_the_table_has_the_adapters_with_their_ratios(monkeypatch):
     """Against the closed forms above: 294,912 / 36,864 = 8 and 2,379,264 / 36,864 = 64.5."""
     chosen = ["adapter_houlsby", "circulant", "linear_probe", "lora", "toeplitz"]  # all take half a minute
-    monkeypatch.setattr(cli, "choices", lambda group: chosen)
+    monkeypatch.setattr(composition, "choices", lambda group: chosen)
     table = parameter_table("roberta_base")
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
     assert len(rows) == len(chosen)
@@ -176,7 +173,7 @@ def test_the_table_has_the_adapters_with_their_ratios(monkeypatch):
 
 
 def test_the_table_leaves_out_what_does_not_fit_and_says_so(monkeypatch):
-    monkeypatch.setattr(cli, "choices", lambda group: ["lora", "adapter_houlsby", "adapter_drop"])
+    monkeypatch.setattr(composition, "choices", lambda group: ["lora", "adapter_houlsby", "adapter_drop"])
     table = parameter_table("vit_digits")  # four layers
     assert [row[0].text for row in table.rows] == ["LoRA r=8", "Houlsby m=64"]
     assert "does not fit the model: AdapterDrop n=5, m=48 (first_layer=5 is not possible: this" in table.caption

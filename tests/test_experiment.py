@@ -10,21 +10,23 @@ from math import log10
 
 import pandas as pd
 import pytest
-from hydra import compose
 from made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_experiment, without_training
 from omegaconf import OmegaConf
 from PIL import Image
 
 from surm_bench import records, runner
+from surm_bench.command.main import main
+from surm_bench.composition import compose
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
-from surm_bench.experiment import Experiment, composer, contents, definition, load_experiment, main
-from surm_bench.experiment.definition import experiment_names
+from surm_bench.experiment import Experiment, commands, contents, definition, launching, load_experiment
+from surm_bench.experiment.commands import Options
+from surm_bench.experiment.definition import experiment_files
 from surm_bench.experiment.jobs import Job, composable, composed, pair, pairs, reported_jobs, resolved, trial_jobs
-from surm_bench.experiment.main import Options
+from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import estimate_seconds
-from surm_bench.experiment.running import launch_jobs, run_jobs
+from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import tuned
 from surm_bench.identity import identity, run_id
@@ -48,7 +50,7 @@ def options(tmp_path) -> Options:
 def experiment_file(tmp_path, monkeypatch):
     """Writes an experiment file where load_experiment looks for it."""
     (tmp_path / "experiment").mkdir()
-    monkeypatch.setattr(definition, "config_dir", lambda: tmp_path)
+    monkeypatch.setattr(definition, "config_dirs", lambda: [tmp_path])
 
     def write(**fields) -> None:
         (tmp_path / "experiment" / "some.yaml").write_text(json.dumps(MINIMAL | fields))  # JSON is YAML
@@ -57,14 +59,12 @@ def experiment_file(tmp_path, monkeypatch):
 
 
 def state_of(experiment, folder):
-    with composer():
-        return tuned(experiment, Runs(folder))
+    return tuned(experiment, Runs(folder))
 
 
 def ids(jobs, folder) -> list[str]:
-    with composer():
-        runs = Runs(folder)
-        return [runs.id(job) for job in jobs]
+    runs = Runs(folder)
+    return [runs.id(job) for job in jobs]
 
 
 def best_at(rate):
@@ -72,7 +72,7 @@ def best_at(rate):
     return lambda config: 0.9 - 0.1 * abs(log10(config["optimizer"]["lr"] / rate))
 
 
-@pytest.mark.parametrize("name", experiment_names())
+@pytest.mark.parametrize("name", experiment_files())
 def test_every_experiment_enumerates_and_composes(name):
     """Each file against its own lists: the product of them, no row or column refused, none twice."""
     raw = OmegaConf.to_container(OmegaConf.load(config_dir() / "experiment" / f"{name}.yaml"))
@@ -84,18 +84,17 @@ def test_every_experiment_enumerates_and_composes(name):
     assert len(set(reported)) == len(raw["tasks"]) * len(raw["adapters"]) * len(raw["seeds"])
     assert not set(raw["seeds"]) & set(raw["tuning"]["seeds"])
     known = raw["tuning"]["knobs"]
-    with composer():
-        for key in raw["adapters"]:
-            values = known.get(key, known.get("default")).values()
-            settings = experiment.settings(key)
-            assert sorted(tuple(value for _, value in setting) for setting in settings) == sorted(product(*values))
-        trial = Trial(experiment.settings(adapter)[0], short=bool(raw["tuning"].get("survivors")))
-        trials = trial_jobs(experiment, task, adapter, trial)
-        assert [job.seed for job in trials] == raw["tuning"]["seeds"]
-        assert all(resolved(job)["task"]["validation"] == "tuning" for job in trials), "the reported split is not seen"
-        rows = [[resolved(pair(experiment, task, key))] for key in raw["adapters"]]
-        first = [pair(experiment, key, adapter) for key in raw["tasks"]]
-        columns = [[resolved(replace(job, setting=s)) for s in experiment.settings(adapter)] for job in first]
+    for key in raw["adapters"]:
+        values = known.get(key, known.get("default")).values()
+        settings = experiment.settings(key)
+        assert sorted(tuple(value for _, value in setting) for setting in settings) == sorted(product(*values))
+    trial = Trial(experiment.settings(adapter)[0], short=bool(raw["tuning"].get("survivors")))
+    trials = trial_jobs(experiment, task, adapter, trial)
+    assert [job.seed for job in trials] == raw["tuning"]["seeds"]
+    assert all(resolved(job)["task"]["validation"] == "tuning" for job in trials), "the reported split is not seen"
+    rows = [[resolved(pair(experiment, task, key))] for key in raw["adapters"]]
+    first = [pair(experiment, key, adapter) for key in raw["tasks"]]
+    columns = [[resolved(replace(job, setting=s)) for s in experiment.settings(adapter)] for job in first]
     assert len({config["adapter"]["label"] for (config,) in rows}) == len(rows), "two rows of one name"
     assert all(config["task"]["validation"] != "tuning" for configs in rows + columns for config in configs)
     for several in (rows, columns):
@@ -119,11 +118,10 @@ def test_a_job_is_its_command_line(tiny):
     setting = tiny.settings("lora")[-1]
     jobs = [trial_jobs(tiny, "digits", adapter, Trial(tiny.settings(adapter)[0]))[0] for adapter in tiny.adapters]
     jobs += reported_jobs(tiny, {("digits", "lora"): setting})
-    with composer():
-        for job in jobs:
-            whole = OmegaConf.to_container(compose("config", job.arguments()), resolve=True)
-            assert resolved(job) == whole == OmegaConf.to_container(composed(job), resolve=True)
-        circulant, lora = resolved(jobs[0]), resolved(jobs[-1])
+    for job in jobs:
+        whole = OmegaConf.to_container(compose(job.arguments()), resolve=True)
+        assert resolved(job) == whole == OmegaConf.to_container(composed(job), resolve=True)
+    circulant, lora = resolved(jobs[0]), resolved(jobs[-1])
     assert (circulant["optimizer"]["name"], circulant["optimizer"]["weight_decay"]) == ("adamw", 0.125)
     assert (circulant["trainer"]["batch_size"], circulant["trainer"]["max_steps"]) == (64, 5)
     wanted = {"name": "sgd", "lr": 1.0, "head_lr": 0.5, "momentum": 0.5, "betas": [0.8, 0.9], "weight_decay": 0.125}
@@ -133,7 +131,7 @@ def test_a_job_is_its_command_line(tiny):
 
 def test_tuning_takes_the_best_on_rows_held_out(tiny, options):
     """Trained in earnest: nothing of the reported split is seen, and no adapter is kept."""
-    assert main.tune(tiny, options) == []
+    assert commands.tune(tiny, options) == []
     found = records.Archive(options.folder).records()
     assert len(found) == 3 and {record["seed"] for record in found} == {100}
     assert all(record["scores"].keys() == {"validation"} for record in found)
@@ -187,8 +185,8 @@ def test_tuning_widens_while_steps_are_left_and_goes_on_after_being_stopped(tiny
     trained = without_training(monkeypatch, stopped)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            main.tune(tiny, options)
-    assert main.tune(tiny, options) == []
+            commands.tune(tiny, options)
+    assert commands.tune(tiny, options) == []
     circulant = [rate for name, _, rate in trained if name == "circulant"]
     assert sorted(circulant) == [1e-2, 1e-1, 1.0, 10.0] and len(trained) == 5
     assert state_of(tiny, options.folder).choices["digits", "circulant"] == ((LR, 1.0),)
@@ -204,7 +202,7 @@ def test_survivors_are_tried_for_all_the_steps(tiny, options, monkeypatch):
     lengths = []
     surface = best_at(1e-3)
     without_training(monkeypatch, lambda config: lengths.append(config["trainer"]["max_steps"]) or surface(config))
-    assert main.tune(tiny, options) == []
+    assert commands.tune(tiny, options) == []
     assert lengths == [3, 3, 3, 8, 8]
     state = state_of(tiny, options.folder)
     assert state.scores["steps"].tolist() == lengths and state.choices["digits", "circulant"] == ((LR, 1e-3),)
@@ -212,16 +210,16 @@ def test_survivors_are_tried_for_all_the_steps(tiny, options, monkeypatch):
 
 def test_a_setting_that_diverges_is_not_chosen_and_is_no_problem(tiny, options, monkeypatch):
     trained = without_training(monkeypatch, lambda config: None if config["optimizer"]["lr"] > 5e-3 else 0.3)
-    assert main.tune(tiny, options) == []
+    assert commands.tune(tiny, options) == []
     assert state_of(tiny, options.folder).choices["digits", "circulant"] == ((LR, 1e-4),)
-    assert main.tune(tiny, options) == [] and len(trained) == 3, "it is an outcome, not to be tried again"
+    assert commands.tune(tiny, options) == [] and len(trained) == 3, "it is an outcome, not to be tried again"
 
 
 def test_where_every_setting_diverges_the_pair_is_named_and_the_rest_is_run(tiny, options, monkeypatch):
     without_training(monkeypatch, lambda config: None if config["adapter"]["name"] == "circulant" else 0.3)
     told = "no setting of circulant on digits finished on every tuning seed"
-    assert main.tune(tiny, options) == [told]
-    assert main.run(tiny, options) == [told], "more tuning would not help"
+    assert commands.tune(tiny, options) == [told]
+    assert commands.run(tiny, options) == [told], "more tuning would not help"
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
     assert f"Without a choice: {told}." in (options.folder / "table.md").read_text()
 
@@ -234,12 +232,12 @@ def test_a_failed_trial_is_tried_three_times_and_then_given_up(tiny, options, mo
 
     trained = without_training(monkeypatch, surface)
     for attempt in (1, 2, 3):
-        (problem,) = main.tune(tiny, options)
+        (problem,) = commands.tune(tiny, options)
         assert "lr=0.01: out of memory" in problem and trained.count(("circulant", 100, 1e-2)) == attempt
-    assert main.tune(tiny, options) == [] and trained.count(("circulant", 100, 1e-2)) == 3
+    assert commands.tune(tiny, options) == [] and trained.count(("circulant", 100, 1e-2)) == 3
     assert state_of(tiny, options.folder).choices["digits", "circulant"] == ((LR, 1e-4),)
     capsys.readouterr()
-    main.plan(tiny, options)
+    commands.plan(tiny, options)
     assert "tiny, tuning: 2 done, 0 missing, 0 failed, 1 given up of 3 runs" in capsys.readouterr().out
 
 
@@ -257,8 +255,8 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
     measure, trained = runner.measure, []
     monkeypatch.setattr(runner, "measure", lambda *given: trained.append(given[0].seed) or measure(*given))
     assert run_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "tiny") == []
-    assert main.run(tiny, options) == []
-    assert main.run(tiny, options) == []
+    assert commands.run(tiny, options) == []
+    assert commands.run(tiny, options) == []
     assert trained == [0, 1, 0, 1], "each once"
     runs = pd.read_csv(options.folder / "runs.csv")
     table = pd.read_csv(options.folder / "table.csv").set_index("label")
@@ -285,14 +283,14 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, mo
         return 0.5 + 0.1 * config["seed"]
 
     trained = without_training(monkeypatch, surface)
-    (failure,) = main.run(tiny, options)
+    (failure,) = commands.run(tiny, options)
     assert failure.startswith("circulant on digits, seed 1, lr=0.01: ") and "out of memory" in failure
     assert len(trained) == 4
     assert pd.read_csv(options.folder / "runs.csv")["status"].tolist() == ["success", "success", "success", "failed"]
     table = pd.read_csv(options.folder / "table.csv").set_index("label")
     assert table.loc["Circulant", ["n", "mean", "failed"]].tolist() == [1, 0.5, 1]
     capsys.readouterr()
-    main.plan(tiny, options)
+    commands.plan(tiny, options)
     told = " ".join(capsys.readouterr().out.split())
     assert "1/2!" in told and "RuntimeError: out of memory" in told
     assert "tiny, reported: 3 done, 0 missing, 1 failed of 4 runs; about 0 h 00 min left" in told
@@ -307,18 +305,18 @@ def test_a_diverged_run_takes_the_mean_of_its_setting(tiny, options, monkeypatch
     trained = without_training(
         monkeypatch, lambda config: None if (config["adapter"]["name"], config["seed"]) == ("lora", 1) else 0.5
     )
-    assert main.run(tiny, options) == [] == main.run(tiny, options)
+    assert commands.run(tiny, options) == [] == commands.run(tiny, options)
     assert len(trained) == 4
     text = (options.folder / "table.md").read_text()
     assert "1 of 2 diverged" in text and "A setting that diverged on a seed has no mean." in text
     assert "0 failed" not in text and "failed" not in text
 
 
-@pytest.mark.parametrize("command", [main.tune, main.run])
+@pytest.mark.parametrize("command", [commands.tune, commands.run])
 def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
     tiny, options, monkeypatch, capsys, command
 ):
-    if command is main.run:
+    if command is commands.run:
         tune_by_hand(tiny, options.folder)
         held, *others = reported_jobs(tiny, CHOICES)
     else:
@@ -330,11 +328,11 @@ def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
     assert len(trained) == len(others)
     assert "left to another process: run" in capsys.readouterr().out
     told = ["1 runs are left to other processes: tune again when they are done"]
-    assert problems == (told if command is main.tune else [])
+    assert problems == (told if command is commands.tune else [])
     assert command(tiny, options) == [] and len(trained) == len(others) + 1
 
 
-def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path):
+def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path, monkeypatch):
     """Trained in earnest, against this process: the same id and scores; what is done is not launched again; an unknown
     launcher is refused."""
     job = reported_jobs(tiny, CHOICES)[0]
@@ -342,20 +340,24 @@ def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path):
     broken = replace(job, overrides=(*job.overrides, "task.max_train_samples=7000"))
     (failure,) = launch_jobs([job, broken], options.folder, "joblib", ["hydra.launcher.n_jobs=1"])
     assert "task.max_train_samples=7000 is outside" in failure
-    assert launch_jobs([job], options.folder, "a launcher that is not reached") == []
-    with composer():
-        here, there = (Runs(folder).result(job) for folder in (tmp_path / "here", options.folder))
+    monkeypatch.setattr(launching, "_joblib", lambda *_: pytest.fail("launched"))
+    assert launch_jobs([job], options.folder, "joblib") == []
+    here, there = (Runs(folder).result(job) for folder in (tmp_path / "here", options.folder))
     assert (there["run_id"], there["scores"]) == (here["run_id"], here["scores"])
-    with pytest.raises(UserError, match="launcher 'slurm'.*joblib"):
+    with pytest.raises(UserError, match="unknown launcher 'slurm': choose from joblib, submitit_local"):
         launch_jobs([broken], options.folder, "slurm")
+
+
+def test_an_option_that_a_launcher_does_not_take(tiny, options):
+    with pytest.raises(UserError, match="unknown option of joblib 'n_job': choose from .*n_jobs"):
+        launch_jobs(reported_jobs(tiny, CHOICES), options.folder, "joblib", ["n_job=2"])
 
 
 def test_local_weights_of_the_declared_content_are_the_same_run(tiny, tmp_path):
     job = pairs(tiny)[0]
     place = f"model.weights={EMBEDDED / 'vit_digits'}"
     undeclared = replace(job, overrides=tuple(o for o in job.overrides if not o.startswith("model.digest")))
-    with composer():
-        assert Runs(tmp_path, [place]).id(undeclared) == Runs(tmp_path).id(job)
+    assert Runs(tmp_path, [place]).id(undeclared) == Runs(tmp_path).id(job)
 
 
 def test_a_folder_of_images_has_the_id_that_the_runner_gives(tmp_path):
@@ -366,16 +368,16 @@ def test_a_folder_of_images_has_the_id_that_the_runner_gives(tmp_path):
     overrides = ("model=vit_digits", "task=images/folder", "task.name=images/pets")
     job = Job("pets", "lora", 0, ((LR, 0.01),), overrides, ("adapter=lora",))
     places = (f"task.data_dir={tmp_path / 'pets'}", f"results_dir={tmp_path}")
-    with composer():
-        config, _ = runner.checked(composed(job, places))
-        assert Runs(tmp_path, places).id(job) == run_id(config)
+    config, _ = runner.checked(composed(job, places))
+    assert Runs(tmp_path, places).id(job) == run_id(config)
 
 
 def test_content_that_is_neither_declared_nor_here_is_told_once_and_looked_for_once(tiny, options, monkeypatch, capsys):
+    make_record(pairs(tiny)[0], options.folder)  # without any record, nothing has to be looked for
     tiny.tasks["rte"] = ["model=roberta_tiny", "task=glue/rte"]
     looked, read = [], contents.read_content
     monkeypatch.setattr(contents, "read_content", lambda content: looked.append(content.name) or read(content))
-    main.plan(tiny, Options(options.folder, places=(f"task.data_dir={options.folder}/nowhere",)))
+    commands.plan(tiny, Options(options.folder, places=(f"task.data_dir={options.folder}/nowhere",)))
     out, err = capsys.readouterr()
     assert "tiny, tuning: 0 done, 6 missing" in out
     (line,) = err.splitlines()
@@ -393,7 +395,7 @@ def test_a_knob_of_the_adapter_is_in_the_label_and_counts_as_it_was_chosen(tiny,
     assert chosen == {("digits", "lora"): ((RANK, 4), (ALPHA, 16))}
     for job in reported_jobs(tiny, chosen):
         make_record(job, options.folder, 0.5)
-    assert main.tables(tiny, options) == []
+    assert commands.tables(tiny, options) == []
     text = (options.folder / "table.md").read_text()
     assert "LoRA r=4" in text and "LoRA r=1" not in text and "50.0 ± 0.0" in text
     assert "lora: r 1, 4; lora_alpha 8, 16" in text and "lora on digits (r, lora_alpha)" in text
@@ -413,10 +415,10 @@ def test_a_fresh_clone_rebuilds_everything_from_the_collected_records(tiny, opti
     make_record(fourth, options.folder, status="diverged")
     clone = Options(tmp_path / "clone" / "tiny")
     clone.folder.mkdir(parents=True)
-    assert main.collect(tiny, options) == []
+    assert commands.collect(tiny, options) == []
     shutil.copy(options.folder / records.COLLECTED, clone.folder)
     for where in (options, clone):
-        assert main.tables(tiny, where) == [] == main.figures(tiny, where)
+        assert commands.tables(tiny, where) == [] == commands.figures(tiny, where)
     names = {path.name for path in options.folder.iterdir() if path.suffix in (".md", ".tex", ".csv", ".png", ".svg")}
     assert {"table.md", "table.tex", "table.csv", "runs.csv", "tuning.csv", "learning_curves.png"} < names
     for name in names:
@@ -424,10 +426,10 @@ def test_a_fresh_clone_rebuilds_everything_from_the_collected_records(tiny, opti
     text = (clone.folder / "table.md").read_text()
     assert "Runs on 2 kinds of device: cpu (3), gpu (1)." in text and "Runs of 2 states of the code" in text
     capsys.readouterr()
-    main.plan(tiny, clone)
+    commands.plan(tiny, clone)
     assert "tiny, reported: 4 done, 0 missing, 0 failed of 4 runs; nothing left to run" in capsys.readouterr().out
     trained = without_training(monkeypatch, lambda config: 0.5)
-    assert main.tune(tiny, clone) == [] == main.run(tiny, clone) and trained == []
+    assert commands.tune(tiny, clone) == [] == commands.run(tiny, clone) and trained == []
 
 
 def test_results_of_other_machines_are_merged(tiny, options, tmp_path, capsys):
@@ -436,12 +438,11 @@ def test_results_of_other_machines_are_merged(tiny, options, tmp_path, capsys):
         for job in part:
             make_record(job, folder)
     make_record(jobs[0], tmp_path / "dirty", 0.6, environment=ENVIRONMENT | {"git_dirty": True})
-    assert main.collect(tiny, replace(options, merge=(tmp_path / "other",))) == []
+    assert commands.collect(tiny, replace(options, merge=(tmp_path / "other",))) == []
     assert "tiny: 4 records" in capsys.readouterr().out
-    (problem,) = main.collect(tiny, replace(options, merge=(tmp_path / "dirty",)))
+    (problem,) = commands.collect(tiny, replace(options, merge=(tmp_path / "dirty",)))
     assert problem == "1 records were made with changes that no commit has: they are not collected"
-    with composer():
-        assert len(Runs(options.folder).results(jobs)) == 4
+    assert len(Runs(options.folder).results(jobs)) == 4
 
 
 def test_the_estimate_takes_the_mean_of_runs_alike(tiny, tmp_path):
@@ -453,14 +454,13 @@ def test_the_estimate_takes_the_mean_of_runs_alike(tiny, tmp_path):
     circulant = [job for job in jobs if (job.task, job.adapter) == ("digits", "circulant")]
     make_record(circulant[0], tmp_path, timing={"wall_seconds": 10})
     make_record(circulant[1], tmp_path, timing={"wall_seconds": 30})
-    with composer():
-        assert estimate_seconds(jobs, Runs(tmp_path)) == (20 + 3 * 20, 6)
+    assert estimate_seconds(jobs, Runs(tmp_path)) == (20 + 3 * 20, 6)
 
 
 def test_the_plan_lists_runs_when_asked_to(tiny, options, capsys):
     tune_by_hand(tiny, options.folder)
     make_record(reported_jobs(tiny, CHOICES)[0], options.folder)
-    main.plan(tiny, replace(options, listed=True))
+    commands.plan(tiny, replace(options, listed=True))
     lines = capsys.readouterr().out.splitlines()
     assert "done      circulant on digits, seed 0, lr=0.01" in lines
     assert "missing   lora on digits, seed 1, lr=0.001" in lines
@@ -480,7 +480,7 @@ def test_broken_foreign_and_disagreeing_records_are_told_and_left_out(tiny, opti
     written = records.write(collected, options.folder.parent / "elsewhere")
     (options.folder / records.COLLECTED).write_text(json.dumps(written) + "\n")
     make_record(replace(fourth, setting=((LR, 0.5),)), options.folder, 0.99)
-    problems = main.tables(tiny, options)
+    problems = commands.tables(tiny, options)
     assert len(problems) == 3
     assert any(str(first) in line and "unreadable" in line for line in problems)
     assert any("schema_version 7" in line for line in problems)
@@ -590,7 +590,7 @@ def test_a_pair_that_is_not_tuned_is_told_and_the_tuned_ones_run(tiny, options, 
         make_record(job, options.folder)
     without_training(monkeypatch, lambda config: 0.5)
     told = "not tuned yet: circulant on digits; `make tune EXPERIMENT=tiny` does it"
-    assert main.run(tiny, options) == [told]
+    assert commands.run(tiny, options) == [told]
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
     assert "\n| Circulant" in (options.folder / "table.md").read_text(), "the untuned adapter keeps its row"
 
@@ -599,16 +599,16 @@ def test_a_table_is_not_replaced_by_an_empty_one(tiny, options, capsys):
     """The tables of a checkout may come without the records of their runs."""
     options.folder.mkdir(parents=True)
     (options.folder / "table.md").write_text("what was measured elsewhere")
-    assert main.tables(tiny, options) == [] == main.figures(tiny, options)
+    assert commands.tables(tiny, options) == [] == commands.figures(tiny, options)
     assert (options.folder / "table.md").read_text() == "what was measured elsewhere"
     assert [path.name for path in options.folder.iterdir()] == ["table.md"]
-    main.plan(tiny, options)
+    commands.plan(tiny, options)
     assert "tiny, reported: 4 of 4 runs wait for their setting" in capsys.readouterr().out.splitlines()
 
 
 def test_an_experiment_without_tasks_is_no_crash(tiny, options):
     tiny.tasks = {}
-    for command in (main.tune, main.run, main.plan, main.tables, main.figures, main.collect):
+    for command in (commands.tune, commands.run, commands.plan, commands.tables, commands.figures, commands.collect):
         assert command(tiny, options) == []
 
 
@@ -623,17 +623,13 @@ def test_plans_tables_and_figures_need_no_torch(tmp_path):
         make_record(job, folder)
     code = """if True:
         import sys
-        from surm_bench.experiment.main import main
-        for command in ("plan", "tables", "figures", "collect"):
-            sys.argv[1] = command
-            try:
-                main()
-            except SystemExit as done:
-                assert done.code == 0
+        from surm_bench.command.main import command
+        for name in ("plan", "status", "tables", "figures", "collect"):
+            assert command([name, *sys.argv[1:]]) == 0
         print({"torch", "transformers", "peft", "datasets"} & set(sys.modules))
     """
     told = subprocess.run(
-        [sys.executable, "-c", code, "", "demo", "--results", str(tmp_path)], capture_output=True, text=True
+        [sys.executable, "-c", code, "demo", "--results", str(tmp_path)], capture_output=True, text=True
     )
     assert told.stdout.splitlines()[-1] == "set()", told.stderr
     assert (folder / "table.md").is_file() and (folder / "learning_curves.png").is_file()
@@ -643,17 +639,18 @@ def test_plans_tables_and_figures_need_no_torch(tmp_path):
     ("arguments", "code", "says"),
     [
         (["plan", "demmo"], 2, "unknown experiment 'demmo'"),
-        (["run"], 2, "name an experiment to run"),
-        (["reproduce", "some", "--sample", "0"], 2, "--sample 0 is not possible"),
+        (["experiment"], 2, "the following arguments are required: experiment"),
+        (["reproduce", "some", "--sample", "0"], 2, "0 is not possible: at least 1"),
         (["collect", "some", "--merge", "nowhere"], 2, "nowhere"),
-        (["run", "some"], 1, "not tuned yet"),
+        (["experiment", "some"], 1, "not tuned yet"),
+        (["merge", "some", "nowhere"], 2, "nowhere"),
         (["plan", "some"], 0, ""),
     ],
 )
 def test_exit_codes(tiny, experiment_file, tmp_path, monkeypatch, capsys, arguments, code, says):
     experiment_file(**{key: value for key, value in asdict(tiny).items() if key != "name"})
-    monkeypatch.setattr(sys, "argv", ["experiment.py", *arguments, "--results", str(tmp_path / "results")])
+    monkeypatch.setattr(sys, "argv", ["surm-bench", *arguments, "--results", str(tmp_path / "results")])
     with pytest.raises(SystemExit) as end:
-        main.main()
+        main()
     assert end.value.code == code
     assert says in capsys.readouterr().err.replace("\n", " ")

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose
 from omegaconf import OmegaConf
 
-from surm_bench import cli
+from surm_bench import composition
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
 from surm_bench.build import build
-from surm_bench.experiment import composer
+from surm_bench.composition import compose
 from surm_bench.identity import LOOP_VERSION
 from surm_bench.tasks import objective_for
 from surm_bench.training import fit
@@ -35,8 +34,7 @@ TOLERANCE = 1e-4
 
 def settings_of(adapter: str, backbone: str):
     overrides = [f"adapter={adapter}", *SMALLER.get(adapter, []), *STEPS, "trainer.progress=false", "optimizer.lr=3e-3"]
-    with composer():
-        return OmegaConf.to_object(compose("config", [*BACKBONES[backbone], *overrides]))
+    return OmegaConf.to_object(compose([*BACKBONES[backbone], *overrides]))
 
 
 def few_steps(adapter: str, backbone: str) -> dict:
@@ -55,12 +53,12 @@ def known() -> dict:
 
 
 def test_every_adapter_is_there():
-    for name in sorted(known().keys() ^ set(cli.choices("adapter"))):
+    for name in sorted(known().keys() ^ set(composition.choices("adapter"))):
         pytest.fail(f"adapter {name!r} is in one of configs/adapter and few_steps.json: see the head of this file")
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("adapter", cli.choices("adapter"))
+@pytest.mark.parametrize("adapter", composition.choices("adapter"))
 def test_numbers_move_with_a_version_alone(adapter, backbone):
     if adapter not in known():
         pytest.fail(f"adapter {adapter!r} has no losses yet: python tests/test_few_steps.py {adapter}")
@@ -72,6 +70,6 @@ def test_numbers_move_with_a_version_alone(adapter, backbone):
 
 if __name__ == "__main__":
     numbers = known() if sys.argv[1:] else {}
-    for name in sys.argv[1:] or cli.choices("adapter"):
+    for name in sys.argv[1:] or composition.choices("adapter"):
         numbers[name] = {kind: few_steps(name, kind) for kind in BACKBONES}
     FILE.write_text(json.dumps(dict(sorted(numbers.items())), indent=1) + "\n")

@@ -8,14 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hydra import compose
 from omegaconf import OmegaConf
 
 from surm_bench import identity
-from surm_bench.cli import choices
+from surm_bench.composition import choices, compose
 from surm_bench.config import Config, config_dir
 from surm_bench.errors import UserError
-from surm_bench.experiment.jobs import composer
 from surm_bench.identity import AS_BEFORE, NOT_IN_IDENTITY, check_defaults, group_id, run_id
 
 COMMITTED = json.loads((Path(__file__).parent / "identities.json").read_text())
@@ -27,12 +25,11 @@ SUBSET = ("task.max_train_samples=100",)
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> dict:
-    return OmegaConf.to_container(compose("config", [*CONTENT, *overrides]), resolve=True)
+    return OmegaConf.to_container(compose([*CONTENT, *overrides]), resolve=True)
 
 
 def composed(*overrides: str) -> dict:
-    with composer():
-        return copy.deepcopy(_composed(overrides))
+    return copy.deepcopy(_composed(overrides))
 
 
 def changed(config: dict, key: str, value) -> dict:

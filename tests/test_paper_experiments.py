@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hydra import compose
 from omegaconf import OmegaConf
 
+from surm_bench.composition import compose
 from surm_bench.errors import UserError
-from surm_bench.experiment import Experiment, Tuning, composer, load_experiment, main
-from surm_bench.experiment.definition import experiment_names
+from surm_bench.experiment import Experiment, Tuning, commands, load_experiment
+from surm_bench.experiment.commands import Options
+from surm_bench.experiment.definition import experiment_files
 from surm_bench.experiment.jobs import composable, pair, pairs, resolved
-from surm_bench.experiment.main import Options
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import tuned, tuning_note
 from surm_bench.runner import settings_of
@@ -27,13 +27,12 @@ GLUE = ("cola", "mrpc", "rte", "sst2", "stsb")
 def configurations(name: str) -> tuple[Experiment, dict[tuple[str, str], dict]]:
     experiment, problems = load_experiment(name)
     assert problems + composable(experiment) == []
-    with composer():
-        jobs = pairs(experiment)
-        return experiment, {(job.task, job.adapter): resolved(job) for job in jobs}
+    jobs = pairs(experiment)
+    return experiment, {(job.task, job.adapter): resolved(job) for job in jobs}
 
 
 def test_there_is_an_experiment_for_each_claim():
-    assert set(PAPER) <= set(experiment_names())
+    assert set(PAPER) <= set(experiment_files())
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -86,8 +85,7 @@ def test_every_method_has_as_many_first_settings_where_methods_are_compared():
 
 @pytest.mark.parametrize("task", GLUE)
 def test_declared_digests_are_those_of_the_data(task, data_dir):
-    with composer():
-        cfg = compose("config", [f"task=glue/{task}", f"task.data_dir={data_dir / 'glue'}"])
+    cfg = compose([f"task=glue/{task}", f"task.data_dir={data_dir / 'glue'}"])
     digest = task_digest(OmegaConf.to_object(cfg).task)
     for name in ("core", "paper_glue"):
         configs = configurations(name)[1].values()
@@ -109,8 +107,7 @@ def tiny() -> Experiment:
 
 def test_what_has_no_knobs_takes_no_tuning(tiny, tmp_path):
     """It has its setting without a run, and the caption says so."""
-    with composer():
-        state = tuned(tiny, Runs(tmp_path))
+    state = tuned(tiny, Runs(tmp_path))
     assert state.jobs == [] and state.problems == {} and state.scores.empty
     assert state.choices == {("digits", "circulant"): (), ("digits", "lora"): ()}
     assert tuning_note(tiny, state) == "Nothing was tuned: all settings are those of the experiment's file."
@@ -119,8 +116,7 @@ def test_what_has_no_knobs_takes_no_tuning(tiny, tmp_path):
 
 def test_what_has_no_knobs_is_told_beside_what_is_tuned(tiny, tmp_path):
     tiny.tuning = Tuning(seeds=[100], knobs={"circulant": {"optimizer.lr": [0.01, 0.1]}, "lora": {}})
-    with composer():
-        state = tuned(tiny, Runs(tmp_path))
+    state = tuned(tiny, Runs(tmp_path))
     assert {job.adapter for job in state.jobs} == {"circulant"} and state.choices == {("digits", "lora"): ()}
     note = tuning_note(tiny, state)
     assert "First values: all: lr 0.01, 0.1. Tuning seeds: 100." in note and note.endswith("Not tuned: lora.")
@@ -128,8 +124,8 @@ def test_what_has_no_knobs_is_told_beside_what_is_tuned(tiny, tmp_path):
 
 def test_an_untuned_experiment_runs_without_tuning(tiny, tmp_path, capsys):
     options = Options(tmp_path / "tiny")
-    assert main.tune(tiny, options) == []
-    assert main.run(tiny, options) == []
+    assert commands.tune(tiny, options) == []
+    assert commands.run(tiny, options) == []
     assert "Nothing was tuned" in (options.folder / "table.md").read_text()
     assert len(pd.read_csv(options.folder / "runs.csv")) == 2
 
@@ -140,7 +136,7 @@ def test_a_row_shows_its_best_epoch_if_asked_to_and_says_so(tiny, tmp_path, caps
     tiny.overrides += [*far_too_large, "trainer.epochs=12", "trainer.max_steps=12"]  # the best epoch is not the last
     tiny.best_epoch = ["circulant"]
     options = Options(tmp_path / "tiny")
-    assert main.run(tiny, options) == []
+    assert commands.run(tiny, options) == []
     runs, table = (pd.read_csv(options.folder / f"{name}.csv").set_index("label") for name in ("runs", "table"))
     assert runs.loc["Circulant", "score"] < runs.loc["Circulant", "best_score"]
     assert table.loc["Circulant", "mean"] == runs.loc["Circulant", "best_score"]

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import pytest
 import timm
 import torch
-from hydra import compose
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
@@ -20,9 +19,9 @@ from transformers import (
 
 from surm_bench import records
 from surm_bench.adapters import SubsetConfig, SurmConfig
+from surm_bench.composition import compose
 from surm_bench.config import TrainerConfig
 from surm_bench.errors import UserError
-from surm_bench.experiment.jobs import composer
 from surm_bench.models import split_qkv
 from surm_bench.models.prefix import cut
 from surm_bench.prefix_cache import cache_prefix
@@ -45,8 +44,7 @@ DRY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 def start(results_dir, *overrides: str) -> dict:
     short = ["task.max_train_samples=90", "task.max_eval_samples=70", "trainer.epochs=2"]
     short += ["task.validation=holdout", "task.validation_rows=30"]
-    with composer():
-        cfg = compose("config", [*overrides, *short, "trainer.progress=false", f"results_dir={results_dir}"])
+    cfg = compose([*overrides, *short, "trainer.progress=false", f"results_dir={results_dir}"])
     return run(cfg, report=lambda line: None)
 
 

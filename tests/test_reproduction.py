@@ -13,11 +13,12 @@ from made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_experiment,
 from safetensors.torch import load_file, save_file
 
 from surm_bench import records
+from surm_bench.command.main import main
 from surm_bench.content import FileCache, file_digest
-from surm_bench.experiment import Experiment, composer, definition, main
+from surm_bench.experiment import Experiment, commands, definition
+from surm_bench.experiment.commands import Options
 from surm_bench.experiment.contents import declared, read_content
 from surm_bench.experiment.jobs import pairs, reported_jobs, resolved, trial_jobs
-from surm_bench.experiment.main import Options
 from surm_bench.experiment.reproduction import compare
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
@@ -56,14 +57,14 @@ def test_on_the_same_machine_a_repeated_run_is_equal_and_a_changed_expectation_i
     (tmp_path / "experiment").mkdir()
     fields = {key: value for key, value in asdict(experiment).items() if key != "name"}
     (tmp_path / "experiment" / "tiny.yaml").write_text(json.dumps(fields))  # JSON is YAML
-    monkeypatch.setattr(definition, "config_dir", lambda: tmp_path)
+    monkeypatch.setattr(definition, "config_dirs", lambda: [tmp_path])
     assert run_jobs([job], options.folder, "tiny") == []
 
     def reproduce() -> tuple[int, str, str]:
         places = ["--results", str(options.folder.parent), "--outputs", str(options.outputs)]
-        monkeypatch.setattr(sys, "argv", ["experiment.py", "reproduce", "tiny", *places])
+        monkeypatch.setattr(sys, "argv", ["surm-bench", "reproduce", "tiny", *places])
         with pytest.raises(SystemExit) as end:
-            main.main()
+            main()
         out, err = capsys.readouterr()
         return end.value.code, out, err
 
@@ -142,7 +143,7 @@ def test_the_spread_over_seeds_is_that_of_the_records(options, monkeypatch, caps
         return 1.0 if config["adapter"]["name"] == "circulant" else 0.3
 
     without_training(monkeypatch, surface)
-    (problem,) = main.reproduce(tiny, options)
+    (problem,) = commands.reproduce(tiny, options)
     assert problem == "lora on digits, seed 1, lr=0.001: differs by 0.6000, beyond 0.5657"
     assert "3 of 4 repeated runs agree with their records" in capsys.readouterr().out
     assert (options.outputs / "tiny" / "table.md").is_file(), "all were repeated: so is the table"
@@ -150,7 +151,7 @@ def test_the_spread_over_seeds_is_that_of_the_records(options, monkeypatch, caps
 
 def test_a_sample_is_drawn_of_what_is_done_and_what_fails_is_told(options, monkeypatch, capsys):
     tiny = tiny_experiment()
-    assert main.reproduce(tiny, options) == [f"tiny has no result in {options.folder} to be repeated"]
+    assert commands.reproduce(tiny, options) == [f"tiny has no result in {options.folder} to be repeated"]
     for adapter in tiny.adapters:
         for setting in tiny.settings(adapter):
             for job in trial_jobs(tiny, "digits", adapter, Trial(setting)):
@@ -159,16 +160,16 @@ def test_a_sample_is_drawn_of_what_is_done_and_what_fails_is_told(options, monke
     for job in done:
         make_record(job, options.folder, environment=ELSEWHERE)
     trained = without_training(monkeypatch, lambda config: 0.5)
-    assert main.reproduce(tiny, replace(options, sample=2)) == [] and len(set(trained)) == 2
+    assert commands.reproduce(tiny, replace(options, sample=2)) == [] and len(set(trained)) == 2
     assert not (options.outputs / "tiny" / "table.md").exists()
-    assert main.reproduce(tiny, options) == [] and len(set(trained)) == 3
+    assert commands.reproduce(tiny, options) == [] and len(set(trained)) == 3
     assert "3 of 3 repeated runs agree" in capsys.readouterr().out
 
     def broken(config):
         raise RuntimeError("no space left")
 
     without_training(monkeypatch, broken)
-    problems = main.reproduce(tiny, replace(options, outputs=options.outputs / "full", sample=1))
+    problems = commands.reproduce(tiny, replace(options, outputs=options.outputs / "full", sample=1))
     assert len(problems) == 2 and "no space left" in problems[0] and problems[1].endswith("success, again failed")
 
 
@@ -176,19 +177,19 @@ def test_verify_names_a_changed_adapter_though_its_digest_is_cached(tuned_by_han
     """Trained in earnest; then one bit of a tensor is turned, and size and time of the file are put back."""
     (job, _) = reported_jobs(tuned_by_hand, CHOICES)
     assert run_jobs([job], options.folder, "tiny") == []
-    assert main.verify(tuned_by_hand, options) == []
+    assert commands.verify(tuned_by_hand, options) == []
     assert "2 records read, 2 data sets and models compared" in capsys.readouterr().out
     (weights,) = options.folder.glob("runs/*/adapter/adapter_model.safetensors")
     before = file_digest(weights, FileCache())
     content = weights.read_bytes()
     overwrite(weights, content[:-1] + bytes([content[-1] ^ 1]))
     assert file_digest(weights, FileCache()) == before, "the cache does not see it"
-    (problem,) = main.verify(tuned_by_hand, options)
+    (problem,) = commands.verify(tuned_by_hand, options)
     assert problem.startswith(f"{weights} is not the file that run ")
     save_file({name: -tensor for name, tensor in load_file(weights).items()}, weights)
-    assert len(main.verify(tuned_by_hand, options)) == 1
+    assert len(commands.verify(tuned_by_hand, options)) == 1
     weights.unlink()
-    assert main.verify(tuned_by_hand, options) == [], "an absent adapter is no damage"
+    assert commands.verify(tuned_by_hand, options) == [], "an absent adapter is no damage"
 
 
 def overwrite(file, content: bytes) -> None:
@@ -212,26 +213,25 @@ def test_verify_names_changed_data_though_their_digest_is_cached(one, options, t
     options = replace(options, places=(place,))
 
     def contents() -> dict:
-        with composer():
-            return {content.group: content for content in declared(resolved(pairs(one)[0]), options.places)}
+        return {content.group: content for content in declared(resolved(pairs(one)[0]), options.places)}
 
-    told = main.verify(one, options)
+    told = commands.verify(one, options)
     digests = {group: read_content(content) for group, content in contents().items()}
     assert told == [
         f"{group} {name} declares no digest: put {group}.digest={digests[group]} among its overrides"
         for group, name in (("model", "roberta_tiny"), ("task", "glue/rte"))
     ]
     one.tasks["rte"] += [f"{group}.digest={digest}" for group, digest in digests.items()]
-    assert main.verify(one, options) == []
+    assert commands.verify(one, options) == []
     overwrite(file, file.read_bytes().replace(b"a cat", b"a rat"))
     assert read_content(contents()["task"]) == digests["task"], "the cache does not see it"
-    (problem,) = main.verify(one, options)
+    (problem,) = commands.verify(one, options)
     train, _ = digests["task"].split("-")
     assert re.fullmatch(rf"task glue/rte is {train}-\w{{12}} here, {digests['task']} is declared", problem)
     file.write_bytes(b"no parquet")
-    assert main.verify(one, options) == []
+    assert commands.verify(one, options) == []
     capsys.readouterr()
-    main.verify(one, options)
+    commands.verify(one, options)
     out = capsys.readouterr().out
     assert "1 data sets and models compared with their digests, 1 not" in out
     assert "not compared: " in out and "is not a readable parquet file" in out
@@ -240,5 +240,5 @@ def test_verify_names_changed_data_though_their_digest_is_cached(one, options, t
 def test_verify_names_a_changed_record(tuned_by_hand, options):
     (path,) = options.folder.glob("runs/*/record.json")
     path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.6'))
-    (problem,) = main.verify(tuned_by_hand, options)
+    (problem,) = commands.verify(tuned_by_hand, options)
     assert problem == f"record {path} was changed after it was written: its checksum does not fit"

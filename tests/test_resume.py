@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from safetensors import safe_open
 from torch import nn
@@ -21,8 +20,8 @@ from torch.utils.data import default_collate
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
 from surm_bench.build import build
+from surm_bench.composition import compose
 from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
-from surm_bench.experiment.jobs import composer
 from surm_bench.prefix_cache import cache_prefix
 from surm_bench.tasks import Classification, TaskData, objective_for
 from surm_bench.training import Checkpoint, History, Hooks, Interrupted, fit, state
@@ -68,8 +67,7 @@ def train(
     overrides: list[str], checkpoint: Checkpoint | None = None, **stop: int
 ) -> tuple[History, dict[str, torch.Tensor]]:
     """As the runner does it. Where a state is to be read, the parameters start elsewhere: it has them all."""
-    with composer():
-        settings: Config = OmegaConf.to_object(compose("config", [*overrides, *SHORT]))
+    settings: Config = OmegaConf.to_object(compose([*overrides, *SHORT]))
     backbone, data = build(settings)
     model = trained = attach(backbone.module, backbone.roles, settings.adapter)
     hooks = Stopper(schedule(model) or Hooks(), **stop)

@@ -4,14 +4,13 @@ import json
 
 import pytest
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from peft import PeftModel, get_peft_model
 from torch import nn
 
 from surm_bench.adapters import ResidualAdapterConfig, SurmConfig
+from surm_bench.composition import compose
 from surm_bench.errors import UserError
-from surm_bench.experiment import composer
 from surm_bench.identity import run_id
 from surm_bench.structured import StructuredMatrix
 
@@ -67,8 +66,7 @@ def test_an_option_counts_as_the_field_of_its_name():
     by_option = {"options": by_field}
     first, second = (tuned(structure="ldr", **fields).state_dict() for fields in (by_field, by_option))
     assert all(torch.equal(first[key], second[key]) for key in first.keys() | second.keys())
-    with composer():
-        config = OmegaConf.to_container(compose("config", ["model.digest=a", "task.digest=b"]), resolve=True)
+    config = OmegaConf.to_container(compose(["model.digest=a", "task.digest=b"]), resolve=True)
     peft = {"_target_": "surm_bench.adapters.SurmConfig", "structure": "ldr"}
     ids = [run_id(config | {"adapter": config["adapter"] | {"peft": peft | f}}) for f in (by_field, by_option, {})]
     assert ids[0] == ids[1] != ids[2]

@@ -10,9 +10,11 @@ import pytest
 import torch
 from oracles import oracle
 
+from surm_bench.command.errors import exit_code
+from surm_bench.command.main import command
 from surm_bench.errors import UserError
 from surm_bench.structured import STRUCTURES, StructuredMatrix
-from surm_bench.studies import approximation, approximation_report, cli, store
+from surm_bench.studies import approximation, approximation_report, store
 from surm_bench.studies.fitting import fit
 from surm_bench.studies.members import build, declarations, grows, nearest, relative_error
 from surm_bench.studies.targets import NOISE, TARGETS, draw, extent
@@ -217,8 +219,8 @@ def test_the_table_by_hand(by_hand):
 
 
 def test_reports_need_no_torch():
-    """Neither do the targets, nor the command line before a study runs."""
-    rooms = "approximation_report, pinwheel_report, pinwheel_data, targets, cli"
+    """Neither do the targets."""
+    rooms = "approximation_report, pinwheel_report, pinwheel_data, targets"
     code = f"import sys; from surm_bench.studies import {rooms}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -249,8 +251,7 @@ def test_the_command_line(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(approximation, "main", lambda folder, **options: called.append((str(folder), options)))
     for arguments in ([], ["--quick"], ["--folder", "here", "--side", "32"]):
-        monkeypatch.setattr(sys, "argv", ["study.py", "approximation", *arguments])
-        cli.main()
+        assert command(["study", "approximation", *arguments]) == 0
     assert called == [
         ("results/studies/approximation", {"quick": False}),
         ("outputs/studies/approximation", {"quick": True}),
@@ -269,8 +270,6 @@ def test_the_command_line(monkeypatch, tmp_path):
 def test_bad_input_is_one_line(arguments, complaint, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
-    monkeypatch.setattr(sys, "argv", ["study.py", "approximation", *arguments])
-    with pytest.raises(SystemExit, match="2"):
-        cli.main()
+    assert exit_code(command, ["study", "approximation", *arguments]) == 2
     assert capsys.readouterr().err == f"surm-bench: {complaint}\n"
     assert not list(tmp_path.rglob("*.json"))

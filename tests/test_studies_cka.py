@@ -7,15 +7,14 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from hydra import compose
 from safetensors.torch import load_file, save_file
 from scipy.stats import ortho_group
 from transformers import BertConfig, BertForSequenceClassification
 
 from surm_bench import records
 from surm_bench.build import build
+from surm_bench.composition import compose
 from surm_bench.errors import UserError
-from surm_bench.experiment import composer
 from surm_bench.models import Backbone
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.roles import find_roles
@@ -125,8 +124,7 @@ def finished(tmp_path_factory):
     for adapter, seed in wanted:
         overrides = [f"adapter={adapter}", f"seed={seed}", "optimizer.lr=0.003", f"results_dir={folder}"]
         overrides += ["adapter.peft.lora_alpha=4"] if adapter == "lora" else []  # a scale of 1/2
-        with composer():
-            cfg = compose("config", [*DIGITS, *SHORT, *overrides])
+        cfg = compose([*DIGITS, *SHORT, *overrides])
         run(cfg, report=lambda line: None)
     return folder
 

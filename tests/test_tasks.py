@@ -11,7 +11,6 @@ import pyarrow.parquet
 import pytest
 import torch
 from datasets import Dataset, Image
-from hydra import compose
 from omegaconf import OmegaConf
 from PIL import Image as PillowImage
 from scipy import stats
@@ -19,9 +18,10 @@ from sklearn import metrics
 from transformers import DataCollatorWithPadding
 
 from surm_bench import records, runner
+from surm_bench.composition import compose
 from surm_bench.config import ModelConfig, TaskConfig, config_dir
 from surm_bench.errors import UserError
-from surm_bench.experiment.jobs import Job, composer
+from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
 from surm_bench.measure import results
 from surm_bench.models import build_backbone
@@ -83,8 +83,7 @@ def tokenizer():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_task_composes_and_has_its_primary_metric(name):
-    with composer():
-        composed = compose("config", [f"task={name}"])
+    composed = compose([f"task={name}"])
     config = OmegaConf.to_object(composed).task
     assert config.name == name and CONFIGS[NAMES.index(name)].read_text().startswith("# ")
     config.num_labels = config.num_labels or 7  # a folder's are counted
@@ -569,8 +568,7 @@ def test_a_broken_image_is_named(tmp_path):
 
 
 def run_task(results_dir: Path, *overrides: str) -> dict:
-    with composer():
-        cfg = compose("config", [*overrides, "adapter=lora", "trainer.progress=false", f"results_dir={results_dir}"])
+    cfg = compose([*overrides, "adapter=lora", "trainer.progress=false", f"results_dir={results_dir}"])
     return runner.run(cfg, report=lambda line: None)
 
 
@@ -587,11 +585,10 @@ def test_a_run_on_a_folder_counts_its_classes_and_is_known_by_its_content(tmp_pa
     (tmp_path / "there" / "train" / "teal" / "0.JPG").rename(tmp_path / "there" / "train" / "amber" / "x.jpg")
     assert run_task(tmp_path / "r", *overrides, f"task.data_dir={there}")["run_id"] != first["run_id"]
 
-    with composer():  # an experiment's job does not know the number, and still finds the record
-        setting = (("optimizer.lr", first["config"]["optimizer"]["lr"]),)
-        job = Job("folder", "lora", 0, setting, (*overrides, "trainer.progress=false"), ("adapter=lora",))
-        runs = Runs(tmp_path / "r", [f"task.data_dir={tmp_path / 'here'}"])
-        assert runs.id(job) == first["run_id"] and runs.problems == []
+    setting = (("optimizer.lr", first["config"]["optimizer"]["lr"]),)
+    job = Job("folder", "lora", 0, setting, (*overrides, "trainer.progress=false"), ("adapter=lora",))
+    runs = Runs(tmp_path / "r", [f"task.data_dir={tmp_path / 'here'}"])
+    assert runs.id(job) == first["run_id"] and runs.problems == []
 
 
 # --- extra reported splits --------------------------------------------------------------------------------------------

@@ -10,12 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
-from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from surm_bench.benchmark.bare import bare_run
 from surm_bench.benchmark.timing import compare, take_turns
-from surm_bench.experiment.jobs import composer
+from surm_bench.composition import compose
 from surm_bench.runner import run
 
 HARNESS = "harness ÷ bare loop"
@@ -98,8 +97,7 @@ def _compare(case: Case, name: str, ours: Callable[[], list[dict]], other: Calla
 
 
 def _compose(case: Case, *overrides: str) -> DictConfig:
-    with composer():
-        return compose("config", [*case.overrides, *overrides, "trainer.progress=false"])
+    return compose([*case.overrides, *overrides, "trainer.progress=false"])
 
 
 def _run(cfg: DictConfig) -> list[dict]:

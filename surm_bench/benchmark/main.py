@@ -1,8 +1,8 @@
 """Measure the adapters' speed, memory and accuracy side by side, and write tables and figures."""
 
-import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,33 +18,22 @@ from surm_bench.report.console import print_table
 from surm_bench.report.tables import Table, to_csv, to_markdown
 
 
-def main() -> None:
-    """Write results/performance/<part>.{md,csv,png,svg} and targets.md; a quick run writes to outputs/performance."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, few repetitions: a minute, into outputs/")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (default: all)")
-    parser.add_argument("--folder", type=Path, help="where to write (default: results/performance)")
-    options = parser.parse_args()
-    folder = options.folder or Path("outputs" if options.quick else "results") / "performance"
-    plan = QUICK if options.quick else ON_GPU if torch.cuda.is_available() else FULL
+def benchmark(folder: Path, parts: Sequence[str], quick: bool) -> None:
+    """Write <part>.{md,csv,png,svg} of each part, and targets.md, to a folder. Interrupted, it keeps finished parts."""
+    plan = QUICK if quick else ON_GPU if torch.cuda.is_available() else FULL
     machine = machine_line()
-    try:
-        for name in options.only:
-            print(f"measuring: {name}", file=sys.stderr)
-            data = measure(name, plan).assign(machine=machine)
-            table = PARTS[name].table(data, plan, machine)
-            write(table, folder / name)
-            if PARTS[name].figure:
-                PARTS[name].figure(data, folder / name)
-            print_table(table)
-    except KeyboardInterrupt:
-        print("surm-bench: interrupted; the parts that were finished are written", file=sys.stderr)
-        sys.exit(130)
+    for name in parts:
+        print(f"measuring: {name}", file=sys.stderr)
+        data = measure(name, plan).assign(machine=machine)
+        table = PARTS[name].table(data, plan, machine)
+        write(table, folder / name)
+        if PARTS[name].figure:
+            PARTS[name].figure(data, folder / name)
+        print_table(table)
     table = target_table({name: pd.read_csv(path) for name in PARTS if (path := folder / f"{name}.csv").exists()})
     if table.rows:
         write(table, folder / "targets")
         print_table(table)
-    print(f"\nWritten to {folder}")
 
 
 def measure(name: str, plan: Plan) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
-from hydra import compose
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
@@ -12,8 +11,8 @@ from surm_bench.adapters.build import attach
 from surm_bench.benchmark.memory import size_of, step_peak
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import compare, take_turns
+from surm_bench.composition import compose
 from surm_bench.config import Config
-from surm_bench.experiment import composer
 from surm_bench.models import build_skeleton
 from surm_bench.roles import find_roles
 from surm_bench.training import forward, trainable
@@ -25,8 +24,7 @@ INITIAL_STD = 0.02
 
 def settings_of(model: str, adapter: str) -> Config:
     """The configuration of the runner."""
-    with composer():
-        return OmegaConf.to_object(compose("config", [f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}"]))
+    return OmegaConf.to_object(compose([f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}"]))
 
 
 def random_backbone(config: Config) -> nn.Module:

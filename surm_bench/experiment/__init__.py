@@ -1,6 +1,6 @@
 """Experiments: what is run (definition, jobs), how (running, tuning), how far it is (plan), what came of it."""
 
 from surm_bench.experiment.definition import Experiment, Tuning, load_experiment
-from surm_bench.experiment.jobs import Job, composer
+from surm_bench.experiment.jobs import Job
 
-__all__ = ["Experiment", "Job", "Tuning", "composer", "load_experiment"]
+__all__ = ["Experiment", "Job", "Tuning", "load_experiment"]

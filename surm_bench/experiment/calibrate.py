@@ -19,7 +19,7 @@ from surm_bench.adapters.schedule import schedule
 from surm_bench.config import Config
 from surm_bench.experiment.calibration import Calibration, Timed, Timing, digest_of, write_calibration
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import composed, composer, pair
+from surm_bench.experiment.jobs import composed, pair
 from surm_bench.models import build_backbone
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, load_task, objective_for, prepare
@@ -88,9 +88,8 @@ def time_run(settings: Config) -> Timing:
 
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:
-    with composer():
-        cfg = composed(pair(experiment, task, adapter), (*places, f"results_dir={folder}"))
-        return checked(cfg)[1]
+    cfg = composed(pair(experiment, task, adapter), (*places, f"results_dir={folder}"))
+    return checked(cfg)[1]
 
 
 def _rows(settings: Config, validation: str) -> tuple[int, int]:

@@ -56,7 +56,7 @@ class Calibration:
     tasks: dict[str, Timed]
 
     def seconds(self, job: Job) -> float | None:
-        """Of a whole run; None where its task or its adapter was not timed. Within composer()."""
+        """Of a whole run; None where its task or its adapter was not timed."""
         timing = self.timing(job.task, job.adapter)
         if timing is None:
             return None

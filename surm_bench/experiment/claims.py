@@ -13,7 +13,7 @@ from yaml import YAMLError
 
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.definition import Experiment, load_experiment
-from surm_bench.experiment.jobs import composer, pair, reported_jobs, resolved
+from surm_bench.experiment.jobs import pair, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import tuned
 from surm_bench.records import read_predictions
@@ -72,20 +72,19 @@ def compared(claims: Claims, results: Path) -> dict[str, list[Compared]]:
     """
     evidence: dict[str, _Evidence] = {}
     found: dict[str, list[Compared]] = {}
-    with composer():
-        for name, claim in claims.claims.items():
-            found[name] = []
-            for comparison in [*claim.primary, *claim.secondary]:
-                experiment = comparison.experiment
-                if experiment not in evidence:
-                    evidence[experiment] = _Evidence(load_experiment(experiment)[0], results / experiment)
-                of = evidence[experiment]
-                found[name].append(of.compare(comparison, comparison in claim.primary, claims.level))
+    for name, claim in claims.claims.items():
+        found[name] = []
+        for comparison in [*claim.primary, *claim.secondary]:
+            experiment = comparison.experiment
+            if experiment not in evidence:
+                evidence[experiment] = _Evidence(load_experiment(experiment)[0], results / experiment)
+            of = evidence[experiment]
+            found[name].append(of.compare(comparison, comparison in claim.primary, claims.level))
     return found
 
 
 class _Evidence:
-    """The records of an experiment. To be used within composer()."""
+    """The records of an experiment."""
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self._experiment = experiment

@@ -12,8 +12,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from surm_bench import cli
-from surm_bench.config import config_dir
+from surm_bench.composition import check_choices, config_dirs
 from surm_bench.errors import UserError, unknown
 
 Setting = tuple[tuple[str, float], ...]  # (key, value) of every knob
@@ -80,9 +79,10 @@ class Experiment:
         )
 
 
-def experiment_names() -> list[str]:
-    """The files of configs/experiment."""
-    return sorted(file.stem for file in (config_dir() / "experiment").glob("*.yaml"))
+def experiment_files() -> dict[str, Path]:
+    """The files of configs/experiment, and of the same folder of the user's configs, by the name of the experiment."""
+    found = {file.stem: file for folder in config_dirs() for file in (folder / "experiment").glob("*.yaml")}
+    return dict(sorted(found.items()))
 
 
 def load_experiment(name: str) -> tuple[Experiment, list[str]]:
@@ -96,9 +96,10 @@ def load_experiment(name: str) -> tuple[Experiment, list[str]]:
         UserError: there is no such file, a key is unknown or missing, a range is empty or not above 0, or a tuning
             seed is also a reported one.
     """
-    if name not in experiment_names():
-        raise unknown("experiment", name, experiment_names())
-    path = config_dir() / "experiment" / f"{name}.yaml"
+    files = experiment_files()
+    if name not in files:
+        raise unknown("experiment", name, files)
+    path = files[name]
     try:
         merged = OmegaConf.merge(OmegaConf.structured(Experiment), OmegaConf.load(path), {"name": name})
         experiment: Experiment = OmegaConf.to_object(merged)
@@ -154,7 +155,7 @@ def _refusal(kind: str, overrides: list[str]) -> str | None:
         if kind == "tasks" and override.startswith(("adapter=", "adapter.")):
             return f"{override} among its overrides: it belongs to an adapter"
     try:
-        cli.check_arguments(overrides)
+        check_choices(overrides)
     except UserError as error:
         return str(error)
     return None

@@ -1,21 +1,13 @@
 """The runs of an experiment: each is a list of overrides, a setting of its knobs and a seed."""
 
-import copy
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import product, takewhile
+from itertools import chain, product, takewhile
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from surm_bench import cli
-from surm_bench.config import config_dir
+from surm_bench import composition
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, Setting
 from surm_bench.experiment.search import SHORT, Trial
@@ -42,7 +34,7 @@ class Job:
 
     def arguments(self) -> list[str]:
         """The run as a command line of surm_bench."""
-        return [*self.overrides, *self.method, *_as_overrides(self.setting), f"seed={self.seed}"]
+        return [*_but_the_seed(self), f"seed={self.seed}"]
 
     @property
     def command(self) -> str:
@@ -82,27 +74,20 @@ def pairs(experiment: Experiment) -> list[Job]:
 def composable(experiment: Experiment) -> list[str]:
     """Drop the tasks and adapters whose overrides the configuration refuses, and tell each in a line."""
     problems = []
-    with composer():
-        for entries, check in ((experiment.tasks, _check_task), (experiment.adapters, _check_adapter)):
-            for name in list(entries):
-                try:
-                    check(experiment, name)
-                except UserError as error:
-                    del entries[name]
-                    problems.append(f"{name} left out: {error}")
+    said = (experiment.overrides, *experiment.tasks.values(), *experiment.adapters.values())
+    composition.read_files(chain(*said))
+    for entries, check in ((experiment.tasks, _check_task), (experiment.adapters, _check_adapter)):
+        for name in list(entries):
+            try:
+                check(experiment, name)
+            except UserError as error:
+                del entries[name]
+                problems.append(f"{name} left out: {error}")
     return problems
 
 
-@contextmanager
-def composer() -> Iterator[None]:
-    """Hydra, ready to compose; to be entered once around many."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        yield
-
-
 def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
-    """The configuration of a run, within composer().
+    """The configuration of a run.
 
     Args:
         places: overrides of what does not change a run: results_dir, task.data_dir, model.weights, tracking.
@@ -110,19 +95,21 @@ def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: an override that the configuration refuses.
     """
-    cfg = _put_together((*job.overrides, *places), (*job.method, *_as_overrides(job.setting)))
-    cfg.seed = job.seed
-    return cfg
+    return composition.compose([*job.arguments(), *places])
 
 
 def resolved(job: Job) -> dict:
     """The same as plain dicts and lists, as a record holds it; not to be changed."""
-    return {**_resolved(job.overrides, job.method, job.setting), "seed": job.seed}
+    return composition.resolved(_but_the_seed(job)) | {"seed": job.seed}
+
+
+def _but_the_seed(job: Job) -> list[str]:
+    return [*job.overrides, *job.method, *_as_overrides(job.setting)]
 
 
 def _check_task(experiment: Experiment, name: str) -> None:
-    cfg = _composed(_of_task(experiment, name))
-    if (experiment.tuning.steps or experiment.tuning.survivors) and cfg.trainer.max_steps is None:
+    config = composition.resolved(_of_task(experiment, name))
+    if (experiment.tuning.steps or experiment.tuning.survivors) and config["trainer"]["max_steps"] is None:
         raise UserError("tuning.steps and tuning.survivors count optimiser steps: give trainer.max_steps")
 
 
@@ -134,38 +121,8 @@ def _check_adapter(experiment: Experiment, name: str) -> None:
 
 
 def _label(experiment: Experiment, name: str) -> str:
-    return _resolved((), tuple(experiment.adapters[name]), experiment.settings(name)[0])["adapter"]["label"]
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    """Composing takes a twentieth of a second: too long to repeat for every seed and setting."""
-    try:
-        return compose("config", list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(cli.first_lines(error)) from error
-
-
-def _put_together(overrides: tuple[str, ...], method: tuple[str, ...]) -> DictConfig:
-    """From two parts, so that tasks × adapters take little more than tasks + adapters compositions."""
-    adapter = tuple(override for override in method if override.startswith("adapter"))
-    groups = tuple(override for override in method if override.startswith("optimizer="))
-    cfg = copy.deepcopy(_composed((*overrides, *groups)))
-    cfg.adapter = _composed(adapter).adapter
-    for override in method:
-        if override.startswith("optimizer."):
-            key, _, value = override.partition("=")
-            OmegaConf.update(cfg, key, OmegaConf.create(f"x: {value}").x)
-    return cfg
-
-
-@cache
-def _resolved(overrides: tuple[str, ...], method: tuple[str, ...], setting: Setting) -> dict:
-    try:
-        cfg = _put_together(overrides, (*method, *_as_overrides(setting)))
-        return OmegaConf.to_container(cfg, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(cli.first_lines(error)) from error
+    overrides = (*experiment.adapters[name], *_as_overrides(experiment.settings(name)[0]))
+    return composition.resolved(overrides)["adapter"]["label"]
 
 
 def _of_task(experiment: Experiment, task: str) -> tuple[str, ...]:

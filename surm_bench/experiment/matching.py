@@ -9,9 +9,11 @@ from surm_bench.experiment.jobs import Job, resolved
 from surm_bench.identity import run_id
 from surm_bench.records import Archive, is_done, is_given_up
 
+STATES = ("done", "missing", "failed", "given up")  # failed: also interrupted
+
 
 class Runs:
-    """The records below a folder, and the jobs that they are of. To be used within composer().
+    """The records below a folder, and the jobs that they are of.
 
     Attributes:
         problems: a line for each record that cannot be used, and for each content that is not known here.
@@ -21,18 +23,23 @@ class Runs:
         self.archive = Archive(folder)
         self.problems = self.archive.problems
         self._places = tuple(places)
+        self._ids: dict[Job, str | None] = {}
 
     def id(self, job: Job) -> str | None:
         """The id of a job; None where what it reads is neither declared nor found here."""
-        try:
-            return run_id(with_content(resolved(job), self._places))
-        except UserError as error:
-            if str(error) not in self.problems:
-                self.problems.append(str(error))
-            return None
+        if job not in self._ids:
+            try:
+                self._ids[job] = run_id(with_content(resolved(job), self._places))
+            except UserError as error:
+                self._ids[job] = None
+                if str(error) not in self.problems:
+                    self.problems.append(str(error))
+        return self._ids[job]
 
     def record(self, job: Job) -> dict | None:
         """The record of a job that counts, whatever its status."""
+        if self.archive.is_empty:  # no id is needed, nor what the job reads
+            return None
         identifier = self.id(job)
         return None if identifier is None else self.archive.record(identifier)
 
@@ -42,7 +49,7 @@ class Runs:
         return record if is_done(record) else None
 
     def status(self, job: Job) -> str:
-        """done, missing, failed (also: interrupted), or given up."""
+        """One of STATES."""
         record = self.record(job)
         if record is None:
             return "missing"

@@ -12,10 +12,8 @@ from surm_bench.experiment.ahead import growth_ahead, reports_ahead, survivors_a
 from surm_bench.experiment.calibration import Calibration
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, pairs
-from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.matching import STATES, Runs
 from surm_bench.experiment.tuning import Tuned
-
-STATES = ("done", "missing", "failed", "given up")
 
 
 class Prices:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from surm_bench.experiment.jobs import Job, composer
+from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
 from surm_bench.records import Archive, agreement, run_folder
 from surm_bench.sources import source_digest
@@ -36,10 +36,9 @@ def reproduced(
     drawn = jobs if sample is None or sample >= len(jobs) else random.sample(jobs, sample)
     _remove_other_code(folder)
     problems = repeat(drawn)
-    with composer():
-        again = Runs(folder)
-        of_seeds = _scores_of_seeds(jobs, runs)
-        pairs = [(job, runs.result(job), again.archive.record(runs.id(job))) for job in drawn]
+    again = Runs(folder)
+    of_seeds = _scores_of_seeds(jobs, runs)
+    pairs = [(job, runs.result(job), again.archive.record(runs.id(job))) for job in drawn]
     compared = [compare(job, recorded, new, of_seeds[_group(job)]) for job, recorded, new in pairs if new is not None]
     rows = pd.DataFrame(compared, columns=Comparison._fields)
     shown = rows.drop(columns="agrees") if sample is not None else _cells(rows, drawn)

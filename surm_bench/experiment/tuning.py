@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from surm_bench.experiment.definition import Experiment, Setting
 from surm_bench.experiment.jobs import Choices, Job, pair, resolved, trial_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import SHORT, Search, Trial, search
 from surm_bench.records.agreement import score
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -22,32 +25,38 @@ class Tuned:
         choices: the setting of each pair of task and adapter whose search is at its end.
         at_edge: the knobs of a choice whose range ended there when the steps were spent.
         problems: a line for each pair that has no choice although its runs are done.
-        scores: a row for each trial and seed: task, adapter, setting, steps, seed, score, chosen.
+        tried: what each trial and seed came to, as scores has it.
     """
 
     jobs: list[Job] = field(default_factory=list)
     choices: Choices = field(default_factory=dict)
     at_edge: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     problems: dict[tuple[str, str], str] = field(default_factory=dict)
-    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    tried: list[dict] = field(default_factory=list)
+
+    @cached_property
+    def scores(self) -> "pd.DataFrame":
+        """A row for each trial and seed: task, adapter, setting, steps, seed, score, chosen."""
+        import pandas as pd  # half a second, and a plan needs none
+
+        columns = ["task", "adapter", "setting", "steps", "seed", "score", "chosen"]
+        return pd.DataFrame(self.tried, columns=columns).astype({"chosen": bool})
 
 
 def tuned(experiment: Experiment, runs: Runs) -> Tuned:
-    """The state of the search for every pair of task and adapter, from records alone. Within composer()."""
-    state, rows = Tuned(), []
+    """The state of the search for every pair of task and adapter, from records alone."""
+    state = Tuned()
     for task, adapter in product(experiment.tasks, experiment.adapters):
         found, tried = _search(experiment, task, adapter, runs)
         jobs = [job for trial in found.trials for job in trial_jobs(experiment, task, adapter, trial)]
         state.jobs.extend(jobs)
-        rows += [row | {"chosen": row["trial"] == _full(found.chosen)} for row in tried]
+        state.tried.extend(row | {"chosen": row["trial"] == _full(found.chosen)} for row in tried)
         if found.chosen is not None:
             state.choices[task, adapter] = found.chosen
             state.at_edge[task, adapter] = found.at_edge
         elif not runs.waiting(jobs):
             state.problems[task, adapter] = f"no setting of {adapter} on {task} finished on every tuning seed"
-    columns = ["task", "adapter", "setting", "steps", "seed", "score", "chosen"]
-    scores = pd.DataFrame(rows, columns=columns).astype({"chosen": bool})
-    return Tuned(state.jobs, state.choices, state.at_edge, state.problems, scores)
+    return state
 
 
 def undecided(experiment: Experiment, state: Tuned) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import composer, pairs, resolved
+from surm_bench.experiment.jobs import pairs, resolved
 from surm_bench.records import Archive, check_files, run_folder
 
 
@@ -37,8 +37,7 @@ def _check_contents(
     """How many contents were compared, and how many could not be read here."""
     from surm_bench.experiment.contents import declared, read_content  # torch: not before it is needed
 
-    with composer():
-        wanted = {item for job in pairs(experiment) for item in declared(resolved(job), places)}
+    wanted = {item for job in pairs(experiment) for item in declared(resolved(job), places)}
     checked = absent = 0
     for content in sorted(wanted):
         try:

@@ -4,6 +4,7 @@ from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_re
 from surm_bench.records.claim import Claimed, claim
 from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
+from surm_bench.records.running import Running, running
 from surm_bench.records.status import is_done, is_given_up
 from surm_bench.records.store import Damaged, check_writable, read, read_run, run_folder, write
 
@@ -13,6 +14,7 @@ __all__ = [
     "Claimed",
     "Damaged",
     "Disagreement",
+    "Running",
     "check_files",
     "check_writable",
     "claim",
@@ -25,6 +27,7 @@ __all__ = [
     "read_record",
     "read_run",
     "run_folder",
+    "running",
     "set_aside",
     "write",
 ]

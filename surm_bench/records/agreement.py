@@ -42,7 +42,8 @@ def tolerance(record: dict, of_seeds: Sequence[float] = ()) -> float:
 
 def standard_error(record: dict) -> float:
     """Of the score over its examples: binomial, or that of a correlation (1 − ρ²)/√(n − 1); MCC is one."""
-    value, n = score(record), record["examples"][reported_split(record)]
+    split = reported_split(record)
+    value, n = record["scores"][split]["last"][record["primary_metric"]], record["examples"][split]
     if record["primary_metric"] in CORRELATIONS:
         return (1 - value**2) / math.sqrt(max(n - 1, 1))
     return math.sqrt(value * (1 - value) / n)
@@ -52,11 +53,10 @@ def agree(first: dict, second: dict, of_seeds: Sequence[float] = ()) -> bool:
     """Whether two records of one id have one result: equal scores where equal bits are expected, else near ones."""
     if first["status"] != second["status"]:
         return False
-    if first["status"] != "success":
-        return True
-    if same_machine(first, second):
-        return score(first) == score(second)
-    return abs(score(first) - score(second)) <= tolerance(first, of_seeds)
+    one, other = score(first), score(second)
+    if one is None or other is None or same_machine(first, second):
+        return one == other
+    return abs(one - other) <= tolerance(first, of_seeds)
 
 
 def _machines(record: dict) -> set[tuple]:

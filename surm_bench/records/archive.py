@@ -32,6 +32,11 @@ class Archive:
         self._add(read_runs(self.folder, self.problems))
         self._counting = {run_id: self._choose(list(found.values())) for run_id, found in self._found.items()}
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no record at all."""
+        return not self._found
+
     def record(self, run_id: str) -> dict | None:
         """The record that counts, a result or not; None where there is none."""
         return self._counting.get(run_id)
@@ -105,7 +110,8 @@ def read_runs(folder: Path, problems: list[str]) -> list[dict]:
         if ASIDE in path.parent.name:
             continue
         try:
-            records.append(read_run(path.parent))
+            if record := read_run(path.parent):
+                records.append(record)
         except UserError as error:
             problems.append(str(error))
     return records

@@ -35,11 +35,10 @@ def claim(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterato
     folder.mkdir(parents=True, exist_ok=True)
     path, mine = folder / FILE, _myself()
     with FileLock(folder / ".lock"):
-        holder = _read(path)
-        if holder is not None and _holds(holder, path, silence):
+        if other := holder(folder, silence):
             raise Claimed(
-                f"run {folder.name} is being trained by process {holder['pid']} on {holder['host']} "
-                f"(since {holder['since']})"
+                f"run {folder.name} is being trained by process {other['pid']} on {other['host']} "
+                f"(since {other['since']})"
             )
         _write(path, mine)
     stop = threading.Event()
@@ -53,6 +52,13 @@ def claim(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterato
         with FileLock(folder / ".lock"):
             if _read(path) == mine:
                 path.unlink(missing_ok=True)
+
+
+def holder(folder: Path, silence: float = SILENCE) -> dict | None:
+    """The pid, host and start (since) of the process that holds a run's folder; None where no living one does."""
+    path = folder / FILE
+    found = _read(path)
+    return found if found is not None and _holds(found, path, silence) else None
 
 
 def _myself() -> dict:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import pyarrow
 from filelock import FileLock
 
 from surm_bench.atomic import atomic
@@ -12,6 +11,9 @@ from surm_bench.errors import UserError
 from surm_bench.records.archive import COLLECTED, Archive, read_collected, read_runs
 from surm_bench.records.files import check_files
 from surm_bench.records.store import canonical_json, run_folder
+
+if TYPE_CHECKING:  # who only reads records needs none: half a second
+    import pandas as pd
 
 PREDICTIONS = "predictions.parquet"
 COLUMNS = ["run_id", "record", "split", "row", "label", "prediction"]
@@ -55,7 +57,7 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
     return len(kept), problems
 
 
-def read_predictions(archive: Archive) -> pd.DataFrame:
+def read_predictions(archive: Archive) -> "pd.DataFrame":
     """The predictions of the records that count, as far as they have them; what cannot be used becomes a problem.
 
     Columns: run_id, record (its checksum), split, row (in the split as it was read), label, prediction.
@@ -65,7 +67,7 @@ def read_predictions(archive: Archive) -> pd.DataFrame:
     return found[found["record"].isin(counting)].reset_index(drop=True)
 
 
-def _predictions(folder: Path, problems: list[str]) -> pd.DataFrame:
+def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
     """Those of all records of a folder, collected or made here."""
     frames = [_read(folder / PREDICTIONS, problems)]
     known = set(frames[0]["record"])
@@ -82,7 +84,10 @@ def _predictions(folder: Path, problems: list[str]) -> pd.DataFrame:
     return _joined(frames)
 
 
-def _read(path: Path, problems: list[str]) -> pd.DataFrame:
+def _read(path: Path, problems: list[str]) -> "pd.DataFrame":
+    import pandas as pd
+    import pyarrow
+
     try:
         if path.is_file():
             return pd.read_parquet(path)
@@ -91,8 +96,10 @@ def _read(path: Path, problems: list[str]) -> pd.DataFrame:
     return pd.DataFrame(columns=COLUMNS)
 
 
-def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _joined(frames: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
     """One below the other; those without rows left out, as they have no types."""
+    import pandas as pd
+
     filled = [frame[COLUMNS] for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 

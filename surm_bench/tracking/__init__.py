@@ -37,7 +37,7 @@ def track(config: dict, run_id: str, group_id: str, tags: Sequence[str]) -> Iter
     try:
         import wandb  # noqa: F401
     except ImportError as error:
-        raise UserError("tracking=wandb needs the package wandb: install it, or choose tracking=none") from error
+        raise UserError("tracking=wandb needs: pip install 'surm-bench[wandb]', or choose tracking=none") from error
     tracker = WandbTracker(
         project=config["tracking"]["project"],
         entity=config["tracking"]["entity"],

@@ -1,0 +1,39 @@
+"""Completion in a shell, by ``eval "$(surm-bench -sc install=bash)"``: Hydra's for runs, names for other commands."""
+
+import os
+from collections.abc import Sequence
+
+from surm_bench.command.experiments import ABOUT
+from surm_bench.command.study import STUDIES
+
+COMMANDS = ("run", *ABOUT, "params", "study", "bench")
+
+
+def asked(arguments: Sequence[str]) -> bool:
+    """Whether these are the arguments by which Hydra's script for the shell asks, or is asked for."""
+    return bool({"-sc", "--shell-completion"} & set(arguments))
+
+
+def complete(arguments: Sequence[str]) -> int:
+    """Print the script, or what may follow the line that the shell has in COMP_LINE."""
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if len(words) > 2 and words[1] != "run":
+        print(" ".join(_names(words[1])))
+    elif len(words) == 2:
+        print(" ".join(COMMANDS))
+    else:
+        from surm_bench.command import run
+
+        os.environ["COMP_LINE"] = " ".join(words[:1] + words[2:])  # Hydra's command line begins behind "run"
+        return run.run(arguments)
+    return 0
+
+
+def _names(command: str) -> Sequence[str]:
+    """What a command takes."""
+    from surm_bench.composition import choices
+    from surm_bench.experiment.definition import experiment_files
+
+    if command in ABOUT:
+        return list(experiment_files())
+    return {"params": [*choices("model"), "all"], "study": list(STUDIES)}.get(command, [])

@@ -1,0 +1,32 @@
+"""How a command ends: an exit code, and one line on standard error for whatever cannot be done."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from surm_bench.errors import UserError
+
+
+def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """What the command returns: 0, or 1 where runs failed; 2 for bad input, 128 and its number for a signal."""
+    try:
+        return command(arguments)
+    except UserError as error:
+        complain(error)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "surm_bench":
+            raise
+        complain(f"this command needs {error.name}, which is not installed: pip install 'surm-bench[bench]'")
+        return 2
+    except KeyboardInterrupt as error:
+        told = f" ({error})" if str(error) else ""  # of a run: which signal, and that its state is saved
+        complain(f"interrupted{told}; the same command goes on")
+        return 128 + getattr(error, "signal_number", signal.SIGINT)
+
+
+def complain(problem: object) -> None:
+    """Tell a problem in one line, once of however many processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"surm-bench: {problem}".replace("\n", " "), file=sys.stderr)

@@ -1,0 +1,106 @@
+"""``surm-bench plan|tune|experiment|status|tables|figures|collect|merge|reproduce|verify``: experiments."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from surm_bench.command.errors import complain
+from surm_bench.errors import UserError
+
+ABOUT = {
+    "plan": "what is done, missing and failed, and the time left",
+    "tune": "choose the settings of every adapter",
+    "experiment": "run what is missing, then write tables and figures",
+    "status": "what is done, running, failed and missing, the time left, and the best score of each task so far",
+    "tables": "write the tables, from records alone",
+    "figures": "draw the figures, from records alone",
+    "collect": "write the results to records.jsonl, from which tables and figures can be made elsewhere",
+    "merge": "collect, together with the results of other machines",
+    "reproduce": "repeat runs drawn at random elsewhere, and compare",
+    "verify": "check every record, and the files beside it, against its digests",
+}
+OF_ALL = ("status", "tables", "figures")  # of every experiment where none is named
+READING = ("plan", "tune", "experiment", "status", "reproduce", "verify")  # may look at data and weights
+RUNNING = ("tune", "experiment", "reproduce")
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    for name, about in ABOUT.items():
+        parser = commands.add_parser(name, help=about, description=about)
+        parser.set_defaults(call=_run, command=name)
+        _add_arguments(parser, name)
+
+
+def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
+    if command == "merge":
+        parser.add_argument("names", metavar="experiment", nargs=1, help="a file of configs/experiment, as demo")
+        parser.add_argument("merge", metavar="from", nargs="+", type=Path, help="results folders, or records.jsonl")
+    else:
+        number, default = ("*", "; default: all") if command in OF_ALL else ("+", "")
+        about = f"files of configs/experiment, as demo{default}"
+        parser.add_argument("names", metavar="experiment", nargs=number, help=about)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
+    parser.add_argument("--config-dir", action="append", default=[], help="a folder of more adapters, experiments, …")
+    if command in READING:
+        parser.add_argument("--data", help="local data, as task.data_dir")
+        parser.add_argument("--weights", help="local weights, as model.weights (experiments of one model)")
+    if command in RUNNING:
+        parser.add_argument("--tracking", help="a choice of tracking, as wandb")
+    if command in ("tune", "experiment"):
+        parser.add_argument("--launcher", help="joblib or submitit_slurm; default: one after the other here")
+        parser.add_argument("--launcher-option", action="append", default=[], help="of the launcher, as n_jobs=2")
+    if command == "plan":
+        parser.add_argument("--runs", action="store_true", help="list every run")
+        parser.add_argument("--calibrate", action="store_true", help="time a few steps here, to tell the hours")
+    if command == "reproduce":
+        parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are repeated")
+        parser.add_argument("--sample", type=_at_least_one, default=5, help="how many runs")
+        parser.add_argument("--all", action="store_true", help="every run, and the table")
+    if command == "collect":
+        parser.add_argument("--merge", type=Path, nargs="+", default=[], help="the same as surm-bench merge")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """1 when a run failed or a part had to be left out, 2 on bad input; the other experiments go on."""
+    from surm_bench.composition import add_config_dir
+    from surm_bench.experiment import commands
+    from surm_bench.experiment.definition import experiment_files, load_experiment
+    from surm_bench.experiment.jobs import composable
+
+    for folder in arguments.config_dir:
+        add_config_dir(folder)
+    call: Callable = getattr(
+        commands, {"experiment": "run", "merge": "collect"}.get(arguments.command, arguments.command)
+    )
+    code = 0
+    for name in arguments.names or experiment_files():
+        try:
+            experiment, problems = load_experiment(name)
+            problems += composable(experiment)
+            problems += call(experiment, commands.Options(arguments.results / name, **_options(arguments)))
+            code = max(code, 1 if problems else 0)
+        except UserError as error:
+            problems, code = [str(error)], 2
+        for problem in dict.fromkeys(problems):
+            complain(problem)
+    return code
+
+
+def _options(arguments: argparse.Namespace) -> dict:
+    """The options that were given, by the names that the library has for them."""
+    given = vars(arguments)
+    keys = {"task.data_dir": "data", "model.weights": "weights", "tracking": "tracking"}
+    found = {
+        "places": tuple(f"{key}={given[name]}" for key, name in keys.items() if given.get(name)),
+        "launcher_options": tuple(given.get("launcher_option", ())),
+        "merge": tuple(given.get("merge", ())),
+        "sample": None if given.get("all") else given.get("sample"),
+        "listed": given.get("runs", False),
+    }
+    return found | {key: given[key] for key in ("outputs", "launcher", "calibrate") if key in given}
+
+
+def _at_least_one(text: str) -> int:
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not possible: at least 1")
+    return int(text)

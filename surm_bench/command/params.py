@@ -1,0 +1,29 @@
+"""``surm-bench params``: what every adapter costs on a model."""
+
+import argparse
+from pathlib import Path
+
+from surm_bench.errors import unknown
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "count every adapter's parameters on a model, from its architecture alone: no weights, no hub"
+    parser = commands.add_parser("params", help=about, description=about)
+    parser.add_argument("model", help="a file of configs/model, as roberta_base, or all")
+    parser.add_argument("--folder", type=Path, default=Path("results/parameters"), help="where to write")
+    parser.set_defaults(call=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from surm_bench.composition import choices
+
+    models = choices("model")
+    if options.model not in (*models, "all"):
+        raise unknown("model", options.model, [*models, "all"])
+
+    from surm_bench.parameter_table import write_parameters  # torch: not before it is needed
+
+    for model in models if options.model == "all" else [options.model]:
+        write_parameters(model, options.folder)
+    print(f"\nWritten to {options.folder}")
+    return 0

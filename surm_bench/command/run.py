@@ -1,0 +1,72 @@
+"""``surm-bench run``: composes the configuration with Hydra and hands it to the runner.
+
+surm-bench run model=vit_digits task=digits adapter=circulant seed=0
+surm-bench run -m model=roberta_base task=glue/rte adapter=circulant,lora seed=0,1,2
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from surm_bench.command.errors import complain
+from surm_bench.composition import KEYS, add_config_dir, check_choices, first_lines, settings_of
+from surm_bench.config import config_dir
+from surm_bench.errors import UserError
+from surm_bench.hub import check_reach
+from surm_bench.places import is_place
+
+_refused: list[UserError] = []
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run what these arguments name: Hydra's overrides and flags. Returns the exit code.
+
+    Raises:
+        UserError: bad input. Of a sweep's jobs a refused one is told at once, and the others still run.
+    """
+    check(arguments)
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed over many lines
+    sys.argv = ["surm-bench", *arguments]
+    _refused.clear()
+    try:
+        _job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"{first_lines(error)} ({KEYS})") from error
+    return 2 if _refused else 0
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Refuse unknown choices of a group, and torchrun with a sweep, which would hang."""
+    if {"-m", "--multirun"} & set(arguments) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("a multirun (-m) under several processes would hang: launch each run by itself")
+    for folder in _config_dirs(arguments):
+        add_config_dir(folder)
+    if not any(argument.lstrip("+").startswith("hydra.searchpath=") for argument in arguments):  # Hydra alone reads it
+        check_choices(arguments)
+
+
+@hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")
+def _job(cfg: DictConfig) -> None:
+    overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
+    try:
+        check_reach(settings_of(OmegaConf.to_container(cfg, resolve=True)))
+        from surm_bench.runner import run  # torch and friends: not for --help or what is refused
+
+        run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))
+    except UserError as error:
+        complain(error)
+        _refused.append(error)
+
+
+def _config_dirs(arguments: Sequence[str]) -> list[str]:
+    """What --config-dir (-cd) names, which Hydra itself reads, too."""
+    flags = ("--config-dir", "-cd")
+    after = [value for flag, value in zip(arguments, arguments[1:], strict=False) if flag in flags]
+    return after + [argument.partition("=")[2] for argument in arguments if argument.startswith("--config-dir=")]

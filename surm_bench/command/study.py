@@ -1,0 +1,47 @@
+"""``surm-bench study``: the studies of the paper."""
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from surm_bench.errors import UserError
+
+STUDIES = {  # module of surm_bench.studies -> what it asks
+    "approximation": "how well does each structure approximate a matrix?",
+    "pinwheel": "what can a small network learn with one adapted matrix?",
+    "cka": "how alike are full fine-tuning and each adapter, in the runs that are there?",
+}
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "run a study of the paper and write its records, table and figures"
+    parser = commands.add_parser("study", help=about, description=about)
+    studies = parser.add_subparsers(dest="study", required=True, metavar="STUDY")
+    for name, question in STUDIES.items():
+        study = studies.add_parser(name, help=question, description=question)
+        study.set_defaults(call=_run)
+        study.add_argument("--quick", action="store_true", help="a small version in seconds, into outputs/")
+        study.add_argument("--folder", type=Path, help=f"where to write (default: results/studies/{name})")
+        if name == "approximation":
+            study.add_argument("--side", type=int, help="rows and columns of the matrices")
+        if name == "cka":
+            study.add_argument("--results-dir", type=Path, help="whose runs to compare (default: the demo's)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    root = Path("outputs") if options.quick else Path("results")  # what is only tried replaces no results
+    folder = options.folder or root / "studies" / options.study
+    given = {key: getattr(options, key, None) for key in ("quick", "side", "results_dir")}
+    _make(folder)
+    study = import_module(f"surm_bench.studies.{options.study}")  # torch: not before it is needed
+    study.main(folder, **{key: value for key, value in given.items() if value is not None})
+    print(f"\nWritten to {folder}")
+    return 0
+
+
+def _make(folder: Path) -> None:
+    """Before anything expensive."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to folder {str(folder)!r}: {error.strerror or error}") from error

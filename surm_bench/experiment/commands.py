@@ -1,0 +1,163 @@
+"""What can be done with an experiment. Each returns problems, a line each: none when all went well."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from surm_bench import records
+from surm_bench.errors import UserError
+from surm_bench.experiment.calibration import read_calibration
+from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.jobs import Job, reported_jobs
+from surm_bench.experiment.launching import launch_jobs
+from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.plan import Prices, print_ahead, print_plan
+from surm_bench.experiment.running import run_jobs
+from surm_bench.experiment.status import print_status
+from surm_bench.experiment.tuning import Tuned, tuned, undecided
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where things are and how to run; none of it changes a run."""
+
+    folder: Path  # results of the experiment
+    outputs: Path = Path("outputs")  # where runs are repeated, outside git
+    launcher: str | None = None
+    launcher_options: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    listed: bool = False
+    calibrate: bool = False
+    sample: int | None = None
+    merge: tuple[Path, ...] = ()
+
+
+def run(experiment: Experiment, options: Options) -> list[str]:
+    """Run the tuned jobs that are missing and write tables and figures; returns problems."""
+    state, _ = _state(experiment, options)
+    jobs = reported_jobs(experiment, state.choices)
+    problems = [*state.problems.values(), *undecided(experiment, state)]
+    problems += _execute(jobs, experiment.name, options)
+    return problems + tables(experiment, options) + figures(experiment, options)
+
+
+def tune(experiment: Experiment, options: Options) -> list[str]:
+    """Run what the search asks for until every setting is chosen; returns problems, a line each.
+
+    Stopped and started again it goes on. A setting that diverged on a seed cannot be chosen.
+    """
+    problems, before = [], []
+    while True:
+        state, runs = _state(experiment, options)
+        waiting = runs.waiting(state.jobs)
+        if not waiting or problems:
+            break
+        if waiting == before:
+            problems = [f"{len(waiting)} runs are left to other processes: tune again when they are done"]
+            break
+        before = list(waiting)
+        waiting.sort(key=lambda job: experiment.tuning.seeds.index(job.seed))  # stopped early, pairs are whole
+        problems = _execute(waiting, f"tuning {experiment.name}", options)
+    chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter", "setting"], sort=False)["score"].mean()
+    print(chosen.reset_index().to_string(index=False))
+    return problems + runs.problems + list(state.problems.values())
+
+
+def plan(experiment: Experiment, options: Options) -> list[str]:
+    """Print how far tuning and reported runs are, and what is still ahead, with the time that each may take."""
+    problems = []
+    if options.calibrate:
+        from surm_bench.experiment.calibrate import calibrate  # torch: not for a plan alone
+
+        problems += calibrate(experiment, options.folder, options.places)
+    calibration = None
+    try:
+        calibration = read_calibration(experiment, options.folder)
+    except UserError as error:
+        problems.append(str(error))
+    state, runs = _state(experiment, options)
+    reported = reported_jobs(experiment, state.choices)
+    prices = Prices([*state.jobs, *reported], runs, calibration)
+    for title, jobs in (("tuning", state.jobs), ("reported", reported)):
+        if jobs:
+            print_plan(f"{experiment.name}, {title}", jobs, runs, prices, options.listed)
+    print_ahead(experiment, state, prices)
+    if calibration is not None:
+        print(calibration.about)
+    for problem in dict.fromkeys([*problems, *runs.problems, *state.problems.values()]):
+        print(problem, file=sys.stderr)  # a plan tells; it has not failed
+    return []
+
+
+def status(experiment: Experiment, options: Options) -> list[str]:
+    """Print what is done, running, failed and missing, and the best scores so far; returns problems."""
+    state, runs = _state(experiment, options)
+    print_status(experiment, state, runs)
+    return runs.problems
+
+
+def collect(experiment: Experiment, options: Options) -> list[str]:
+    """Write the results to records.jsonl; returns problems."""
+    count, problems = records.collect(options.folder, options.merge)
+    print(f"{experiment.name}: {count} records in {options.folder / records.COLLECTED}")
+    return problems
+
+
+def tables(experiment: Experiment, options: Options) -> list[str]:
+    """Write the table from records; returns problems."""
+    state, runs = _state(experiment, options)
+    _report().write_tables(experiment, state, runs, options.folder)
+    return runs.problems
+
+
+def figures(experiment: Experiment, options: Options) -> list[str]:
+    """Write the figures from records."""
+    state, runs = _state(experiment, options)
+    _report().write_figures(experiment, state, runs, options.folder)
+    return []
+
+
+def reproduce(experiment: Experiment, options: Options) -> list[str]:
+    """Repeat reported runs below options.outputs and compare; a line for each that does not agree."""
+    state, runs = _state(experiment, options)
+    done = [job for job in reported_jobs(experiment, state.choices) if runs.result(job) is not None]
+    if not done:
+        return [f"{experiment.name} has no result in {options.folder} to be repeated"]
+    folder = options.outputs / experiment.name
+
+    def repeat(jobs: list[Job]) -> list[str]:
+        return run_jobs(jobs, folder, f"repeating {experiment.name}", options.places)
+
+    from surm_bench.experiment.reproduction import reproduced  # pandas
+
+    problems = reproduced(done, runs, folder, repeat, options.sample)
+    if options.sample is None:
+        again = Runs(folder, options.places)
+        _report().write_tables(experiment, state, again, folder)
+        _report().write_figures(experiment, state, again, folder)
+    return problems
+
+
+def verify(experiment: Experiment, options: Options) -> list[str]:
+    """Check every record and file against its digests, read anew; a line for each that does not fit."""
+    from surm_bench.experiment.verification import verified
+
+    return verified(experiment, options.folder, options.places)
+
+
+def _state(experiment: Experiment, options: Options) -> tuple[Tuned, Runs]:
+    runs = Runs(options.folder, options.places)
+    return tuned(experiment, runs), runs
+
+
+def _report() -> ModuleType:
+    from surm_bench.experiment import reporting  # scipy and matplotlib: not for a plan
+
+    return reporting
+
+
+def _execute(jobs: list[Job], title: str, options: Options) -> list[str]:
+    if options.launcher:
+        return launch_jobs(jobs, options.folder, options.launcher, options.launcher_options, options.places)
+    return run_jobs(jobs, options.folder, title, options.places)

@@ -1,0 +1,81 @@
+"""Several runs at once: processes of joblib on this machine, or jobs of submitit on a Slurm cluster."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from surm_bench.errors import UserError, unknown
+from surm_bench.experiment.jobs import Job, composed
+from surm_bench.experiment.matching import Runs
+from surm_bench.records import Claimed
+
+LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
+
+
+def launch_jobs(
+    jobs: Sequence[Job], folder: Path, launcher: str, options: Sequence[str] = (), places: Sequence[str] = ()
+) -> list[str]:
+    """Run what has no result yet, several at once or elsewhere; a failure does not stop the rest.
+
+    Args:
+        folder: where records go.
+        launcher: one of LAUNCHERS.
+        options: key=value: arguments of joblib.Parallel, as n_jobs=2, or of submitit.AutoExecutor.update_parameters,
+            as slurm_partition=gpu. They may be written as Hydra's launchers have them: hydra.launcher.n_jobs=2.
+        places: see surm_bench.experiment.jobs.composed.
+
+    Returns:
+        One line for each job that failed; its record says so too.
+
+    Raises:
+        UserError: an unknown launcher, one that is not installed, or an option that it does not take.
+    """
+    if launcher not in LAUNCHERS:
+        raise unknown("launcher", launcher, LAUNCHERS)
+    waiting = Runs(folder, places).waiting(jobs)
+    if not waiting:
+        return []
+    given = OmegaConf.to_container(OmegaConf.from_dotlist([o.removeprefix("hydra.launcher.") for o in options]))
+    work = [(composed(job, (*places, f"results_dir={folder}")), job.command) for job in waiting]
+    try:
+        told = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
+    except NameError as error:  # how submitit refuses an option
+        raise UserError(f"launcher {launcher} with {list(options)}: {error}") from error
+    return [f"{job.title}: {line}" for job, line in zip(waiting, told, strict=True) if line]
+
+
+def _joblib(work: list[tuple[DictConfig, str]], options: dict) -> list[str | None]:
+    from joblib import Parallel, delayed
+
+    for name in options.keys() - inspect.signature(Parallel).parameters.keys():
+        raise unknown("option of joblib", name, inspect.signature(Parallel).parameters)
+    return Parallel(**{"n_jobs": -1} | options)(delayed(_run_one)(*arguments) for arguments in work)
+
+
+def _submitit(work: list[tuple[DictConfig, str]], options: dict, folder: Path, launcher: str) -> list[str | None]:
+    try:
+        import submitit
+    except ModuleNotFoundError as error:
+        raise UserError(f"launcher {launcher} needs submitit: pip install 'surm-bench[slurm]'") from error
+    executor = submitit.AutoExecutor(folder / "launcher" / "%j", cluster=launcher.removeprefix("submitit_"))
+    executor.update_parameters(**options)
+    return [job.result() for job in executor.map_array(_run_one, *zip(*work, strict=True))]
+
+
+def _run_one(cfg: DictConfig, command: str) -> str | None:
+    """One run, wherever the launcher put it; returns what went wrong, so that the others go on."""
+    from surm_bench.runner import run  # torch: not before it is needed
+
+    def report(line: str) -> None:
+        Console().print(line, highlight=False, markup=False, soft_wrap=True)
+
+    try:
+        run(cfg, report, command)
+    except Claimed:
+        return None
+    except Exception as error:
+        return f"{error}".replace("\n", " ")
+    return None

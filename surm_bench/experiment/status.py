@@ -1,0 +1,70 @@
+"""How an experiment stands now: what runs where, what failed and why, and the best scores so far."""
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import fmean
+
+from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.jobs import Job, reported_jobs, resolved
+from surm_bench.experiment.matching import STATES, Runs
+from surm_bench.experiment.plan import Prices, told_time
+from surm_bench.experiment.tuning import Tuned
+from surm_bench.records import Running, running
+from surm_bench.records.agreement import score
+
+
+def print_status(experiment: Experiment, state: Tuned, runs: Runs) -> None:
+    """Print it from the records, claims and saved states in a folder of results."""
+    reported = reported_jobs(experiment, state.choices)
+    jobs = [*state.jobs, *reported]
+    active, failures = running(runs.archive.folder), runs.failures(jobs)
+    ids = {runs.id(job): job for job in jobs} if active or failures else {}
+    print(f"{experiment.name}: {_counts(jobs, runs, len(active))}")
+    waiting = len(experiment.tasks) * len(experiment.adapters) * len(experiment.seeds) - len(reported)
+    if waiting:
+        print(f"{experiment.name}: {waiting} reported runs wait for their setting")
+    for run in active:
+        print(f"running  {_progress(run, ids.get(run.run_id))}")
+    for record in failures:
+        told = record.get("error") or record["status"]
+        print(f"{record['status']:8} {ids[record['run_id']].title}, run {record['run_id']}: {told}")
+    for task in experiment.tasks:
+        if told := _best([job for job in reported if job.task == task], runs):
+            print(f"best     {task}: {told}")
+        elif told := _best([job for job in state.jobs if job.task == task], runs):
+            print(f"best     {task}: {told}, on rows held out for tuning")
+
+
+def _counts(jobs: Sequence[Job], runs: Runs, active: int) -> str:
+    states = Counter(runs.status(job) for job in jobs)
+    counts = [f"{states[name]} {name}" for name in STATES if states[name] or name != "given up"]
+    waiting = runs.waiting(jobs)
+    time = told_time(Prices(jobs, runs), waiting)
+    left = f"{time} left in one process" if time else "time left not known yet" if waiting else "nothing left to run"
+    return f"{', '.join(counts)} of {len(jobs)} runs wanted so far, {active} running now; {left}"
+
+
+def _progress(run: Running, job: Job | None) -> str:
+    """As ``lora on digits, seed 0, lr=0.001: process 12 on node7 since 2026-01-01 10:00:00 UTC, step 80 of 160``."""
+    steps = resolved(job)["trainer"]["max_steps"] if job else None
+    step = f"step {run.step} of {steps}" if steps else f"step {run.step}"
+    title = job.title if job else f"run {run.run_id} of another experiment or configuration"
+    return f"{title}: process {run.pid} on {run.host} since {run.since}, {step} when last saved"
+
+
+def _best(jobs: Sequence[Job], runs: Runs) -> str | None:
+    """The adapter and setting with the best mean over the seeds that are done."""
+    scores: dict[tuple, list[float]] = {}
+    sign, metric = 1, ""
+    for job in jobs:
+        record = runs.result(job)
+        value = None if record is None else score(record)
+        if record is not None and value is not None:
+            scores.setdefault((job.adapter, job.overrides, job.setting), []).append(value)
+            sign, metric = 1 if record["greater_is_better"] else -1, record["primary_metric"]
+    if not scores:
+        return None
+    best = max(scores, key=lambda key: sign * fmean(scores[key]))
+    setting = "".join(f", {key.rpartition('.')[2]}={value:g}" for key, value in best[2])
+    seeds = f"{len(scores[best])} seed{'s' * (len(scores[best]) != 1)}"
+    return f"{best[0]}{setting}: {metric} {fmean(scores[best]):.4f} over {seeds}"

@@ -1,0 +1,214 @@
+"""The command: what each part of it needs, how it ends, and that it works with a folder of the user's."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from made_records import make_record, tiny_experiment
+from runs import DIGITS, begin
+
+from surm_bench import composition, records
+from surm_bench.benchmark.parts import PARTS
+from surm_bench.command import bench, completion
+from surm_bench.command.errors import exit_code
+from surm_bench.command.main import command
+from surm_bench.config import config_dir
+from surm_bench.experiment.commands import Options, status
+from surm_bench.experiment.jobs import reported_jobs, trial_jobs
+from surm_bench.experiment.search import Trial
+
+SHORT = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A user's folder: an adapter, and an experiment that runs it."""
+    monkeypatch.setattr(composition, "_added", [])
+    monkeypatch.chdir(tmp_path)
+    adapter = (config_dir() / "adapter" / "lora.yaml").read_text()
+    experiment = {
+        "tasks": {"digits": [*DIGITS, *SHORT]},
+        "adapters": {"my_lora": ["adapter=my_lora", "adapter.peft.r=2"]},
+        "seeds": [0],
+        "tuning": {"seeds": [9], "knobs": {"default": {"optimizer.lr": [0.01]}}},
+    }
+    for name, text in (
+        ("adapter/my_lora", adapter.replace("name: lora\n", "name: my_lora\n").replace("LoRA", "Mine")),
+        ("experiment/my_experiment", json.dumps(experiment)),  # JSON is YAML
+    ):
+        (tmp_path / "configs" / name).parent.mkdir(parents=True)
+        (tmp_path / "configs" / f"{name}.yaml").write_text(text)
+    return ["--config-dir", str(tmp_path / "configs")]
+
+
+def test_a_users_experiment_is_planned_tuned_run_and_shown(mine, tmp_path, capsys):
+    """In earnest, in a folder that is no checkout."""
+    assert command(["plan", "my_experiment", *mine]) == 0
+    assert "my_experiment, tuning: 0 done, 1 missing, 0 failed of 1 runs" in capsys.readouterr().out
+    assert command(["experiment", "my_experiment", *mine]) == 1  # not tuned yet
+    assert command(["tune", "my_experiment", *mine]) == 0
+    assert command(["experiment", "my_experiment", *mine]) == 0
+    assert "Mine r=2" in (tmp_path / "results" / "my_experiment" / "table.md").read_text()
+    assert command(["tables", "my_experiment", *mine]) == 0
+
+
+def test_a_run_with_a_users_adapter(mine, tmp_path, capsys):
+    assert exit_code(command, ["run", *DIGITS, *SHORT, "adapter=my_lora"]) == 2
+    assert "unknown adapter 'my_lora': choose from adalora" in capsys.readouterr().err
+    assert exit_code(command, ["run", *mine, *DIGITS, *SHORT, "adapter=my_lora"]) == 0
+    (record,) = records.Archive(tmp_path / "results").records()
+    assert record["config"]["adapter"]["label"] == "Mine r=8"
+    assert "adapter=my_lora" in record["command"] and record["command"].startswith("python -m surm_bench ")
+    assert exit_code(command, ["run", *mine, *DIGITS, "adapter=my_lora", "--cfg", "job", "--package", "adapter"]) == 0
+    assert "label: Mine r=" in capsys.readouterr().out
+
+
+def test_hydras_searchpath_is_left_to_hydra(mine, capsys):
+    given = ["run", f"hydra.searchpath=[file://{mine[1]}]", "adapter=my_lora", "--cfg", "job", "--package", "adapter"]
+    assert exit_code(command, given) == 0
+    assert "name: my_lora" in capsys.readouterr().out
+
+
+# --- what it needs ----------------------------------------------------------------------------------------------------
+
+
+def without(packages: str, code: str) -> subprocess.CompletedProcess:
+    """Run code in a process that cannot import these packages."""
+    block = f"import sys; sys.modules.update(dict.fromkeys({packages.split()!r}))"
+    return subprocess.run([sys.executable, "-c", f"{block}\n{code}"], capture_output=True, text=True)
+
+
+def test_adapters_need_no_package_of_the_benchmark():
+    extra = "hydra omegaconf wandb matplotlib datasets evaluate pandas pyarrow timm sklearn rich joblib"
+    code = """
+import surm_bench.torchvision_stub
+from surm_bench.adapters import SurmConfig
+from peft import get_peft_model
+from torch import nn
+model = get_peft_model(nn.Sequential(nn.Linear(8, 8)), SurmConfig(structure="circulant", target_modules=["0"]))
+print(sum(p.numel() for p in model.parameters() if p.requires_grad))"""
+    done = without(extra, code)
+    assert done.stdout == "16\n", done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["plan", "demo"], ["run", "task=digits"], ["params", "vit_digits"]])
+def test_a_package_that_is_missing_is_one_line(arguments):
+    done = without("hydra", f"from surm_bench.command.main import main; sys.argv[1:] = {arguments!r}; main()")
+    told = "surm-bench: this command needs hydra, which is not installed: pip install 'surm-bench[bench]'\n"
+    assert (done.returncode, done.stderr) == (2, told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], "hydra omegaconf numpy torch pandas"),
+        (["--version"], "hydra omegaconf numpy torch pandas"),
+        (["bench", "--help"], "hydra omegaconf numpy torch pandas"),
+        (["study", "nothing"], "hydra omegaconf numpy torch pandas"),
+        (["plan", "demo"], "torch pandas matplotlib scipy datasets"),
+        (["status", "demo"], "torch pandas matplotlib scipy datasets"),
+        (["plan", "nothing"], "torch pandas matplotlib scipy datasets"),
+        (["params", "nothing"], "torch pandas matplotlib scipy datasets"),
+        (["run", "adapter=nothing"], "torch pandas matplotlib scipy datasets"),
+        (["run", "trainer.epoch=3"], "torch pandas matplotlib scipy datasets"),
+    ],
+)
+def test_what_is_answered_at_once_imports_nothing_heavy(arguments, heavy):
+    done = without(heavy, f"from surm_bench.command.main import main; sys.argv[1:] = {arguments!r}; main()")
+    assert done.returncode == (0 if "demo" in arguments or "-" in arguments[-1][:1] else 2), done.stderr
+    assert "not installed" not in done.stderr
+
+
+def test_the_parts_of_the_benchmark_have_their_names():
+    assert tuple(PARTS) == bench.PARTS
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        command(["--version"])
+    assert capsys.readouterr().out == "surm-bench 0.1.0\n"
+
+
+def test_the_hub_out_of_reach_is_told_before_torch_is_imported(tmp_path):
+    code = f"from surm_bench.command.main import main; sys.argv[1:] = ['run', 'results_dir={tmp_path}']; main()"
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_DATASETS_CACHE": str(tmp_path)}
+    environment.pop("HF_HUB_CACHE", None)
+    block = "import sys; sys.modules['torch'] = None\n"
+    done = subprocess.run([sys.executable, "-c", block + code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert "the hub is out of reach" in done.stderr.replace("Hugging Face ", "")
+    assert "FacebookAI/roberta-base and nyu-mll/glue" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ("surm-bench pl", {"run", "plan", "bench"}),
+        ("surm-bench plan de", {"demo", "core"}),
+        ("surm-bench params ", {"roberta_base", "all"}),
+        ("surm-bench run model=vit_d", {"model=vit_digits"}),
+        ("surm-bench run trainer.epo", {"trainer.epochs="}),
+        ("surm-bench bench ", set()),
+    ],
+)
+def test_completion(line, choices, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_LINE", line)
+    assert command(["-sc", "query=bash"]) == 0
+    assert choices <= set(capsys.readouterr().out.split())
+
+
+def test_the_script_of_completion_is_for_this_command(monkeypatch, capsys):
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    assert command(["-sc", "install=bash"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("surm-bench")
+    assert set(completion.COMMANDS) >= {"run", "plan", "tune", "experiment", "status", "merge", "verify"}
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_status_of_an_experiment(tmp_path, capsys):
+    """By hand: tuning is done, of four reported runs two scored, one failed for a reason; the best mean is LoRA's."""
+    tiny = tiny_experiment()
+    for adapter in tiny.adapters:
+        for setting in tiny.settings(adapter):
+            for job in trial_jobs(tiny, "digits", adapter, Trial(setting)):
+                make_record(job, tmp_path, 0.9 if adapter == "circulant" else 0.2)
+    assert status(tiny, Options(tmp_path)) == []
+    out = capsys.readouterr().out
+    assert "3 done, 4 missing, 0 failed of 7 runs wanted so far, 0 running now; about 0 h 00 min left" in out
+    assert "best     digits: circulant, lr=0.0001: accuracy 0.9000 over 1 seed, on rows held out for tuning" in out
+    choices = {("digits", adapter): tiny.settings(adapter)[0] for adapter in tiny.adapters}
+    circulant, failed, *lora = reported_jobs(tiny, choices)
+    make_record(circulant, tmp_path, 0.6)
+    make_record(failed, tmp_path, status="failed", error="out of memory")
+    make_record(lora[0], tmp_path, 0.7)
+    make_record(lora[1], tmp_path, 0.8)
+    assert status(tiny, Options(tmp_path)) == []
+    out = capsys.readouterr().out
+    assert "6 done, 0 missing, 1 failed of 7 runs" in out
+    assert "failed   circulant on digits, seed 1, lr=0.0001, run " in out and ": out of memory" in out
+    assert "best     digits: lora, lr=0.001: accuracy 0.7500 over 2 seeds\n" in out
+
+
+def test_the_status_of_a_run_under_way(tmp_path, capsys):
+    """A real one, in another process: who trains it, and how far its saved state is; it ends, and is no longer told."""
+    tiny = tiny_experiment()
+    tiny.overrides = [*tiny.overrides, "trainer.max_steps=4000", "trainer.epochs=1000", "trainer.save_seconds=0.05"]
+    (job,) = trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0]))
+    process = begin(tmp_path, *job.arguments(), short=False)
+    try:
+        while process.is_alive() and not any(run.step for run in records.running(tmp_path)):
+            process.join(0.1)
+        (run,) = records.running(tmp_path)
+        assert run.pid == process.pid and 0 < run.step < 4000
+        assert status(tiny, Options(tmp_path)) == []
+        out = capsys.readouterr().out
+        assert f"running  {job.title}: process {run.pid} on {run.host} since {run.since}, step " in out
+        assert "of 4000 when last saved" in out and "1 running now" in out
+    finally:
+        process.terminate()
+        process.join()
+    assert records.running(tmp_path) == []
