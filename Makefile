@@ -57,7 +57,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(READY) ## SURM against LoRA on digits and two grammar tasks, offline, minutes; outputs/demo, compared with results/demo
-	$(BIN)/surm-bench reproduce demo --all
+	$(BIN)/surm-bench reproduce demo --all --launcher joblib
 
 status: $(READY) ## EXPERIMENT=demo: what is done, running, failed and missing, and the best scores so far
 	@$(BIN)/surm-bench status $(EXPERIMENT) $(READING)
@@ -84,7 +84,7 @@ tables: $(READY) ## [EXPERIMENT=...] tables of every experiment, from records al
 	@$(BIN)/surm-bench tables $(EXPERIMENT)
 
 verdict: $(READY) ## judge the claims of results/claims.yaml by the records; results/README.md, results/verdict
-	$(BIN)/python scripts/verdict.py
+	$(BIN)/surm-bench verdict
 
 figures: $(READY) ## [EXPERIMENT=...] figures of every experiment, from records alone
 	@$(BIN)/surm-bench figures $(EXPERIMENT)

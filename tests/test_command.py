@@ -4,9 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from made_records import make_record, tiny_experiment
+from made_records import make_record, tiny_experiment, without_training
 from runs import DIGITS, begin
 
 from surm_bench import composition, records
@@ -15,7 +16,8 @@ from surm_bench.command import bench, completion
 from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.config import config_dir
-from surm_bench.experiment.commands import Options, status
+from surm_bench.errors import UserError
+from surm_bench.experiment.commands import Options, run, status, tune
 from surm_bench.experiment.jobs import reported_jobs, trial_jobs
 from surm_bench.experiment.search import Trial
 
@@ -212,3 +214,38 @@ def test_the_status_of_a_run_under_way(tmp_path, capsys):
         process.terminate()
         process.join()
     assert records.running(tmp_path) == []
+
+
+def test_rows_are_tuned_and_run_alone_and_tables_have_all(monkeypatch, tmp_path, capsys):
+    """Records that nobody trained; the row left out stays in the table, without a score."""
+    tiny = tiny_experiment()
+    trained = without_training(monkeypatch, lambda config: 0.5)
+    options = Options(tmp_path / "tiny", rows=("lora",))
+    assert tune(tiny, options) == [] and run(tiny, options) == []
+    assert {adapter for adapter, *_ in trained} == {"lora"}
+    table = (tmp_path / "tiny" / "table.md").read_text()
+    assert "Circulant" in table and "50.0" in table
+    with pytest.raises(UserError, match="unknown row of tiny 'lor': choose from circulant, lora"):
+        tiny.of_rows(["lor"])
+    assert tiny.of_rows([]) == tiny
+
+
+def test_claims_are_judged_by_the_command(tmp_path, capsys):
+    for name in ("claims.yaml", "README.md"):
+        (tmp_path / name).write_text((Path(__file__).parents[1] / "results" / name).read_text())
+    assert exit_code(command, ["verdict", "--results", str(tmp_path)]) == 0
+    assert (tmp_path / "verdict" / "accuracy_at_equal_parameters.md").is_file()
+    (tmp_path / "claims.yaml").unlink()
+    assert exit_code(command, ["verdict", "--results", str(tmp_path)]) == 2
+    assert "claims.yaml" in capsys.readouterr().err
+
+
+def test_runs_are_repeated_several_at_once(tmp_path, capsys):
+    """The launcher's processes train, and each repeated run has the score of its record to the digit."""
+    folder = config_dir().parent / "results" / "demo"
+    if not folder.is_dir():
+        pytest.skip("no checkout: the demo's records are not here")
+    again = ["reproduce", "demo", "--sample", "2", "--launcher", "joblib", "--launcher-option", "n_jobs=2"]
+    places = ["--results", str(folder.parent), "--outputs", str(tmp_path)]
+    assert exit_code(command, [*again, *places]) == 0, capsys.readouterr().err
+    assert len(list(tmp_path.glob("demo/runs/*/record.json"))) == 2

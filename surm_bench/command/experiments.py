@@ -46,9 +46,10 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("--weights", help="local weights, as model.weights (experiments of one model)")
     if command in RUNNING:
         parser.add_argument("--tracking", help="a choice of tracking, as wandb")
-    if command in ("tune", "experiment"):
         parser.add_argument("--launcher", help="joblib or submitit_slurm; default: one after the other here")
         parser.add_argument("--launcher-option", action="append", default=[], help="of the launcher, as n_jobs=2")
+    if command in ("tune", "experiment"):
+        parser.add_argument("--rows", default="", help="of these adapters alone, as circulant,lora_r1; tables have all")
     if command == "plan":
         parser.add_argument("--runs", action="store_true", help="list every run")
         parser.add_argument("--calibrate", action="store_true", help="time a few steps here, to tell the hours")
@@ -93,6 +94,7 @@ def _options(arguments: argparse.Namespace) -> dict:
     found = {
         "places": tuple(f"{key}={given[name]}" for key, name in keys.items() if given.get(name)),
         "launcher_options": tuple(given.get("launcher_option", ())),
+        "rows": tuple(filter(None, given.get("rows", "").split(","))),
         "merge": tuple(given.get("merge", ())),
         "sample": None if given.get("all") else given.get("sample"),
         "listed": given.get("runs", False),

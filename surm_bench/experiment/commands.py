@@ -1,7 +1,7 @@
 """What can be done with an experiment. Each returns problems, a line each: none when all went well."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +27,7 @@ class Options:
     launcher: str | None = None
     launcher_options: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()  # the adapters to tune and run; none: all
     listed: bool = False
     calibrate: bool = False
     sample: int | None = None
@@ -35,9 +36,10 @@ class Options:
 
 def run(experiment: Experiment, options: Options) -> list[str]:
     """Run the tuned jobs that are missing and write tables and figures; returns problems."""
-    state, _ = _state(experiment, options)
-    jobs = reported_jobs(experiment, state.choices)
-    problems = [*state.problems.values(), *undecided(experiment, state)]
+    wanted = experiment.of_rows(options.rows)
+    state, _ = _state(wanted, options)
+    jobs = reported_jobs(wanted, state.choices)
+    problems = [*state.problems.values(), *undecided(wanted, state)]
     problems += _execute(jobs, experiment.name, options)
     return problems + tables(experiment, options) + figures(experiment, options)
 
@@ -48,6 +50,7 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
     Stopped and started again it goes on. A setting that diverged on a seed cannot be chosen.
     """
     problems, before = [], []
+    experiment = experiment.of_rows(options.rows)
     while True:
         state, runs = _state(experiment, options)
         waiting = runs.waiting(state.jobs)
@@ -127,7 +130,7 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
     folder = options.outputs / experiment.name
 
     def repeat(jobs: list[Job]) -> list[str]:
-        return run_jobs(jobs, folder, f"repeating {experiment.name}", options.places)
+        return _execute(jobs, f"repeating {experiment.name}", replace(options, folder=folder))
 
     from surm_bench.experiment.reproduction import reproduced  # pandas
 

@@ -3,7 +3,8 @@
 configs/experiment/<name>.yaml says what is run. What tuning chose is derived from the records of its runs.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ class Experiment:
         """The settings tried first: every combination of the values of the knobs."""
         knobs = self.knobs(adapter)
         return [tuple(zip(knobs, map(float, values), strict=True)) for values in product(*knobs.values())]
+
+    def of_rows(self, rows: Sequence[str]) -> "Experiment":
+        """The same with these adapters alone, in the order of the file; all of them where none is named.
+
+        Raises:
+            UserError: a row that there is not.
+        """
+        for row in rows:
+            if row not in self.adapters:
+                raise unknown(f"row of {self.name}", row, self.adapters)
+        return replace(self, adapters={row: self.adapters[row] for row in self.adapters if row in rows or not rows})
 
     @property
     def untuned(self) -> list[str]:

@@ -1,0 +1,19 @@
+"""``surm-bench verdict``: the claims, judged by records."""
+
+import argparse
+from pathlib import Path
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "judge the claims of results/claims.yaml by the records, and write results/README.md and results/verdict"
+    parser = commands.add_parser("verdict", help=about, description=about)
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
+    parser.set_defaults(call=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from surm_bench.experiment.verdict import write_verdict  # scipy and matplotlib: not for --help
+
+    for path in write_verdict(options.results):
+        print(path)
+    return 0
