@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from surm_bench.atomic import atomic
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, reported_jobs, resolved
@@ -50,16 +52,23 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
     if frame.empty:
         return None
     best = labels_of_best_epoch(experiment, jobs)
-    notes = best_epoch_note(frame, best), tuning_note(experiment, state), provenance(results)
     laid_out = layout(experiment, state)
     return comparison_table(
         summary_frame(show_best_epoch(frame, best)),
         order=list(laid_out.families),
         columns=laid_out.columns,
-        note=" ".join(filter(None, notes)),
+        note=notes(experiment, state, frame, results, best),
         seeds=len(experiment.seeds),
         published=load_published(folder.parent / "paper.yaml"),
     )
+
+
+def notes(
+    experiment: Experiment, state: Tuned, frame: pd.DataFrame, results: Sequence[dict], best_epoch: Sequence[str]
+) -> str:
+    """Which epoch is shown, how settings were chosen, and where the runs come from, in sentences."""
+    told = best_epoch_note(frame, best_epoch), tuning_note(experiment, state), provenance(results)
+    return " ".join(filter(None, told))
 
 
 def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
