@@ -25,6 +25,7 @@ SYMBOLS = {  # matplotlib's markers as Plotly calls them
     **{"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left"},
     **{">": "triangle-right", "D": "diamond", "p": "pentagon"},
 }
+ENDS = ("mean", "low", "high")
 COSTS = ("step_ms", "memory", "train_seconds")  # measured of every run, with an interval over them
 
 
@@ -111,7 +112,7 @@ def table_part(table: Table) -> dict[str, Any]:
 
 def interval_part(interval: Interval) -> dict[str, Any]:
     """The mean and the ends of an interval; what is not known is None."""
-    return {name: _number(getattr(interval, name)) for name in ("mean", "low", "high")}
+    return {name: _number(getattr(interval, name)) for name in ENDS}
 
 
 def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
@@ -132,9 +133,15 @@ def _cell(row: pd.Series, runs: pd.DataFrame, place: Mapping[tuple, int]) -> dic
         "parameters": _number(row["adapter_parameters"]),
         "stored_parameters": _number(row["stored_parameters"]),
         "lr": _number(row["lr"]),
-        **{name: interval_part(mean_interval(done[name].dropna(), LEVEL)) for name in COSTS},
+        **{name: _of_positive(done[name].dropna()) for name in COSTS},
         "runs": runs["run_id"].tolist(),
     }
+
+
+def _of_positive(values: pd.Series) -> dict:
+    """The interval of the geometric mean: times differ by factors, and no end is below zero."""
+    logs = mean_interval(np.log(values), LEVEL)
+    return {name: _number(np.exp(getattr(logs, name))) for name in ENDS}
 
 
 def _run(record: dict, folder: Path, base: Path) -> dict:

@@ -45,6 +45,7 @@ function scores() {
             return one ? scoreOf(one, seeds, `${label}, ${named(column)}`, one.score.mean === best.get(column.place)) : MISSING;
           },
         })),
+        ...averages(shown, cell),
       ],
       below: publishedRows(model, shown),
     });
@@ -52,6 +53,21 @@ function scores() {
   const how = `Scores × 100 after the last step, with the ${LEVEL} t interval of the mean over up to ${plural(seeds, "seed")}. Bold: the best mean of a column. A number opens its runs. `;
   const sources = part().published.sources.map((source) => element("li", {}, source));
   return [...made, note(how, part().note), sources.length ? element("details", {}, element("summary", {}, "Sources of published rows"), element("ul", { className: "note" }, ...sources)) : null];
+}
+
+/** A column for each setting of several tasks: the mean over these, where all have a score. */
+function averages(shown, cell) {
+  const settings = [...new Set(shown.map((column) => column.setting))];
+  return settings
+    .map((setting) => [setting, shown.filter((column) => column.setting === setting && !column.split)])
+    .filter(([, tasks]) => tasks.length > 1)
+    .map(([setting, tasks]) => {
+      const title = `Average ${setting}`.trimEnd();
+      const found = (label) => tasks.map((column) => cell(label, column)).filter((one) => one && one.score.mean !== null);
+      const mean = (label) => (found(label).length < tasks.length ? null : found(label).reduce((sum, one) => sum + one.score.mean, 0) / tasks.length);
+      const runs = (label) => found(label).flatMap((one) => one.runs);
+      return { title, value: mean, show: (label) => (mean(label) === null ? MISSING : traced(points(mean(label)), "", runs(label), `${label}, ${title}`)) };
+    });
 }
 
 function publishedRows(model, shown) {
@@ -65,6 +81,7 @@ function publishedRows(model, shown) {
       element("td", {}, row.parameters ?? MISSING),
       element("td", {}, MISSING),
       ...shown.map((column) => element("td", {}, row.scores[column.place] ?? MISSING)),
+      ...averages(shown, () => null).map(() => element("td", {}, MISSING)),
     ),
   );
   return [element("tbody", { className: "published" }, ...made)];
@@ -107,7 +124,7 @@ function tradeoffs() {
 
 /** The methods within the budget, best first, with what each costs. */
 function budget() {
-  const limit = byId("budget").value;
+  const limit = byId("most").value;
   const cost = COSTS[byId("cost").value].name;
   const made = columns({ reported: true }).map((column) => {
     const shown = scored(column);
@@ -119,7 +136,7 @@ function budget() {
     return element("section", {}, element("h3", {}, named(column)), element("p", {}, ...told), scoresAndCosts(column, shown));
   });
   const how = limit === "" ? "No budget is set: give one above, or take that of a method." : `At most ${Number(limit).toLocaleString("en")} ${cost}.`;
-  const care = `Intervals: ${LEVEL}, of the mean over runs. Times and memory are those of the machine that made the runs; memory is the peak of the whole process. Two methods are compared pair by pair under Differences.`;
+  const care = `Intervals: ${LEVEL}, of the mean over runs, for times and memory of the geometric mean. These are of the machines that made the runs, which may have had other work; memory is the peak of the whole process. Two methods are compared pair by pair under Differences.`;
   return [element("p", {}, how), ...made, note(care)];
 }
 
@@ -298,8 +315,8 @@ function runs() {
         text("Status", "status"),
         { title: "Score × 100", value: (run) => run.score, show: (run) => points(run.score) },
         { title: "Commit", text: true, value: (run) => run.commit, show: (run) => run.commit.slice(0, 7) },
-        text("Machine", "machine"),
-        text("Made", "created"),
+        { title: "Machine", text: true, value: (run) => run.machine, show: (run) => run.machine.split("), ")[0] + ")" },
+        { title: "Made", text: true, value: (run) => run.created, show: (run) => madeAt(run) },
       ],
     }),
   ];
@@ -343,7 +360,7 @@ function choosePart() {
 }
 
 function showAll() {
-  for (const id of ["model", "task", "budget", "as"]) byId(id).value = "";
+  for (const id of ["model", "task", "most", "as"]) byId(id).value = "";
   document.querySelectorAll("#families input").forEach((box) => (box.checked = true));
   draw();
 }

@@ -32,7 +32,7 @@ function labels() {
 
 /** Whether a cell is within the budget; one that was not measured is, as nothing is known. */
 function within(cell) {
-  const limit = byId("budget").value;
+  const limit = byId("most").value;
   const cost = costOf(cell, byId("cost").value);
   return limit === "" || cost === null || cost <= Number(limit) * (1 + 1e-9);
 }
@@ -70,7 +70,7 @@ function budgetAs(label) {
     .cells.filter((cell) => cell.method === label && shown.includes(cell.column))
     .map((cell) => costOf(cell, byId("cost").value))
     .filter((cost) => cost !== null);
-  byId("budget").value = costs.length ? Math.max(...costs) : "";
+  byId("most").value = costs.length ? Math.max(...costs) : "";
 }
 
 /** The indices, by rising cost, of the points that no point of at most that cost reaches. */

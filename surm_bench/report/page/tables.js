@@ -105,9 +105,13 @@ function scoreOf(cell, seeds, title, best) {
 }
 
 function showRuns(title, ids) {
-  byId("runs-title").textContent = title;
-  byId("runs-body").replaceChildren(...ids.map((id) => runDetails(id, part().runs[id])));
-  byId("runs").showModal();
+  byId("dialog-title").textContent = title;
+  byId("dialog-body").replaceChildren(...ids.map((id) => runDetails(id, part().runs[id])));
+  byId("dialog").showModal();
+}
+
+function madeAt(run) {
+  return run.created.replace("T", " ").slice(0, 16);
 }
 
 function runDetails(id, run) {
@@ -123,7 +127,7 @@ function runDetails(id, run) {
     "repeat it": element("span", {}, code, " ", copy),
     commit: element("code", {}, run.commit),
     machine: run.machine,
-    made: run.created.replace("T", " ").slice(0, 16) + " UTC",
+    made: `${madeAt(run)} UTC`,
     record: element("a", { href: run.record }, `${decodeURI(run.record).split("/").slice(-2).join("/")}, run ${id}`),
   };
   const list = Object.entries(told).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
