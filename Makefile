@@ -38,7 +38,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test glue images params plan tune experiment collect reproduce verify tables figures
+.PHONY: help setup demo test glue images params plan tune experiment collect reproduce verify tables figures report
 .PHONY: verdict study-approximation study-pinwheel study-cka bench lint minilm
 
 help: ## list the targets
@@ -84,6 +84,9 @@ verdict: $(READY) ## judge the claims of results/claims.yaml by the records; res
 
 figures: $(READY) ## [EXPERIMENT=...] figures of every experiment, from records alone
 	@$(BIN)/python scripts/experiment.py figures $(EXPERIMENT)
+
+report: $(READY) ## [EXPERIMENT=...] [ARGS="--folder RUNS"] one HTML page of all results, from records alone; outputs/report.html
+	@$(BIN)/python scripts/report.py $(EXPERIMENT) $(ARGS)
 
 study-approximation study-pinwheel study-cka: study-%: $(READY)
 	$(BIN)/python scripts/study.py $*
