@@ -16,9 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="experiments, as demo; default: all that have records")
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
-    parser.add_argument(
-        "--folder", type=Path, help="the results_dir of runs that belong to no experiment"
-    )
+    parser.add_argument("--folder", type=Path, help="the results_dir of runs that belong to no experiment")
     parser.add_argument("--out", type=Path, default=Path("outputs/report.html"))
     arguments = parser.parse_args()
     if arguments.folder and arguments.names:

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its DevTools protocol by two pipes: clicks and keys are real, nothing is installed."""
+"""A headless Chromium, driven over its DevTools protocol by two pipes: clicks and keys are real."""
 
 import base64
 import json
@@ -75,7 +75,9 @@ class Chromium:
         """With the mouse, in the middle of what the selector finds first."""
         box = f"document.querySelector({json.dumps(selector)})"
         self.js(f"{box}.scrollIntoView({{block: 'center'}})")
-        place = self.js(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box}.getBoundingClientRect())")
+        place = self.js(
+            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({box}.getBoundingClientRect())"
+        )
         for kind in ("mousePressed", "mouseReleased"):
             self.send(
                 "Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", buttons=1, clickCount=1
