@@ -55,6 +55,9 @@ class Chromium:
 
     def open(self, page: Path, view: str = "") -> float:
         """Load a file; returns the seconds until its scripts have run."""
+        self.send("Page.navigate", url="about:blank")  # or else a new view of the same page would not load it again
+        self._until(lambda: self.js("location.href") == "about:blank")
+        self._events.clear()
         began = time.monotonic()
         self.send("Page.navigate", url=f"{page.resolve().as_uri()}#{view}")
         self._until(lambda: any(event["method"] == "Page.loadEventFired" for event in self._events))
@@ -100,7 +103,7 @@ class Chromium:
         """(role, name) of all that a screen reader is told."""
         nodes = self.send("Accessibility.getFullAXTree")["nodes"]
         told = [node for node in nodes if not node["ignored"]]
-        return {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in told}
+        return {(node["role"]["value"], node.get("name", {}).get("value", "").strip()) for node in told}
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))

@@ -7,10 +7,13 @@ from chromium import BINARY, Chromium
 from made_page import METHODS, made_results
 
 from surm_bench.report.page import page_part, write_page
+from surm_bench.report.page.data import comparison_part, table_part
 from surm_bench.report.pareto import pareto_front
+from surm_bench.report.verdicts import Compared, verdict_table
+from surm_bench.statistics import Interval
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="needs Chromium: apt-get install chromium")
-VIEWS = ["scores", "tradeoff", "budget", "differences", "curves", "tuning", "runs"]
+VIEWS = ["scores", "tradeoff", "budget", "differences", "curves", "tuning", "claims", "runs"]
 MIB = 2**20
 
 
@@ -21,7 +24,16 @@ def data(tmp_path_factory):
     assert len(part["runs"]) == 2000
     place = {"column": 0, "reference": "LoRA 1", "n": 5, "n_missing": 0, "examples": False}
     part["differences"] = [place | {"method": m, "mean": 0.1, "low": 0.05, "high": 0.15} for m in list(METHODS)[2:9]]
-    return {"newest": "2026-01-01", "parts": [part, part | {"name": "another"}], "claims": []}
+    compared = [
+        Compared("Circulant 1", "LoRA 1", "a", primary, (1, 2), (0.6, 0.5), Interval(0.1, 0.05, 0.15, 0.02, 4, 5, 0), 5)
+        for primary in (True, False)
+    ]
+    claim = {
+        **{"name": "more", "paper": "It gains.", "question": "Does it?", "margin": 0.01},
+        "table": table_part(verdict_table(compared, 0.01, 0.95)),
+        "comparisons": [comparison_part(one, 0.01) for one in compared],
+    }
+    return {"newest": "2026-01-01", "parts": [part, part | {"name": "another"}], "claims": [claim]}
 
 
 @pytest.fixture(scope="module")
@@ -29,17 +41,28 @@ def page(data, tmp_path_factory):
     return write_page({**data, "parts": data["parts"][:1]}, tmp_path_factory.mktemp("page") / "report.html")
 
 
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("profile")) as chromium:
+        yield chromium
+
+
 @pytest.fixture
-def browser(page, tmp_path):
-    with Chromium(tmp_path / "profile") as browser:
-        browser.open(page)
-        yield browser
-        assert browser.problems == []
-        assert {url.partition("#")[0] for url in browser.requests} <= {page.as_uri()}
+def browser(chromium, page):
+    """The page, just opened; at the end without a problem, and nothing else asked for."""
+    chromium.open(page)
+    yield chromium
+    assert chromium.problems == []
+    assert {url.partition("#")[0] for url in chromium.requests} <= {page.as_uri(), "about:blank"}
 
 
 def texts(browser, selector):
     return browser.js(f"[...document.querySelectorAll({selector!r})].map((found) => found.innerText.trim())")
+
+
+def methods(browser):
+    """The names of the rows of all tables, without the marks before them."""
+    return [name[1:].strip() for name in texts(browser, "#main tbody th")]
 
 
 def numbers(browser, column):
@@ -49,11 +72,10 @@ def numbers(browser, column):
     return [float(text.split(" ")[0].replace(",", "")) for text in found]
 
 
-def test_two_thousand_runs_fit_in_fifteen_megabytes_and_open_in_seconds(page, tmp_path):
+def test_two_thousand_runs_fit_in_fifteen_megabytes_and_open_in_seconds(browser, page):
     assert page.stat().st_size < 15 * MIB
-    with Chromium(tmp_path / "profile") as browser:
-        seconds = browser.open(page)
-        assert browser.js("document.querySelectorAll('#main table').length") == 2
+    seconds = browser.open(page)
+    assert browser.js("document.querySelectorAll('#main table').length") == 2
     print(f"{page.stat().st_size / MIB:.1f} MiB, open after {seconds:.1f} s")
     assert seconds < 30  # on a busy machine; on an idle one it is about one
 
@@ -62,16 +84,16 @@ def test_two_thousand_runs_fit_in_fifteen_megabytes_and_open_in_seconds(page, tm
 def test_every_view_draws_without_an_error(browser, view):
     browser.click(f"#views a[href='#{view}']")
     browser.wait(f"document.querySelector('#views a[aria-current]').hash === '#{view}'")
-    if view in ("tradeoff", "differences", "curves", "tuning"):
+    if view in ("tradeoff", "differences", "curves", "tuning", "claims"):
         browser.wait("document.querySelector('#main .plot .main-svg')")
-        browser.click("#main summary:not(.x)" if view in ("tradeoff", "differences") else "#main figure summary")
+        browser.click("#main figure summary")
         browser.wait("document.querySelector('#main figure table tbody tr')")
     else:
         browser.wait("document.querySelector('#main table tbody tr')")
 
 
 def test_a_header_sorts_by_mouse_and_by_keyboard(browser):
-    assert texts(browser, "#main table:first-of-type tbody th")[:25] == list(METHODS)  # as in the table
+    assert methods(browser)[:25] == list(METHODS)  # as in the table
     browser.click("#main thead th:nth-child(4) button")
     assert browser.js("document.querySelector('#main thead th:nth-child(4)').getAttribute('aria-sort')") == "descending"
     scores = numbers(browser, 3)
@@ -86,19 +108,19 @@ def test_a_header_sorts_by_mouse_and_by_keyboard(browser):
 
 def test_filters_by_family_model_task_and_budget(browser):
     browser.click("#families input[value='LoRA']")
-    assert not any("LoRA" in name for name in texts(browser, "#main tbody th"))
+    assert not any("LoRA" in name for name in methods(browser))
     browser.choose("#model", "bert_x")
     assert texts(browser, "#main caption") == ["bert_x"]
     browser.choose("#task", "glue/b")
     assert [title.split()[0] for title in texts(browser, "#main thead th")] == ["Adapter", "Parameters", "Stored", "b"]
     browser.choose("#most", "4000")
     kept = [name for name, count in METHODS.items() if count <= 4000 and "LoRA" not in name]
-    assert texts(browser, "#main tbody th") == kept
+    assert methods(browser) == kept
     assert texts(browser, "#shown") == [f"{len(kept)} of 25 methods, 1 of 8 columns"]
     browser.choose("#as", "C3A 2")
     assert max(numbers(browser, 1)) == METHODS["C3A 2"] == float(browser.js("document.querySelector('#most').value"))
     browser.click("#all")
-    assert len(texts(browser, "#main tbody th")) == 50
+    assert len(methods(browser)) == 50
 
 
 def test_the_budget_names_the_best_within_it(browser, data):
@@ -153,6 +175,12 @@ def test_a_number_opens_its_runs_by_keyboard(browser, data):
     assert browser.js("document.activeElement.className.startsWith('cell')")
 
 
+def test_a_claim_has_its_verdict(browser):
+    browser.click("#views a[href='#claims']")
+    browser.wait("document.querySelector('#main li')")
+    assert texts(browser, "#main li") == ["Circulant 1 − LoRA 1, a: better, +10.0 [+5.0, +15.0]"]
+
+
 def test_a_click_on_a_point_opens_its_runs(browser):
     browser.click("#views a[href='#tradeoff']")
     browser.wait("document.querySelector('.js-plotly-plot .points path')")
@@ -164,7 +192,7 @@ def test_a_click_on_a_point_opens_its_runs(browser):
 def test_a_screen_reader_is_told_what_is_there(browser):
     names = browser.names()
     assert {("columnheader", "Parameters"), ("rowheader", "LoRA 1"), ("navigation", "Views")} <= names
-    assert ("status", "") in names or any(role == "status" for role, _ in names)
+    assert "status" in {role for role, _ in names}
     assert ("combobox", "Model") in names and ("checkbox", "structured") in names
     assert not [role for role, name in names if role in ("button", "link", "combobox", "checkbox") and not name]
     browser.click("#views a[href='#tradeoff']")
@@ -173,14 +201,13 @@ def test_a_screen_reader_is_told_what_is_there(browser):
     assert any("a (vit_x): score against adapter parameters; on the front are" in name for name in images)
 
 
-def test_one_of_several_results_is_chosen(data, tmp_path):
-    page = write_page(data, tmp_path / "report.html")
-    with Chromium(tmp_path / "profile") as browser:
-        browser.open(page, "curves")
-        browser.choose("#part", "1")
-        assert browser.js("document.querySelector('#part').selectedOptions[0].text") == "another"
-        browser.wait("document.querySelector('#main figure')")
-        assert browser.problems == []
+def test_one_of_several_results_is_chosen(chromium, data, tmp_path):
+    chromium.open(write_page(data, tmp_path / "report.html"), "curves")
+    chromium.choose("#part", "1")
+    assert chromium.js("document.querySelector('#part').selectedOptions[0].text") == "another"
+    chromium.wait("document.querySelector('#main figure')")
+    assert chromium.problems == []
+    chromium.requests.clear()
 
 
 def test_the_reader_chooses_which_lines_are_in_colour(browser):

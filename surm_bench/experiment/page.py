@@ -20,11 +20,11 @@ from surm_bench.report.console import print_table
 from surm_bench.report.distinct import with_distinct_labels
 from surm_bench.report.frames import adapter_family, columns_of, runs_frame, summary_frame
 from surm_bench.report.page import Results, Trial, page_part, write_page
-from surm_bench.report.page.data import interval_part, newest, table_part
+from surm_bench.report.page.data import comparison_part, newest, table_part
 from surm_bench.report.provenance import provenance
 from surm_bench.report.published import load_published
 from surm_bench.report.tables import comparison_table, write_table
-from surm_bench.report.verdicts import Compared, verdict_table
+from surm_bench.report.verdicts import verdict_table
 
 
 def write_report(results: Path, experiments: Sequence[str] | None, out: Path) -> Path:
@@ -147,16 +147,7 @@ def _claims(results: Path, named: Sequence[str]) -> list[dict]:
             "question": claims.claims[name].question,
             "margin": claims.margin,
             "table": table_part(verdict_table(found, claims.margin, claims.level)),
-            "comparisons": [_comparison(one, claims.margin) for one in found],
+            "comparisons": [comparison_part(one, claims.margin) for one in found],
         }
         for name, found in compared(claims, results).items()
     ]
-
-
-def _comparison(one: Compared, margin: float) -> dict:
-    return {
-        "title": f"{one.first} − {one.partner}, {one.task}",
-        "primary": one.primary,
-        "verdict": one.verdict(margin),
-        **interval_part(one.difference),
-    }

@@ -18,6 +18,7 @@ from surm_bench.report.frames import CELL, TaskColumn, columns_of, curves_frame,
 from surm_bench.report.looks import leading, method_looks
 from surm_bench.report.published import Published, PublishedRows
 from surm_bench.report.tables import Table
+from surm_bench.report.verdicts import Compared
 from surm_bench.statistics import Interval, mean_interval
 
 LEVEL = 0.95
@@ -113,6 +114,12 @@ def table_part(table: Table) -> dict[str, Any]:
 def interval_part(interval: Interval) -> dict[str, Any]:
     """The mean and the ends of an interval; what is not known is None."""
     return {name: _number(getattr(interval, name)) for name in ENDS}
+
+
+def comparison_part(one: Compared, margin: float) -> dict[str, Any]:
+    """A comparison that a claim is judged by."""
+    title, verdict = f"{one.first} − {one.partner}, {one.task}", one.verdict(margin)
+    return {"title": title, "primary": one.primary, "verdict": verdict, **interval_part(one.difference)}
 
 
 def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
