@@ -86,20 +86,37 @@ def test_every_cell_leads_to_its_runs_and_these_to_their_records(runs, tmp_path)
     assert first["command"] == runs[0]["command"] and first["commit"] == runs[0]["environment"]["git_commit"]
 
 
-def without_predictions(folder: Path) -> Predictions:
+def predictions_below(folder: Path) -> Predictions:
     return Predictions(records.Archive(folder))
 
 
 def test_differences_are_paired_by_seed(runs, tmp_path):
     """Those of Circulant; the pair of Houlsby's run that diverged is missing."""
     place = shown(runs, tmp_path).columns
-    found = {one["method"]: one for one in differences_to_lora(runs, place, without_predictions(tmp_path))}
+    found = {one["method"]: one for one in differences_to_lora(runs, place, predictions_below(tmp_path))}
     assert found.keys() == {"Circulant 1", "Houlsby 1"} and {one["reference"] for one in found.values()} == {"LoRA 1"}
     expected = stats.ttest_rel(SCORES["Circulant 1"], SCORES["LoRA 1"]).confidence_interval(0.95)
     circulant = found["Circulant 1"]
     assert (circulant["low"], circulant["high"]) == pytest.approx(tuple(expected), rel=1e-4)
     assert (circulant["n"], circulant["examples"]) == (3, False)
     assert (found["Houlsby 1"]["n"], found["Houlsby 1"]["n_missing"]) == (2, 1)
+
+
+@pytest.mark.parametrize("shift, expected", [(0, [0.5]), (1, [])])
+def test_differences_with_predictions_need_the_same_rows(tmp_path, shift, expected):
+    """Of four examples Circulant has all right and LoRA two; one example further they are no pairs."""
+    made, frames = [], []
+    for method, right in (("LoRA 1", 2), ("Circulant 1", 4)):
+        for seed in (0, 1):
+            made.append(records.write(made_record(method, *ON, seed, right / 4) | {"files": {}}, tmp_path))
+            about = {"run_id": made[-1]["run_id"], "record": made[-1]["checksum"], "split": "reported"}
+            rows = np.arange(4) + shift * (method == "LoRA 1")
+            frames.append(
+                pd.DataFrame({**about, "row": rows, "label": 1.0, "prediction": 1.0 * (np.arange(4) < right)})
+            )
+    pd.concat(frames).to_parquet(tmp_path / "predictions.parquet", index=False)
+    found = differences_to_lora(made, shown(made, tmp_path).columns, predictions_below(tmp_path))
+    assert [one["mean"] for one in found] == expected and all(one["examples"] for one in found)
 
 
 class Parsed(HTMLParser):

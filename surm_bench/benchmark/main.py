@@ -19,7 +19,7 @@ from surm_bench.report.tables import Table, to_csv, to_markdown
 
 
 def main() -> None:
-    """Write results/performance/<part>.{md,csv,png,svg,pdf} and targets.md; a quick run writes to outputs/performance."""
+    """Write results/performance/<part>.{md,csv,png,svg,pdf} and targets.md; a quick run writes below outputs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, few repetitions: a minute, into outputs/")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to measure (default: all)")

@@ -1,8 +1,10 @@
 """Every method against LoRA, column by column, paired by seed."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from itertools import product
 
+from surm_bench.errors import UserError
 from surm_bench.experiment.pairing import Predictions
 from surm_bench.records import is_done
 from surm_bench.records.agreement import score
@@ -18,7 +20,8 @@ def differences_to_lora(
     records: Sequence[dict], columns: Sequence[TaskColumn], predictions: Predictions, apart: Collection[str] = ()
 ) -> list[dict]:
     """A row for each column, method and LoRA: column, method, reference, mean, low, high (method minus LoRA), n
-    (pairs), n_missing, and whether test examples were resampled, as they are where all predictions are there.
+    (pairs), n_missing, and whether test examples were resampled, as they are where all predictions are there. Runs
+    that were scored on different rows are no pairs: they have none.
 
     Args:
         records: of the reported runs.
@@ -39,7 +42,9 @@ def differences_to_lora(
     for (column, method), reference in product(done, references):
         partners = done.get((column, reference), {})
         pairs = [(record, partners[seed]) for seed, record in done[column, method].items() if seed in partners]
-        if method != reference and pairs:
+        if method == reference or not pairs:
+            continue
+        with suppress(UserError):  # scored on different rows, as a folder of any runs may hold
             found.append({"column": column, "method": method, "reference": reference, **_compared(pairs, predictions)})
     return found
 

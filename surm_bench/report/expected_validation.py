@@ -30,8 +30,8 @@ def expected_validation(scores: pd.DataFrame, looks: Mapping[str, Look], path: s
             lines = {label: (1 + np.arange(len(curve)), 100 * curve, 0 * curve) for label, curve in found.items()}
             draw_lines(axes, lines, looks, led)
             axes.set_title(task)
-            axes.set_xlabel("settings tried")
-            axes.set_ylabel("expected best score × 100, rows held out")
+            axes.set_xlabel("settings tried, scored on rows held out")
+            axes.set_ylabel("expected best score × 100")
             axes.xaxis.get_major_locator().set_params(integer=True)
         add_legend(figure, grid, len(curves), line_key(looks, led, set(full["label"])))
         return save(figure, path)

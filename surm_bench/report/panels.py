@@ -91,7 +91,7 @@ def line_key(looks: Mapping[str, Look], led: Collection[str], drawn: Collection[
     """The legend of lines: the methods in colour, in the order of the table, and one entry for all others drawn."""
     handles = [handle(looks[label], label, line=True) for label in led]
     if others := len(set(drawn) - set(led)):
-        handles.append(Line2D([], [], color=OTHERS, marker=".", label=f"the other {others} methods"))
+        handles.append(Line2D([], [], color=OTHERS, marker=".", label=f"{others} other method{'s' * (others != 1)}"))
     return handles
 
 
