@@ -40,7 +40,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
-.PHONY: verdict study-approximation study-pinwheel study-cka bench lint minilm test-peft
+.PHONY: verdict report study-approximation study-pinwheel study-cka bench lint minilm test-peft
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
@@ -88,6 +88,9 @@ verdict: $(READY) ## judge the claims of results/claims.yaml by the records; res
 
 figures: $(READY) ## [EXPERIMENT=...] figures of every experiment, from records alone
 	@$(BIN)/surm-bench figures $(EXPERIMENT)
+
+report: $(READY) ## [EXPERIMENT=...] [ARGS="--folder RUNS"] one HTML page of all results, from records alone; outputs/report.html
+	@$(BIN)/surm-bench report $(EXPERIMENT) $(ARGS)
 
 study-approximation study-pinwheel study-cka: study-%: $(READY)
 	$(BIN)/surm-bench study $*

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from surm_bench.report.expected_validation import expected_curves, expected_validation
+from surm_bench.report.looks import method_looks
 
 
-def rows(adapter: str, scores: dict[str, list[float]], steps: int = 10, task: str = "rte") -> list[dict]:
+def rows(label: str, scores: dict[str, list[float]], steps: int = 10, task: str = "rte") -> list[dict]:
     return [
-        {"task": task, "adapter": adapter, "setting": setting, "steps": steps, "seed": seed, "score": score}
+        {"task": task, "label": label, "setting": setting, "steps": steps, "seed": seed, "score": score}
         for setting, of_seeds in scores.items()
         for seed, score in enumerate(of_seeds)
     ]
@@ -35,8 +36,8 @@ def test_short_trials_are_left_out_and_a_file_is_written(tmp_path, monkeypatch):
     from surm_bench.report import expected_validation as module
 
     seen = []
-    monkeypatch.setattr(module, "expected_curves", lambda scores: seen.append(scores) or {})
+    monkeypatch.setattr(module, "expected_curves", lambda scores: seen.append(scores) or expected_curves(scores))
     frame = pd.DataFrame(rows("lora", {"lr=1": [0.5]}) + rows("lora", {"lr=1": [0.9]}, steps=4))
-    written = expected_validation(frame, tmp_path / "curve.png")
+    written = expected_validation(frame, method_looks({"lora": "LoRA"}), tmp_path / "curve.png")
     assert seen[0]["score"].tolist() == [0.5]
     assert all(path.stat().st_size > 0 for path in written)

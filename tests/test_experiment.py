@@ -32,6 +32,7 @@ from surm_bench.experiment.tuning import tuned
 from surm_bench.identity import identity, run_id
 from surm_bench.models.weights import EMBEDDED
 
+FORMATS = (".md", ".tex", ".csv", ".png", ".svg", ".pdf")
 MINIMAL = {"tasks": {}, "adapters": {}, "seeds": [0, 1], "tuning": {"seeds": [2], "knobs": {"default": {LR: [0.1]}}}}
 ALPHA, RANK = "adapter.peft.lora_alpha", "adapter.peft.r"
 
@@ -419,7 +420,7 @@ def test_a_fresh_clone_rebuilds_everything_from_the_collected_records(tiny, opti
     shutil.copy(options.folder / records.COLLECTED, clone.folder)
     for where in (options, clone):
         assert commands.tables(tiny, where) == [] == commands.figures(tiny, where)
-    names = {path.name for path in options.folder.iterdir() if path.suffix in (".md", ".tex", ".csv", ".png", ".svg")}
+    names = {path.name for path in options.folder.iterdir() if path.suffix in FORMATS}
     assert {"table.md", "table.tex", "table.csv", "runs.csv", "tuning.csv", "learning_curves.png"} < names
     for name in names:
         assert (clone.folder / name).read_bytes() == (options.folder / name).read_bytes(), name

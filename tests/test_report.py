@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.image
@@ -18,21 +19,25 @@ from rich.console import Console
 
 from surm_bench import records
 from surm_bench.errors import UserError
-from surm_bench.report import figures
+from surm_bench.report import figures, pareto
 from surm_bench.report.ablation import ablation_table
 from surm_bench.report.console import print_table
-from surm_bench.report.figures import (
-    accuracy_against_fraction,
-    accuracy_against_parameters,
-    learning_curves,
-    pareto_front,
-    side_by_side,
+from surm_bench.report.figures import accuracy_against_fraction, learning_curves
+from surm_bench.report.frames import (
+    TaskColumn,
+    adapter_family,
+    columns_of,
+    curves_frame,
+    runs_frame,
+    summary_frame,
+    task_columns,
 )
-from surm_bench.report.frames import TaskColumn, adapter_family, columns_of, runs_frame, summary_frame, task_columns
 from surm_bench.report.labels import place_labels
-from surm_bench.report.panels import line_looks
+from surm_bench.report.looks import MARKERS, SHADES, leading, method_looks
+from surm_bench.report.pareto import accuracy_against_parameters, pareto_front, staircase
 from surm_bench.report.provenance import provenance
 from surm_bench.report.published import Published, Result, Source, load_published
+from surm_bench.report.swarm import moved_aside
 from surm_bench.report.tables import comparison_table, to_latex, to_markdown, write_table
 
 PEFT = {
@@ -124,6 +129,11 @@ def summary(runs):
     return summary_frame(runs_frame(runs))
 
 
+def looks():
+    """Of all methods, in the order of the table."""
+    return method_looks({label: adapter_family(peft) for label, peft in PEFT.items()})
+
+
 def texts(table):
     return [[cell.text for cell in row] for row in table.rows]
 
@@ -202,7 +212,7 @@ def test_a_setting_that_diverged_on_a_seed_has_no_learning_curve(diverged, tmp_p
     """That of its other runs would flatter it; where it did not diverge it is drawn."""
     on_rte = [record for record in diverged if record["config"]["task"]["name"] == "glue/rte"]
     for found, drawn in ((on_rte, {"LoRA r=8"}), (diverged, {"LoRA r=8", "circulant"})):
-        _, curves = learning_curves(found, tmp_path / "curves")
+        _, curves, _ = learning_curves(curves_frame(found), looks(), tmp_path / "curves")
         assert {text for text in written_in(curves) if text in ORDER} == drawn
 
 
@@ -661,11 +671,26 @@ def test_pareto_front_by_brute_force():
         assert front == sorted(best)
 
 
-def test_side_by_side_moves_equal_counts_only():
-    drawn = side_by_side(np.array([100.0, 100.0, 100.0, 1e4]), np.array([3.0, 1.0, 2.0, 0.0]))
-    assert drawn[3] == pytest.approx(1e4) and drawn[2] == pytest.approx(100)
-    assert drawn[1] < drawn[2] < drawn[0]
-    assert drawn[0] * drawn[1] == pytest.approx(1e4)
+def test_the_front_is_a_staircase():
+    """Nothing between two points reaches the second one's score."""
+    x, y = staircase([0, 10, 100], [50, 70, 90], 1000)
+    assert list(zip(x, y, strict=True)) == [(0, 50), (10, 50), (10, 70), (100, 70), (100, 90), (1000, 90)]
+
+
+@pytest.mark.parametrize("spread", [0.0, 40.0])
+def test_no_marker_covers_another_and_no_error_bar_a_bar(spread):
+    generator = np.random.default_rng(0)
+    points, spreads = generator.uniform(0, 60, (20, 2)), np.full(20, spread)
+    drawn = points + np.outer(moved_aside(points, spreads, marker=9, bar=3, scale=1.0), [1, 0])
+    assert (drawn[0] == points[0]).all()
+    for i, j in combinations(range(20), 2):
+        across, up = np.abs(drawn[i] - drawn[j])
+        assert across >= 9 or up >= 9
+        assert across >= 3 or up >= 2 * spread
+
+
+def test_points_that_are_apart_stay_where_they_are():
+    assert (moved_aside(np.array([[0.0, 0.0], [30.0, 0.0], [0.0, 30.0]]), np.zeros(3), 9, 3, 1.0) == 0).all()
 
 
 def written_in(figure_file):
@@ -673,44 +698,57 @@ def written_in(figure_file):
     return re.findall(r"<!-- (.*?) -->", figure_file.read_text())
 
 
-def test_figure_files(summary, tmp_path, monkeypatch):
-    placed = []
+@pytest.fixture
+def placed(monkeypatch):
+    """What the panels of the trade-off name, and where."""
+    found = []
 
-    def note(axes, texts, x, y, **style):
-        placed.append(dict(zip(texts, zip(x.round(), y.round(1), strict=True), strict=True)))
-        place_labels(axes, texts=texts, x=x, y=y, **style)
+    def note(axes, x, y, texts, colors, **style):
+        found.append(dict(zip(texts, zip(x.round(), y.round(1), strict=True), strict=True)))
+        place_labels(axes, x, y, texts, colors, **style)
 
-    monkeypatch.setattr(figures, "place_labels", note)
+    monkeypatch.setattr(pareto, "place_labels", note)
+    return found
+
+
+def test_figure_files(summary, tmp_path, placed):
     tasks = ["glue/sst2", "glue/rte"]
-    png, svg = accuracy_against_parameters(summary, tmp_path / "new" / "figure.png", tasks)
-    assert placed == [
-        {"LoRA r=8": (294912, 90.5), "circulant": (36864, 92.0)},
-        {"LoRA r=8": (294912, 82.0), "circulant": (36864, 82.0)},
-    ]
+    png, svg, pdf = accuracy_against_parameters(summary, looks(), tmp_path / "new" / "figure.png", tasks)
+    sst2, rte = placed
+    assert sst2 == {"LoRA r=8": (294912, 90.5), "circulant": (36864, 92.0)}
+    assert rte.keys() == {"LoRA r=8", "circulant", "linear probe 50.0 (axis cut)"}  # 30 points below, of a span of 4
+    assert (rte["LoRA r=8"], rte["circulant"]) == ((294912, 82.0), (36864, 82.0))
     pixels = matplotlib.image.imread(png)
     assert pixels.shape[1] == 1600 and pixels.std() > 0.05
     written = written_in(svg)
-    assert {"sst2  (roberta_base)", "rte  (roberta_base)", "accuracy × 100", "structured", "LoRA"} <= set(written)
-    assert "linear probe 50.0 (axis cut)" in written  # 30 points below adapters that span 4
-    again = accuracy_against_parameters(summary, tmp_path / "again", tasks)
-    assert [file.read_bytes() for file in again] == [png.read_bytes(), svg.read_bytes()]
+    assert {"sst2  (roberta_base)", "rte  (roberta_base)", "accuracy × 100", "Pareto front", *PEFT} - {
+        "adapter_houlsby"
+    } <= set(written)
+    again = accuracy_against_parameters(summary, looks(), tmp_path / "again", tasks)
+    assert [file.read_bytes() for file in again] == [file.read_bytes() for file in (png, svg, pdf)]
+    assert pdf.read_bytes().startswith(b"%PDF")
 
 
-def test_an_adapter_without_parameters_is_drawn_to_scale_when_it_is_near(tmp_path):
-    scores = {"LoRA r=8": 0.8, "circulant": 0.9, "linear probe": 0.75}
-    summary = summary_frame(runs_frame([run(label, "rte", 0, score) for label, score in scores.items()]))
-    _, svg = accuracy_against_parameters(summary, tmp_path / "figure")
-    assert "linear probe" in written_in(svg)
+def test_an_adapter_without_parameters_is_a_point_that_can_be_on_the_front(tmp_path, placed, monkeypatch):
+    fronts = []
+    monkeypatch.setattr(pareto, "staircase", lambda x, y, end: fronts.append(list(y)) or staircase(x, y, end))
+    for probe, front in ((0.75, [75, 90]), (0.95, [95])):
+        scores = {"LoRA r=8": 0.8, "circulant": 0.9, "linear probe": probe}
+        summary = summary_frame(runs_frame([run(label, "rte", 0, score) for label, score in scores.items()]))
+        accuracy_against_parameters(summary, looks(), tmp_path / "figure")
+        x, y = placed[-1]["linear probe"]
+        assert 0 < x < PARAMETERS["circulant"] and y == round(100 * probe, 1)
+        assert fronts[-1] == pytest.approx(front)
 
 
 def test_one_point_is_a_figure_and_none_is_an_error(tmp_path):
     frame = summary_frame(runs_frame([run("circulant", "rte", 0, 0.9), run("linear probe", "sst2", 0, 0.5)]))
-    _, svg = accuracy_against_parameters(frame, tmp_path / "figure")
+    _, svg, _ = accuracy_against_parameters(frame, looks(), tmp_path / "figure")
     assert "rte  (roberta_base)" in written_in(svg) and "sst2  (roberta_base)" not in written_in(svg)
     with pytest.raises(UserError, match="no finished run"):
-        accuracy_against_parameters(summary_frame(runs_frame([])), tmp_path / "nothing")
+        accuracy_against_parameters(summary_frame(runs_frame([])), looks(), tmp_path / "nothing")
     with pytest.raises(UserError, match="no finished run"):
-        learning_curves([], tmp_path / "nothing")
+        learning_curves(curves_frame([]), looks(), tmp_path / "nothing")
 
 
 def fractions(labels, tasks=("images/a",)):
@@ -729,22 +767,32 @@ def test_panels_are_apart_by_setting_and_of_the_reported_split(glue, tmp_path):
     records = [*glue, *fractions(["circulant"])]
     summary = summary_frame(runs_frame(records))
     titles = {f"{title}  (roberta_base)" for title in ("mnli", "rte", "a 2 %", "a 10 %", "a 5 shots", "a")}
-    for _, svg in (accuracy_against_parameters(summary, tmp_path / "p"), learning_curves(records, tmp_path / "c")):
+    for _, svg, _ in (
+        accuracy_against_parameters(summary, looks(), tmp_path / "p"),
+        learning_curves(curves_frame(records), looks(), tmp_path / "c"),
+    ):
         assert {text for text in written_in(svg) if "roberta_base" in text} == titles
 
 
-def test_accuracy_against_fraction_draws_what_was_measured(tmp_path, monkeypatch):
-    drawn = []
-    errorbar = Axes.errorbar
+@pytest.fixture
+def lines(monkeypatch):
+    """The lines that each panel is given, rounded."""
+    found = []
+    draw_lines = figures.draw_lines
 
-    def note(axes, x, y, yerr, **look):
-        drawn.append((x.round(2).tolist(), y.round(1).tolist(), yerr.round(2).tolist()))
-        return errorbar(axes, x, y, yerr, **look)
+    def note(axes, lines, looks, led):
+        found.append({label: [part.round(2).tolist() for part in line] for label, line in lines.items()})
+        draw_lines(axes, lines, looks, led)
 
-    monkeypatch.setattr(Axes, "errorbar", note)
+    monkeypatch.setattr(figures, "draw_lines", note)
+    return found
+
+
+def test_accuracy_against_fraction_draws_what_was_measured(tmp_path, lines):
     records = [*fractions(["circulant"]), run("circulant", "images/b", 0, 0.9)]  # b has one fraction: no panel
-    png, svg = accuracy_against_fraction(summary_frame(runs_frame(records)), tmp_path / "fraction")
-    assert drawn == [([0.02, 0.1, 1.0], [50.5, 60.5, 70.5], [0.71] * 3)]  # deviation 1/√2; shots are no fraction
+    png, svg, _ = accuracy_against_fraction(summary_frame(runs_frame(records)), looks(), tmp_path / "fraction")
+    by_hand = [[0.02, 0.1, 1.0], [50.5, 60.5, 70.5], [0.71] * 3]  # deviation 1/√2; shots are no fraction
+    assert lines == [{"circulant": by_hand}]
     assert matplotlib.image.imread(png).shape[1] == 1600
     written = written_in(svg)
     assert {"a  (roberta_base)", "circulant", "2 %", "10 %", "100 %"} <= set(written)
@@ -753,7 +801,7 @@ def test_accuracy_against_fraction_draws_what_was_measured(tmp_path, monkeypatch
 
 def test_fractions_need_several(tmp_path):
     with pytest.raises(UserError, match="no finished run"):
-        accuracy_against_fraction(summary_frame(runs_frame([run("circulant", "a", 0, 0.5)])), tmp_path / "x")
+        accuracy_against_fraction(summary_frame(runs_frame([run("circulant", "a", 0, 0.5)])), looks(), tmp_path / "x")
 
 
 def many(count, monkeypatch):
@@ -763,18 +811,20 @@ def many(count, monkeypatch):
     return labels
 
 
-def test_many_adapters_are_numbered_by_size_and_the_legend_names_them(tmp_path, monkeypatch):
+def test_many_adapters_are_numbered_as_in_the_table_and_the_legend_names_them(tmp_path, monkeypatch, placed):
     labels = many(20, monkeypatch)
-    records = [run(label, "rte", 0, 0.5 + 0.01 * i) for i, label in enumerate(labels)]
-    _, svg = accuracy_against_parameters(summary_frame(runs_frame(records)), tmp_path / "many")
+    records = [run(label, "rte", 0, 0.5 + 0.01 * i) for i, label in enumerate(labels[:-1])]
+    order = dict(reversed(looks().items()))  # the last one first, and of it there is no run
+    _, svg, _ = accuracy_against_parameters(summary_frame(runs_frame(records)), order, tmp_path / "many")
     legend = {text for text in written_in(svg) if "method" in text}
-    assert legend == {f"{i}  {label}" for i, label in enumerate(labels, 1)}
+    assert legend == {f"{i}  {label}" for i, label in enumerate(reversed(labels[:-1]), 1)}
+    assert placed[0].keys() == {str(i) for i in range(1, 20)}  # no name without its point
 
 
 def test_legends_of_many_lines_fit_the_figure(tmp_path, monkeypatch):
     labels = many(31, monkeypatch)
     legends = []
-    save = figures.save
+    save = pareto.save
 
     def note(figure, path):
         figure.canvas.draw()
@@ -782,26 +832,36 @@ def test_legends_of_many_lines_fit_the_figure(tmp_path, monkeypatch):
         legends.append((box, figure.bbox.bounds, [axes.get_window_extent().bounds for axes in figure.axes]))
         return save(figure, path)
 
-    monkeypatch.setattr(figures, "save", note)
+    monkeypatch.setattr(pareto, "save", note)
     records = fractions(labels, ["images/a", "images/b"])
-    learning_curves(records, tmp_path / "curves")
-    accuracy_against_fraction(summary_frame(runs_frame(records)), tmp_path / "fraction")
-    assert len(legends) == 2
+    accuracy_against_parameters(summary_frame(runs_frame(records)), looks(), tmp_path / "parameters")
+    assert len(legends) == 1
     for (left, bottom, width, height), (*_, page, _), panels in legends:
         assert left >= 0 and bottom >= 0 and left + width <= page
         assert all(panel[1] >= bottom + height for panel in panels)
 
 
-def test_lines_of_many_adapters_differ():
-    looks = line_looks([f"method {i}" for i in range(35)]).values()
-    assert len({(look["color"], look["linestyle"]) for look in looks}) == 35
+def test_methods_differ_in_colour_or_marker_and_a_family_has_its_hues():
+    families = [family for family in SHADES for _ in range(20)]
+    found = method_looks({f"method {i}": family for i, family in enumerate(families)})
+    assert len({(look.color, look.marker) for look in found.values()}) == 100
+    assert all(look.color in SHADES[look.family] and look.marker in MARKERS for look in found.values())
+
+
+def test_of_many_lines_the_best_of_each_family_is_in_colour():
+    """By mean rank over the panels: a is 2nd and 3rd of structured, b 1st and 1st, and c, of another family, last."""
+    names = {"a": "structured", "b": "structured", "c": "LoRA", **dict.fromkeys("defg", "bottleneck")}
+    scores = pd.DataFrame([[0.8, 0.9, 0.1, 0.5, 0.4, 0.3, 0.2], [0.5, 0.9, 0.1, 0.7, 0.6, 0.3, 0.2]], columns=[*names])
+    found = method_looks(names)
+    assert leading(scores, found) == ["b", "c", "d"]
+    assert leading(scores[["b", "a", "c"]], found) == ["a", "b", "c"]  # few: all of them, as in the table
 
 
 def test_a_line_far_below_the_others_is_told_instead_of_flattening_them(tmp_path):
     records = [*fractions(["circulant", "LoRA r=8"]), *fractions(["linear probe"])]
     for record in records[-8:]:
         record["scores"]["reported"]["last"]["accuracy"] *= 0.2
-    _, svg = accuracy_against_fraction(summary_frame(runs_frame(records)), tmp_path / "fraction")
+    _, svg, _ = accuracy_against_fraction(summary_frame(runs_frame(records)), looks(), tmp_path / "fraction")
     assert "linear probe: 10.1 to 14.1, below the panel" in written_in(svg)
 
 
@@ -822,13 +882,28 @@ def test_labels_do_not_overlap():
         assert not any(box.overlaps(other) for other in boxes[:i])
 
 
-def test_learning_curves(runs, tmp_path):
-    png, svg = learning_curves(runs, tmp_path / "curves")
+def test_learning_curves(runs, tmp_path, lines):
+    png, svg, _ = learning_curves(curves_frame(runs), looks(), tmp_path / "curves")
     assert matplotlib.image.imread(png).shape[1] == 1600
-    written = written_in(svg)
-    assert {"circulant", "LoRA r=8", "linear probe", "optimiser steps"} <= set(
-        written
-    ) and "adapter_houlsby" not in written
+    written = set(written_in(svg))
+    assert {"circulant", "LoRA r=8", "linear probe", "optimiser steps"} <= written
+    assert "adapter_houlsby" not in written
+    rte = lines[0]  # half of the score after the first epoch; by hand: 40, 41 and 42, then twice as much
+    assert rte["circulant"] == [[1, 2], [41, 82], [1, 2]] and rte["linear probe"] == [[1, 2], [25, 50], [0, 0]]
+
+
+def test_a_curve_of_a_single_evaluation_is_a_point_that_can_be_seen(tmp_path, monkeypatch):
+    markers = []
+    plot = Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda axes, x, y, **look: markers.append(look["marker"]) or plot(axes, x, y, **look)
+    )
+    labels = many(8, monkeypatch)
+    records = [run(label, "rte", 0, 0.5) for label in labels]
+    for record in records:
+        record["history"] = record["history"][-1:]
+    learning_curves(curves_frame(records), looks(), tmp_path / "curves")
+    assert len(markers) == 8 and "" not in markers and None not in markers
 
 
 def test_from_files_to_table(runs, tmp_path):
@@ -859,12 +934,13 @@ def test_reports_are_made_without_torch(runs, tmp_path):
     code = f"""
 import sys
 from surm_bench import records
-from surm_bench.report import console, figures, frames, published, tables
+from surm_bench.report import console, figures, frames, looks, published, tables
 found = records.Archive({str(tmp_path)!r}).records()
 summary = frames.summary_frame(frames.runs_frame(found))
 table = tables.comparison_table(summary, published=published.load_published({str(PAPER)!r}))
 tables.write_table(table, {str(tmp_path)!r}, "table")
-figures.learning_curves(found, {str(tmp_path / "curves")!r})
+families = {{record["config"]["adapter"]["label"]: "structured" for record in found}}
+figures.learning_curves(frames.curves_frame(found), looks.method_looks(families), {str(tmp_path / "curves")!r})
 heavy = {{"torch", "transformers", "peft", "timm", "datasets"}} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -1,4 +1,4 @@
-"""Step time against the width of a layer and against tokens, and memory, as PNG and SVG."""
+"""Step time against the width of a layer and against tokens, and memory, as PNG, SVG and PDF."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ from surm_bench.report.tables import Table, to_csv, to_markdown
 
 
 def benchmark(folder: Path, parts: Sequence[str], quick: bool) -> None:
-    """Write <part>.{md,csv,png,svg} of each part, and targets.md, to a folder. Interrupted, it keeps finished parts."""
+    """Write <part>.{md,csv,png,svg,pdf} of each part, and targets.md, to a folder. Interrupted, it keeps those done."""
     plan = QUICK if quick else ON_GPU if torch.cuda.is_available() else FULL
     machine = machine_line()
     for name in parts:

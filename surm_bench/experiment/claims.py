@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -15,12 +13,10 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.definition import Experiment, load_experiment
 from surm_bench.experiment.jobs import pair, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.pairing import Predictions
 from surm_bench.experiment.tuning import tuned
-from surm_bench.records import read_predictions
 from surm_bench.records.agreement import score
 from surm_bench.report.verdicts import Compared
-from surm_bench.statistics import Interval, mean_interval, paired_difference_with_examples
-from surm_bench.statistics.metrics import METRICS
 
 
 @dataclass
@@ -89,6 +85,7 @@ class _Evidence:
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self._experiment = experiment
         self._runs = Runs(folder)
+        self._predictions = Predictions(self._runs.archive)
         self._choices = tuned(experiment, self._runs).choices
 
     def compare(self, comparison: Comparison, primary: bool, level: float) -> Compared:
@@ -105,17 +102,9 @@ class _Evidence:
             primary,
             tuple(_parameters(results) for results in sides),
             tuple(complete.mean(0)) if len(complete) else (np.nan, np.nan),
-            self._difference(pairs, level),
+            self._predictions.difference(pairs, level),
             len(self._experiment.seeds),
         )
-
-    def _difference(self, pairs: Sequence[tuple[dict, dict]], level: float) -> Interval:
-        if not pairs:
-            return mean_interval([], level)
-        runs = [run for side in zip(*pairs, strict=True) for run in side]
-        predictions, labels = _arrays([self._predictions.get(run["checksum"]) for run in runs])
-        first, partner = predictions.reshape(2, len(pairs), -1)
-        return paired_difference_with_examples(first, partner, labels, METRICS[runs[0]["primary_metric"]], level)
 
     def _check(self, task: str, rows: Sequence[str]) -> None:
         for kind, names, known in (("task", [task], self._experiment.tasks), ("row", rows, self._experiment.adapters)):
@@ -130,24 +119,6 @@ class _Evidence:
 
     def _label(self, task: str, row: str) -> str:
         return resolved(pair(self._experiment, task, row))["adapter"]["label"]
-
-    @cached_property
-    def _predictions(self) -> dict[str, pd.DataFrame]:
-        found = read_predictions(self._runs.archive)
-        found = found[found["split"] == "reported"].sort_values("row")
-        return dict(list(found.groupby("record")))
-
-
-def _arrays(predictions: Sequence[pd.DataFrame | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions (runs, examples), NaN where a run has none since it diverged, and labels (examples,)."""
-    found = [frame for frame in predictions if frame is not None]
-    if not found:
-        return np.full((len(predictions), 2), np.nan), np.zeros(2)
-    rows, labels = found[0]["row"].to_numpy(), found[0]["label"].to_numpy()
-    if any(not np.array_equal(frame["row"], rows) or not np.array_equal(frame["label"], labels) for frame in found):
-        raise UserError("runs of one comparison were scored on different rows: they are no pairs")
-    none = np.full(len(rows), np.nan)
-    return np.array([none if frame is None else frame["prediction"].to_numpy() for frame in predictions]), labels
 
 
 def _parameters(results: dict[int, dict]) -> int | None:

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from surm_bench.atomic import atomic
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import Job, pairs, reported_jobs, resolved
+from surm_bench.experiment.jobs import Job, reported_jobs, resolved
+from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table
@@ -13,8 +16,9 @@ from surm_bench.report.best_epoch import best_epoch_note, show_best_epoch
 from surm_bench.report.changes import changes_table
 from surm_bench.report.console import print_table
 from surm_bench.report.expected_validation import expected_validation
-from surm_bench.report.figures import accuracy_against_fraction, accuracy_against_parameters, learning_curves
-from surm_bench.report.frames import TaskColumn, columns_of, runs_frame, summary_frame
+from surm_bench.report.figures import accuracy_against_fraction, learning_curves
+from surm_bench.report.frames import curves_frame, runs_frame, summary_frame
+from surm_bench.report.pareto import accuracy_against_parameters
 from surm_bench.report.provenance import provenance
 from surm_bench.report.published import load_published
 from surm_bench.report.tables import Table, comparison_table, write_table
@@ -31,7 +35,7 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
         return
     written = write_table(table, folder, "table")
     jobs = reported_jobs(experiment, state.choices)
-    if changes := changes_table(runs.results(jobs), _layout(experiment, state)[0]):
+    if changes := changes_table(runs.results(jobs), list(layout(experiment, state).labels.values())):
         written += write_table(changes, folder, "changes")
     frames = {"runs.csv": runs_frame(runs.results(jobs) + runs.failures(jobs)), "tuning.csv": state.scores}
     frames = {name: frame for name, frame in frames.items() if len(frame)}
@@ -51,17 +55,24 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
     frame = runs_frame(results + runs.failures(jobs))
     if frame.empty:
         return None
-    best = _labels_of_best_epoch(experiment, jobs)
-    notes = best_epoch_note(frame, best), tuning_note(experiment, state), provenance(results)
-    labels, columns = _layout(experiment, state)
+    best = labels_of_best_epoch(experiment, jobs)
+    laid_out = layout(experiment, state)
     return comparison_table(
         summary_frame(show_best_epoch(frame, best)),
-        order=labels,
-        columns=columns,
-        note=" ".join(filter(None, notes)),
+        order=list(laid_out.families),
+        columns=laid_out.columns,
+        note=notes(experiment, state, frame, results, best),
         seeds=len(experiment.seeds),
         published=load_published(folder.parent / "paper.yaml"),
     )
+
+
+def notes(
+    experiment: Experiment, state: Tuned, frame: pd.DataFrame, results: Sequence[dict], best_epoch: Sequence[str]
+) -> str:
+    """Which epoch is shown, how settings were chosen, and where the runs come from, in sentences."""
+    told = best_epoch_note(frame, best_epoch), tuning_note(experiment, state), provenance(results)
+    return " ".join(filter(None, told))
 
 
 def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
@@ -79,41 +90,30 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     and, where fractions of train were run, score against fraction."""
     if not experiment.seeds:
         return
-    written = []
+    written, laid_out = [], layout(experiment, state)
+    looks = laid_out.looks
     if state.scores["score"].notna().any():
-        written += expected_validation(state.scores, folder / "expected_validation.png")
+        scores = state.scores.assign(label=state.scores["adapter"].map(laid_out.labels))
+        written += expected_validation(scores, looks, folder / "expected_validation.png")
     jobs = reported_jobs(experiment, state.choices)
     records = runs.results(jobs)
-    summary = summary_frame(show_best_epoch(runs_frame(records), _labels_of_best_epoch(experiment, jobs)))
+    summary = summary_frame(show_best_epoch(runs_frame(records), labels_of_best_epoch(experiment, jobs)))
     if not summary["mean"].notna().any():
         print(f"{experiment.name}: no finished run to draw")
         return
     tasks = list(dict.fromkeys(summary["task"]))
-    written += accuracy_against_parameters(summary, folder / "accuracy_against_parameters.png", tasks)
-    written += learning_curves(records, folder / "learning_curves.png", tasks)
+    written += accuracy_against_parameters(summary, looks, folder / "accuracy_against_parameters.png", tasks)
+    written += learning_curves(curves_frame(records), looks, folder / "learning_curves.png", tasks)
     if summary.groupby(["model", "task"])["fraction"].nunique().max() > 1:
-        written += accuracy_against_fraction(summary, folder / "accuracy_against_fraction.png", tasks)
+        written += accuracy_against_fraction(summary, looks, folder / "accuracy_against_fraction.png", tasks)
     _told(folder, written)
 
 
-def _labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:
+def labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:
     """The rows that show the score of the best epoch."""
     named = [job for job in jobs if job.adapter in experiment.best_epoch]
     return list(dict.fromkeys(resolved(job)["adapter"]["label"] for job in named))
 
 
-def _layout(experiment: Experiment, state: Tuned) -> tuple[list[str], list[TaskColumn]]:
-    """The labels of the experiment's adapters, which a knob may change, and the columns of its tasks."""
-    planned, chosen = pairs(experiment), reported_jobs(experiment, state.choices)
-
-    def of(adapter: str, jobs: list[Job]) -> list[Job]:
-        return [job for job in jobs if job.adapter == adapter]
-
-    rows = [job for adapter in experiment.adapters for job in of(adapter, chosen) or of(adapter, planned)]
-    labels = dict.fromkeys(resolved(job)["adapter"]["label"] for job in rows)
-    columns = dict.fromkeys(column for job in planned for column in columns_of(resolved(job)))
-    return list(labels), list(columns)
-
-
 def _told(folder: Path, written: list[Path]) -> None:
-    print(f"\nWritten to {folder}: {', '.join(path.name for path in written if path.suffix != '.svg')}")
+    print(f"\nWritten to {folder}: {', '.join(path.name for path in written if path.suffix not in ('.svg', '.pdf'))}")

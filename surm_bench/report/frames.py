@@ -113,6 +113,24 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     return summary[before + [name for name in summary if name not in before]].reset_index()
 
 
+def curves_frame(records: Iterable[dict]) -> pd.DataFrame:
+    """Learning curves on the reported split: model, task, setting, split, label, metric, step, mean, std (sample
+    standard deviation over seeds), n. A cell that diverged on a seed has none, as it has no mean."""
+    records = {record["run_id"]: record for record in records}
+    runs = runs_frame(records.values())
+    diverged = (runs["status"] == "diverged").groupby([runs[name] for name in CELL]).transform("any")
+    runs = runs[(runs["status"] == "success") & ~diverged & (runs["split"] == "")]
+    points = [
+        (*run, point["step"], point["scores"]["reported"][run.metric])
+        for run in runs[[*CELL, "metric", "run_id"]].itertuples(index=False)
+        for point in records[run.run_id]["history"]
+    ]
+    columns = [*CELL, "metric"]
+    frame = pd.DataFrame(points, columns=[*columns, "run_id", "step", "score"])
+    by_step = frame.groupby([*columns, "step"], sort=False)["score"].agg(mean="mean", std="std", n="size")
+    return by_step.reset_index().sort_values([*CELL, "step"], kind="stable", ignore_index=True)
+
+
 def task_columns(frame: pd.DataFrame, tasks: Sequence[str] | None = None) -> list[TaskColumn]:
     """The columns with a row in frame: tasks in the given order (None: all by name), a model's side by side, of a task
     the smaller settings before all of train, and the reported split before the others."""
@@ -121,6 +139,11 @@ def task_columns(frame: pd.DataFrame, tasks: Sequence[str] | None = None) -> lis
     columns = [TaskColumn(*row) for row in found.itertuples(index=False)]
     first = {model: min(tasks.index(c.task) for c in columns if c.model == model) for model, *_ in columns}
     return sorted(columns, key=lambda c: (first[c.model], c.model, tasks.index(c.task), _size(c.setting), c.split))
+
+
+def cells_of(frame: pd.DataFrame, column: TaskColumn) -> pd.DataFrame:
+    """The rows that belong to a column, whatever their method."""
+    return frame[(frame[CELL[:-1]] == list(column[:4])).all(axis=1)]
 
 
 def columns_of(config: dict[str, Any]) -> list[TaskColumn]:

@@ -1,6 +1,6 @@
-"""What the figures share: their style, their panels and legends, the look of lines."""
+"""What the figures share: their style, their panels, legends and lines, their files."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,9 @@ from matplotlib.lines import Line2D
 from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 from surm_bench.report.frames import TaskColumn
+from surm_bench.report.looks import OTHERS, Look
 
-MANY = 14  # adapters that a panel has no room to name
-# Okabe and Ito's palette without its yellow, by dashes: 35 lines that differ, neighbours in colour.
-LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
-MARKERS = "os^vDp<>h"
+Line = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y and the spread of y, each (points,)
 WIDTH, DPI = 10, 160  # inches and pixels per inch
 STYLE = {
     "font.size": 9.5,
@@ -30,6 +27,7 @@ STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#E6E6E6",
     "svg.hashsalt": "surm-bench",  # the same figure is the same file
+    "pdf.fonttype": 42,  # fonts that can be edited and searched, as publishers ask
 }
 
 
@@ -42,11 +40,6 @@ def panel_grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(WIDTH, rows * height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def panel_height(inches: float, labels: Collection) -> float:
-    """Of a panel: more for many lines."""
-    return inches * (1.35 if len(labels) > MANY else 1)
 
 
 def add_legend(figure: Figure, grid: list[Axes], used: int, handles: list[Line2D]) -> None:
@@ -71,22 +64,49 @@ def name_panel(axes: Axes, panel: TaskColumn) -> None:
     axes.set_ylabel(f"{panel.metric.replace('_', ' ')} × 100")
 
 
-def line_looks(labels: Iterable[str]) -> dict[str, dict]:
-    """A line for each label; colours run first, then dashes, so that neighbours in the legend differ most."""
-    colors = len(LINE_COLORS)
-    return {
-        label: {
-            "color": LINE_COLORS[i % colors],
-            "linestyle": DASHES[i // colors % len(DASHES)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linewidth": 1.6,
-        }
-        for i, label in enumerate(dict.fromkeys(labels))
-    }
+def handle(look: Look, label: str, line: bool = False) -> Line2D:
+    """The entry of a method in a legend."""
+    style = {"linestyle": "-" if line else "", "marker": look.marker, "markersize": 7, "markeredgecolor": "white"}
+    return Line2D([], [], color=look.color, label=label, **style)
 
 
-def cut_far_below(axes: Axes, lines: dict[str, np.ndarray]) -> None:
-    """Leave out of the panel what lies so far below all other lines that it would flatten them, and say so."""
+def draw_lines(axes: Axes, lines: Mapping[str, Line], looks: Mapping[str, Look], led: Collection[str]) -> None:
+    """The lines of a panel: those that lead with marks and a band ± spread, the others thin and grey.
+
+    A line of a single point can be seen, too. One that lies so far below all others that it would flatten them is
+    left out, which a note says.
+    """
+    for label, (x, y, spread) in lines.items():
+        if label not in led:
+            axes.plot(x, y, color=OTHERS, linewidth=0.9, marker=".", markersize=4, zorder=1.5)
+            continue
+        color, style = looks[label].color, {"markersize": 6, "markeredgecolor": "white", "linewidth": 1.8}
+        axes.plot(x, y, color=color, marker=looks[label].marker, zorder=3, **style)
+        axes.fill_between(x, y - spread, y + spread, color=color, alpha=0.13, linewidth=0, zorder=2)
+    axes.grid(True)
+    _cut_far_below(axes, {label: y for label, (_, y, _) in lines.items()})
+
+
+def line_key(looks: Mapping[str, Look], led: Collection[str], drawn: Collection[str]) -> list[Line2D]:
+    """The legend of lines: the methods in colour, in the order of the table, and one entry for all others drawn."""
+    handles = [handle(looks[label], label, line=True) for label in led]
+    if others := len(set(drawn) - set(led)):
+        handles.append(Line2D([], [], color=OTHERS, marker=".", label=f"{others} other method{'s' * (others != 1)}"))
+    return handles
+
+
+def axis_cut(axes: Axes, x: float | None = None, y: float | None = None) -> None:
+    """Two strokes across an axis, where what lies beyond is not to scale."""
+    mark = [(-0.7, -1), (0.7, 1)] if y is None else [(-1, -0.7), (1, 0.7)]
+    look = {"color": axes.spines["left"].get_edgecolor(), "linestyle": "", "markersize": 9, "clip_on": False}
+    if y is None:
+        axes.plot([x / 1.05, x * 1.05], [0, 0], marker=mark, transform=axes.get_xaxis_transform(), **look)
+    else:
+        step = 0.01 * np.ptp(axes.get_ylim())
+        axes.plot([0, 0], [y - step, y + step], marker=mark, transform=axes.get_yaxis_transform(), **look)
+
+
+def _cut_far_below(axes: Axes, lines: dict[str, np.ndarray]) -> None:
     lowest = min(lines, key=lambda label: lines[label].max())
     others = np.concatenate([line for label, line in lines.items() if label != lowest] or [lines[lowest]])
     span = max(np.ptp(others), 1)
@@ -97,8 +117,10 @@ def cut_far_below(axes: Axes, lines: dict[str, np.ndarray]) -> None:
 
 
 def save(figure: Figure, path: str | Path) -> list[Path]:
-    paths = [Path(path).with_suffix(suffix) for suffix in (".png", ".svg")]
+    """Write it as .png, 1600 pixels wide, .svg and .pdf; the same figure is the same files."""
+    undated = {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    paths = [Path(path).with_suffix(suffix) for suffix in undated]
     for file in paths:
         with atomic(file) as temporary:
-            figure.savefig(temporary, metadata={"Date": None} if file.suffix == ".svg" else None)
+            figure.savefig(temporary, metadata=undated[file.suffix])
     return paths

@@ -41,7 +41,7 @@ QUICK = Settings(side=16, budgets=(1, 2), trials=2, iterations=100)
 
 
 def main(folder: Path, quick: bool, side: int | None = None) -> None:
-    """Measure anew and write records.json, table.{md,tex,csv} and error_against_parameters.{png,svg} into folder.
+    """Measure anew and write records.json, table.{md,tex,csv} and error_against_parameters.{png,svg,pdf} into folder.
 
     Raises:
         UserError: side is too small.

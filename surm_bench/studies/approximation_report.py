@@ -33,7 +33,7 @@ CELL = ["budget", "structure", "trained", "stored", "target"]
 
 
 def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and error_against_parameters.{png,svg} beside folder/records.json; return the table."""
+    """Write table.{md,tex,csv} and error_against_parameters.{png,svg,pdf} beside records.json; return the table."""
     records = store.read(folder / "records.json")
     table = error_table(records)
     write_table(table, folder, "table")

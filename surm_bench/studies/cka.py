@@ -36,7 +36,7 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
     """Compare all adapters with full fine-tuning wherever results_dir has runs of both; write into folder.
 
     Args:
-        folder: where records.json, table.{md,tex,csv} and similarity.{png,svg} go.
+        folder: where records.json, table.{md,tex,csv} and similarity.{png,svg,pdf} go.
         quick: one task and two seeds only.
         results_dir: its ``runs`` hold records and saved adapters.
 

@@ -39,7 +39,7 @@ FEATURES_LOOK = {"label": "features", "color": "#0072B2", "marker": "o"}
 
 
 def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and similarity.{png,svg} beside folder/records.json; return the table."""
+    """Write table.{md,tex,csv} and similarity.{png,svg,pdf} beside folder/records.json; return the table."""
     records = store.read(folder / "records.json")
     table = similarity_table(records["pairs"], records["runs"])
     write_table(table, folder, "table")

@@ -33,8 +33,8 @@ CELL = ["setting", "method", "trained", "stored"]
 
 
 def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv}, decision_regions and loss_curves, .png and .svg, beside folder/records.json; return
-    the table."""
+    """Write table.{md,tex,csv} and decision_regions and loss_curves, each .{png,svg,pdf}, beside folder/records.json;
+    return the table."""
     records = store.read(folder / "records.json")
     table = accuracy_table(records)
     write_table(table, folder, "table")

@@ -1,0 +1,28 @@
+"""``surm-bench report``: one HTML page of results, from records alone."""
+
+import argparse
+from pathlib import Path
+
+from surm_bench.errors import UserError
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "write one HTML page of results, from records alone: tables, figures, differences, every run"
+    parser = commands.add_parser("report", help=about, description=about)
+    parser.add_argument("names", metavar="experiment", nargs="*", help="as demo; default: all that have records")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
+    parser.add_argument("--folder", type=Path, help="the results_dir of runs that belong to no experiment")
+    parser.add_argument("--out", type=Path, default=Path("outputs/report.html"), help="the page")
+    parser.set_defaults(call=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from surm_bench.experiment.page import write_folder_report, write_report  # pandas: not for --help
+
+    if options.folder and options.names:
+        raise UserError("name experiments or give --folder, not both")
+    if options.folder:
+        print(write_folder_report(options.folder, options.out))
+    else:
+        print(write_report(options.results, options.names, options.out))
+    return 0

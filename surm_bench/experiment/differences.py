@@ -1,0 +1,61 @@
+"""Every method against LoRA, column by column, paired by seed."""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from itertools import product
+
+from surm_bench.errors import UserError
+from surm_bench.experiment.pairing import Predictions
+from surm_bench.records import is_done
+from surm_bench.records.agreement import score
+from surm_bench.report.frames import TaskColumn, columns_of
+from surm_bench.report.page.data import LEVEL, interval_part
+from surm_bench.statistics import paired_difference
+
+REFERENCE = "lora"  # the adapter that others are compared with, at every rank that was run
+RESAMPLES = 400  # of the test examples: the standard error is then known within about 4 %
+
+
+def differences_to_lora(
+    records: Sequence[dict], columns: Sequence[TaskColumn], predictions: Predictions, apart: Collection[str] = ()
+) -> list[dict]:
+    """A row for each column, method and LoRA: column, method, reference, mean, low, high (method minus LoRA), n
+    (pairs), n_missing, and whether test examples were resampled, as they are where all predictions are there. Runs
+    that were scored on different rows are no pairs: they have none.
+
+    Args:
+        records: of the reported runs.
+        apart: labels whose score is of another epoch, which are left out.
+    """
+    done: dict[tuple, dict[int, dict]] = {}  # (column's place, label) -> seed -> record
+    place = {column[:4]: i for i, column in enumerate(columns)}
+    references = []
+    for record in filter(is_done, records):
+        config = record["config"]
+        adapter, column = config["adapter"], columns_of(config)[0]
+        if adapter["label"] in apart:
+            continue
+        done.setdefault((place[column[:4]], adapter["label"]), {})[config["seed"]] = record
+        if adapter["name"] == REFERENCE and adapter["label"] not in references:
+            references.append(adapter["label"])
+    found = []
+    for (column, method), reference in product(done, references):
+        partners = done.get((column, reference), {})
+        pairs = [(record, partners[seed]) for seed, record in done[column, method].items() if seed in partners]
+        if method == reference or not pairs:
+            continue
+        with suppress(UserError):  # scored on different rows, as a folder of any runs may hold
+            found.append({"column": column, "method": method, "reference": reference, **_compared(pairs, predictions)})
+    return found
+
+
+def _compared(pairs: Sequence[tuple[dict, dict]], predictions: Predictions) -> dict:
+    scored = [run for pair in pairs for run in pair if score(run) is not None]
+    if examples := predictions.has(scored):
+        difference = predictions.difference(pairs, LEVEL, RESAMPLES)
+    else:
+        sides = [
+            [float("nan") if score(run) is None else score(run) for run in side] for side in zip(*pairs, strict=True)
+        ]
+        difference = paired_difference(*sides, LEVEL)
+    return interval_part(difference) | {"n": difference.n, "n_missing": difference.n_missing, "examples": examples}

@@ -1,0 +1,44 @@
+"""The rows and columns of an experiment's table, whether they have been run or not."""
+
+from dataclasses import dataclass
+
+from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.jobs import Job, pairs, reported_jobs, resolved
+from surm_bench.experiment.tuning import Tuned
+from surm_bench.report.frames import TaskColumn, adapter_family, columns_of
+from surm_bench.report.looks import Look, method_looks
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Rows from top to bottom, columns from left to right.
+
+    Attributes:
+        labels: of the row of each adapter, which a knob may change.
+        families: of each label.
+    """
+
+    labels: dict[str, str]
+    families: dict[str, str]
+    columns: list[TaskColumn]
+
+    @property
+    def looks(self) -> dict[str, Look]:
+        return method_looks(self.families)
+
+
+def layout(experiment: Experiment, state: Tuned) -> Layout:
+    """The layout that the choices of tuning give, or else the first settings."""
+    planned, chosen = pairs(experiment), reported_jobs(experiment, state.choices)
+
+    def of(adapter: str, jobs: list[Job]) -> list[Job]:
+        return [job for job in jobs if job.adapter == adapter]
+
+    rows = [job for adapter in experiment.adapters for job in of(adapter, chosen) or of(adapter, planned)]
+    configs = [(job.adapter, resolved(job)["adapter"]) for job in rows]
+    labels: dict[str, str] = {}
+    for adapter, config in configs:
+        labels.setdefault(adapter, config["label"])
+    families = {config["label"]: adapter_family(config["peft"]) for _, config in configs}
+    columns = dict.fromkeys(column for job in planned for column in columns_of(resolved(job)))
+    return Layout(labels, families, list(columns))

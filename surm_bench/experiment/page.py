@@ -1,0 +1,152 @@
+"""The report of experiments, or of a folder of runs, as one HTML page: from records alone, torch is not imported."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from surm_bench.errors import UserError
+from surm_bench.experiment.claims import compared, load_claims
+from surm_bench.experiment.definition import Experiment, experiment_files, load_experiment
+from surm_bench.experiment.differences import differences_to_lora
+from surm_bench.experiment.jobs import composable, reported_jobs
+from surm_bench.experiment.layout import layout
+from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.pairing import Predictions
+from surm_bench.experiment.reporting import comparison, labels_of_best_epoch, notes
+from surm_bench.experiment.tuning import Tuned, tuned
+from surm_bench.experiment.verdict import CLAIMS
+from surm_bench.records import COLLECTED, Archive
+from surm_bench.report.console import print_table
+from surm_bench.report.distinct import with_distinct_labels
+from surm_bench.report.frames import adapter_family, columns_of, runs_frame, summary_frame
+from surm_bench.report.page import Results, Trial, page_part, write_page
+from surm_bench.report.page.data import comparison_part, newest, table_part
+from surm_bench.report.provenance import provenance
+from surm_bench.report.published import load_published
+from surm_bench.report.tables import comparison_table, write_table
+from surm_bench.report.verdicts import verdict_table
+
+
+def write_report(results: Path, experiments: Sequence[str] | None, out: Path) -> Path:
+    """Write the page of some experiments; None is all that have records below results.
+
+    The claims of results/claims.yaml are judged on it where it shows one of their experiments.
+
+    Raises:
+        UserError: an experiment that there is not, or no record of any.
+    """
+    named = experiments or [name for name in experiment_files() if _has_records(results / name)]
+    found = [shown for name in named if (shown := _of_experiment(name, results / name)) is not None]
+    if not found:
+        raise UserError(f"no record of {', '.join(named) or 'any experiment'} below {results}: nothing to report")
+    return _write(found, _claims(results, named), out)
+
+
+def write_folder_report(folder: Path, out: Path) -> Path:
+    """Write the page, and beside it table.{md,tex,csv}, of all reported runs below a folder, as ``-m`` leaves them.
+
+    Configurations that share a label have names that say how they differ.
+
+    Raises:
+        UserError: the folder has no record of such a run.
+    """
+    archive = Archive(folder)
+    reported = [record for record in archive.records() if record["config"]["task"]["validation"] != "tuning"]
+    if not reported:
+        raise UserError(f"no record of a reported run below {folder}: runs are in {folder}/runs/<id>/record.json")
+    records = with_distinct_labels(reported)
+    summary = summary_frame(runs_frame(records))
+    table = comparison_table(summary, note=provenance(records))
+    order = [row[0].text for row in table.rows]
+    peft = {record["config"]["adapter"]["label"]: record["config"]["adapter"]["peft"] for record in records}
+    columns = list(dict.fromkeys(column for record in records for column in columns_of(record["config"])))
+    shown = Results(
+        name=folder.name,
+        folder=folder,
+        families={label: adapter_family(peft[label]) for label in order},
+        columns=columns,
+        records=records,
+        note=provenance(records),
+        differences=differences_to_lora(records, columns, Predictions(archive)),
+    )
+    write_table(table, out.parent, "table")
+    print_table(table)
+    return _write([shown], [], out)
+
+
+def _write(found: Sequence[Results], claims: list[dict], out: Path) -> Path:
+    everything = [record for shown in found for record in shown.records]
+    parts = [page_part(shown, out.parent) for shown in found]
+    return write_page({"newest": newest(everything), "parts": parts, "claims": claims}, out)
+
+
+def _has_records(folder: Path) -> bool:
+    return (folder / COLLECTED).is_file() or (folder / "runs").is_dir()
+
+
+def _of_experiment(name: str, folder: Path) -> Results | None:
+    """What the page shows of an experiment; None without any record."""
+    experiment, _ = load_experiment(name)
+    composable(experiment)
+    runs = Runs(folder)
+    state = tuned(experiment, runs)
+    jobs = reported_jobs(experiment, state.choices)
+    done = runs.results(jobs)
+    records = done + runs.failures(jobs)
+    trials = _trials(experiment, state, runs)
+    if not records and not trials:
+        return None
+    laid_out, best = layout(experiment, state), labels_of_best_epoch(experiment, jobs)
+    scores = state.scores.assign(label=state.scores["adapter"].map(laid_out.labels))
+    return Results(
+        name=name,
+        folder=folder,
+        families=laid_out.families,
+        columns=laid_out.columns,
+        records=records,
+        note=notes(experiment, state, runs_frame(records), done, best),
+        best_epoch=best,
+        trials=trials,
+        tuning_scores=scores,
+        differences=differences_to_lora(done, laid_out.columns, Predictions(runs.archive), best),
+        published=load_published(folder.parent / "paper.yaml"),
+        table=None if experiment.seeds else comparison(experiment, state, runs, folder),
+    )
+
+
+def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
+    """The settings that tuning tried, with the records of each; of the chosen one the full trial is marked."""
+    labels = layout(experiment, state).labels
+    found = []
+    for (task, adapter, _, setting), jobs in groupby(
+        state.jobs, key=lambda job: (job.task, job.adapter, job.overrides, job.setting)
+    ):
+        if records := runs.results(list(jobs)):
+            told = " ".join(f"{knob.rpartition('.')[2]}={value:g}" for knob, value in setting)
+            steps = records[0]["config"]["trainer"]["max_steps"]
+            chosen = state.choices.get((task, adapter)) == setting
+            found.append(Trial(task, labels[adapter], told, steps, chosen, records))
+    longest = {(trial.task, trial.label): trial.steps or 0 for trial in sorted(found, key=lambda t: t.steps or 0)}
+    return [t._replace(chosen=t.chosen and (t.steps or 0) == longest[t.task, t.label]) for t in found]
+
+
+def _claims(results: Path, named: Sequence[str]) -> list[dict]:
+    """The claims that speak of one of these experiments, judged."""
+    if not (results / CLAIMS).is_file():
+        return []
+    claims = load_claims(results / CLAIMS)
+    spoken_of = {
+        name: {c.experiment for c in [*claim.primary, *claim.secondary]} for name, claim in claims.claims.items()
+    }
+    claims.claims = {name: claim for name, claim in claims.claims.items() if spoken_of[name] & set(named)}
+    return [
+        {
+            "name": name.replace("_", " "),
+            "paper": claims.claims[name].paper,
+            "question": claims.claims[name].question,
+            "margin": claims.margin,
+            "table": table_part(verdict_table(found, claims.margin, claims.level)),
+            "comparisons": [comparison_part(one, claims.margin) for one in found],
+        }
+        for name, found in compared(claims, results).items()
+    ]

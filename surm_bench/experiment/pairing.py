@@ -1,0 +1,55 @@
+"""Differences of two methods, paired by seed, from their records and what these predicted."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from surm_bench.errors import UserError
+from surm_bench.records import Archive, read_predictions
+from surm_bench.statistics import Interval, mean_interval, paired_difference_with_examples
+from surm_bench.statistics.metrics import METRICS
+
+
+class Predictions:
+    """What the records of an archive predicted on their reported split, read when it is first asked for."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    def has(self, records: Sequence[dict]) -> bool:
+        """Whether all of these are there."""
+        return all(record["checksum"] in self._found for record in records)
+
+    def difference(self, pairs: Sequence[tuple[dict, dict]], level: float, resamples: int = 2000) -> Interval:
+        """The first minus the second of each pair of records, for other seeds and other test examples.
+
+        Raises:
+            UserError: the runs were scored on different rows.
+        """
+        if not pairs:
+            return mean_interval([], level)
+        runs = [run for side in zip(*pairs, strict=True) for run in side]
+        predictions, labels = _arrays([self._found.get(run["checksum"]) for run in runs])
+        first, partner = predictions.reshape(2, len(pairs), -1)
+        metric = METRICS[runs[0]["primary_metric"]]
+        return paired_difference_with_examples(first, partner, labels, metric, level, resamples)
+
+    @cached_property
+    def _found(self) -> dict[str, pd.DataFrame]:
+        found = read_predictions(self._archive)
+        found = found[found["split"] == "reported"].sort_values("row")
+        return dict(list(found.groupby("record")))
+
+
+def _arrays(predictions: Sequence[pd.DataFrame | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions (runs, examples), NaN where a run has none since it diverged, and labels (examples,)."""
+    found = [frame for frame in predictions if frame is not None]
+    if not found:
+        return np.full((len(predictions), 2), np.nan), np.zeros(2)
+    rows, labels = found[0]["row"].to_numpy(), found[0]["label"].to_numpy()
+    if any(not np.array_equal(frame["row"], rows) or not np.array_equal(frame["label"], labels) for frame in found):
+        raise UserError("runs of one comparison were scored on different rows: they are no pairs")
+    none = np.full(len(rows), np.nan)
+    return np.array([none if frame is None else frame["prediction"].to_numpy() for frame in predictions]), labels

@@ -1,0 +1,41 @@
+"""Names that tell apart what a sweep ran under one label."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from surm_bench.report.frames import columns_of
+
+
+def with_distinct_labels(records: Sequence[dict]) -> list[dict]:
+    """The records, where a column has several configurations of one label with labels that say how they differ.
+
+    As ``LoRA r=8 (lr=0.001)`` and ``LoRA r=8 (lr=0.003)``: by the keys of the identity that vary, without the seed.
+    """
+    cells: dict[tuple, list[dict]] = {}
+    for record in records:
+        cell = (*columns_of(record["config"])[0][:4], record["config"]["adapter"]["label"])
+        cells.setdefault(cell, []).append(_flat(record["identity"]))
+    varying: dict[str, list[str]] = {}  # label -> keys
+    for (*_, label), identities in cells.items():
+        for key in dict.fromkeys(key for identity in identities for key in identity):
+            if key != "seed" and len({repr(identity.get(key)) for identity in identities}) > 1:
+                varying.setdefault(label, [])
+                varying[label] += [key] * (key not in varying[label])
+    return [_renamed(record, varying.get(record["config"]["adapter"]["label"], [])) for record in records]
+
+
+def _renamed(record: dict, keys: Sequence[str]) -> dict:
+    if not keys:
+        return record
+    identity, config = _flat(record["identity"]), record["config"]
+    told = ", ".join(f"{key.rpartition('.')[2]}={identity.get(key)}" for key in keys)
+    adapter = {**config["adapter"], "label": f"{config['adapter']['label']} ({told})"}
+    return {**record, "config": {**config, "adapter": adapter}}
+
+
+def _flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested keys joined by points."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return found

@@ -1,0 +1,6 @@
+"""The report: one HTML page from records, that needs nothing but a browser."""
+
+from surm_bench.report.page.data import Results, Trial, page_part
+from surm_bench.report.page.write import write_page
+
+__all__ = ["Results", "Trial", "page_part", "write_page"]

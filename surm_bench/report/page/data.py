@@ -1,0 +1,245 @@
+"""What a report shows, as JSON: cells with intervals, the runs of each, curves and differences."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+
+from surm_bench.records import COLLECTED, run_folder
+from surm_bench.records.agreement import score
+from surm_bench.report.best_epoch import show_best_epoch
+from surm_bench.report.expected_validation import expected_curves, full_trials
+from surm_bench.report.frames import CELL, TaskColumn, columns_of, curves_frame, runs_frame, summary_frame
+from surm_bench.report.looks import leading, method_looks
+from surm_bench.report.published import Published, PublishedRows
+from surm_bench.report.tables import Table
+from surm_bench.report.verdicts import Compared
+from surm_bench.statistics import Interval, mean_interval
+
+LEVEL = 0.95
+SYMBOLS = {  # matplotlib's markers as Plotly calls them
+    **{"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left"},
+    **{">": "triangle-right", "D": "diamond", "p": "pentagon"},
+}
+ENDS = ("mean", "low", "high")
+COSTS = ("step_ms", "memory", "train_seconds")  # measured of every run, with an interval over them
+
+
+class Trial(NamedTuple):
+    """A setting that tuning tried on an experiment's task, and the record of each seed, one or more."""
+
+    task: str
+    label: str
+    setting: str
+    steps: int
+    chosen: bool
+    records: list[dict]
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment, or a folder of runs.
+
+    Attributes:
+        folder: where its records are.
+        families: of each label, in the order of the table.
+        columns: of the table, from left to right.
+        records: of the reported runs, whatever their status.
+        note: sentences about how settings were chosen and where the runs come from.
+        best_epoch: the labels that show the score of the best epoch.
+        differences: a row for each of a method and a reference.
+        table: what stands in place of scores where nothing but tuning was run.
+    """
+
+    name: str
+    folder: Path
+    families: Mapping[str, str]
+    columns: Sequence[TaskColumn]
+    records: Sequence[dict]
+    note: str = ""
+    best_epoch: Sequence[str] = ()
+    trials: Sequence[Trial] = ()
+    tuning_scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    differences: Sequence[dict] = ()
+    published: Published = field(default_factory=Published)
+    table: Table | None = None
+
+
+def page_part(results: Results, base: Path) -> dict[str, Any]:
+    """The part of a page that shows these results, ready for JSON: scores as measured, NaN as None.
+
+    Args:
+        base: the folder of the page, from which its links go.
+    """
+    looks = method_looks(results.families)
+    frame = show_best_epoch(runs_frame(results.records), results.best_epoch)
+    memory = {record["run_id"]: record.get("memory", {}).get("peak_bytes") for record in results.records}
+    frame["memory"] = frame["run_id"].map(memory).astype("float64")
+    curves = curves_frame(results.records)
+    tried = [record for trial in results.trials for record in trial.records]
+    return {
+        "name": results.name,
+        "note": results.note,
+        "methods": [
+            {"label": label, "family": look.family, "color": look.color, "symbol": SYMBOLS[look.marker]}
+            for label, look in looks.items()
+        ],
+        "columns": [column._asdict() | {"title": column.title} for column in results.columns],
+        "cells": _cells(frame, results.columns),
+        "runs": {record["run_id"]: _run(record, results.folder, base) for record in [*results.records, *tried]},
+        "curves": _curves(curves, results.columns),
+        "leading": leading(_last(curves), looks),
+        "trials": [_trial(trial, results.columns) for trial in results.trials],
+        "expected": _expected(results.tuning_scores),
+        "differences": list(results.differences),
+        "published": _published(results.published, results.columns),
+        "table": results.table and table_part(results.table),
+    }
+
+
+def table_part(table: Table) -> dict[str, Any]:
+    """A finished table, as texts."""
+    return {
+        "titles": [column.title for column in table.columns],
+        "rows": [[{"text": cell.text, "best": cell.mark == "best"} for cell in row] for row in table.rows],
+        "caption": table.caption,
+    }
+
+
+def interval_part(interval: Interval) -> dict[str, Any]:
+    """The mean and the ends of an interval; what is not known is None."""
+    return {name: _number(getattr(interval, name)) for name in ENDS}
+
+
+def comparison_part(one: Compared, margin: float) -> dict[str, Any]:
+    """A comparison that a claim is judged by."""
+    title, verdict = f"{one.first} − {one.partner}, {one.task}", one.verdict(margin)
+    return {"title": title, "primary": one.primary, "verdict": verdict, **interval_part(one.difference)}
+
+
+def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
+    """One cell of the table each, with its column's place, its runs, and intervals over its seeds."""
+    runs = dict(list(frame.groupby(CELL)))
+    place = _places(columns)
+    return [_cell(row, runs[tuple(row[CELL])], place) for _, row in summary_frame(frame).iterrows()]
+
+
+def _cell(row: pd.Series, runs: pd.DataFrame, place: Mapping[tuple, int]) -> dict:
+    done = runs[(runs["status"] == "success") & runs["score"].notna()]
+    scores = done["score"] if not row["diverged"] else []  # the mean of the others would flatter the method
+    return {
+        "column": place[tuple(row[CELL[:-1]])],
+        "method": row["label"],
+        "score": interval_part(mean_interval(scores, LEVEL)) | {"std": _number(row["std"])},
+        **{name: int(row[name]) for name in ("n", "diverged", "failed")},
+        "parameters": _number(row["adapter_parameters"]),
+        "stored_parameters": _number(row["stored_parameters"]),
+        "lr": _number(row["lr"]),
+        **{name: _of_positive(done[name].dropna()) for name in COSTS},
+        "runs": runs["run_id"].tolist(),
+    }
+
+
+def _of_positive(values: pd.Series) -> dict:
+    """The interval of the geometric mean: times differ by factors, and no end is below zero."""
+    logs = mean_interval(np.log(values), LEVEL)
+    return {name: _number(np.exp(getattr(logs, name))) for name in ENDS}
+
+
+def _run(record: dict, folder: Path, base: Path) -> dict:
+    """What repeats a run and tells where it was made; its full record is linked."""
+    here = run_folder(folder, record["run_id"]) / "record.json"
+    environment = record["environment"]
+    return {
+        "method": record["config"]["adapter"]["label"],
+        "task": record["config"]["task"]["name"],
+        "model": record["config"]["model"]["name"],
+        "seed": record["config"]["seed"],
+        "status": record["status"],
+        "score": _number(score(record)),
+        "tuning": record["config"]["task"].get("validation") == "tuning",
+        "error": record.get("error"),
+        "command": record.get("command"),
+        "commit": environment["git_commit"] + (" and changes that no commit has" if environment["git_dirty"] else ""),
+        "machine": f"{environment['device']}, {environment['platform']}",
+        "created": record["created"],
+        "record": _link(here if here.is_file() else folder / COLLECTED, base),
+    }
+
+
+def _curves(curves: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
+    place = _places(columns)
+    return [
+        {"column": place[tuple(cell)], "method": label}
+        | {name: [_number(value) for value in line[name]] for name in ("step", "mean", "std")}
+        for (*cell, label), line in curves.groupby(CELL, sort=False)
+    ]
+
+
+def _last(curves: pd.DataFrame) -> pd.DataFrame:
+    """The score after the last step, (panels, labels)."""
+    return curves.groupby(CELL)["mean"].last().unstack()
+
+
+def _trial(trial: Trial, columns: Sequence[TaskColumn]) -> dict:
+    scores = [score(record) for record in trial.records]
+    column = columns_of(trial.records[0]["config"])[0]
+    return {
+        "column": _places(columns)[column[:4]],
+        "task": trial.task,
+        "method": trial.label,
+        "setting": trial.setting,
+        "steps": trial.steps,
+        "chosen": trial.chosen,
+        "mean": None if None in scores else _number(np.mean(scores)),
+        "runs": [record["run_id"] for record in trial.records],
+    }
+
+
+def _places(columns: Sequence[TaskColumn]) -> dict[tuple, int]:
+    """Where each column stands among them."""
+    return {column[:4]: i for i, column in enumerate(columns)}
+
+
+def _expected(scores: pd.DataFrame) -> list[dict]:
+    """By task and label the expected best score of n settings, from n = 1."""
+    if scores.empty or not scores["score"].notna().any():
+        return []
+    return [
+        {"task": task, "method": label, "best": [_number(value) for value in curve]}
+        for task, of_task in full_trials(scores).groupby("task", sort=False)
+        for label, curve in expected_curves(of_task).items()
+    ]
+
+
+def _published(published: Published, columns: Sequence[TaskColumn]) -> dict[str, Any]:
+    rows = PublishedRows(published, columns)
+    scores = list(zip(*map(rows.scores, columns), strict=True)) if rows.results else []
+    return {
+        "rows": [
+            {"label": label, "model": result.model, "parameters": result.parameters, "scores": list(of_row)}
+            for label, result, of_row in zip(rows.labels(), rows.results, scores, strict=True)
+        ],
+        "sources": rows.references(),
+    }
+
+
+def _link(path: Path, base: Path) -> str:
+    return quote(Path(os.path.relpath(path, base)).as_posix())
+
+
+def _number(value: Any) -> int | float | None:
+    """A number of JSON, with six digits; None for what is missing or not finite."""
+    if value is None or pd.isna(value) or not np.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() else float(f"{value:.6g}")
+
+
+def newest(records: Iterable[dict]) -> str:
+    """The date of the latest record, "" without any: a page says this and not when it was made."""
+    return max((record["created"][:10] for record in records), default="")

@@ -1,0 +1,390 @@
+// The views, and what happens when one is chosen or a filter changes.
+
+const LEVEL = "95 %";
+let led = null; // methods in colour, once the reader has chosen; null: those that lead
+
+function columnSeeds() {
+  return Math.max(0, ...part().cells.map((cell) => cell.n));
+}
+
+function panels(made) {
+  return element("div", { className: "panels" }, ...made);
+}
+
+function note(...texts) {
+  return element("p", { className: "note" }, ...texts);
+}
+
+/** Methods against tasks, a table for each model. */
+function scores() {
+  if (part().table) return [plain(part().table), note(part().table.caption)];
+  const seeds = columnSeeds();
+  const made = [...new Set(columns().map((column) => column.model))].map((model) => {
+    const shown = columns().filter((column) => column.model === model);
+    const found = new Map(shown.map((column) => [column.place, new Map(cells(column).map((cell) => [cell.method, cell]))]));
+    const cell = (label, column) => found.get(column.place).get(label);
+    const any = (label) => shown.map((column) => cell(label, column)).find((one) => one) ?? null;
+    const best = new Map(shown.map((column) => [column.place, Math.max(...scored(column).map((one) => one.score.mean))]));
+    const counted = (name, title) => ({
+      title,
+      value: (label) => any(label)?.[name] ?? null,
+      show: (label) => count(any(label)?.[name] ?? null),
+    });
+    return sortable({
+      caption: model,
+      rows: labels().filter(any),
+      columns: [
+        { title: "Adapter", text: true, value: (label) => label, show: mark },
+        counted("parameters", "Parameters"),
+        counted("stored_parameters", "Stored"),
+        ...shown.map((column) => ({
+          title: column.title,
+          value: (label) => cell(label, column)?.score.mean ?? null,
+          show: (label) => {
+            const one = cell(label, column);
+            return one ? scoreOf(one, seeds, `${label}, ${named(column)}`, one.score.mean === best.get(column.place)) : MISSING;
+          },
+        })),
+        ...averages(shown, cell),
+      ],
+      below: publishedRows(model, shown),
+    });
+  });
+  const how = `Scores × 100 after the last step, with the ${LEVEL} t interval of the mean over up to ${plural(seeds, "seed")}. Bold: the best mean of a column. A number opens its runs. `;
+  const sources = part().published.sources.map((source) => element("li", {}, source));
+  return [...made, note(how, part().note), sources.length ? element("details", {}, element("summary", {}, "Sources of published rows"), element("ul", { className: "note" }, ...sources)) : null];
+}
+
+/** A column for each setting of several tasks: the mean over these, where all have a score. */
+function averages(shown, cell) {
+  const settings = [...new Set(shown.map((column) => column.setting))];
+  return settings
+    .map((setting) => [setting, shown.filter((column) => column.setting === setting && !column.split)])
+    .filter(([, tasks]) => tasks.length > 1)
+    .map(([setting, tasks]) => {
+      const title = `Average ${setting}`.trimEnd();
+      const found = (label) => tasks.map((column) => cell(label, column)).filter((one) => one && one.score.mean !== null);
+      const mean = (label) => (found(label).length < tasks.length ? null : found(label).reduce((sum, one) => sum + one.score.mean, 0) / tasks.length);
+      const runs = (label) => found(label).flatMap((one) => one.runs);
+      return { title, value: mean, show: (label) => (mean(label) === null ? MISSING : traced(points(mean(label)), "", runs(label), `${label}, ${title}`)) };
+    });
+}
+
+function publishedRows(model, shown) {
+  const rows = part().published.rows.filter((row) => row.model === model && shown.some((column) => row.scores[column.place]));
+  if (!rows.length) return [];
+  const made = rows.map((row) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, `${row.label}, published`),
+      element("td", {}, row.parameters ?? MISSING),
+      element("td", {}, MISSING),
+      ...shown.map((column) => element("td", {}, row.scores[column.place] ?? MISSING)),
+      ...averages(shown, () => null).map(() => element("td", {}, MISSING)),
+    ),
+  );
+  return [element("tbody", { className: "published" }, ...made)];
+}
+
+/** The cells of a column with all that they cost. */
+function scoresAndCosts(column, shown, front = new Set()) {
+  const seeds = columnSeeds();
+  const measured = (cost, title) => ({
+    title,
+    value: (cell) => costOf(cell, cost),
+    show: (cell) => interval(cell[cost], cost),
+  });
+  const counted = (cost, title) => ({ title, value: (cell) => cell[cost], show: (cell) => count(cell[cost]) });
+  return sortable({
+    caption: named(column),
+    rows: shown,
+    sort: 1,
+    columns: [
+      { title: "Adapter", text: true, value: (cell) => cell.method, show: (cell) => element("span", {}, mark(cell.method), front.has(cell.method) ? " (front)" : "") },
+      { title: `Score, ${percent(column)}`, value: (cell) => cell.score.mean, show: (cell) => scoreOf(cell, seeds, `${cell.method}, ${named(column)}`) },
+      counted("parameters", "Parameters"),
+      counted("stored_parameters", "Stored"),
+      measured("step_ms", "Step (ms)"),
+      measured("train_seconds", "Training (s)"),
+      measured("memory", "Peak memory (MiB)"),
+    ],
+  });
+}
+
+function tradeoffs() {
+  const select = element("select", { id: "axis" }, ...Object.entries(COSTS).map(([value, { name }]) => element("option", { value }, name)));
+  const body = element("div");
+  const draw = () => body.replaceChildren(panels(columns({ reported: true }).filter((column) => scored(column).length).map((column) => tradeoff(column, select.value))));
+  select.onchange = draw;
+  draw();
+  const how = `Bars: the ${LEVEL} interval of the mean. The front is the best mean score that so much, or less, has reached. A click on a point opens its runs.`;
+  return [element("div", { className: "controls" }, element("label", {}, "Score against ", select)), key(labels(), ["— front"]), body, note(how)];
+}
+
+/** The methods within the budget, best first, with what each costs. */
+function budget() {
+  const limit = byId("most").value;
+  const cost = COSTS[byId("cost").value].name;
+  const made = columns({ reported: true }).map((column) => {
+    const shown = scored(column);
+    if (!shown.length) return note(`${named(column)}: nothing was measured within this budget.`);
+    const best = shown.reduce((a, b) => (b.score.mean > a.score.mean ? b : a));
+    const near = shown.filter((cell) => cell !== best && cell.score.high !== null && cell.score.high >= best.score.mean);
+    const told = [element("strong", {}, best.method), ` has the best mean score, ${points(best.score.mean)}${ends(best.score, points)}.`];
+    if (near.length) told.push(` The intervals of ${near.map((cell) => cell.method).join(", ")} reach it.`);
+    return element("section", {}, element("h3", {}, named(column)), element("p", {}, ...told), scoresAndCosts(column, shown));
+  });
+  const how = limit === "" ? "No budget is set: give one above, or take that of a method." : `At most ${Number(limit).toLocaleString("en")} ${cost}.`;
+  const care = `Intervals: ${LEVEL}, of the mean over runs, for times and memory of the geometric mean. These are of the machines that made the runs, which may have had other work; memory is the peak of the whole process. Two methods are compared pair by pair under Differences.`;
+  return [element("p", {}, how), ...made, note(care)];
+}
+
+function differences() {
+  const references = [...new Set(part().differences.map((one) => one.reference))];
+  if (!references.length) return [note("No runs of LoRA with a partner of the same seed.")];
+  const select = element("select", { id: "reference" }, ...references.map((label) => element("option", { value: label }, label)));
+  const body = element("div");
+  select.onchange = () => body.replaceChildren(panels(columns({ reported: true }).map((column) => differencesTo(column, select.value)).filter(Boolean)));
+  select.onchange();
+  const examples = part().differences.every((one) => one.examples) ? "for other seeds and other test examples" : "for other seeds; also for other test examples where all predictions are there";
+  const how = `Score minus that of ${references.join(" or ")}, in points, paired by seed, with the ${LEVEL} t interval ${examples}. Right of the line a method is ahead. Nothing is corrected for the number of comparisons.`;
+  return [element("div", { className: "controls" }, element("label", {}, "Difference to ", select)), body, note(how)];
+}
+
+function differencesTo(column, reference) {
+  const order = new Set(cells(column).map((cell) => cell.method));
+  const found = part().differences.filter((one) => one.column === column.place && one.reference === reference && one.mean !== null && order.has(one.method));
+  if (!found.length) return null;
+  const sorted = labels().flatMap((label) => found.filter((one) => one.method === label));
+  const runsOf = (label) => part().cells.filter((cell) => cell.column === column.place && [label, reference].includes(cell.method)).flatMap((cell) => cell.runs);
+  const title = (label) => `${label} minus ${reference}, ${named(column)}`;
+  const ahead = sorted.filter((one) => one.low > 0).map((one) => one.method);
+  return forest({
+    title: named(column),
+    told: `differences to ${reference}; the whole interval is above zero for ${ahead.join(", ") || "none"}`,
+    axisTitle: `points ahead of ${reference}`,
+    rows: sorted.map((one) => ({ ...one, name: one.method, ...method(one.method) })),
+    runs: (label) => [title(label), runsOf(label)],
+    table: () =>
+      sortable({
+        caption: `${named(column)}, minus ${reference}`,
+        rows: sorted,
+        columns: [
+          { title: "Adapter", text: true, value: (one) => one.method, show: (one) => mark(one.method) },
+          { title: "Difference", value: (one) => one.mean, show: (one) => traced(points(one.mean, true), ends(one, (end) => points(end, true)), runsOf(one.method), title(one.method)) },
+          { title: "Pairs", value: (one) => one.n, show: (one) => `${one.n}${one.n_missing ? ` (${one.n_missing} diverged)` : ""}` },
+        ],
+      }),
+  });
+}
+
+/** Which methods have a colour, for the reader to choose. */
+function inColour(redraw) {
+  const chosen = led ?? part().leading;
+  const boxes = labels().map((label) => {
+    const box = element("input", { type: "checkbox", value: label, checked: chosen.includes(label) });
+    return element("label", {}, box, " ", mark(label));
+  });
+  const list = element("div", { className: "choices" }, ...boxes);
+  list.onchange = () => {
+    led = [...list.querySelectorAll("input:checked")].map((box) => box.value);
+    redraw();
+  };
+  return element("details", { open: true }, element("summary", {}, "Methods in colour (of each family the one that leads; the others are grey, their names on hover)"), list);
+}
+
+function curves() {
+  const body = element("div");
+  const draw = () => body.replaceChildren(panels(columns({ reported: true }).map(curvesOf).filter(Boolean)));
+  draw();
+  return [inColour(draw), body, note("Mean over seeds of the score on the reported split; bands: ± one sample standard deviation. A setting that diverged on a seed has no curve.")];
+}
+
+function curvesOf(column) {
+  const shown = new Set(cells(column).map((cell) => cell.method));
+  const found = part().curves.filter((curve) => curve.column === column.place && shown.has(curve.method));
+  if (!found.length) return null;
+  const points100 = (values) => values.map((value) => 100 * (value ?? 0));
+  return lines({
+    title: named(column),
+    told: `score after each evaluation of ${plural(found.length, "method")}`,
+    x: "optimiser steps",
+    y: percent(column),
+    leading: led ?? part().leading,
+    lines: found.map((curve) => ({ method: curve.method, x: curve.step, y: points100(curve.mean), spread: points100(curve.std) })),
+    table: () => numbered(named(column), "steps", found.flatMap((curve) => curve.step.map((step, i) => ({ method: curve.method, x: step, y: curve.mean[i] })))),
+  });
+}
+
+function numbered(caption, x, rows) {
+  return sortable({
+    caption,
+    rows,
+    columns: [
+      { title: "Adapter", text: true, value: (row) => row.method, show: (row) => mark(row.method) },
+      { title: x, value: (row) => row.x, show: (row) => String(row.x) },
+      { title: "score × 100", value: (row) => row.y, show: (row) => points(row.y) },
+    ],
+  });
+}
+
+function tuning() {
+  const places = new Set(columns().map((column) => column.place));
+  const trials = part().trials.filter((trial) => places.has(trial.column) && labels().includes(trial.method));
+  const tasks = [...new Set(trials.map((trial) => trial.task))];
+  const body = element("div");
+  const draw = () => body.replaceChildren(panels(tasks.map(expectedOf).filter(Boolean)));
+  draw();
+  if (!trials.length) return [note("Nothing was tuned.")];
+  const table = sortable({
+    caption: "Settings tried",
+    rows: trials,
+    limit: 200,
+    columns: [
+      { title: "Adapter", text: true, value: (trial) => trial.method, show: (trial) => mark(trial.method) },
+      { title: "Task", text: true, value: (trial) => trial.task, show: (trial) => trial.task },
+      { title: "Setting", text: true, value: (trial) => trial.setting, show: (trial) => trial.setting },
+      { title: "Steps", value: (trial) => trial.steps, show: (trial) => count(trial.steps) },
+      { title: "Score × 100, rows held out", value: (trial) => trial.mean, show: (trial) => traced(trial.mean === null ? "diverged" : points(trial.mean), "", trial.runs, `${trial.method} on ${trial.task}, ${trial.setting}`, trial.chosen) },
+      { title: "Chosen", text: true, value: (trial) => (trial.chosen ? "yes" : "no"), show: (trial) => (trial.chosen ? "yes" : "") },
+    ],
+  });
+  const how = "Expected best score of so many settings, drawn from those that tuning tried in full (Dodge et al., 2019). ";
+  return [inColour(draw), body, note(how, part().note), element("h3", {}, "Every setting that was tried"), table];
+}
+
+function expectedOf(task) {
+  const found = part().expected.filter((one) => one.task === task && labels().includes(one.method));
+  if (!found.length) return null;
+  const numbers = (one) => one.best.map((_, i) => i + 1);
+  return lines({
+    title: task,
+    told: `expected best score of so many settings, ${plural(found.length, "method")}`,
+    x: "settings tried",
+    y: "expected best score × 100",
+    leading: led ?? part().leading,
+    lines: found.map((one) => ({ method: one.method, x: numbers(one), y: one.best.map((value) => 100 * value) })),
+    table: () => numbered(task, "settings tried", found.flatMap((one) => one.best.map((y, i) => ({ method: one.method, x: i + 1, y })))),
+  });
+}
+
+function claims() {
+  return DATA.claims.flatMap((claim) => {
+    const drawn = claim.comparisons.filter((one) => one.low !== null);
+    const colour = (one) => (one.low > 0 ? "#0072B2" : one.high < 0 ? "#D55E00" : "#59636e");
+    const primary = claim.comparisons.filter((one) => one.primary);
+    return [
+      element("h3", {}, claim.name[0].toUpperCase() + claim.name.slice(1)),
+      element("p", {}, `The paper: ${claim.paper}. Asked here: ${claim.question}`),
+      element("ul", {}, ...primary.map((one) => element("li", {}, `${one.title}: `, element("strong", {}, one.verdict), one.mean === null ? "" : `, ${points(one.mean, true)}${ends(one, (end) => points(end, true))}`))),
+      drawn.length
+        ? forest({
+            title: claim.name,
+            told: drawn.map((one) => `${one.title}: ${one.verdict}`).join("; "),
+            axisTitle: "points, first minus partner (grey: a loss that counts as none)",
+            margin: claim.margin,
+            rows: drawn.map((one) => ({ ...one, name: one.title, color: colour(one), symbol: one.primary ? "circle" : "circle-open" })),
+            table: () => plain(claim.table),
+          })
+        : null,
+      plain(claim.table),
+      note(claim.table.caption),
+    ];
+  });
+}
+
+function runs() {
+  const place = new Set(columns().map((column) => `${column.model} ${column.task}`));
+  const rows = Object.entries(part().runs)
+    .map(([id, run]) => ({ id, ...run }))
+    .filter((run) => place.has(`${run.model} ${run.task}`) && labels().includes(run.method));
+  const text = (title, name) => ({ title, text: true, value: (run) => run[name], show: (run) => run[name] });
+  return [
+    sortable({
+      caption: `${plural(rows.length, "run")}, tuning included`,
+      rows,
+      limit: 200,
+      columns: [
+        { title: "Run", text: true, value: (run) => run.id, show: (run) => traced(run.id, "", [run.id], `${run.method} on ${run.task}`) },
+        text("Adapter", "method"),
+        text("Model", "model"),
+        text("Task", "task"),
+        { title: "For", text: true, value: (run) => (run.tuning ? "tuning" : "report"), show: (run) => (run.tuning ? "tuning" : "report") },
+        { title: "Seed", value: (run) => run.seed, show: (run) => String(run.seed) },
+        text("Status", "status"),
+        { title: "Score × 100", value: (run) => run.score, show: (run) => points(run.score) },
+        { title: "Commit", text: true, value: (run) => run.commit, show: (run) => run.commit.slice(0, 7) },
+        { title: "Machine", text: true, value: (run) => run.machine, show: (run) => run.machine.split("), ")[0] + ")" },
+        { title: "Made", text: true, value: (run) => run.created, show: (run) => madeAt(run) },
+      ],
+    }),
+  ];
+}
+
+const VIEWS = {
+  scores: ["Scores", scores],
+  tradeoff: ["Score against cost", tradeoffs],
+  budget: ["Which adapter for my budget?", budget],
+  differences: ["Differences to LoRA", differences],
+  curves: ["Learning curves", curves],
+  tuning: ["Tuning", tuning],
+  ...(DATA.claims.length ? { claims: ["Claims", claims] } : {}),
+  runs: ["Runs", runs],
+};
+
+function view() {
+  const name = location.hash.slice(1);
+  return name in VIEWS ? name : "scores";
+}
+
+/** Draw the view of the address; tell how much passes the filters. */
+function draw() {
+  const name = view();
+  const [title, make] = VIEWS[name];
+  for (const link of document.querySelectorAll("#views a")) {
+    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.purge(plot));
+  SIGHT.disconnect();
+  byId("main").replaceChildren(element("section", { id: "view" }, element("h2", {}, title), ...make().filter((made) => made !== null)));
+  const shown = new Set(columns().flatMap((column) => cells(column)).map((cell) => cell.method));
+  byId("shown").textContent = `${shown.size} of ${plural(part().methods.length, "method")}, ${columns().length} of ${plural(part().columns.length, "column")}`;
+}
+
+function choosePart() {
+  led = null;
+  offerFilters();
+  showAll();
+}
+
+function showAll() {
+  for (const id of ["model", "task", "most", "as"]) byId(id).value = "";
+  document.querySelectorAll("#families input").forEach((box) => (box.checked = true));
+  draw();
+}
+
+function start() {
+  const total = DATA.parts.reduce((sum, one) => sum + Object.keys(one.runs).length, 0);
+  byId("about").textContent = `${plural(total, "run")}, the newest of ${DATA.newest}`;
+  byId("views").append(...Object.entries(VIEWS).map(([name, [title]]) => element("li", {}, element("a", { href: `#${name}` }, title))));
+  fill(byId("part"), DATA.parts.map((one, i) => [i, one.name]));
+  fill(byId("cost"), Object.entries(COSTS).map(([value, { name }]) => [value, name]));
+  offerFilters();
+  byId("filters").onsubmit = (event) => event.preventDefault();
+  byId("all").onclick = showAll;
+  byId("filters").oninput = (event) => {
+    if (event.target.id === "part") return choosePart();
+    if (event.target.id === "as") budgetAs(event.target.value);
+    draw();
+  };
+  addEventListener("hashchange", () => {
+    draw();
+    byId("main").focus();
+    scrollTo(0, 0);
+  });
+  draw();
+}
+
+start();

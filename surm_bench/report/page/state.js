@@ -1,0 +1,82 @@
+// What is shown: the part, the filters, and what passes them.
+
+const DATA = JSON.parse(byId("data").textContent);
+
+function part() {
+  return DATA.parts[Number(byId("part").value) || 0];
+}
+
+function method(label) {
+  return part().methods.find((one) => one.label === label);
+}
+
+/** The columns that pass the filters of model and task, each with its place among all. */
+function columns({ reported = false } = {}) {
+  const model = byId("model").value;
+  const task = byId("task").value;
+  return part()
+    .columns.map((column, place) => ({ ...column, place }))
+    .filter((column) => (!model || column.model === model) && (!task || column.task === task))
+    .filter((column) => !reported || !column.split);
+}
+
+function familiesShown() {
+  return new Set([...document.querySelectorAll("#families input:checked")].map((input) => input.value));
+}
+
+/** The labels of the families shown, in the order of the table. */
+function labels() {
+  const families = familiesShown();
+  return part().methods.filter((one) => families.has(one.family)).map((one) => one.label);
+}
+
+/** Whether a cell is within the budget; one that was not measured is, as nothing is known. */
+function within(cell) {
+  const limit = byId("most").value;
+  const cost = costOf(cell, byId("cost").value);
+  return limit === "" || cost === null || cost <= Number(limit) * (1 + 1e-9);
+}
+
+/** The cells of a column that pass all filters, in the order of the table. */
+function cells(column) {
+  const order = labels();
+  return part()
+    .cells.filter((cell) => cell.column === column.place && order.includes(cell.method) && within(cell))
+    .sort((a, b) => order.indexOf(a.method) - order.indexOf(b.method));
+}
+
+function scored(column) {
+  return cells(column).filter((cell) => cell.score.mean !== null);
+}
+
+/** Fill the filters with what the part has. */
+function offerFilters() {
+  const names = (key) => [...new Set(part().columns.map((column) => column[key]))];
+  fill(byId("model"), [["", "all"], ...names("model").map((name) => [name, name])]);
+  fill(byId("task"), [["", "all"], ...names("task").map((name) => [name, name])]);
+  const families = [...new Set(part().methods.map((one) => one.family))];
+  byId("families").replaceChildren(
+    ...families.map((family) =>
+      element("label", {}, element("input", { type: "checkbox", value: family, checked: true }), ` ${family}`),
+    ),
+  );
+  fill(byId("as"), [["", "…"], ...part().methods.map((one) => [one.label, one.label])]);
+}
+
+/** Make the budget that of a method: the most that it costs in the columns shown. */
+function budgetAs(label) {
+  const shown = columns().map((column) => column.place);
+  const costs = part()
+    .cells.filter((cell) => cell.method === label && shown.includes(cell.column))
+    .map((cell) => costOf(cell, byId("cost").value))
+    .filter((cost) => cost !== null);
+  byId("most").value = costs.length ? Math.max(...costs) : "";
+}
+
+/** The indices, by rising cost, of the points that no point of at most that cost reaches. */
+function paretoFront(costs, scores) {
+  const order = costs.map((_, i) => i).sort((a, b) => costs[a] - costs[b] || scores[b] - scores[a]);
+  const front = [];
+  for (const i of order) if (!front.length || scores[i] > scores[front.at(-1)]) front.push(i);
+  return front;
+}

@@ -1,0 +1,39 @@
+"""The page as one file: markup, style, script, data and the library that draws."""
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from surm_bench.atomic import atomic
+
+SCRIPTS = ("elements.js", "state.js", "tables.js", "figures.js", "page.js")
+
+
+def write_page(data: Mapping[str, Any], out: Path) -> Path:
+    """Write the page.
+
+    Args:
+        data: parts (from page_part), claims, newest.
+        out: the file; a folder that is missing is made.
+    """
+    told = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    parts = {
+        "style": _read("page.css"),
+        "library": get_plotlyjs(),
+        "data": told.replace("<", "\\u003c"),  # no text of a record can end the element
+        "script": "\n".join(map(_read, SCRIPTS)),
+    }
+    html = _read("page.html")
+    for name, text in parts.items():
+        html = html.replace(f"<!-- {name} -->", text, 1)
+    with atomic(out) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return out
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

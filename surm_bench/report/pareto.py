@@ -1,0 +1,148 @@
+"""Score against adapter parameters, and the front: the best score that so many parameters reach."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from surm_bench.report.frames import cells_of, task_columns
+from surm_bench.report.labels import place_labels
+from surm_bench.report.looks import Look
+from surm_bench.report.panels import STYLE, add_legend, axis_cut, handle, name_panel, panel_grid, save
+from surm_bench.report.swarm import moved_aside
+
+MANY = 14  # methods that a panel has no room to name
+FRONT = {"color": "#B8B8B8", "linewidth": 1.6}
+MARKER, BAR = 9, 3  # points that a marker and an error bar keep free
+
+
+def accuracy_against_parameters(
+    summary: pd.DataFrame, looks: Mapping[str, Look], path: str | Path, tasks: Sequence[str] | None = None
+) -> list[Path]:
+    """Score against adapter parameters (log, with a place for none), one panel a task, with the front.
+
+    Error bars are ± one sample standard deviation. Points that would cover each other are moved aside, those of the
+    front never. More than MANY methods have numbers, which the legend explains.
+
+    Args:
+        summary: from summary_frame.
+        looks: of every method, in the order of the table.
+        path: where to write; its suffix is replaced.
+        tasks: the panels in order; None is all tasks by name.
+    """
+    summary = summary[summary["mean"].notna()]
+    columns = task_columns(summary[summary["adapter_parameters"] > 0], tasks)
+    panels = [column for column in columns if not column.split]
+    drawn = pd.concat([cells_of(summary, panel) for panel in panels] or [summary])
+    shown = [label for label in looks if label in set(drawn["label"])]
+    names = {label: str(i) if len(shown) > MANY else label for i, label in enumerate(shown, 1)}
+    with mpl.rc_context(STYLE):
+        figure, grid = panel_grid(len(panels), height=4.1)
+        found = [_points(cells_of(summary, panel)) for panel in panels]
+        for axes, panel, points in zip(grid, panels, found, strict=False):
+            name_panel(axes, panel)
+            axes.set_xlabel("adapter parameters, without the head")
+            _limits(axes, points)
+        key = [handle(looks[label], label if names[label] == label else f"{names[label]}  {label}") for label in shown]
+        add_legend(figure, grid, len(panels), [*key, Line2D([], [], **FRONT, label="Pareto front")])
+        figure.canvas.draw()  # settles the layout, on which the places of points and labels depend
+        figure.set_layout_engine("none")
+        for axes, points in zip(grid, found, strict=False):
+            _draw(axes, points, looks, names)
+        return save(figure, path)
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Indices, by rising cost, of the points that no point of at most that cost reaches."""
+    front: list[int] = []
+    for i in sorted(range(len(scores)), key=lambda i: (costs[i], -scores[i])):
+        if not front or scores[i] > scores[front[-1]]:
+            front.append(i)
+    return front
+
+
+def staircase(x: Sequence[float], y: Sequence[float], end: float) -> tuple[list[float], list[float]]:
+    """The corners of the best score so far: level from each point of a front to the next, and from the last to end."""
+    ends = [*x[1:], end]
+    return [place for pair in zip(x, ends, strict=True) for place in pair], [level for level in y for _ in range(2)]
+
+
+def _points(cells: pd.DataFrame) -> pd.DataFrame:
+    """Where the methods of a panel are: label, count, x, y, spread, note, front.
+
+    No parameters have a place to the left of the fewest. Such a method far below all others would flatten them: then
+    it has a place a little below, and a note says its score.
+    """
+    counts = cells["adapter_parameters"].to_numpy(float)
+    few = counts[counts > 0].min()
+    nothing = few / 10 ** (0.3 * max(np.log10(counts.max() / few), 1))
+    points = pd.DataFrame(
+        {
+            "label": cells["label"].to_numpy(),
+            "count": counts,
+            "x": np.where(counts > 0, counts, nothing),
+            "y": 100 * cells["mean"].to_numpy(),
+            "spread": 100 * cells["std"].fillna(0).to_numpy(),
+            "note": "",
+        }
+    )
+    front = pareto_front(points["count"].to_list(), points["y"].to_list())
+    points["front"] = points.index.isin(front)
+    others = points[points["count"] > 0]
+    low, high = (others["y"] - others["spread"]).min(), (others["y"] + others["spread"]).max()
+    far = (points["count"] == 0) & (low - points["y"] > high - low)
+    points.loc[far, "note"] = [f" {score:.1f} (axis cut)" for score in points.loc[far, "y"]]
+    points.loc[far, ["y", "spread"]] = low - 0.4 * max(high - low, 1), 0
+    return points
+
+
+def _limits(axes: Axes, points: pd.DataFrame) -> None:
+    """The scale of a panel: a log axis with a tick for no parameters, both axes cut where that is so."""
+    axes.set_xscale("log")
+    axes.grid(True, axis="y")
+    some = points[points["count"] > 0]
+    room = 10 ** (0.17 * max(np.log10(some["x"].max() / some["x"].min()), 1))
+    axes.set_xlim(points["x"].min() / room**0.6, points["x"].max() * room)
+    low, high = (points["y"] - points["spread"]).min(), (points["y"] + points["spread"]).max()
+    room = 0.12 * max(high - low, 1)
+    axes.set_ylim(low - room, high + room)
+    if len(some) < len(points):
+        nothing, few = points["x"].min(), some["x"].min()
+        decades = 10.0 ** np.arange(np.ceil(np.log10(few / 2)), np.ceil(np.log10(axes.get_xlim()[1])))
+        axes.set_xticks([nothing, *decades], ["0", *(f"$10^{{{round(np.log10(decade))}}}$" for decade in decades)])
+        axes.set_xticks([tick for tick in axes.get_xticks(minor=True) if tick > few / 2], minor=True)
+        axis_cut(axes, x=(nothing * few) ** 0.5)
+    if points["note"].any():
+        bottom = points["y"].min()
+        cut = (bottom + (some["y"] - some["spread"]).min()) / 2
+        axes.set_yticks([tick for tick in axes.get_yticks() if cut < tick < axes.get_ylim()[1]])
+        axis_cut(axes, y=cut)
+
+
+def _draw(axes: Axes, points: pd.DataFrame, looks: Mapping[str, Look], names: Mapping[str, str]) -> None:
+    """The front, the points and their names, on axes whose limits and size are final."""
+    axes.autoscale(False)
+    front = points[points["front"]].sort_values("count")
+    axes.plot(*staircase(front["x"].to_list(), front["y"].to_list(), axes.get_xlim()[1]), **FRONT, zorder=1.2)
+    points = points.sort_values(["front", "y"], ascending=False)
+    x, y = _aside(axes, points), points["y"].to_numpy()
+    colors = [looks[label].color for label in points["label"]]
+    for i, label in enumerate(points["label"]):
+        look = {"color": colors[i], "marker": looks[label].marker, "markeredgecolor": "white", "markersize": 8}
+        axes.errorbar(x[i], y[i], points["spread"].iloc[i], elinewidth=1.2, **look)
+    texts = [names[label] + note for label, note in zip(points["label"], points["note"], strict=True)]
+    place_labels(axes, x, y, texts, colors, fontsize=9)
+
+
+def _aside(axes: Axes, points: pd.DataFrame) -> np.ndarray:
+    """Where on the x axis to draw points so that all can be seen."""
+    places = points[["x", "y"]].to_numpy()
+    pixels = axes.transData.transform(places)
+    tops = axes.transData.transform(places + [[0, spread] for spread in points["spread"]])
+    scale = axes.figure.dpi / 72
+    pixels[:, 0] += moved_aside(pixels, tops[:, 1] - pixels[:, 1], MARKER, BAR, scale)
+    return axes.transData.inverted().transform(pixels)[:, 0]
