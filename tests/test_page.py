@@ -177,7 +177,7 @@ def results(tmp_path, monkeypatch) -> Path:
     """A tiny experiment with its tuning, its reported runs and what they predicted, and a claim about it."""
     for module in (page, claims):
         monkeypatch.setattr(module, "load_experiment", lambda name: (tiny_experiment(), []))
-    monkeypatch.setattr(page, "experiment_names", lambda: ["other", "tiny"])
+    monkeypatch.setattr(page, "experiment_files", lambda: {"other": None, "tiny": None})
     folder, experiment, frames = tmp_path / "tiny", tiny_experiment(), []
     for adapter in experiment.adapters:
         for setting in experiment.settings(adapter):
