@@ -92,9 +92,9 @@ def _check_room(probe: Tensor, data: TaskData, ragged: bool, processes: int) -> 
     splits = [data.train, *data.splits.values()]
     examples = sum(len(split) for split in splits)
     rows = sum(len(e["input_ids"]) for split in splits for e in split) if ragged else examples * probe.shape[1]
-    needed, room = rows * probe[0, 0].nbytes, available_memory_bytes() // 2 // processes
-    if needed > room:
+    needed, limit = rows * probe[0, 0].nbytes, available_memory_bytes() // 2 // processes
+    if needed > limit:
         raise UserError(
             f"trainer.cache_prefix needs {needed / 2**30:,.3f} GiB for the hidden states of {examples:,} examples, and "
-            f"half of the available memory is {room / 2**30:,.3f} GiB: leave it off, or take fewer examples"
+            f"half of the available memory is {limit / 2**30:,.3f} GiB: leave it off, or take fewer examples"
         )

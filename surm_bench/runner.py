@@ -1,4 +1,4 @@
-"""One run from its configuration to its record: the only room that knows everybody."""
+"""One run from its configuration to its record: the one module that brings all parts together."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 

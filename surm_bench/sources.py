@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-# The rooms whose code a result depends on. What only keeps, shows or launches runs is not among them.
+# The parts of the package whose code a result depends on; what only keeps, shows or launches runs is not among them.
 DETERMINING = (
     *("adapters", "models", "structured", "tasks", "training"),
     *("build.py", "measure.py", "parameters.py", "prefix_cache.py", "roles.py", "torchvision_stub.py"),
@@ -16,7 +16,7 @@ DETERMINING = (
 @cache
 def source_digest() -> str:
     """Twelve hex digits of all files that determine results, with their names: Python, and architectures as JSON."""
-    files = [file for room in DETERMINING for file in _files(PACKAGE / room)]
+    files = [file for part in DETERMINING for file in _files(PACKAGE / part)]
     lines = (f"{file.relative_to(PACKAGE).as_posix()}:{_sha256(file)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
 
@@ -30,8 +30,8 @@ def method_digest(target: str) -> str | None:
     return _sha256(Path(spec.origin))[:12] if spec and spec.origin else None
 
 
-def _files(room: Path) -> list[Path]:
-    return sorted(file for file in room.rglob("*") if file.suffix in (".py", ".json")) if room.is_dir() else [room]
+def _files(part: Path) -> list[Path]:
+    return sorted(file for file in part.rglob("*") if file.suffix in (".py", ".json")) if part.is_dir() else [part]
 
 
 def _sha256(file: Path) -> str:

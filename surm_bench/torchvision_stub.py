@@ -2,7 +2,7 @@
 
 PyPI's torchvision for Linux is a CUDA build. Its operator library does not load without CUDA, and torchvision then
 dies while it registers shape functions for two operators that nobody declared. Importing this module declares them
-(declaration only: no implementation, so calling one still fails loudly). Every room that imports timm, peft,
+(declaration only: no implementation, so calling one still fails loudly). Every module that imports timm, peft,
 transformers or evaluate imports this one first.
 """
 

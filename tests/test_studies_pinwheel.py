@@ -200,7 +200,7 @@ def a_run(method, seed, accuracy, rate=0.1, setting="adapted"):
 
 
 def test_the_table_by_hand():
-    """References are out of the competition."""
+    """References are never marked as best."""
     runs = [a_run("frozen", seed, 0.5, rate=None) for seed in (0, 1)]
     runs += [a_run("low_rank", 0, 0.80), a_run("low_rank", 1, 0.84)]
     runs += [a_run("circulant", 0, 0.90), a_run("circulant", 1, 0.80)]

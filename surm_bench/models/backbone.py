@@ -1,4 +1,4 @@
-"""A backbone from its configuration: the door to the two families, text and vision."""
+"""A backbone from its configuration: one of two families, text or vision."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

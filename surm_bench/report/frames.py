@@ -43,7 +43,7 @@ CELL = ["model", "task", "setting", "split", "label"]
 CELL_CONSTANTS = ["adapter", "family", "metric", "fraction"]
 RUN_CONSTANTS = ["lr", "epochs", "selection"]
 COUNTS = ["adapter_parameters", "head_parameters", "stored_parameters", "lora_ratio"]
-# The kin of LoRA whose name does not have it: factors of a weight delta, low-rank, tensor or Kronecker.
+# Variants of LoRA whose name does not say so: factors of a weight delta, low-rank, tensor or Kronecker.
 LORA_KIN = {"VeraConfig", "PveraConfig", "LoHaConfig", "LoKrConfig", "HiraConfig", "LortaConfig"}
 
 
@@ -159,7 +159,7 @@ def columns_of(config: dict[str, Any]) -> list[TaskColumn]:
 def adapter_family(peft: dict[str, Any]) -> str:
     """Which kind of method a PEFT config is.
 
-    structured: a structured matrix of ours; bottleneck: Houlsby's and its kin; own parameters: some or all of the
+    structured: a structured matrix of ours; bottleneck: Houlsby's and its variants; own parameters: some or all of the
     backbone's; LoRA: a factored weight delta; other PEFT: the rest.
     """
     name = str(peft.get("_target_", "")).rpartition(".")[2]

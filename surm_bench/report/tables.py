@@ -23,7 +23,7 @@ AVERAGES = "Averages: over the reported split of each task, where all have a sco
 FAILED = "{n} run{s} failed or broke off and {are} in no score."
 DIVERGED = "A setting that diverged on a seed has no mean."
 PUBLISHED = (
-    "Published rows are as their sources, below, print them, out of the competition for bold ({missing}: not given); "
+    "Published rows are as their sources, below, print them, and are never marked as best ({missing}: not given); "
     "{other_metric}: another metric than the column's."
 )
 LATEX_CHARACTERS = {

@@ -1,4 +1,4 @@
-"""Structured matrices in pure torch. This room imports nothing else of ours."""
+"""Structured matrices in pure torch. This package imports nothing else of surm_bench."""
 
 from surm_bench.structured.algebra import Algebra, Cost
 from surm_bench.structured.circulant import Circulant

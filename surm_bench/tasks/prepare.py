@@ -50,7 +50,7 @@ def prepare(raw: RawTask, processor: Callable) -> TaskData:
         processor: a backbone's: a tokenizer for text, PIL image -> tensor for images (surm_bench.tasks.images).
 
     Raises:
-        UserError: a task of text with a vision model or the reverse, or a max_length with no room for a token.
+        UserError: a task of text with a vision model or the reverse, or a max_length too small for a single token.
     """
     config = raw.config
     is_tokenizer = isinstance(processor, PreTrainedTokenizerBase)
@@ -74,18 +74,18 @@ class Examples(Dataset):
 
 
 def _images(raw: RawTask, processor: Callable) -> TaskData:
-    """Small splits are transformed now; of larger ones the pixels are kept for as long as there is room."""
-    room = available_memory_bytes() // 4
+    """Small splits are transformed now; of larger ones the pixels are kept up to a quarter of the memory."""
+    limit = available_memory_bytes() // 4
 
     def prepared(rows: Rows) -> Dataset:
-        nonlocal room
+        nonlocal limit
         images = Images(rows, processor, raw.config)
         size = len(images) * images[0]["x"].numel()
         if size <= SMALL:
             return Examples(list(images))
-        if size <= room:
+        if size <= limit:
             images.keep()
-            room -= size
+            limit -= size
         return images
 
     train = prepared(raw.train)
@@ -94,7 +94,7 @@ def _images(raw: RawTask, processor: Callable) -> TaskData:
 
 
 def _text(raw: RawTask, tokenizer: PreTrainedTokenizerBase) -> TaskData:
-    """Splits to be scored are ordered by length, longest first: they then need little padding, and no score minds."""
+    """Splits to be scored are ordered by length, longest first: less padding, the same scores."""
     train = _tokenised(raw.train, tokenizer, raw.config)
     splits, rows = {}, {}
     for name, split in raw.splits.items():
