@@ -22,7 +22,7 @@ READING  = $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)'
 RUNNING  = $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(TRACKING),--tracking '$(TRACKING)') $(READING)
 
 # Networks as small as the demo's gain little from a second thread, and lose much where something else runs beside.
-demo test test-peft study-approximation study-pinwheel study-cka: export OMP_NUM_THREADS = 1
+demo test test-slow test-peft study-approximation study-pinwheel study-cka: export OMP_NUM_THREADS = 1
 ifneq ($(filter demo%,$(EXPERIMENT)),)
 tune experiment reproduce: export OMP_NUM_THREADS = 1
 endif
@@ -40,7 +40,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
-.PHONY: verdict report study-approximation study-pinwheel study-cka bench lint minilm test-peft
+.PHONY: verdict report study-approximation study-pinwheel study-cka bench lint minilm test-slow test-peft
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
@@ -103,7 +103,10 @@ bench: $(READY) ## speed and memory of every structure beside LoRA and C3A [ARGS
 	$(BIN)/surm-bench bench $(ARGS)
 
 test: $(READY) ## run the tests; SURM_BENCH_DATA and SURM_BENCH_WEIGHTS name real data and weights
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+test-slow: $(READY) ## carry out the recipes of the README, each in a copy of the checkout, minutes
+	$(BIN)/python -m pytest -n auto -m slow
 
 test-peft: $(READY) ## PEFT's own tests over our methods, offline but for one download [ARGS="-k SURM"]; outputs/peft
 	$(BIN)/python scripts/test_peft.py $(or $(ARGS),-n auto)
