@@ -14,7 +14,7 @@ from made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_experiment,
 from omegaconf import OmegaConf
 from PIL import Image
 
-from surm_bench import records, runner
+from surm_bench import composition, records, runner
 from surm_bench.command.main import main
 from surm_bench.composition import compose
 from surm_bench.config import config_dir
@@ -331,6 +331,16 @@ def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
     told = ["1 runs are left to other processes: tune again when they are done"]
     assert problems == (told if command is commands.tune else [])
     assert command(tiny, options) == [] and len(trained) == len(others) + 1
+
+
+def test_a_launched_run_looks_in_the_users_folders(tiny, options, tmp_path, monkeypatch):
+    work, found = [], []
+    monkeypatch.setattr(composition, "_added", [tmp_path])
+    monkeypatch.setattr(launching, "_joblib", lambda given, _: [work.append(arguments) for arguments in given])
+    launch_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "joblib")
+    monkeypatch.setattr(composition, "_added", [])  # as in a new process
+    monkeypatch.setattr(runner, "run", lambda *_: found.extend(composition.config_dirs()[1:]))
+    assert launching._run_one(*work[0]) is None and found == [tmp_path]
 
 
 def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import surm_bench.torchvision_stub  # noqa: F401
 # isort: split
 import timm
 
-from surm_bench import hub
+from surm_bench import composition, hub
 from surm_bench.config import ModelConfig, config_dir
 from surm_bench.errors import UserError
 from surm_bench.models import build_backbone, build_skeleton, fuse_qkv, split_qkv, text
@@ -251,6 +251,18 @@ def test_half_precision_checkpoints_are_trained_in_fp32(toy):
     file = Path(toy.weights) / "model.safetensors"
     save_file({n: v.half() for n, v in load_file(file).items()}, file, metadata={"format": "pt"})
     assert {p.dtype for p in build_backbone(toy, 2).module.parameters()} == {torch.float32}
+
+
+def test_an_architecture_may_lie_beside_the_users_yaml(toy, tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "toy.json").rename(tmp_path / "model" / "toy.json")
+    monkeypatch.setattr(composition, "_added", [])
+    with pytest.raises(UserError, match="model toy has no architecture: put its config.json at .*toy.json"):
+        build_skeleton(toy, 2)
+    composition.add_config_dir(tmp_path)
+    stored = load_file(Path(toy.weights) / "model.safetensors")
+    shapes = {name: value.shape for name, value in build_skeleton(toy, 3).state_dict().items()}
+    assert shapes == {name: value.shape for name, value in stored.items()}
 
 
 # --- the hub ----------------------------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from surm_bench.composition import add_config_dir, config_dirs
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
 from surm_bench.records import Claimed
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
+Work = tuple[DictConfig, str, list[Path]]  # the arguments of _run_one
 
 
 def launch_jobs(
@@ -39,7 +41,8 @@ def launch_jobs(
     if not waiting:
         return []
     given = OmegaConf.to_container(OmegaConf.from_dotlist([o.removeprefix("hydra.launcher.") for o in options]))
-    work = [(composed(job, (*places, f"results_dir={folder}")), job.command) for job in waiting]
+    added = config_dirs()[1:]
+    work = [(composed(job, (*places, f"results_dir={folder}")), job.command, added) for job in waiting]
     try:
         told = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
     except NameError as error:  # how submitit refuses an option
@@ -47,7 +50,7 @@ def launch_jobs(
     return [f"{job.title}: {line}" for job, line in zip(waiting, told, strict=True) if line]
 
 
-def _joblib(work: list[tuple[DictConfig, str]], options: dict) -> list[str | None]:
+def _joblib(work: list[Work], options: dict) -> list[str | None]:
     from joblib import Parallel, delayed
 
     for name in options.keys() - inspect.signature(Parallel).parameters.keys():
@@ -55,7 +58,7 @@ def _joblib(work: list[tuple[DictConfig, str]], options: dict) -> list[str | Non
     return Parallel(**{"n_jobs": -1} | options)(delayed(_run_one)(*arguments) for arguments in work)
 
 
-def _submitit(work: list[tuple[DictConfig, str]], options: dict, folder: Path, launcher: str) -> list[str | None]:
+def _submitit(work: list[Work], options: dict, folder: Path, launcher: str) -> list[str | None]:
     try:
         import submitit
     except ModuleNotFoundError as error:
@@ -65,14 +68,16 @@ def _submitit(work: list[tuple[DictConfig, str]], options: dict, folder: Path, l
     return [job.result() for job in executor.map_array(_run_one, *zip(*work, strict=True))]
 
 
-def _run_one(cfg: DictConfig, command: str) -> str | None:
-    """One run, wherever the launcher put it; returns what went wrong, so that the others go on."""
+def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
+    """One run, wherever the launcher put it, with the user's folders; returns what went wrong: the others go on."""
     from surm_bench.runner import run  # torch: not before it is needed
 
     def report(line: str) -> None:
         Console().print(line, highlight=False, markup=False, soft_wrap=True)
 
     try:
+        for folder in added:
+            add_config_dir(folder)
         run(cfg, report, command)
     except Claimed:
         return None

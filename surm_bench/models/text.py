@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
+from surm_bench.composition import config_dirs
 from surm_bench.config import ModelConfig
 from surm_bench.errors import UserError
 from surm_bench.hub import hub_access
@@ -67,13 +68,21 @@ def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
 
 
 def _architecture(config: ModelConfig, num_labels: int) -> PreTrainedConfig:
-    """The checkpoint's config.json, shipped: what a model's name promises holds whatever weights it is given."""
-    embedded = config.source == "embedded"
-    file = EMBEDDED / config.checkpoint / "config.json" if embedded else ARCHITECTURES / f"{config.name}.json"
-    if not file.is_file():
-        raise UserError(f"model {config.name} has no architecture: put its config.json at {file}")
-    fields = json.loads(file.read_text())
+    """The checkpoint's config.json, kept here: what a model's name promises holds whatever weights it is given."""
+    fields = json.loads(_architecture_file(config).read_text())
     return AutoConfig.for_model(fields.pop("model_type"), **fields, num_labels=num_labels)
+
+
+def _architecture_file(config: ModelConfig) -> Path:
+    """Of the package, or beside the model's YAML in a folder of the user's."""
+    if config.source == "embedded":
+        return EMBEDDED / config.checkpoint / "config.json"
+    folders = [ARCHITECTURES, *(folder / "model" for folder in config_dirs()[1:])]
+    files = [folder / f"{config.name}.json" for folder in folders]
+    for file in files:
+        if file.is_file():
+            return file
+    raise UserError(f"model {config.name} has no architecture: put its config.json at {files[-1]}")
 
 
 def _check_folder(config: ModelConfig, path: Path) -> None:
