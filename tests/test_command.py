@@ -198,18 +198,18 @@ def test_the_status_of_an_experiment(tmp_path, capsys):
 def test_the_status_of_a_run_under_way(tmp_path, capsys):
     """A real one, in another process: who trains it, and how far its saved state is; it ends, and is no longer told."""
     tiny = tiny_experiment()
-    tiny.overrides = [*tiny.overrides, "trainer.max_steps=4000", "trainer.epochs=1000", "trainer.save_seconds=0.05"]
+    tiny.overrides = [*tiny.overrides, "trainer.max_steps=40000", "trainer.epochs=10000", "trainer.save_seconds=0.05"]
     (job,) = trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0]))
     process = begin(tmp_path, *job.arguments(), short=False)
     try:
         while process.is_alive() and not any(run.step for run in records.running(tmp_path)):
             process.join(0.1)
         (run,) = records.running(tmp_path)
-        assert run.pid == process.pid and 0 < run.step < 4000
+        assert run.pid == process.pid and 0 < run.step < 40000
         assert status(tiny, Options(tmp_path)) == []
         out = capsys.readouterr().out
         assert f"running  {job.title}: process {run.pid} on {run.host} since {run.since}, step " in out
-        assert "of 4000 when last saved" in out and "1 running now" in out
+        assert "of 40000 when last saved" in out and "1 running now" in out
     finally:
         process.terminate()
         process.join()
