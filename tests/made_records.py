@@ -1,14 +1,17 @@
 """A small experiment on the digits, and records of its runs that nobody trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from surm_bench import records, runner
 from surm_bench.experiment import Experiment, Job, Tuning, load_experiment
 from surm_bench.experiment.contents import with_content
-from surm_bench.experiment.jobs import resolved
+from surm_bench.experiment.jobs import resolved, trial_jobs
+from surm_bench.experiment.search import Trial
 from surm_bench.identity import group_id, run_id
 from surm_bench.training import Diverged
 
@@ -86,6 +89,23 @@ def make_record(job: Job, folder: Path, score: float = 0.5, status: str = "succe
         "files": {},
     }
     return records.write(record | outcome | {"status": status} | fields, folder)
+
+
+def make_trials(folder: Path, **fields) -> None:
+    """Records of the tiny experiment's tuning, by which CHOICES are chosen."""
+    experiment = tiny_experiment()
+    for adapter in experiment.adapters:
+        for setting in experiment.settings(adapter):
+            score = 0.6 if setting == CHOICES["digits", adapter] else 0.4
+            for job in trial_jobs(experiment, "digits", adapter, Trial(setting)):
+                make_record(job, folder, score, **fields)
+
+
+def predicted(record: dict, predictions: np.ndarray, rows: Sequence[int] | None = None) -> pd.DataFrame:
+    """What a record predicted on its reported split, as predictions.parquet has it; every label is 1."""
+    about = {"run_id": record["run_id"], "record": record["checksum"], "split": "reported"}
+    rows = range(len(predictions)) if rows is None else rows
+    return pd.DataFrame({**about, "row": rows, "label": 1.0, "prediction": predictions.astype(float)})
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[dict], float | None]) -> list[tuple]:

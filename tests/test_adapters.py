@@ -27,13 +27,16 @@ from surm_bench.errors import UserError
 from surm_bench.structured import STRUCTURES
 
 HEAD = ["classifier"]
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "max_position_embeddings": 40,
+}
 CONFIG = RobertaConfig(
-    vocab_size=60,
-    hidden_size=24,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=40,
-    max_position_embeddings=40,
+    **SIZES,
     initializer_range=0.2,  # so that layers matter: at the usual 0.02 a tiny network hardly answers its input
     num_labels=3,
 )

@@ -10,16 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_page import METHODS, made_record
-from made_records import CHOICES, make_record, tiny_experiment
+from made_records import CHOICES, make_record, make_trials, predicted, tiny_experiment
 from scipy import stats
 
 from surm_bench import records
 from surm_bench.errors import UserError
 from surm_bench.experiment import claims, page
 from surm_bench.experiment.differences import differences_to_lora
-from surm_bench.experiment.jobs import reported_jobs, trial_jobs
+from surm_bench.experiment.jobs import reported_jobs
 from surm_bench.experiment.pairing import Predictions
-from surm_bench.experiment.search import Trial
 from surm_bench.report.distinct import with_distinct_labels
 from surm_bench.report.frames import columns_of
 from surm_bench.report.page import Results, page_part, write_page
@@ -109,11 +108,8 @@ def test_differences_with_predictions_need_the_same_rows(tmp_path, shift, expect
     for method, right in (("LoRA 1", 2), ("Circulant 1", 4)):
         for seed in (0, 1):
             made.append(records.write(made_record(method, *ON, seed, right / 4) | {"files": {}}, tmp_path))
-            about = {"run_id": made[-1]["run_id"], "record": made[-1]["checksum"], "split": "reported"}
             rows = np.arange(4) + shift * (method == "LoRA 1")
-            frames.append(
-                pd.DataFrame({**about, "row": rows, "label": 1.0, "prediction": 1.0 * (np.arange(4) < right)})
-            )
+            frames.append(predicted(made[-1], np.arange(4) < right, rows))
     pd.concat(frames).to_parquet(tmp_path / "predictions.parquet", index=False)
     found = differences_to_lora(made, shown(made, tmp_path).columns, predictions_below(tmp_path))
     assert [one["mean"] for one in found] == expected and all(one["examples"] for one in found)
@@ -179,16 +175,11 @@ def results(tmp_path, monkeypatch) -> Path:
         monkeypatch.setattr(module, "load_experiment", lambda name: (tiny_experiment(), []))
     monkeypatch.setattr(page, "experiment_files", lambda: {"other": None, "tiny": None})
     folder, experiment, frames = tmp_path / "tiny", tiny_experiment(), []
-    for adapter in experiment.adapters:
-        for setting in experiment.settings(adapter):
-            score = 0.6 if setting == CHOICES["digits", adapter] else 0.4
-            for job in trial_jobs(experiment, "digits", adapter, Trial(setting)):
-                make_record(job, folder, score, command="python -m surm_bench …")
+    make_trials(folder, command="python -m surm_bench …")
     for job in reported_jobs(experiment, CHOICES):
         right = np.arange(100) < (70 if job.adapter == "circulant" else 60) + job.seed
         record = make_record(job, folder, right.mean())
-        about = {"run_id": record["run_id"], "record": record["checksum"], "split": "reported"}
-        frames.append(pd.DataFrame({**about, "row": range(100), "label": 1.0, "prediction": right.astype(float)}))
+        frames.append(predicted(record, right))
     pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
     comparison = "{experiment: tiny, task: digits, first: circulant, partner: lora}"
     (tmp_path / "claims.yaml").write_text(

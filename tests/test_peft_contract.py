@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from test_adapters import CONFIG, HEAD, backbone, close, every_method, logits, method, stir
+from test_adapters import CONFIG, HEAD, SIZES, backbone, close, every_method, logits, method, stir
 from torch import nn
 from transformers import (
     BertConfig,
@@ -29,14 +29,7 @@ from surm_bench.config import AdapterConfig
 from surm_bench.errors import UserError
 from surm_bench.roles import find_roles
 
-BERT = BertConfig(
-    vocab_size=60,
-    hidden_size=24,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=40,
-    max_position_embeddings=40,
-)
+BERT = BertConfig(**SIZES)
 BACKBONES = {
     **{cls.__name__: (cls, CONFIG) for cls in (RobertaModel, RobertaForMaskedLM, RobertaForQuestionAnswering)},
     **{cls.__name__: (cls, BERT) for cls in (BertModel, BertForMaskedLM, BertForMultipleChoice)},

@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_records import CHOICES, make_record, tiny_experiment
+from made_records import CHOICES, make_record, make_trials, predicted, tiny_experiment
 from omegaconf import OmegaConf
 from scipy import stats
 
 from surm_bench.errors import UserError
 from surm_bench.experiment import claims as claims_module
 from surm_bench.experiment.claims import Claims, compared, load_claims
-from surm_bench.experiment.jobs import Job, reported_jobs, trial_jobs
-from surm_bench.experiment.search import Trial
+from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.verdict import BEGIN, END, write_verdict
 from surm_bench.report.verdicts import Compared, verdict_table
 from surm_bench.statistics import Interval
@@ -40,12 +39,7 @@ def results(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(claims_module, "load_experiment", lambda name: (tiny_experiment(), []))
     (tmp_path / "claims.yaml").write_text(TEXT)
     (tmp_path / "README.md").write_text(f"Before.\n{BEGIN}\nstale\n{END}\nAfter.\n")
-    experiment = tiny_experiment()
-    for adapter in experiment.adapters:
-        for setting in experiment.settings(adapter):
-            score = 0.6 if setting == CHOICES["digits", adapter] else 0.4
-            for job in trial_jobs(experiment, "digits", adapter, Trial(setting)):
-                make_record(job, tmp_path / "tiny", score)
+    make_trials(tmp_path / "tiny")
     return tmp_path
 
 
@@ -57,13 +51,8 @@ def report(folder: Path, *left_out: Job) -> None:
             continue
         right = RIGHT[job.adapter, job.seed]
         record = make_record(job, folder, right / EXAMPLES)
-        frames.append(predicted(record, (np.arange(EXAMPLES) < right).astype(float)))
+        frames.append(predicted(record, np.arange(EXAMPLES) < right))
     pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
-
-
-def predicted(record: dict, predictions: np.ndarray) -> pd.DataFrame:
-    about = {"run_id": record["run_id"], "record": record["checksum"], "split": "reported"}
-    return pd.DataFrame({**about, "row": np.arange(EXAMPLES), "label": 1.0, "prediction": predictions})
 
 
 def only(results: Path) -> Compared:

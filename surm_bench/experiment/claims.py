@@ -86,7 +86,7 @@ class _Evidence:
         self._experiment = experiment
         self._runs = Runs(folder)
         self._predictions = Predictions(self._runs.archive)
-        self._choices = tuned(experiment, self._runs).choices
+        self._jobs = reported_jobs(experiment, tuned(experiment, self._runs).choices)
 
     def compare(self, comparison: Comparison, primary: bool, level: float) -> Compared:
         rows = comparison.first, comparison.partner
@@ -114,7 +114,7 @@ class _Evidence:
 
     def _results(self, task: str, row: str) -> dict[int, dict]:
         """The records of a row's finished runs, by seed."""
-        jobs = [job for job in reported_jobs(self._experiment, self._choices) if (job.task, job.adapter) == (task, row)]
+        jobs = [job for job in self._jobs if (job.task, job.adapter) == (task, row)]
         return {job.seed: result for job in jobs if (result := self._runs.result(job)) is not None}
 
     def _label(self, task: str, row: str) -> str:

@@ -35,9 +35,10 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
         return
     written = write_table(table, folder, "table")
     jobs = reported_jobs(experiment, state.choices)
-    if changes := changes_table(runs.results(jobs), list(layout(experiment, state).labels.values())):
+    results = runs.results(jobs)
+    if changes := changes_table(results, list(layout(experiment, state).labels.values())):
         written += write_table(changes, folder, "changes")
-    frames = {"runs.csv": runs_frame(runs.results(jobs) + runs.failures(jobs)), "tuning.csv": state.scores}
+    frames = {"runs.csv": runs_frame(results + runs.failures(jobs)), "tuning.csv": state.scores}
     frames = {name: frame for name, frame in frames.items() if len(frame)}
     for name, frame in frames.items():
         with atomic(folder / name) as temporary:

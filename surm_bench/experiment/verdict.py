@@ -7,7 +7,7 @@ from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 from surm_bench.experiment.claims import Claim, compared, load_claims
 from surm_bench.report.tables import to_markdown, write_table
-from surm_bench.report.verdicts import Compared, verdict_figure, verdict_table
+from surm_bench.report.verdicts import Compared, verdict_caption, verdict_figure, verdict_table
 
 CLAIMS, PAGE, FOLDER = "claims.yaml", "README.md", "verdict"
 BEGIN, END = "<!-- verdict: written from records, not by hand -->", "<!-- end of the verdict -->"
@@ -27,15 +27,13 @@ def write_verdict(results: Path) -> list[Path]:
     for name, comparisons in found.items():
         table = verdict_table(comparisons, claims.margin, claims.level)
         written += write_table(table, results / FOLDER, name)
-        caption = table.caption  # the same for all: on the page once
-        sections += (
-            _section(name, claims.claims[name], comparisons, claims.margin),
-            to_markdown(replace(table, caption="")),
-        )
+        sections.append(_section(name, claims.claims[name], comparisons, claims.margin))
+        sections.append(to_markdown(replace(table, caption="")))  # on the page once, below all
     everything = [one for comparisons in found.values() for one in comparisons]
     if figure := verdict_figure(everything, claims.margin, results / FOLDER / "differences.png"):
         sections.insert(0, f"![Differences with their intervals]({FOLDER}/differences.png)\n")
-    written += [*figure, _into_page(results / PAGE, "\n".join([*sections, caption]))]
+    sections.append(verdict_caption(claims.margin, claims.level))
+    written += [*figure, _into_page(results / PAGE, "\n".join(sections))]
     return written
 
 

@@ -20,7 +20,7 @@ CAPTION = (
     "which both runs are there, of those that were fixed in advance. p: two-sided, and corrected for its family by "
     "Holm's method ({missing}: not all of the family are there). P(better): one minus the one-sided p value, which is "
     "the posterior of normal differences under a flat prior. Verdict: better, no loss (less than {margin:g} point), "
-    "worse, or undecided; pending until all pairs are there."
+    "worse, or undecided; pending until all pairs are there. Bold: the primary comparison."
 )
 COLUMNS = ["First", "Partner", "Parameters", "Task", "Pairs", "Scores", "Difference", "p", "p (Holm)", "P(better)"]
 PENDING = "pending"
@@ -59,6 +59,11 @@ class Compared:
         return str(verdict(low, high, margin)) if self.complete else PENDING
 
 
+def verdict_caption(margin: float, level: float) -> str:
+    """How the numbers of a verdict's table are made, the same for every claim."""
+    return CAPTION.format(level=level, missing=MISSING, margin=100 * margin)
+
+
 def verdict_table(compared: Sequence[Compared], margin: float, level: float) -> Table:
     """One row a comparison, the primary ones first; each family has its own correction."""
     rows, data = [], []
@@ -73,8 +78,7 @@ def verdict_table(compared: Sequence[Compared], margin: float, level: float) -> 
             )
             data.append(_numbers(one, value, adjusted, margin))
     columns = [*map(Column, COLUMNS), Column("Verdict")]
-    caption = CAPTION.format(level=level, missing=MISSING, margin=100 * margin) + " Bold: the primary comparison."
-    return Table(columns, rows, caption, pd.DataFrame(data))
+    return Table(columns, rows, verdict_caption(margin, level), pd.DataFrame(data))
 
 
 def verdict_figure(compared: Sequence[Compared], margin: float, path: Path) -> list[Path]:
