@@ -148,7 +148,7 @@ def test_a_row_shows_its_best_epoch_if_asked_to_and_says_so(tiny, tmp_path, caps
 def test_what_a_file_may_not_say_of_untuned_rows_and_best_epochs(tmp_path, monkeypatch):
     (tmp_path / "experiment").mkdir()
     file: Path = tmp_path / "experiment" / "some.yaml"
-    monkeypatch.setattr("surm_bench.experiment.definition.config_dir", lambda: tmp_path)
+    monkeypatch.setattr("surm_bench.experiment.definition.config_dirs", lambda: [tmp_path])
 
     def write(seeds: str = "[0]", knobs: str = "{default: {}}", more: str = "") -> None:
         file.write_text(
