@@ -48,8 +48,8 @@ def main() -> None:
             spent = sum(_run(overrides, disturbed, moment) for moment in [*moments, None])
             equal = _outcome(disturbed) == _outcome(undisturbed)
         different += not equal
-        told = "equal bits" if equal else "ANOTHER RESULT"
-        print(f"{name}: {kills} kills, {told}; {spent:.0f} s in all, {seconds:.0f} s undisturbed", flush=True)
+        outcome = "equal bits" if equal else "ANOTHER RESULT"
+        print(f"{name}: {kills} kills, {outcome}; {spent:.0f} s in all, {seconds:.0f} s undisturbed", flush=True)
     sys.exit(1 if different else 0)
 
 

@@ -11,7 +11,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of path; it takes path's place only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")  # the suffix tells matplotlib the format
+    temporary = path.with_name(
+        f".{path.stem}.{os.getpid()}{path.suffix}"
+    )  # matplotlib takes the format from the suffix
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -112,10 +112,10 @@ def read_files(overrides: Iterable[str]) -> None:
 
 def first_lines(error: Exception) -> str:
     """What Hydra says and why, without its advice to append keys that nothing reads."""
-    told = [line for part in filter(None, (error, error.__cause__)) for line in str(part).splitlines()]
+    lines = [line for part in filter(None, (error, error.__cause__)) for line in str(part).splitlines()]
     advice = ("To append", "full_key", "reference_type", "object_type")
     return " ".join(
-        dict.fromkeys(line.strip() for line in told if line.strip() and not line.strip().startswith(advice))
+        dict.fromkeys(line.strip() for line in lines if line.strip() and not line.strip().startswith(advice))
     )
 
 

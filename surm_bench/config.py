@@ -48,7 +48,9 @@ class TaskConfig:
     inputs: list[str] = MISSING  # the text columns (one or two), or the image column
     label: str = "label"
     rename: dict[str, str] = field(default_factory=dict)  # a source's column names -> those of inputs and label
-    num_labels: int | None = MISSING  # 1 means regression; null for a folder, which tells it: the record has it then
+    num_labels: int | None = (
+        MISSING  # 1 means regression; null for a folder, where it is counted and written to the record
+    )
     metric: str = MISSING  # configuration of the shipped evaluate module
     primary_metric: str = MISSING  # the key of that metric's result shown in tables
     # local data: parquet as data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, for the source
@@ -84,7 +86,7 @@ class AdapterConfig:
     name: str = MISSING
     label: str = MISSING  # how tables call it
     lr: float = MISSING  # its usual learning rate, the default of optimizer.lr
-    roles: list[str] = field(default_factory=list)  # names from surm_bench.roles; empty: the method knows by itself
+    roles: list[str] = field(default_factory=list)  # names from surm_bench.roles; empty: the method's own
     role_fields: dict[str, list[str]] = field(default_factory=dict)  # other fields of the PEFT config that list modules
     first_layer: int = 0  # layers below this one get no adapter (AdapterDrop, arXiv 2010.11918)
     peft: dict[str, Any] = MISSING  # _target_ and the fields of that PEFT config

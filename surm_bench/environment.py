@@ -73,7 +73,7 @@ def available_memory_bytes() -> int:
 
 
 def _cpu() -> str:
-    """The processor's name, where the system tells it, and its cores: ``cpu (AMD EPYC, 2 cores)``."""
+    """The processor's name, where the system has it, and its cores: ``cpu (AMD EPYC, 2 cores)``."""
     return f"cpu ({_cpu_name()}, {os.cpu_count()} cores)"
 
 

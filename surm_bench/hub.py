@@ -1,4 +1,4 @@
-"""The Hugging Face hub: whether it is in reach is settled in seconds, and told in one line."""
+"""The Hugging Face hub: whether it is in reach is found within seconds and reported in one line."""
 
 import os
 import sys
@@ -47,7 +47,7 @@ def check_reach(config: Config) -> None:
 
 
 def _model(config: ModelConfig) -> tuple[str | None, bool]:
-    """What is read from the hub, and whether the cache may have it. timm alone knows the hub's names of its models."""
+    """What is read from the hub, and whether the cache may have it; of a timm model only timm has the hub's name."""
     name = config.checkpoint.replace("/", "--") if config.family == "text" else "*"
     needed = config.source == "hub" and config.weights is None
     return config.checkpoint if needed else None, any(Path(constants.HF_HUB_CACHE).glob(f"models--{name}"))

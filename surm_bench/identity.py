@@ -129,7 +129,7 @@ def canonical(value: Any) -> Any:
 
 
 def method_defaults(target: str) -> dict[str, Any]:
-    """The defaults of a PEFT config class as ids know them: those written down, or else those of the class itself."""
+    """The defaults of a PEFT config class as ids have them: those written down, or else those of the class itself."""
     known = _written_defaults()
     name = class_name(target)
     return known[name] if name in known else installed_defaults(target)
@@ -165,10 +165,12 @@ def check_defaults(peft: dict[str, Any]) -> None:
     installed, written = installed_defaults(target), method_defaults(target)
     changed = [name for name in installed if name not in peft and installed[name] != written.get(name, _ABSENT)]
     if changed:
-        told = ", ".join(f"{name}={installed[name]!r} instead of {written.get(name, 'none')!r}" for name in changed)
+        differences = ", ".join(
+            f"{name}={installed[name]!r} instead of {written.get(name, 'none')!r}" for name in changed
+        )
         raise UserError(
-            f"{class_name(target)} as installed has other defaults than ids of runs are made with: {told}. State them "
-            "in adapter.peft; fields that are new, python scripts/adapter_defaults.py writes down"
+            f"{class_name(target)} as installed has other defaults than ids of runs are made with: {differences}. "
+            "State them in adapter.peft; fields that are new, python scripts/adapter_defaults.py writes down"
         )
 
 

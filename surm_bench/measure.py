@@ -154,7 +154,7 @@ def _save_adapter(model: PeftModel, folder: Path) -> None:
 
 
 def _mirrored(record: dict) -> dict:
-    """What a tracker is told of the whole run."""
+    """What a tracker gets of the whole run."""
     last = {
         f"last/{split}/{name}": score
         for split, scores in record["scores"].items()

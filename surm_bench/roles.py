@@ -1,8 +1,8 @@
-"""What the layers of a backbone are for: the one place that knows module names.
+"""What the layers of a backbone are for: the only place with module names.
 
 A role is a name of the field (q, k, v, o, fc1, fc2, norm, head; attention_norm is the norm next behind attention; mlp
 is the module whose last input is the MLP's); a family maps each role to an anchored pattern over ``named_modules``.
-Adapters ask for roles and never for names, so LoRA on q and v means the same layers everywhere.
+Adapters name roles and never modules, so LoRA on q and v means the same layers everywhere.
 """
 
 import re

@@ -43,7 +43,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
 
     Args:
         cfg: a composed configuration with surm_bench.config.Config as its schema.
-        report: is told in one line what came out.
+        report: called with one line, the outcome.
         command: what repeats the run, for the record.
 
     Returns:
@@ -63,16 +63,16 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     if records.is_done(earlier):
         return _already(earlier, report)
     if records.is_given_up(earlier):
-        told = f"run {identifier} failed {earlier['attempts']} times, last with: {earlier['error']}"
-        raise UserError(f"{told}; rerun=true tries it again")
+        reason = f"run {identifier} failed {earlier['attempts']} times, last with: {earlier['error']}"
+        raise UserError(f"{reason}; rerun=true tries it again")
     if not main:
         return _attempt(settings, config, _about(settings, config, earlier, command), folder)
     with records.claim(folder):
         earlier = _earlier(settings, identifier)
         if records.is_done(earlier):  # by another process, in the meantime
             return _already(earlier, report)
-        if told := records.set_aside(folder):
-            logger.warning("%s and the run is made again", told)
+        if reason := records.set_aside(folder):
+            logger.warning("%s and the run is made again", reason)
         record = _attempt(settings, config, _about(settings, config, earlier, command), folder)
     report(summary(record))
     return record
@@ -179,8 +179,8 @@ def _attempt(settings: Config, config: dict, record: dict, folder: Path) -> dict
         _write(_ended(record, "interrupted", str(error) or "KeyboardInterrupt", counts=False), settings.results_dir)
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}".partition("\n")[0]
-        _write(_ended(record, "failed", told, counts=not isinstance(error, UserError)), settings.results_dir)
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        _write(_ended(record, "failed", reason, counts=not isinstance(error, UserError)), settings.results_dir)
         raise
 
 

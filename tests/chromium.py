@@ -100,10 +100,10 @@ class Chromium:
                 f"{box}.dispatchEvent(new Event('change', {{bubbles: true}}))")  # fmt: skip
 
     def names(self) -> set[tuple[str, str]]:
-        """(role, name) of all that a screen reader is told."""
-        nodes = self.send("Accessibility.getFullAXTree")["nodes"]
-        told = [node for node in nodes if not node["ignored"]]
-        return {(node["role"]["value"], node.get("name", {}).get("value", "").strip()) for node in told}
+        """(role, name) of all that a screen reader gets."""
+        everything = self.send("Accessibility.getFullAXTree")["nodes"]
+        nodes = [node for node in everything if not node["ignored"]]
+        return {(node["role"]["value"], node.get("name", {}).get("value", "").strip()) for node in nodes}
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
@@ -124,15 +124,15 @@ class Chromium:
 
     def _note(self, event: dict) -> None:
         self._events.append(event)
-        told = event.get("params", {})
+        given = event.get("params", {})
         if event["method"] == "Runtime.exceptionThrown":
-            self.problems.append(json.dumps(told["exceptionDetails"]))
-        elif event["method"] == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-            self.problems.append(json.dumps(told["args"]))
-        elif event["method"] == "Log.entryAdded" and told["entry"]["level"] == "error":
-            self.problems.append(told["entry"]["text"])
+            self.problems.append(json.dumps(given["exceptionDetails"]))
+        elif event["method"] == "Runtime.consoleAPICalled" and given["type"] in ("error", "warning", "assert"):
+            self.problems.append(json.dumps(given["args"]))
+        elif event["method"] == "Log.entryAdded" and given["entry"]["level"] == "error":
+            self.problems.append(given["entry"]["text"])
         elif event["method"] == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
+            self.requests.append(given["request"]["url"])
 
     def _next(self) -> dict:
         while b"\0" not in self._buffer:

@@ -1,4 +1,4 @@
-"""The dense matrix of every structure from its parameters: by indexing and plain products, which autograd knows.
+"""The dense matrix of every structure from its parameters: by indexing and plain products, differentiated by autograd.
 
 A new structure needs an entry; the tests of structures, routes and adapters then run over it.
 """

@@ -437,19 +437,19 @@ def test_the_penalty_acts_on_the_gradients_and_not_on_the_reported_loss():
 def test_hooks_are_told_the_steps_while_gradients_are_there():
     class Watch(Hooks):
         def __init__(self, model):
-            self.model, self.told = model, []
+            self.model, self.printed = model, []
 
         def begin(self, steps):
-            self.told.append(("steps", steps))
+            self.printed.append(("steps", steps))
 
         def after_step(self, step):
             assert self.model.classifier.dense.weight.grad.abs().sum() > 0
-            self.told.append(step)
+            self.printed.append(step)
 
     model = backbone()
     watch = Watch(model)
     train(model, 3, watch)
-    assert watch.told == [("steps", 3), 1, 2, 3]
+    assert watch.printed == [("steps", 3), 1, 2, 3]
 
 
 def test_adalora_refuses_what_cannot_shrink():
@@ -543,7 +543,7 @@ def test_placement_of_residuals_is_unchanged_by_layer_zero():
 
 
 def test_adalora_config_of_peft_is_what_the_schedule_reads():
-    """The stretched numbers are PEFT's own fields, so that a saved adapter tells the schedule it had."""
+    """The stretched numbers are PEFT's own fields, so that a saved adapter has its schedule."""
     model = adalora()
     schedule(model).begin(1000)
     saved = model.peft_config["default"]

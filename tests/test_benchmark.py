@@ -19,7 +19,7 @@ from surm_bench.structured.routes import routes
 
 TINY = replace(
     QUICK, side=16, tokens=8, rounds=1, layer_rounds=1, batch=1, growth_rounds=1, sides=(8, 16), tokens_at_sides=4,
-    numbers_of_tokens=(2, 8), numerics_sides=(9, 16), price_sides=(16,),
+    numbers_of_tokens=(2, 8), numerics_sides=(9, 16), unit_cost_sides=(16,),
 )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from surm_bench.experiment.calibration import (
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.jobs import reported_jobs, trial_jobs
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.plan import Prices
+from surm_bench.experiment.plan import Estimates
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import tuned
 from surm_bench.training import optimizers
@@ -70,7 +70,7 @@ def test_the_length_of_a_run_is_that_of_the_loop(train, max_steps, eval_steps):
     assert run_length(train, trainer) == (steps, evaluations)
 
 
-def test_the_price_of_a_run_by_hand(tiny):
+def test_the_time_of_a_run_by_hand(tiny):
     """900 rows are 29 steps an epoch: 30 steps, evaluated twice; a short trial has 10 steps and one evaluation."""
     known = calibration(tiny)
     (full, _) = trial_jobs(tiny, "digits", "circulant", Trial(SETTING))
@@ -96,11 +96,11 @@ def test_finished_runs_come_before_the_calibration(tiny, tmp_path):
     make_record(first, tmp_path, timing={"wall_seconds": 50})
     trial = trial_jobs(tiny, "digits", "circulant", Trial(SETTING))[0]
     unknown = reported_jobs(tiny, {("fewer", "lora"): SETTING})[0]
-    prices = Prices([first, second], Runs(tmp_path), calibration(tiny))
-    assert prices.seconds(second) == 50
-    assert prices.seconds(trial) == pytest.approx(18)
-    assert prices.total([second, trial, unknown]) == (pytest.approx(68), 1)
-    assert Prices([first, second], Runs(tmp_path)).seconds(trial) == 50, "there is nothing better to go by"
+    estimates = Estimates([first, second], Runs(tmp_path), calibration(tiny))
+    assert estimates.seconds(second) == 50
+    assert estimates.seconds(trial) == pytest.approx(18)
+    assert estimates.total([second, trial, unknown]) == (pytest.approx(68), 1)
+    assert Estimates([first, second], Runs(tmp_path)).seconds(trial) == 50, "there is nothing better to go by"
 
 
 def test_what_is_ahead_of_tuning_by_hand(tiny, tmp_path):
@@ -124,7 +124,10 @@ def test_the_plan_tells_tuning_and_reporting_apart(tiny, tmp_path, capsys):
     """By hand, of circulant alone: 8 short trials on digits at 9 s and on fewer at 3 s; 4 full ones at 18 and 6 s;
     6 more; 2 reported runs at 24 and 8 s."""
     tiny.adapters = {"circulant": ["adapter=circulant"]}
-    for load, told in ((1.0, "load 1.0 of 2"), (2.5, "load 2.5 of 2: the machine was busy, these times are too long")):
+    for load, output in (
+        (1.0, "load 1.0 of 2"),
+        (2.5, "load 2.5 of 2: the machine was busy, these times are too long"),
+    ):
         write_calibration(calibration(tiny, load), tmp_path / "tiny")
         commands.plan(tiny, Options(tmp_path / "tiny"))
         lines = capsys.readouterr().out.splitlines()
@@ -132,7 +135,7 @@ def test_the_plan_tells_tuning_and_reporting_apart(tiny, tmp_path, capsys):
         assert "tiny, tuning: then about 0 h 02 min for full runs of the best settings" in lines
         assert "tiny, tuning: at most about 0 h 02 min more where ranges grow" in lines
         assert "tiny, reported: 4 of 4 runs wait for their setting; about 0 h 01 min" in lines
-        assert lines[-1] == f"calibrated 2026-01-02T03:04 on some CPU, 1 thread, {told}"
+        assert lines[-1] == f"calibrated 2026-01-02T03:04 on some CPU, 1 thread, {output}"
 
 
 def test_a_calibration_of_other_runs_or_a_broken_one_is_told_and_not_used(tiny, tmp_path, capsys):
@@ -167,7 +170,7 @@ def test_a_few_steps_are_timed_and_those_that_warm_up_are_not_counted(tiny, tmp_
     monkeypatch.setattr(optimizers.GradientStep, "__call__", slow)
     del tiny.adapters["full"]
     (problem,) = calibrate(tiny, tmp_path)
-    assert problem.startswith("not priced: nowhere: ") and "\n" not in problem
+    assert problem.startswith("no time known: nowhere: ") and "\n" not in problem
     found = read_calibration(tiny, tmp_path)
     assert {name: list(task.adapters) for name, task in found.tasks.items()} == {
         "digits": ["circulant", "lora"],

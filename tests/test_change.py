@@ -42,7 +42,7 @@ def numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def test_a_change_of_known_singular_values():
-    """U·diag(s)·Vᵀ: of ten singular values eight are told, and nine are above a hundredth of the first."""
+    """U·diag(s)·Vᵀ: of ten singular values eight are kept, and nine are above a hundredth of the first."""
     rng = np.random.default_rng(0)
     singular = np.array([4.0, 3.0, 2.0, 1.0, 0.5, 0.4, 0.3, 0.2, 0.05, 0.03])
     left, right = (np.linalg.qr(rng.standard_normal((n, 10)))[0] for n in (12, 10))

@@ -1,4 +1,4 @@
-"""results/claims.yaml speaks of experiments, tasks and rows that there are, with the budgets that it says."""
+"""results/claims.yaml names experiments, tasks and rows that exist, with the budgets that it says."""
 
 from pathlib import Path
 

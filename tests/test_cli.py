@@ -132,7 +132,7 @@ def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path, case):
 
 
 def test_a_loss_that_is_not_finite_is_an_outcome(monkeypatch, capsys, tmp_path):
-    """It is recorded and told like a score, and not run again."""
+    """It is recorded and reported like a score, and not run again."""
     arguments = [*DIGITS, "adapter=full", "optimizer.lr=1e30", "optimizer.max_grad_norm=0", *SHORT]
     code, out, err = command(monkeypatch, capsys, *arguments, f"results_dir={tmp_path}")
     assert (code, err) == (0, "") and "diverged, the loss is nan at step 2" in out

@@ -98,8 +98,8 @@ print(sum(p.numel() for p in model.parameters() if p.requires_grad))"""
 @pytest.mark.parametrize("arguments", [["plan", "demo"], ["run", "task=digits"], ["params", "vit_digits"]])
 def test_a_package_that_is_missing_is_one_line(arguments):
     done = without("hydra", f"from surm_bench.command.main import main; sys.argv[1:] = {arguments!r}; main()")
-    told = "surm-bench: this command needs hydra, which is not installed: pip install 'surm-bench[bench]'\n"
-    assert (done.returncode, done.stderr) == (2, told)
+    output = "surm-bench: this command needs hydra, which is not installed: pip install 'surm-bench[bench]'\n"
+    assert (done.returncode, done.stderr) == (2, output)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_the_status_of_an_experiment(tmp_path, capsys):
 
 
 def test_the_status_of_a_run_under_way(tmp_path, capsys):
-    """A real one, in another process: who trains it, and how far its saved state is; it ends, and is no longer told."""
+    """A real one, in another process: who trains it, how far its saved state is; ended, it is not listed."""
     tiny = tiny_experiment()
     tiny.overrides = [*tiny.overrides, "trainer.max_steps=40000", "trainer.epochs=10000", "trainer.save_seconds=0.05"]
     (job,) = trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0]))

@@ -139,7 +139,7 @@ def test_the_figures_of_the_papers():
 
 def test_the_figures_of_the_baselines_sources():
     """PEFT's C3A example prints 610,562 trained parameters on RoBERTa-base, the head's 592,130 among them; LoRA-XS
-    tells 24.6K for r = 16 on RoBERTa-large; the Hadamard adapter about 0.033 % of BERT-base's 110 million."""
+    gives 24.6K for r = 16 on RoBERTa-large; the Hadamard adapter about 0.033 % of BERT-base's 110 million."""
     c3a = counted("roberta_base", "c3a", "adapter.peft.block_size=768")
     assert c3a["adapter"] + c3a["head"] == 610_562
     assert counted("roberta_large", "lora_xs", "adapter.roles=[q,v,o,fc2]")["adapter"] == 24_576

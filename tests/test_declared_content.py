@@ -91,13 +91,13 @@ def refused(tmp_path, monkeypatch, *overrides: str) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize(("wrong", "told"), [(0, "split train"), (1, "split validation")])
-def test_other_rows_than_declared(tmp_path, monkeypatch, wrong, told):
+@pytest.mark.parametrize(("wrong", "output"), [(0, "split train"), (1, "split validation")])
+def test_other_rows_than_declared(tmp_path, monkeypatch, wrong, output):
     parts = digests(start(tmp_path, *GRAMMAR, *BRIEF))[1].split("-")
     parts[wrong] = WRONG
     declared = "-".join(parts)
     message = refused(tmp_path, monkeypatch, *GRAMMAR, f"task.digest={declared}")
-    assert f"has other rows than task.digest={declared} declares, in grammar/acceptability, {told}: give" in message
+    assert f"has other rows than task.digest={declared} declares, in grammar/acceptability, {output}: give" in message
 
 
 def test_more_splits_than_declared(tmp_path, monkeypatch):
@@ -106,12 +106,12 @@ def test_more_splits_than_declared(tmp_path, monkeypatch):
     assert "in the number of its splits" in message
 
 
-@pytest.mark.parametrize(("wrong", "told"), [(0, "weights"), (1, "tokenizer")])
-def test_another_model_than_declared(tmp_path, monkeypatch, wrong, told):
+@pytest.mark.parametrize(("wrong", "output"), [(0, "weights"), (1, "tokenizer")])
+def test_another_model_than_declared(tmp_path, monkeypatch, wrong, output):
     parts = digests(start(tmp_path, *GRAMMAR, *BRIEF))[0].split("-")
     found, parts[wrong] = parts[wrong], WRONG
     message = refused(tmp_path, monkeypatch, *GRAMMAR, f"model.digest={'-'.join(parts)}")
-    assert f"names: {told} {found} instead of {WRONG}; give" in message
+    assert f"names: {output} {found} instead of {WRONG}; give" in message
 
 
 def test_a_model_declared_without_its_tokenizer(tmp_path, monkeypatch):

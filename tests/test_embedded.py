@@ -92,9 +92,9 @@ def test_a_process_with_another_hash_seed_draws_the_same():
 
 
 def test_unknown_names_list_the_choices():
-    for room in (grammar, digits):
+    for family in (grammar, digits):
         with pytest.raises(UserError, match="choose from"):
-            room.load("colour")
+            family.load("colour")
 
 
 # Sentiment, by rules over the text that know nothing of how it was made.
@@ -229,8 +229,8 @@ def test_similarity_counts_shared_slots():
         one, two = _meaning(row["sentence1"]), _meaning(row["sentence2"])
         points = sum(one[slot] == two[slot] for slot in (1, 4, 5))
         for slot in (0, 2):
-            kin = lexicon.HYPERNYM[one[slot]] == lexicon.HYPERNYM[two[slot]]
-            points += 1 if one[slot] == two[slot] else 0.5 * kin
+            alike = lexicon.HYPERNYM[one[slot]] == lexicon.HYPERNYM[two[slot]]
+            points += 1 if one[slot] == two[slot] else 0.5 * alike
         assert points == row["label"], row
 
 

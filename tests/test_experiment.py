@@ -218,11 +218,11 @@ def test_a_setting_that_diverges_is_not_chosen_and_is_no_problem(tiny, options, 
 
 def test_where_every_setting_diverges_the_pair_is_named_and_the_rest_is_run(tiny, options, monkeypatch):
     without_training(monkeypatch, lambda config: None if config["adapter"]["name"] == "circulant" else 0.3)
-    told = "no setting of circulant on digits finished on every tuning seed"
-    assert commands.tune(tiny, options) == [told]
-    assert commands.run(tiny, options) == [told], "more tuning would not help"
+    output = "no setting of circulant on digits finished on every tuning seed"
+    assert commands.tune(tiny, options) == [output]
+    assert commands.run(tiny, options) == [output], "more tuning would not help"
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
-    assert f"Without a choice: {told}." in (options.folder / "table.md").read_text()
+    assert f"Without a choice: {output}." in (options.folder / "table.md").read_text()
 
 
 def test_a_failed_trial_is_tried_three_times_and_then_given_up(tiny, options, monkeypatch, capsys):
@@ -292,10 +292,10 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, mo
     assert table.loc["Circulant", ["n", "mean", "failed"]].tolist() == [1, 0.5, 1]
     capsys.readouterr()
     commands.plan(tiny, options)
-    told = " ".join(capsys.readouterr().out.split())
-    assert "1/2!" in told and "RuntimeError: out of memory" in told
-    assert "tiny, reported: 3 done, 0 missing, 1 failed of 4 runs; about 0 h 00 min left" in told
-    assert "tiny, tuning: 3 done, 0 missing, 0 failed of 3 runs; nothing left to run" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert "1/2!" in output and "RuntimeError: out of memory" in output
+    assert "tiny, reported: 3 done, 0 missing, 1 failed of 4 runs; about 0 h 00 min left" in output
+    assert "tiny, tuning: 3 done, 0 missing, 0 failed of 3 runs; nothing left to run" in output
     for _ in range(3):
         (failure,) = run_jobs(reported_jobs(tiny, CHOICES), options.folder, "tiny")
     assert len(trained) == 6 and "failed 3 times" in failure and "rerun=true tries it again" in failure
@@ -328,8 +328,8 @@ def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
         problems = command(tiny, options)
     assert len(trained) == len(others)
     assert "left to another process: run" in capsys.readouterr().out
-    told = ["1 runs are left to other processes: tune again when they are done"]
-    assert problems == (told if command is commands.tune else [])
+    output = ["1 runs are left to other processes: tune again when they are done"]
+    assert problems == (output if command is commands.tune else [])
     assert command(tiny, options) == [] and len(trained) == len(others) + 1
 
 
@@ -573,7 +573,7 @@ def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
     experiment, problems = load_experiment("some")
     problems += composable(experiment)
     assert (list(experiment.tasks), list(experiment.adapters)) == (["digits"], ["lora", "sgd"])
-    for told in (
+    for output in (
         "moons left out: unknown task 'moons'",
         "mixed left out: adapter.peft.r=2 among its overrides: it belongs to an adapter",
         "odd left out: ",
@@ -583,7 +583,7 @@ def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
         "again left out: its label 'LoRA r=8' is that of lora, too",
         "momentum left out: ",
     ):
-        (line,) = (line for line in problems if told in line)
+        (line,) = (line for line in problems if output in line)
         assert "\n" not in line
     assert len(problems) == 8
 
@@ -600,8 +600,8 @@ def test_a_pair_that_is_not_tuned_is_told_and_the_tuned_ones_run(tiny, options, 
     for job in trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0])):
         make_record(job, options.folder)
     without_training(monkeypatch, lambda config: 0.5)
-    told = "not tuned yet: circulant on digits; `make tune EXPERIMENT=tiny` does it"
-    assert commands.run(tiny, options) == [told]
+    output = "not tuned yet: circulant on digits; `make tune EXPERIMENT=tiny` does it"
+    assert commands.run(tiny, options) == [output]
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
     assert "\n| Circulant" in (options.folder / "table.md").read_text(), "the untuned adapter keeps its row"
 
@@ -639,10 +639,10 @@ def test_plans_tables_and_figures_need_no_torch(tmp_path):
             assert command([name, *sys.argv[1:]]) == 0
         print({"torch", "transformers", "peft", "datasets"} & set(sys.modules))
     """
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code, "demo", "--results", str(tmp_path)], capture_output=True, text=True
     )
-    assert told.stdout.splitlines()[-1] == "set()", told.stderr
+    assert output.stdout.splitlines()[-1] == "set()", output.stderr
     assert (folder / "table.md").is_file() and (folder / "learning_curves.png").is_file()
 
 

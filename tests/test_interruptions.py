@@ -47,8 +47,8 @@ def test_the_same_command_goes_on_to_equal_bits(tmp_path, sent, code, overrides)
     stop(process, sent)
     assert process.exitcode == code and state.exists()
     if sent != signal.SIGKILL:
-        told = f"interrupted ({sent.name} after a training step; its state is saved); the same command goes on"
-        assert told in said(folder, process)
+        output = f"interrupted ({sent.name} after a training step; its state is saved); the same command goes on"
+        assert output in said(folder, process)
         assert (results(folder)["status"], results(folder)["attempts"]) == ("interrupted", 0)
     resumed = start(folder, *overrides)
     assert resumed["run_id"] == whole["run_id"] and resumed["status"] == "success"
@@ -87,10 +87,10 @@ def test_of_four_at_once_one_trains(tmp_path):
     processes = [begin(tmp_path, *DIGITS, "adapter=lora") for _ in range(4)]
     for process in processes:
         process.join(120)
-    told = [said(tmp_path, process) for process in processes]
-    trained = [text for text in told if "LoRA r=8 on digits" in text and "already done" not in text]
-    assert len(trained) == 1, told
-    for process, text in zip(processes, told, strict=True):
+    output = [said(tmp_path, process) for process in processes]
+    trained = [text for text in output if "LoRA r=8 on digits" in text and "already done" not in text]
+    assert len(trained) == 1, output
+    for process, text in zip(processes, output, strict=True):
         refused = "is being trained by process" in text
         assert process.exitcode == (2 if refused else 0)
         assert refused or "LoRA r=8 on digits" in text

@@ -136,10 +136,10 @@ class Parsed(HTMLParser):
 
 
 def test_the_page_is_one_file_whatever_a_record_says(tmp_path):
-    told = {"newest": "</script><script>alert(1)</script><!-- script -->", "parts": [], "claims": []}
-    text = write_page(told, tmp_path / "new" / "report.html").read_text()
+    output = {"newest": "</script><script>alert(1)</script><!-- script -->", "parts": [], "claims": []}
+    text = write_page(output, tmp_path / "new" / "report.html").read_text()
     parsed = Parsed(text)
-    assert json.loads(parsed.data) == told
+    assert json.loads(parsed.data) == output
     assert all(link.startswith(("#", "data:")) for link in parsed.links) and "link" in parsed.tags
     assert parsed.tags.count("script") == 3 and "plotly.js v" in text
     assert "default-src 'none'" in text  # the browser itself keeps it from asking for anything
@@ -190,8 +190,8 @@ def results(tmp_path, monkeypatch) -> Path:
 
 def test_the_page_of_experiments(results, tmp_path):
     out = page.write_report(results, None, tmp_path / "report.html")
-    told = json.loads(Parsed(out.read_text()).data)
-    (part,) = told["parts"]
+    output = json.loads(Parsed(out.read_text()).data)
+    (part,) = output["parts"]
     assert part["name"] == "tiny" and [one["label"] for one in part["methods"]] == ["Circulant", "LoRA r=1"]
     assert {cell["method"]: cell["score"]["mean"] for cell in part["cells"]} == {"Circulant": 0.705, "LoRA r=1": 0.605}
     (difference,) = part["differences"]
@@ -200,7 +200,7 @@ def test_the_page_of_experiments(results, tmp_path):
     assert trials == {("Circulant", "lr=0.0001"): (0.4, False), ("Circulant", "lr=0.01"): (0.6, True),
                       ("LoRA r=1", "lr=0.001"): (0.6, True)}  # fmt: skip
     assert {one["method"]: one["best"] for one in part["expected"]} == {"Circulant": [0.5, 0.55], "LoRA r=1": [0.6]}
-    (claim,) = told["claims"]
+    (claim,) = output["claims"]
     assert claim["comparisons"][0]["verdict"] in ("better", "undecided") and claim["paper"] == "p"
     assert claim["comparisons"][0]["mean"] == pytest.approx(0.1)
 

@@ -168,8 +168,8 @@ def test_a_number_opens_its_runs_by_keyboard(browser, data):
     part = data["parts"][0]
     (first,) = [c for c in part["cells"] if c["method"] == next(iter(METHODS)) and c["column"] == 0]
     assert len(texts(browser, "dialog h3")) == 5
-    for run, told in zip(first["runs"], texts(browser, "dialog dl"), strict=True):
-        assert part["runs"][run]["command"] in told and part["runs"][run]["commit"] in told
+    for run, output in zip(first["runs"], texts(browser, "dialog dl"), strict=True):
+        assert part["runs"][run]["command"] in output and part["runs"][run]["commit"] in output
     browser.press("Escape")
     assert not browser.js("document.querySelector('dialog').open")
     assert browser.js("document.activeElement.className.startsWith('cell')")

@@ -155,14 +155,14 @@ def test_what_a_file_may_not_say_of_untuned_rows_and_best_epochs(tmp_path, monke
             f"tasks: {{}}\nadapters: {{lora: []}}\nseeds: {seeds}\ntuning: {{seeds: [], knobs: {knobs}}}\n{more}"
         )
 
-    for given, told in (
+    for given, output in (
         ({"more": "best_epoch: [lorra]"}, "best_epoch names lorra, which is none of its adapters"),
         ({"knobs": "{lora: {optimizer.lr: [0.1, 0.2]}}"}, "tuning.seeds needs at least one number"),
         ({"seeds": "[]"}, "lora has no knobs"),
         ({"knobs": "{}"}, "lora has no knobs"),
     ):
         write(**given)
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=output):
             load_experiment("some")
     write()
     assert load_experiment("some")[0].untuned == ["lora"]

@@ -101,10 +101,10 @@ def test_a_row_beside_the_committed_results(recipe):
     (row.tree / "results" / "demo").mkdir(parents=True)
     shutil.copy(CHECKOUT / "results" / "demo" / "records.jsonl", row.tree / "results" / "demo")
     recipe("An adapter").write(recipe("An adapter").blocks[0][1])
-    told = row.follow()
-    assert "demo, tuning: 324 done, 30 missing, 0 failed of 354 runs" in told
-    assert re.search(r"olora +0/10 +0/10 +0/10", told)
-    assert "demo, reported: 99 done, 0 missing" in told and "9 of 108 runs wait for their setting" in told
+    output = row.follow()
+    assert "demo, tuning: 324 done, 30 missing, 0 failed of 354 runs" in output
+    assert re.search(r"olora +0/10 +0/10 +0/10", output)
+    assert "demo, reported: 99 done, 0 missing" in output and "9 of 108 runs wait for their setting" in output
 
 
 def test_a_structure(recipe):
@@ -143,7 +143,7 @@ def test_a_model_of_text(recipe):
 
 
 def save_bert(folder: Path) -> None:
-    """A BERT with random weights, and a tokenizer that knows little."""
+    """A BERT with random weights, and a tokenizer of few words."""
     torch.manual_seed(0)
     sizes = {"vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     BertModel(BertConfig(**sizes, intermediate_size=64)).save_pretrained(folder)
@@ -161,11 +161,11 @@ def test_what_is_missing_is_told_in_a_line(recipe):
                 part.write(block)
     wanted = "has_a_count_here or adapter_is_there or hub_models_are_pinned or test_value and hankel"
     files = "tests/test_counts.py tests/test_few_steps.py tests/test_models.py tests/test_structured.py"
-    told = part.run(f"! python -m pytest --tb=line {files} -k '{wanted}'")
+    output = part.run(f"! python -m pytest --tb=line {files} -k '{wanted}'")
     for line in (
         "adapter 'hankel' is in one of configs/adapter and CLOSED_FORMS: give its number of parameters",
         "adapter 'hankel' is in one of configs/adapter and few_steps.json: see the head of this file",
         "model 'deit_tiny' has no revision: give the commit of the hub that is meant",
         "structure 'hankel' has no dense oracle: add one to tests/oracles.py",
     ):
-        assert line in told
+        assert line in output

@@ -204,8 +204,8 @@ def test_what_is_damaged_is_set_aside_whole_and_not_read_any_more(tmp_path):
     (run / "state").mkdir()  # of a training in progress: not a part of the record
     for number in (1, 2):
         (run / "adapter" / "adapter_model.safetensors").write_bytes(b"exchanged")
-        told = records.set_aside(run)
-        assert told.endswith(f"is not the file that run {A} wrote; it is kept as {A}.damaged{number}")
+        output = records.set_aside(run)
+        assert output.endswith(f"is not the file that run {A} wrote; it is kept as {A}.damaged{number}")
         aside = run.with_name(f"{A}.damaged{number}")
         assert sorted(os.listdir(aside)) == ["adapter", "predictions.parquet", "record.json"]
         assert os.listdir(run) == ["state"] and records.set_aside(run) is None

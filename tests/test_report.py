@@ -251,7 +251,7 @@ def test_what_a_change_of_protocol_is_worth_by_hand():
         ["never run", "—", "—", "—"],
     ]
     assert marks(table, "lora") == ["", "", "best", ""] and marks(table, "circulant") == ["best", "", "", ""]
-    assert "seeds 100, 101" in table.caption and table.caption.endswith("The rule.")
+    assert "seeds 100, 101" in table.caption and table.protocol == "The rule."
 
 
 def test_a_success_without_a_score_counts_as_failed():
@@ -599,7 +599,7 @@ def test_published_values_that_are_no_yaml_are_one_line_and_none_are_none(tmp_pa
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
 def test_latex_compiles(beside, summary, tmp_path):
     write_table(beside, tmp_path, "wide")
-    write_table(comparison_table(summary, ORDER, note="é Δ … & 5 % _ ~ ^ \\ {x}"), tmp_path, "plain")
+    write_table(comparison_table(summary, ORDER, protocol="é Δ … & 5 % _ ~ ^ \\ {x}"), tmp_path, "plain")
     document = (
         r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{wide}\input{plain}\end{document}"
     )
@@ -615,14 +615,15 @@ def test_latex_compiles(beside, summary, tmp_path):
 
 
 def test_markdown(summary):
-    lines = to_markdown(comparison_table(summary, ORDER, note="Learning rate: the rule.")).splitlines()
+    lines = to_markdown(comparison_table(summary, ORDER, protocol="Learning rate: the rule.")).splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:6]]
     assert rows[0][0] == "Adapter" and len({len(row) for row in rows}) == 1
     assert rows[2][3:] == ["**82.0 ± 0.0 (n=2)**", "<u>90.5 ± 0.4</u>", "<u>86.2</u>"]
     assert rows[5] == ["linear probe", "0", "—", "<u>50.0 (n=1)</u>", "—", "—"]
-    caption = lines[-1]
+    caption, blank, protocol = lines[-3:]
+    assert (blank, protocol) == ("", "Protocol. Learning rate: the rule.")
     assert "3 runs failed or broke off and are in no score." in caption
-    for part in ("without the task head", "last epoch", "over 3 seeds", "accuracy: rte, sst2", "The rule."):
+    for part in ("without the task head", "last step", "over 3 seeds", "accuracy: rte, sst2"):
         assert part.lower() in caption.lower()
 
 
@@ -907,7 +908,7 @@ def test_a_curve_of_a_single_evaluation_is_a_point_that_can_be_seen(tmp_path, mo
 
 
 def test_from_files_to_table(runs, tmp_path):
-    """What cannot be read is told, and the table is made of the rest."""
+    """What cannot be read is named, and the table is made of the rest."""
     for index, record in enumerate(runs):
         records.write(record | {"run_id": f"{index:012d}"}, tmp_path)
     (tmp_path / "runs" / "000000000000" / "record.json").write_text("{")

@@ -78,8 +78,8 @@ def test_on_the_same_machine_a_repeated_run_is_equal_and_a_changed_expectation_i
     records.write(record, options.folder)
     code, out, err = reproduce()
     assert code == 1 and "0 of 1 repeated runs agree" in out
-    told = "differs by 0.0010, though kind of machine, versions and code are the same"
-    assert err == f"surm-bench: lora on digits, seed 0, lr=0.001: {told}\n"
+    output = "differs by 0.0010, though kind of machine, versions and code are the same"
+    assert err == f"surm-bench: lora on digits, seed 0, lr=0.001: {output}\n"
 
 
 ELSEWHERE = ENVIRONMENT | {"device_kind": "gpu"}
@@ -215,9 +215,9 @@ def test_verify_names_changed_data_though_their_digest_is_cached(one, options, t
     def contents() -> dict:
         return {content.group: content for content in declared(resolved(pairs(one)[0]), options.places)}
 
-    told = commands.verify(one, options)
+    output = commands.verify(one, options)
     digests = {group: read_content(content) for group, content in contents().items()}
-    assert told == [
+    assert output == [
         f"{group} {name} declares no digest: put {group}.digest={digests[group]} among its overrides"
         for group, name in (("model", "roberta_tiny"), ("task", "glue/rte"))
     ]

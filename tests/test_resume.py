@@ -44,10 +44,10 @@ RUNS = {
 
 
 class Stopper:
-    """Another's hooks, and a signal (or an error) after a step; or, as a log, after the scores of a step are told."""
+    """Another's hooks, and a signal (or an error) after a step; or, as a log, after the scores of a step are logged."""
 
-    def __init__(self, inner: Hooks, step: int | None = None, told: int | None = None, act=None) -> None:
-        self.inner, self.step, self.told = inner, step, told
+    def __init__(self, inner: Hooks, step: int | None = None, output: int | None = None, act=None) -> None:
+        self.inner, self.step, self.output = inner, step, output
         self.act = act or (lambda: signal.raise_signal(signal.SIGTERM))
 
     def __getattr__(self, name: str):
@@ -59,7 +59,7 @@ class Stopper:
             self.act()
 
     def log(self, values: dict, step: int) -> None:
-        if step == self.told and any(name.startswith("eval/") for name in values):
+        if step == self.output and any(name.startswith("eval/") for name in values):
             self.act()
 
 
@@ -107,7 +107,7 @@ def test_a_run_in_many_pieces_is_the_run_in_one(run, tmp_path):
     overrides = [*RUNS[run], "trainer.epochs=3"]
     whole = train(overrides)
     evaluated = whole[0].evaluations[0]["step"]
-    stops = [{"step": 1}, {"step": 6}, {"told": evaluated}, {"step": 15}, {"step": 18}, {"told": 18}]
+    stops = [{"step": 1}, {"step": 6}, {"output": evaluated}, {"step": 15}, {"step": 18}, {"output": 18}]
     for number, stop in enumerate(stops):
         with pytest.raises(Interrupted) as interrupted:
             train(overrides, Checkpoint(tmp_path, "code", about={"host": number}), **stop)
@@ -354,15 +354,15 @@ small(Checkpoint({str(tmp_path / "state")!r}, "code"), Slow())
     while process.stdout.readline().strip() != "5":
         assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode != 0 and "Interrupted: SIGTERM" in told
+    _, output = process.communicate(timeout=60)
+    assert process.returncode != 0 and "Interrupted: SIGTERM" in output
     went_on = small(Checkpoint(tmp_path / "state", "code"))
     assert 5 <= went_on[0].segments[0]["to_step"] <= 7
     assert_same(went_on, small())
 
 
 def test_two_processes_stop_and_go_on_together(tmp_path):
-    """One of them is told to stop, in the second epoch; both do, at the next step where they meet."""
+    """One of them gets a signal, in the second epoch; both do, at the next step where they meet."""
     code = f"""
 from accelerate import PartialState
 from test_resume import *

@@ -34,11 +34,11 @@ def copied(finished, tmp_path):
 
 def test_a_finished_run_is_not_repeated_unless_asked_to(copied, monkeypatch):
     folder, record = copied
-    told = []
+    output = []
     with monkeypatch.context() as patched:
         patched.setattr(measure, "fit", never)
-        assert start(folder, *LORA, report=told.append) == record
-    assert "already done; rerun=true repeats it" in told[0] and "\n" not in told[0]
+        assert start(folder, *LORA, report=output.append) == record
+    assert "already done; rerun=true repeats it" in output[0] and "\n" not in output[0]
     again = start(folder, *LORA, "rerun=true")
     assert again["files"] == record["files"] and again["timing"] != record["timing"]
 
@@ -171,11 +171,11 @@ def test_a_rerun_that_breaks_off_does_not_undo_a_result(copied, monkeypatch, err
 
 def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):
     diverging = [*LORA, "optimizer.lr=1e30", "optimizer.warmup_ratio=0"]
-    told = []
-    record = start(tmp_path, *diverging, report=told.append)
+    output = []
+    record = start(tmp_path, *diverging, report=output.append)
     assert record["status"] == "diverged" and records.is_done(record)
     assert "is nan at step" in record["error"] and "scores" not in record
-    assert "diverged, " in told[0] and "\n" not in told[0]
+    assert "diverged, " in output[0] and "\n" not in output[0]
     monkeypatch.setattr(measure, "fit", never)
     assert start(tmp_path, *diverging) == record
     with pytest.raises(UserError, match="has status 'diverged': only a finished run can be loaded"):

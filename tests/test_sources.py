@@ -70,9 +70,9 @@ def test_a_method_of_another_package(tmp_path, monkeypatch):
     assert sources.method_digest("peft.LoraConfig") is sources.method_digest("surm_bench.adapters.SurmConfig") is None
 
 
-@pytest.mark.parametrize("rooms", ["records, identity, sources, summary", "environment, tracking, content"])
-def test_what_leaves_torch_alone(rooms):
-    imports = "; ".join(f"import surm_bench.{room}" for room in rooms.split(", "))
+@pytest.mark.parametrize("modules", ["records, identity, sources, summary", "environment, tracking, content"])
+def test_what_leaves_torch_alone(modules):
+    imports = "; ".join(f"import surm_bench.{module}" for module in modules.split(", "))
     code = f"import sys; {imports}; sys.exit(str({{'torch', 'wandb', 'transformers', 'peft'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip() == "set()"

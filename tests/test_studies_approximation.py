@@ -14,7 +14,7 @@ from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.errors import UserError
 from surm_bench.structured import STRUCTURES, StructuredMatrix
-from surm_bench.studies import approximation, approximation_report, store
+from surm_bench.studies import approximation, approximation_report, measurements
 from surm_bench.studies.fitting import fit
 from surm_bench.studies.members import build, declarations, grows, nearest, relative_error
 from surm_bench.studies.targets import NOISE, TARGETS, draw, extent
@@ -148,7 +148,7 @@ def quick(tmp_path_factory):
 
 
 def test_the_study_leaves_records_a_table_and_a_figure(quick):
-    records, settings = store.read(quick / "records.json"), approximation.QUICK
+    records, settings = measurements.read(quick / "measurements.json"), approximation.QUICK
     assert records["settings"]["side"] == settings.side
     assert records["environment"]["torch"]
     cells = {(row["structure"], row["budget"]) for row in records["fits"]}
@@ -179,7 +179,7 @@ def test_the_same_seeds_give_the_same_numbers(quick):
     torch.manual_seed(5)
     state = torch.get_rng_state()
     row = approximation.approximate("ldr", 2, "banded", 1, approximation.QUICK)
-    assert row in store.read(quick / "records.json")["fits"]
+    assert row in measurements.read(quick / "measurements.json")["fits"]
     torch.testing.assert_close(torch.get_rng_state(), state)
 
 
@@ -226,23 +226,25 @@ def test_reports_need_no_torch():
 
 
 def test_records_are_whole_and_plain(tmp_path):
-    path = tmp_path / "records.json"
-    store.write(path, {"study": "some"}, rows=[{"a": float("nan"), "b": [1.5, float("inf")]}, {"a": 2.0, "b": []}])
-    read = store.read(path)
+    path = tmp_path / "measurements.json"
+    measurements.write(
+        path, {"study": "some"}, rows=[{"a": float("nan"), "b": [1.5, float("inf")]}, {"a": 2.0, "b": []}]
+    )
+    read = measurements.read(path)
     assert read["rows"] == [{"a": None, "b": [1.5, None]}, {"a": 2.0, "b": []}]
     assert read["study"] == "some"
     whole = path.read_text()
     with pytest.raises(TypeError):
-        store.write(path, {"study": "another"}, rows=[{"a": object()}])
+        measurements.write(path, {"study": "another"}, rows=[{"a": object()}])
     assert path.read_text() == whole
     path.write_text(whole[:-20])
-    with pytest.raises(UserError, match="unreadable records"):
-        store.read(path)
+    with pytest.raises(UserError, match="unreadable measurements"):
+        measurements.read(path)
     path.write_text(json.dumps({"schema_version": 99}))
     with pytest.raises(UserError, match="schema_version 99: this version reads 1"):
-        store.read(path)
-    with pytest.raises(UserError, match="unreadable records"):
-        store.read(tmp_path / "nowhere.json")
+        measurements.read(path)
+    with pytest.raises(UserError, match="unreadable measurements"):
+        measurements.read(tmp_path / "nowhere.json")
 
 
 def test_the_command_line(monkeypatch, tmp_path):

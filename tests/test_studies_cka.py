@@ -19,7 +19,7 @@ from surm_bench.models import Backbone
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.roles import find_roles
 from surm_bench.runner import load_run, run
-from surm_bench.studies import cka, cka_models, cka_report, store
+from surm_bench.studies import cka, cka_models, cka_report, measurements
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.training import evaluation_loader
 
@@ -228,7 +228,7 @@ def test_random_deltas_have_the_norms_and_the_effect_that_they_say(finished):
 
 
 def test_a_pair_is_measured_layer_by_layer(finished, study):
-    content = store.read(study / "records.json")
+    content = measurements.read(study / "measurements.json")
     (task,) = content["tasks"]
     (pair,) = (p for p in content["pairs"] if (p["label"], p["seed"], p["full_seed"]) == ("LoRA r=8", 1, 0))
     saved, trained = tensors_of(run_of(finished, "lora", 1)), tensors_of(run_of(finished, "full", 0))
@@ -245,7 +245,7 @@ def test_a_pair_is_measured_layer_by_layer(finished, study):
 
 
 def test_the_records_have_every_pair_and_the_references(finished, study):
-    content = store.read(study / "records.json")
+    content = measurements.read(study / "measurements.json")
     pairs = {(p["label"], p["seed"], p["full_seed"]) for p in content["pairs"]}
     full = "Full fine-tuning"
     assert pairs == {
@@ -329,12 +329,12 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     (results / "runs" / "truncated").mkdir()
     (results / "runs" / "truncated" / "record.json").write_text("{")
     cka.main(tmp_path / "study", quick=False, results_dir=results)
-    told = capsys.readouterr().out
-    assert "digits (vit_digits): no saved run of circulant, symmetric_toeplitz, toeplitz, kronecker, ldr" in told
-    assert "`make demo`" in told and "truncated/record.json" in told
-    assert re.search("left out, LoRA r=8 with seed 0: .* its record says 0.900", told)
-    assert re.search("left out, Full fine-tuning with seed 1: .*adapter_model.safetensors is not the file that", told)
-    content = store.read(tmp_path / "study" / "records.json")
+    output = capsys.readouterr().out
+    assert "digits (vit_digits): no saved run of circulant, symmetric_toeplitz, toeplitz, kronecker, ldr" in output
+    assert "`make demo`" in output and "truncated/record.json" in output
+    assert re.search("left out, LoRA r=8 with seed 0: .* its record says 0.900", output)
+    assert re.search("left out, Full fine-tuning with seed 1: .*adapter_model.safetensors is not the file that", output)
+    content = measurements.read(tmp_path / "study" / "measurements.json")
     assert {(r["label"], r["seed"]) for r in content["runs"]} == {("Full fine-tuning", 0), ("LoRA r=8", 1)}
 
 

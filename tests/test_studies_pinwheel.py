@@ -7,7 +7,7 @@ import scipy.linalg
 import torch
 from scipy.special import log_softmax
 
-from surm_bench.studies import pinwheel, pinwheel_data, pinwheel_report, store
+from surm_bench.studies import measurements, pinwheel, pinwheel_data, pinwheel_report
 from surm_bench.studies.members import declarations
 from surm_bench.studies.pinwheel_data import ARMS, BEND, REACH, TEST, TRAIN, draw, grid
 from surm_bench.studies.pinwheel_network import METHODS, STRUCTURED, WIDTH, Network, build, matrix_counts, train
@@ -165,7 +165,7 @@ def quick(tmp_path_factory):
 
 
 def test_the_study_leaves_records_a_table_and_figures(quick):
-    records, settings = store.read(quick / "records.json"), pinwheel.QUICK
+    records, settings = measurements.read(quick / "measurements.json"), pinwheel.QUICK
     runs = {(run["setting"], run["method"], run["seed"]): run for run in records["runs"]}
     assert len(runs) == len(records["runs"]) == 2 * len(METHODS) * len(settings.seeds)
     assert {(run["trained"], run["stored"]) for run in records["runs"]} == set(COUNTS.values())
@@ -186,7 +186,7 @@ def test_the_study_leaves_records_a_table_and_figures(quick):
 def test_the_same_seed_gives_the_same_numbers(quick):
     torch.manual_seed(9)
     base, accuracy = pinwheel.pretrain(1, pinwheel.QUICK)
-    records = store.read(quick / "records.json")
+    records = measurements.read(quick / "measurements.json")
     assert {"seed": 1, "accuracy": accuracy} in records["pretraining"]
     run = next(r for r in records["runs"] if (r["setting"], r["method"], r["seed"]) == ("adapted", "circulant", 1))
     _, again = pinwheel.learn("circulant", 1, run["rate"], base, pinwheel.QUICK)

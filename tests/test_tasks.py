@@ -229,7 +229,7 @@ def test_real_images_are_decoded_when_asked_for_and_once(data_dir, monkeypatch):
     count = len(asked)
     assert torch.equal(data.train[5]["x"], batch["x"][1]) and len(asked) == count
 
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**6))  # no room to keep them
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**6))  # no memory to keep them
     poor = prepare(raw, processor)
     count = len(asked)
     assert all(torch.equal(poor.train[5]["x"], batch["x"][1]) for _ in range(2)) and len(asked) == count + 2
@@ -769,5 +769,5 @@ def test_a_task_and_a_model_of_two_kinds(tmp_path, tokenizer):
 
 def test_no_room_for_a_token(tmp_path, tokenizer):
     raw = load_task(task_config("glue/rte", data_dir=write_rte(tmp_path), max_length=4), 0)
-    with pytest.raises(UserError, match="max_length=4 leaves no room beside 4 special tokens"):
+    with pytest.raises(UserError, match="max_length=4 leaves no place for text beside 4 special tokens"):
         prepare(raw, tokenizer)

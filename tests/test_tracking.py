@@ -57,7 +57,7 @@ def no_key(monkeypatch, tmp_path):
 
 @pytest.fixture
 def stub(monkeypatch):
-    """A wandb module that notes what it is told."""
+    """A wandb module that notes what it gets."""
 
     class Run:
         def __init__(self, **arguments):
@@ -149,8 +149,8 @@ def test_what_wandb_raises_is_one_line(tmp_path, stub, monkeypatch, capsys, wher
         for step in range(3):
             tracker.log({"loss": 1.0}, step=step)
         tracker.summary({"score": 0.5})
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "permission denied" in told and "run run" in told
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1 and "permission denied" in output and "run run" in output
     if where == "log":  # a point that is refused does not cost the rest
         assert stub.runs[0].summary == {"score": 0.5} and stub.runs[0].exit_code == 0
 
@@ -180,14 +180,14 @@ def test_two_real_offline_runs_in_one_process_stay_apart(tmp_path, monkeypatch, 
             for step, loss in enumerate(values, start=1):
                 tracker.log({"loss": loss}, step=step)
             tracker.summary({"score": 0.9})
-    told = capfd.readouterr().err.splitlines()
+    output = capfd.readouterr().err.splitlines()
     for run_id, values in losses.items():
         (file,) = (tmp_path / "wandb").glob(f"offline-run-*-{run_id}/run-{run_id}.wandb")
         content = file.read_bytes()  # a log of protobuf messages, numbers as JSON text
         for value in (number for pair in losses.values() for number in pair):
             assert (str(value).encode() in content) == (value in values)
-        assert sum(f"wandb sync {file.parent}" in line for line in told) == 1
-    assert len(told) == 2
+        assert sum(f"wandb sync {file.parent}" in line for line in output) == 1
+    assert len(output) == 2
 
 
 class Server(ThreadingHTTPServer):
@@ -265,7 +265,7 @@ def online(monkeypatch):
 
 
 class Outcome:
-    """One run in a process of its own: exit code, what it told, seconds from its end to the end of the process."""
+    """One run in a process of its own: exit code, what it wrote, seconds from its end to the end of the process."""
 
     def __init__(self, folder, url, seconds=15, event="nothing"):
         command = [sys.executable, "-c", RUN, str(folder), str(seconds), event]
@@ -273,9 +273,9 @@ class Outcome:
             command, env=os.environ | {"WANDB_BASE_URL": url}, stderr=subprocess.PIPE, text=True, timeout=60
         )
         self.seconds = time.time() - float((folder / "ended").read_text())
-        self.code, self.told = done.returncode, done.stderr
+        self.code, self.output = done.returncode, done.stderr
         (self.file,) = (folder / "wandb").glob("offline-run-*/run-run.wandb")
-        print(f"{self.seconds:.2f} s after the end of the run; {self.told}")
+        print(f"{self.seconds:.2f} s after the end of the run; {self.output}")
 
 
 def send_later(file, server):
@@ -286,12 +286,12 @@ def send_later(file, server):
 
 def test_a_server_that_answers_gets_the_whole_run(tmp_path, server, online):
     run = Outcome(tmp_path, server.url)
-    assert (run.code, run.told) == (0, "") and run.seconds < 10
+    assert (run.code, run.output) == (0, "") and run.seconds < 10
     assert server.losses() == LOSSES
     assert server.summary["score"] == 0.987654321
-    told = server.runs[0]
-    assert (told["name"], told["groupName"], told["displayName"]) == ("run", "group", "digits-seed3")
-    assert told["tags"] == ["digits"] and json.loads(told["config"])["seed"]["value"] == 3
+    output = server.runs[0]
+    assert (output["name"], output["groupName"], output["displayName"]) == ("run", "group", "digits-seed3")
+    assert output["tags"] == ["digits"] and json.loads(output["config"])["seed"]["value"] == 3
 
 
 def test_a_server_gets_points_while_the_run_goes_on(tmp_path, server, online):
@@ -327,7 +327,7 @@ def test_a_server_that_is_away_costs_its_seconds_and_gets_the_run_later(tmp_path
     run = Outcome(tmp_path, away, seconds=5)
     assert run.code == 0 and (tmp_path / "record.json").exists()
     assert run.seconds < 6
-    assert run.told.count("\n") == 1 and f"wandb sync {run.file.parent}" in run.told
+    assert run.output.count("\n") == 1 and f"wandb sync {run.file.parent}" in run.output
     send_later(run.file, server)
     assert server.losses() == LOSSES
     assert server.summary["score"] == 0.987654321
@@ -335,14 +335,14 @@ def test_a_server_that_is_away_costs_its_seconds_and_gets_the_run_later(tmp_path
 
 def test_an_interrupted_run_ends_at_once_though_the_server_is_away(tmp_path, away, online):
     run = Outcome(tmp_path, away, event="interrupt")
-    assert run.code == -signal.SIGINT and "KeyboardInterrupt" in run.told
+    assert run.code == -signal.SIGINT and "KeyboardInterrupt" in run.output
     assert run.seconds < 5
 
 
 def test_a_stuck_wandb_service_does_not_hold_the_process(tmp_path, online):
     run = Outcome(tmp_path, "http://127.0.0.1:9", seconds=3, event="stuck service")
     assert run.code == 0 and run.seconds < 5
-    assert "W&B does not have all of run run" in run.told  # wandb adds a traceback of its exit hook
+    assert "W&B does not have all of run run" in run.output  # wandb adds a traceback of its exit hook
 
 
 def test_an_upload_ends_soon_after_a_run_that_was_killed():

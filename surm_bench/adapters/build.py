@@ -62,7 +62,7 @@ def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig
 def without_known_warnings() -> Iterator[None]:
     """Two warnings that say nothing here are not shown while PEFT wraps a model or loads an adapter."""
     with warnings.catch_warnings():
-        # peft 0.21 asks transformers 5 for an attribute by its old name
+        # peft 0.21 reads an attribute of transformers 5 by its old name
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         # BOFT's CUDA extension matters above one butterfly factor only, and PEFT says by itself when it takes one
         warnings.filterwarnings("ignore", "Failed to load the CUDA extension", UserWarning)

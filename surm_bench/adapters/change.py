@@ -15,14 +15,14 @@ from surm_bench.adapters.tuner import Unmergeable
 from surm_bench.errors import UserError
 from surm_bench.roles import find_roles
 
-LEADING = 8  # singular values told
+LEADING = 8  # singular values kept
 NEGLIGIBLE = 0.01  # of the first singular value: what is smaller does not count for the numerical rank
 MOVED = ("pissa", "olora", "corda")  # starts of PEFT's LoRA that take a part of the weight out of the frozen one
 
 
 @torch.no_grad()
 def original_weights(model: PeftModel) -> dict[str, Tensor]:
-    """What ``weight_changes`` needs to know of the model before it is trained: the weights, by the names of their
+    """What ``weight_changes`` needs of the model before it is trained: the weights, by the names of their
     layers, that will not be there afterwards. Those that stay frozen are not copied."""
     moved = any(
         str(getattr(config, "init_lora_weights", "")).startswith(MOVED) for config in model.peft_config.values()

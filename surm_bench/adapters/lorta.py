@@ -29,7 +29,7 @@ class LortaConfig(TunerConfig):
 
     r: int = field(default=8, metadata={"help": "rank of the tensor"})
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r"})
-    heads: int | None = field(default=None, metadata={"help": "number of attention heads; None asks the model"})
+    heads: int | None = field(default=None, metadata={"help": "number of attention heads; None: the model's"})
     output_modules: list[str] | None = field(
         default=None, metadata={"help": "those of target_modules whose input is what the heads divide"}
     )

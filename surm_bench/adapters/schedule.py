@@ -1,6 +1,6 @@
 """What AdaLoRA adds to the training loop: a rank budget that shrinks with the steps, and a term of the loss.
 
-Zhang et al., 2023, arXiv 2303.10512. PEFT asks for the number of steps before there is a data loader, wants to be
+Zhang et al., 2023, arXiv 2303.10512. PEFT needs the number of steps before there is a data loader, wants to be
 called between the optimiser's step and the clearing of gradients, and adds its term only to a loss that the model
 computes itself (and PeftModel.forward passes that by); here the loop calls, and the loss is the task's.
 """

@@ -24,7 +24,7 @@ class TunerConfig(PeftConfig):
 
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "names of Linear layers (matched by their end) or a regular expression; "
-                                        "None takes the method's usual roles on a backbone that surm_bench.roles knows"}
+                                        "None takes the method's usual roles on a backbone that is in surm_bench.roles"}
     )  # fmt: skip
     exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "layers to leave out"})
     layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "only these layer indices"})
@@ -114,7 +114,7 @@ class Tuner(BaseTuner):
     target_module_mapping: ClassVar = {}  # roles decide instead
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
-        """Put a layer or a trained head in its place. BaseTuner's own asks a head for the weight of a Linear, which
+        """Put a layer or a trained head in its place. BaseTuner's own reads the weight of a Linear from a head, which
         heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
         setattr(parent, child_name, new_module)
 
@@ -179,7 +179,7 @@ def check_dropout(dropout: float) -> None:
 
 
 def broken(names: list[str]) -> ValueError:
-    """The error of a safe merge of these adapters; it begins as PEFT's, by which callers know it."""
+    """The error of a safe merge of these adapters; it begins as PEFT's, which callers match."""
     return ValueError(
         f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken: the merged weight is "
         "not finite, the layer was left as it was"

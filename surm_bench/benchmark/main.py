@@ -45,11 +45,11 @@ def measure(name: str, plan: Plan) -> pd.DataFrame:
 
 
 def machine_line() -> str:
-    """Processor, cores, threads, versions and what glibc's allocator was told, in a line."""
+    """Processor, cores, threads, versions and the settings of glibc's allocator, in a line."""
     there = describe()
     versions = [f"{name} {there[name]}" for name in ("torch", "transformers", "peft", "timm")]
-    told = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_")]
-    software = ", ".join([f"Python {there['python']}", *versions, *told])
+    allocator = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_")]
+    software = ", ".join([f"Python {there['python']}", *versions, *allocator])
     return f"{there['device']}, {there['threads']} threads; {software}"
 
 

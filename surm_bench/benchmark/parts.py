@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from surm_bench.benchmark import figures, growth, harness, layer, networks, numerics, prices, tables
+from surm_bench.benchmark import figures, growth, harness, layer, networks, numerics, tables, unit_costs
 from surm_bench.benchmark.plan import Plan
 from surm_bench.benchmark.setting import Setting
 from surm_bench.report.tables import Table
@@ -87,9 +87,9 @@ PARTS = {
         lambda setting, plan: numerics.measure(setting.device, plan.numerics_sides),
         lambda data, plan, on: tables.numerics_table(data, on),
     ),
-    "prices": Part(
-        lambda setting, plan: prices.measure(setting.device, plan.price_sides, plan.rounds),
-        lambda data, plan, on: tables.price_table(data, on),
+    "unit_costs": Part(
+        lambda setting, plan: unit_costs.measure(setting.device, plan.unit_cost_sides, plan.rounds),
+        lambda data, plan, on: tables.unit_cost_table(data, on),
     ),
 }
-IN_FP32 = ("harness", "width", "tokens", "numerics", "prices")  # the others in every setting
+IN_FP32 = ("harness", "width", "tokens", "numerics", "unit_costs")  # the others in every setting

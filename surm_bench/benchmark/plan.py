@@ -25,7 +25,7 @@ class Plan:
     growth_rounds: int = 101
     growth_seconds: float = 10
     numerics_sides: tuple[int, ...] = (64, 255, 768, 1024, 4096)
-    price_sides: tuple[int, ...] = (256, 512, 768, 1024, 2048, 4096)
+    unit_cost_sides: tuple[int, ...] = (256, 512, 768, 1024, 2048, 4096)
     quick: bool = False  # plain fp32 alone, and whole runs of an embedded model alone
 
 
@@ -47,6 +47,6 @@ QUICK = Plan(
     growth_rounds=3,
     growth_seconds=1,
     numerics_sides=(64, 513),
-    price_sides=(256, 768),
+    unit_cost_sides=(256, 768),
     quick=True,
 )

@@ -122,18 +122,18 @@ def numerics_table(data: pd.DataFrame, machine: str) -> Table:
     return _table([Column(title) for title in titles], rows, caption, data)
 
 
-def price_table(data: pd.DataFrame, machine: str) -> Table:
-    """The cost rule's unit prices as used and as found."""
+def unit_cost_table(data: pd.DataFrame, machine: str) -> Table:
+    """The cost model's unit costs as used and as found."""
     rows = [
-        [_named(row["price"], row["setting"], data), f"{row['used']:g}", f"{row['found']:.3g}",
+        [_named(row["unit_cost"], row["setting"], data), f"{row['used']:g}", f"{row['found']:.3g}",
          f"{row['low']:.3g} to {row['high']:.3g}"]
         for _, row in data.iterrows()
     ]  # fmt: skip
     caption = (
-        "Unit prices of the cost rule (surm_bench/structured/routes.py), in multiply-adds of a large fp32 product: "
+        "Unit costs of the cost model (surm_bench/structured/routes.py), in multiply-adds of a large fp32 product: "
         f"what the rule uses, and what this run found, median and range over the sides of a layer. {machine}."
     )
-    return _table([Column(t) for t in ("Price", "Used", "Found", "Range")], rows, caption, data)
+    return _table([Column(t) for t in ("Unit cost", "Used", "Found", "Range")], rows, caption, data)
 
 
 def target_table(parts: dict[str, pd.DataFrame]) -> Table:

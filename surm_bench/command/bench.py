@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-PARTS = ("layer", "networks", "residual", "merged", "harness", "width", "tokens", "numerics", "prices")
+PARTS = ("layer", "networks", "residual", "merged", "harness", "width", "tokens", "numerics", "unit_costs")
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -10,7 +10,7 @@ COMMANDS = ("run", *ABOUT, "params", "study", "bench")
 
 
 def asked(arguments: Sequence[str]) -> bool:
-    """Whether these are the arguments by which Hydra's script for the shell asks, or is asked for."""
+    """Whether these are the arguments of Hydra's shell completion."""
     return bool({"-sc", "--shell-completion"} & set(arguments))
 
 

@@ -21,8 +21,8 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
         complain(f"this command needs {error.name}, which is not installed: pip install 'surm-bench[bench]'")
         return 2
     except KeyboardInterrupt as error:
-        told = f" ({error})" if str(error) else ""  # of a run: which signal, and that its state is saved
-        complain(f"interrupted{told}; the same command goes on")
+        detail = f" ({error})" if str(error) else ""  # of a run: which signal, and that its state is saved
+        complain(f"interrupted{detail}; the same command goes on")
         return 128 + getattr(error, "signal_number", signal.SIGINT)
 
 

@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run what these arguments name: Hydra's overrides and flags. Returns the exit code.
 
     Raises:
-        UserError: bad input. Of a sweep's jobs a refused one is told at once, and the others still run.
+        UserError: bad input. Of a sweep's jobs a refused one is reported at once, and the others still run.
     """
     check(arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed over many lines

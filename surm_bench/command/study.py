@@ -6,7 +6,7 @@ from pathlib import Path
 
 from surm_bench.errors import UserError
 
-STUDIES = {  # module of surm_bench.studies -> what it asks
+STUDIES = {  # module of surm_bench.studies -> its question
     "approximation": "how well does each structure approximate a matrix?",
     "pinwheel": "what can a small network learn with one adapted matrix?",
     "cka": "how alike are full fine-tuning and each adapter, in the runs that are there?",

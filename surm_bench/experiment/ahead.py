@@ -1,4 +1,4 @@
-"""The runs that an experiment will want once others are done, to be priced: stand-ins, as their settings are not known.
+"""Runs that become due once others are done, as stand-ins for estimates of time: their settings are not known yet.
 
 A run takes as long whatever its setting is.
 """

@@ -65,7 +65,7 @@ def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) 
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         device = environment.device_kind(), torch.get_num_threads(), os.cpu_count() or 1, max(load, os.getloadavg()[0])
         write_calibration(Calibration(digest_of(experiment), created, *device, tasks), folder)
-    return [f"not priced: {', '.join(names)}: {reason}" for reason, names in left_out.items()]
+    return [f"no time known: {', '.join(names)}: {reason}" for reason, names in left_out.items()]
 
 
 def time_run(settings: Config) -> Timing:

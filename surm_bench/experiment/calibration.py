@@ -82,14 +82,14 @@ class Calibration:
     def about(self) -> str:
         """Where it was made, in a line; and whether the machine had other work."""
         threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
-        told = f"calibrated {self.created[:16]} on {self.device_kind}, {threads}, load {self.load:.1f} of {self.cores}"
-        return told + (": the machine was busy, these times are too long" if self.load > self.cores else "")
+        text = f"calibrated {self.created[:16]} on {self.device_kind}, {threads}, load {self.load:.1f} of {self.cores}"
+        return text + (": the machine was busy, these times are too long" if self.load > self.cores else "")
 
 
 def digest_of(experiment: Experiment) -> str:
     """Of all that the time of a run depends on in an experiment's file."""
-    told = json.dumps([experiment.tasks, experiment.adapters, experiment.overrides])
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+    text = json.dumps([experiment.tasks, experiment.adapters, experiment.overrides])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def kind_of(config: dict) -> str:

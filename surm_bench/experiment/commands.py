@@ -12,7 +12,7 @@ from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.plan import Prices, print_ahead, print_plan
+from surm_bench.experiment.plan import Estimates, print_ahead, print_plan
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.status import print_status
 from surm_bench.experiment.tuning import Tuned, tuned, undecided
@@ -81,15 +81,15 @@ def plan(experiment: Experiment, options: Options) -> list[str]:
         problems.append(str(error))
     state, runs = _state(experiment, options)
     reported = reported_jobs(experiment, state.choices)
-    prices = Prices([*state.jobs, *reported], runs, calibration)
+    estimates = Estimates([*state.jobs, *reported], runs, calibration)
     for title, jobs in (("tuning", state.jobs), ("reported", reported)):
         if jobs:
-            print_plan(f"{experiment.name}, {title}", jobs, runs, prices, options.listed)
-    print_ahead(experiment, state, prices)
+            print_plan(f"{experiment.name}, {title}", jobs, runs, estimates, options.listed)
+    print_ahead(experiment, state, estimates)
     if calibration is not None:
         print(calibration.about)
     for problem in dict.fromkeys([*problems, *runs.problems, *state.problems.values()]):
-        print(problem, file=sys.stderr)  # a plan tells; it has not failed
+        print(problem, file=sys.stderr)  # the plan itself has not failed
     return []
 
 

@@ -44,10 +44,10 @@ def launch_jobs(
     added = config_dirs()[1:]
     work = [(composed(job, (*places, f"results_dir={folder}")), job.command, added) for job in waiting]
     try:
-        told = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
+        lines = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
     except NameError as error:  # how submitit refuses an option
         raise UserError(f"launcher {launcher} with {list(options)}: {error}") from error
-    return [f"{job.title}: {line}" for job, line in zip(waiting, told, strict=True) if line]
+    return [f"{job.title}: {line}" for job, line in zip(waiting, lines, strict=True) if line]
 
 
 def _joblib(work: list[Work], options: dict) -> list[str | None]:

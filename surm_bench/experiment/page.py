@@ -12,7 +12,7 @@ from surm_bench.experiment.jobs import composable, reported_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.pairing import Predictions
-from surm_bench.experiment.reporting import comparison, labels_of_best_epoch, notes
+from surm_bench.experiment.reporting import comparison, labels_of_best_epoch, protocol
 from surm_bench.experiment.tuning import Tuned, tuned
 from surm_bench.experiment.verdict import CLAIMS
 from surm_bench.records import COLLECTED, Archive
@@ -56,7 +56,7 @@ def write_folder_report(folder: Path, out: Path) -> Path:
         raise UserError(f"no record of a reported run below {folder}: runs are in {folder}/runs/<id>/record.json")
     records = with_distinct_labels(reported)
     summary = summary_frame(runs_frame(records))
-    table = comparison_table(summary, note=provenance(records))
+    table = comparison_table(summary, protocol=provenance(records))
     order = [row[0].text for row in table.rows]
     peft = {record["config"]["adapter"]["label"]: record["config"]["adapter"]["peft"] for record in records}
     columns = list(dict.fromkeys(column for record in records for column in columns_of(record["config"])))
@@ -66,7 +66,7 @@ def write_folder_report(folder: Path, out: Path) -> Path:
         families={label: adapter_family(peft[label]) for label in order},
         columns=columns,
         records=records,
-        note=provenance(records),
+        protocol=provenance(records),
         differences=differences_to_lora(records, columns, Predictions(archive)),
     )
     write_table(table, out.parent, "table")
@@ -104,7 +104,7 @@ def _of_experiment(name: str, folder: Path) -> Results | None:
         families=laid_out.families,
         columns=laid_out.columns,
         records=records,
-        note=notes(experiment, state, runs_frame(records), done, best),
+        protocol=protocol(experiment, state, runs_frame(records), done, best),
         best_epoch=best,
         trials=trials,
         tuning_scores=scores,
@@ -122,16 +122,16 @@ def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
         state.jobs, key=lambda job: (job.task, job.adapter, job.overrides, job.setting)
     ):
         if records := runs.results(list(jobs)):
-            told = " ".join(f"{knob.rpartition('.')[2]}={value:g}" for knob, value in setting)
+            values = " ".join(f"{knob.rpartition('.')[2]}={value:g}" for knob, value in setting)
             steps = records[0]["config"]["trainer"]["max_steps"]
             chosen = state.choices.get((task, adapter)) == setting
-            found.append(Trial(task, labels[adapter], told, steps, chosen, records))
+            found.append(Trial(task, labels[adapter], values, steps, chosen, records))
     longest = {(trial.task, trial.label): trial.steps or 0 for trial in sorted(found, key=lambda t: t.steps or 0)}
     return [t._replace(chosen=t.chosen and (t.steps or 0) == longest[t.task, t.label]) for t in found]
 
 
 def _claims(results: Path, named: Sequence[str]) -> list[dict]:
-    """The claims that speak of one of these experiments, judged."""
+    """The claims on one of these experiments, judged."""
     if not (results / CLAIMS).is_file():
         return []
     claims = load_claims(results / CLAIMS)

@@ -16,7 +16,7 @@ from surm_bench.experiment.matching import STATES, Runs
 from surm_bench.experiment.tuning import Tuned
 
 
-class Prices:
+class Estimates:
     """What runs take, one after the other in one process.
 
     A run takes as long as the mean of the finished ones that differ by seed and setting alone; or else what a
@@ -36,7 +36,7 @@ class Prices:
                     self._times.setdefault(alike, []).append(seconds)
 
     def seconds(self, job: Job) -> float | None:
-        """Of a run; None where nothing tells it."""
+        """Of a run; None where nothing is known of it."""
         closest, *others = (self._times.get(alike) for alike in _alike(job))
         if closest is None and self._calibration is not None:
             calibrated = self._calibration.seconds(job)
@@ -52,14 +52,14 @@ class Prices:
 
 def estimate_seconds(jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> tuple[float, int]:
     """Seconds that the jobs still need, and how many of those still to be run have no known time."""
-    return Prices(jobs, runs, calibration).total(runs.waiting(jobs))
+    return Estimates(jobs, runs, calibration).total(runs.waiting(jobs))
 
 
 def _alike(job: Job) -> list[tuple]:
     return [(job.task, job.adapter, job.overrides), (job.task, job.adapter), (job.task,)]
 
 
-def print_plan(title: str, jobs: Sequence[Job], runs: Runs, prices: Prices, listed: bool) -> None:
+def print_plan(title: str, jobs: Sequence[Job], runs: Runs, estimates: Estimates, listed: bool) -> None:
     """Print done of all runs for each adapter and task, failures with their reason, the totals and the time left.
 
     Args:
@@ -74,31 +74,31 @@ def print_plan(title: str, jobs: Sequence[Job], runs: Runs, prices: Prices, list
         for job in jobs:
             console.print(f"{runs.status(job):10}{job.title}", markup=False)
     for record in runs.failures(jobs):
-        told = record.get("error") or record["status"]
-        console.print(f"failed  run {record['run_id']}: {told}", markup=False, style="red", soft_wrap=True)
+        line = record.get("error") or record["status"]
+        console.print(f"failed  run {record['run_id']}: {line}", markup=False, style="red", soft_wrap=True)
     states = Counter(runs.status(job) for job in jobs)
     counts = ", ".join(f"{states[state]} {state}" for state in STATES if states[state] or state != "given up")
     waiting = runs.waiting(jobs)
-    time = told_time(prices, waiting)
+    time = time_left(estimates, waiting)
     left = f"{time} left in one process" if time else "time left not known yet" if waiting else "nothing left to run"
     console.print(f"{title}: {counts} of {len(jobs)} runs; {left}", markup=False, soft_wrap=True)
 
 
-def print_ahead(experiment: Experiment, state: Tuned, prices: Prices) -> None:
+def print_ahead(experiment: Experiment, state: Tuned, estimates: Estimates) -> None:
     """Print what the runs will take that are wanted only once others are done."""
-    if time := told_time(prices, survivors_ahead(experiment, state)):
+    if time := time_left(estimates, survivors_ahead(experiment, state)):
         print(f"{experiment.name}, tuning: then {time} for full runs of the best settings")
-    if time := told_time(prices, growth_ahead(experiment, state)):
+    if time := time_left(estimates, growth_ahead(experiment, state)):
         print(f"{experiment.name}, tuning: at most {time} more where ranges grow")
     if waiting := reports_ahead(experiment, state):
-        planned, time = len(pairs(experiment)) * len(experiment.seeds), told_time(prices, waiting)
-        told = f"{len(waiting)} of {planned} runs wait for their setting" + (f"; {time}" if time else "")
-        print(f"{experiment.name}, reported: {told}")
+        planned, time = len(pairs(experiment)) * len(experiment.seeds), time_left(estimates, waiting)
+        line = f"{len(waiting)} of {planned} runs wait for their setting" + (f"; {time}" if time else "")
+        print(f"{experiment.name}, reported: {line}")
 
 
-def told_time(prices: Prices, jobs: Sequence[Job]) -> str | None:
-    """As ``about 3 h 05 min``, with the number of jobs that have no price; None where none has one."""
-    seconds, unknown = prices.total(jobs)
+def time_left(estimates: Estimates, jobs: Sequence[Job]) -> str | None:
+    """As ``about 3 h 05 min``, with the number of jobs whose time is not known; None where no time is."""
+    seconds, unknown = estimates.total(jobs)
     if unknown == len(jobs):
         return None
     hours, minutes = divmod(round(seconds / 60), 60)

@@ -44,7 +44,7 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
         with atomic(folder / name) as temporary:
             frame.to_csv(temporary, index=False)
     print_table(table)
-    _told(folder, [*written, *(folder / name for name in frames)])
+    _print_written(folder, [*written, *(folder / name for name in frames)])
 
 
 def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> Table | None:
@@ -62,18 +62,18 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
         summary_frame(show_best_epoch(frame, best)),
         order=list(laid_out.families),
         columns=laid_out.columns,
-        note=notes(experiment, state, frame, results, best),
+        protocol=protocol(experiment, state, frame, results, best),
         seeds=len(experiment.seeds),
         published=load_published(folder.parent / "paper.yaml"),
     )
 
 
-def notes(
+def protocol(
     experiment: Experiment, state: Tuned, frame: pd.DataFrame, results: Sequence[dict], best_epoch: Sequence[str]
 ) -> str:
     """Which epoch is shown, how settings were chosen, and where the runs come from, in sentences."""
-    told = best_epoch_note(frame, best_epoch), tuning_note(experiment, state), provenance(results)
-    return " ".join(filter(None, told))
+    parts = best_epoch_note(frame, best_epoch), tuning_note(experiment, state), provenance(results)
+    return " ".join(filter(None, parts))
 
 
 def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
@@ -107,7 +107,7 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     written += learning_curves(curves_frame(records), looks, folder / "learning_curves.png", tasks)
     if summary.groupby(["model", "task"])["fraction"].nunique().max() > 1:
         written += accuracy_against_fraction(summary, looks, folder / "accuracy_against_fraction.png", tasks)
-    _told(folder, written)
+    _print_written(folder, written)
 
 
 def labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:
@@ -116,5 +116,5 @@ def labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[st
     return list(dict.fromkeys(resolved(job)["adapter"]["label"] for job in named))
 
 
-def _told(folder: Path, written: list[Path]) -> None:
+def _print_written(folder: Path, written: list[Path]) -> None:
     print(f"\nWritten to {folder}: {', '.join(path.name for path in written if path.suffix not in ('.svg', '.pdf'))}")

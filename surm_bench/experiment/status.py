@@ -7,7 +7,7 @@ from statistics import fmean
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, reported_jobs, resolved
 from surm_bench.experiment.matching import STATES, Runs
-from surm_bench.experiment.plan import Prices, told_time
+from surm_bench.experiment.plan import Estimates, time_left
 from surm_bench.experiment.tuning import Tuned
 from surm_bench.records import Running, running
 from surm_bench.records.agreement import score
@@ -26,20 +26,20 @@ def print_status(experiment: Experiment, state: Tuned, runs: Runs) -> None:
     for run in active:
         print(f"running  {_progress(run, ids.get(run.run_id))}")
     for record in failures:
-        told = record.get("error") or record["status"]
-        print(f"{record['status']:8} {ids[record['run_id']].title}, run {record['run_id']}: {told}")
+        best = record.get("error") or record["status"]
+        print(f"{record['status']:8} {ids[record['run_id']].title}, run {record['run_id']}: {best}")
     for task in experiment.tasks:
-        if told := _best([job for job in reported if job.task == task], runs):
-            print(f"best     {task}: {told}")
-        elif told := _best([job for job in state.jobs if job.task == task], runs):
-            print(f"best     {task}: {told}, on rows held out for tuning")
+        if best := _best([job for job in reported if job.task == task], runs):
+            print(f"best     {task}: {best}")
+        elif best := _best([job for job in state.jobs if job.task == task], runs):
+            print(f"best     {task}: {best}, on rows held out for tuning")
 
 
 def _counts(jobs: Sequence[Job], runs: Runs, active: int) -> str:
     states = Counter(runs.status(job) for job in jobs)
     counts = [f"{states[name]} {name}" for name in STATES if states[name] or name != "given up"]
     waiting = runs.waiting(jobs)
-    time = told_time(Prices(jobs, runs), waiting)
+    time = time_left(Estimates(jobs, runs), waiting)
     left = f"{time} left in one process" if time else "time left not known yet" if waiting else "nothing left to run"
     return f"{', '.join(counts)} of {len(jobs)} runs wanted so far, {active} running now; {left}"
 

@@ -38,12 +38,12 @@ def write_verdict(results: Path) -> list[Path]:
 
 
 def _section(name: str, claim: Claim, comparisons: list[Compared], margin: float) -> str:
-    told = [_sentence(one, claim.effect, margin) for one in comparisons if one.primary]
+    sentences = [_sentence(one, claim.effect, margin) for one in comparisons if one.primary]
     return "\n".join(
         [
             f"### {name.replace('_', ' ').capitalize()}\n",
             f"The paper: {claim.paper}. Asked here: {claim.question}\n",
-            *(f"- {sentence}" for sentence in told),
+            *(f"- {sentence}" for sentence in sentences),
             "",
         ]
     )
@@ -55,11 +55,13 @@ def _sentence(one: Compared, effect: float | None, margin: float) -> str:
     difference = one.difference
     if not one.complete:
         return f"{names}, {difference.n} of {one.planned} pairs are there."
-    told = f"{names}, {100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]."
+    sentences = (
+        f"{names}, {100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]."
+    )
     if effect is None:
-        return told
+        return sentences
     where = "inside" if difference.low <= effect <= difference.high else "outside"
-    return f"{told} A gain of {100 * effect:g} points is {where} the interval."
+    return f"{sentences} A gain of {100 * effect:g} points is {where} the interval."
 
 
 def _into_page(page: Path, text: str) -> Path:

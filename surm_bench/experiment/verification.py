@@ -1,4 +1,4 @@
-"""Every record of an experiment, and every file it speaks of, against its digests: read anew, whatever was cached."""
+"""Every record of an experiment, and every file it names, against its digests: read anew, whatever was cached."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -34,13 +34,13 @@ def check_model(config: ModelConfig, cache: FileCache | None = None) -> str:
     found = model_digest(config, cache)
     if config.digest is not None and found != config.digest:
         parts = ("weights", "tokenizer")
-        told = [
+        differences = [
             f"{part} {wrong} instead of {right}"
             for part, wrong, right in zip(parts, found.split("-"), config.digest.split("-"), strict=False)
             if wrong != right
         ] or [f"it is {found}"]  # one of them has no tokenizer
         raise UserError(
-            f"model {config.name} is not the one that model.digest={config.digest} names: {' and '.join(told)}; give "
-            "model.weights=path of the right ones, or model.digest=null to take what is there"
+            f"model {config.name} is not the one that model.digest={config.digest} names: {' and '.join(differences)}; "
+            "give model.weights=path of the right ones, or model.digest=null to take what is there"
         )
     return found

@@ -74,7 +74,8 @@ def that_counts(found: Sequence[dict]) -> dict:
     first, *repeats = done
     if other := next((record for record in repeats if not agree(first, record)), None):
         raise Disagreement(
-            f"run {first['run_id']} has results that do not agree, and none is used: {_told(first)} and {_told(other)}"
+            f"run {first['run_id']} has results that do not agree, and none is used: "
+            f"{_shown(first)} and {_shown(other)}"
         )
     return first
 
@@ -139,7 +140,7 @@ def _age(record: dict) -> tuple[str, str]:
     return record["created"], record["checksum"]
 
 
-def _told(record: dict) -> str:
+def _shown(record: dict) -> str:
     """A record in a few words: when, where, and what came out."""
     where = f"{record['created']} on {record['environment']['device']}"
     return f"{record['status'] if score(record) is None else format(score(record), '.4f')} ({where})"

@@ -113,7 +113,7 @@ def _read_other(other: Path, problems: list[str]) -> list[dict]:
 
 
 def _write_predictions(folder: Path, records: Sequence[dict], others: Sequence[Path], problems: list[str]) -> None:
-    """Predictions of each run's earliest result, those of tuning runs apart: nobody asks for them."""
+    """Predictions of each run's earliest result, those of tuning runs apart: no analysis uses them."""
     earliest: dict[str, str] = {}
     for record in records:
         if "reported" in record.get("scores", {}):

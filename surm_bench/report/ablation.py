@@ -14,7 +14,7 @@ CAPTION = (
 
 
 def ablation_table(
-    scores: pd.DataFrame, variants: Sequence[str], adapters: Sequence[str], seeds: Sequence[int], note: str = ""
+    scores: pd.DataFrame, variants: Sequence[str], adapters: Sequence[str], seeds: Sequence[int], protocol: str = ""
 ) -> Table:
     """One row a variant of the protocol, one column an adapter.
 
@@ -34,7 +34,7 @@ def ablation_table(
         change = MISSING if pd.isna(changes[variant]) else f"{100 * changes[variant]:+.1f}"
         rows.append([Cell(variant), *found, Cell(change)])
     caption = CAPTION.format(seeds=", ".join(map(str, seeds)), missing=MISSING)
-    return Table(columns, rows, f"{caption} {note}".rstrip(), chosen)
+    return Table(columns, rows, caption, chosen, protocol=protocol)
 
 
 def _cell(cells: pd.DataFrame, variant: str, adapter: str, best: float) -> Cell:

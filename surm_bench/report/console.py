@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from surm_bench.report.tables import Table
+from surm_bench.report.tables import PROTOCOL, Table
 
 STYLES = {"best": "bold", "second": "underline", "": ""}
 
@@ -15,7 +15,8 @@ def print_table(table: Table, console: Console | None = None) -> None:
     below. Only headers are wrapped."""
     console = console or Console()
     several = len({column.model for column in table.columns} - {""}) > 1
-    caption = Text("\n".join([table.caption, *table.sources]))
+    below = [table.caption, *([f"{PROTOCOL} {table.protocol}"] if table.protocol else []), *table.sources]
+    caption = Text("\n".join(below))
     rich = RichTable(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     widths = []
     for index, column in enumerate(table.columns):

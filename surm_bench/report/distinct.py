@@ -28,8 +28,8 @@ def _renamed(record: dict, keys: Sequence[str]) -> dict:
     if not keys:
         return record
     identity, config = _flat(record["identity"]), record["config"]
-    told = ", ".join(f"{key.rpartition('.')[2]}={identity.get(key)}" for key in keys)
-    adapter = {**config["adapter"], "label": f"{config['adapter']['label']} ({told})"}
+    settings = ", ".join(f"{key.rpartition('.')[2]}={identity.get(key)}" for key in keys)
+    adapter = {**config["adapter"], "label": f"{config['adapter']['label']} ({settings})"}
     return {**record, "config": {**config, "adapter": adapter}}
 
 

@@ -32,7 +32,7 @@ STYLE = {
 
 
 def panel_grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with room for count panels in at most two columns; a cell left over is there for the legend."""
+    """A figure of count panels in at most two columns; a cell left over is there for the legend."""
     if not count:
         raise UserError("no finished run to draw")
     columns = min(count, 2)

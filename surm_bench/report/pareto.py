@@ -15,7 +15,7 @@ from surm_bench.report.looks import Look
 from surm_bench.report.panels import STYLE, add_legend, axis_cut, handle, name_panel, panel_grid, save
 from surm_bench.report.swarm import moved_aside
 
-MANY = 14  # methods that a panel has no room to name
+MANY = 14  # more methods than this are not all named in a panel
 FRONT = {"color": "#B8B8B8", "linewidth": 1.6}
 MARKER, BAR = 9, 3  # points that a marker and an error bar keep free
 
@@ -105,11 +105,11 @@ def _limits(axes: Axes, points: pd.DataFrame) -> None:
     axes.set_xscale("log")
     axes.grid(True, axis="y")
     some = points[points["count"] > 0]
-    room = 10 ** (0.17 * max(np.log10(some["x"].max() / some["x"].min()), 1))
-    axes.set_xlim(points["x"].min() / room**0.6, points["x"].max() * room)
+    margin = 10 ** (0.17 * max(np.log10(some["x"].max() / some["x"].min()), 1))
+    axes.set_xlim(points["x"].min() / margin**0.6, points["x"].max() * margin)
     low, high = (points["y"] - points["spread"]).min(), (points["y"] + points["spread"]).max()
-    room = 0.12 * max(high - low, 1)
-    axes.set_ylim(low - room, high + room)
+    margin = 0.12 * max(high - low, 1)
+    axes.set_ylim(low - margin, high + margin)
     if len(some) < len(points):
         nothing, few = points["x"].min(), some["x"].min()
         decades = 10.0 ** np.arange(np.ceil(np.log10(few / 2)), np.ceil(np.log10(axes.get_xlim()[1])))

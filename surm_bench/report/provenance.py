@@ -12,14 +12,14 @@ def provenance(records: Sequence[dict]) -> str:
     kinds = Counter(record["environment"]["device_kind"] for record in records)
     codes = Counter(record["code"]["sources"] for record in records)
     dirty = sum(bool(record["environment"]["git_dirty"]) for record in records)
-    told = []
+    sentences = []
     if len(kinds) > 1:
-        told.append(f"Runs on {len(kinds)} kinds of device: {_counted(kinds)}.")
+        sentences.append(f"Runs on {len(kinds)} kinds of device: {_counted(kinds)}.")
     if len(codes) > 1:
-        told.append(f"Runs of {len(codes)} states of the code (digests {_counted(codes)}).")
+        sentences.append(f"Runs of {len(codes)} states of the code (digests {_counted(codes)}).")
     if dirty:
-        told.append(f"Made with changes that no commit has: {dirty} of {len(records)} runs.")
-    return " ".join(told)
+        sentences.append(f"Made with changes that no commit has: {dirty} of {len(records)} runs.")
+    return " ".join(sentences)
 
 
 def _counted(counter: Counter) -> str:

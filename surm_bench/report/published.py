@@ -109,12 +109,12 @@ class PublishedRows:
         return result.average + OTHER_METRIC * any(score.endswith(OTHER_METRIC) for score in scores)
 
     def _reference(self, source: str) -> str:
-        told = self.published.sources[source]
-        named = [f"{metric} for {key.rpartition('/')[2]}" for key, metric in told.metrics.items() if key != "default"]
-        rest = [f"{told.metrics['default']}{' otherwise' * bool(named)}"] if "default" in told.metrics else []
+        cited = self.published.sources[source]
+        named = [f"{metric} for {key.rpartition('/')[2]}" for key, metric in cited.metrics.items() if key != "default"]
+        rest = [f"{cited.metrics['default']}{' otherwise' * bool(named)}"] if "default" in cited.metrics else []
         metrics = ", ".join(named + rest).replace("_", " ")
-        place = f"[{told.cite}] {told.title}, {told.where}, {told.url}."
-        return " ".join(filter(None, [place, told.convention, f"Scores: {metrics}."]))
+        place = f"[{cited.cite}] {cited.title}, {cited.where}, {cited.url}."
+        return " ".join(filter(None, [place, cited.convention, f"Scores: {metrics}."]))
 
 
 def load_published(path: str | Path) -> Published:

@@ -14,10 +14,10 @@ from surm_bench.report.frames import CELL, TaskColumn, task_columns
 from surm_bench.report.published import OTHER_METRIC, Published, PublishedRows
 
 MISSING = "—"
+PROTOCOL = "Protocol."
 CONVENTION = (
-    "Parameters: trainable parameters of the adapter, without the task head; × fewer: parameters of LoRA r=8 on the "
-    "same model over those of the row. Scores × 100, after the last epoch, mean ± sample standard deviation over {n}; "
-    "{metrics}. Bold: best of a column, underlined: second best; {missing}: not run."
+    "Parameters: of the adapter, without the task head; × fewer: than LoRA r=8. Scores × 100 after the last step, "
+    "mean ± sample standard deviation over {n}; {metrics}. Bold: best, underlined: second; {missing}: not run."
 )
 AVERAGES = "Averages: over the reported split of each task, where all have a score."
 FAILED = "{n} run{s} failed or broke off and {are} in no score."
@@ -38,12 +38,13 @@ LATEX_CHARACTERS = {
     "—": "---",
     "…": r"\ldots{}",
 }
+MARKDOWN_MARKS = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
 LATEX_MARKS = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """What stands above a column; model is the backbone it speaks of, "" for a column that speaks of all."""
+    """What stands above a column; model is its backbone, "" for a column over all."""
 
     title: str
     model: str = ""
@@ -65,6 +66,7 @@ class Table:
         data: what the rows were made from, at full precision.
         published: rows below a rule, of others' results.
         sources: where these are from, a line each.
+        protocol: how settings were chosen and where the runs come from: below the table, apart from its caption.
     """
 
     columns: list[Column]
@@ -73,13 +75,14 @@ class Table:
     data: pd.DataFrame
     published: list[list[Cell]] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+    protocol: str = ""
 
 
 def comparison_table(
     summary: pd.DataFrame,
     order: Sequence[str] | None = None,
     columns: Sequence[TaskColumn | tuple[str, ...]] | None = None,
-    note: str = "",
+    protocol: str = "",
     seeds: int | None = None,
     published: Published | None = None,
 ) -> Table:
@@ -90,7 +93,7 @@ def comparison_table(
         order: the adapter labels, one a row, from top to bottom; None is all of them by parameters.
         columns: what has a column, (model, task, setting, split) or a TaskColumn, from left to right within its model;
             None is all that was run. Rows and columns without a run are shown as missing.
-        note: further sentences for the caption, as how learning rates were chosen.
+        protocol: sentences on how settings were chosen and where the runs come from.
         seeds: how many a cell should have; None is the most that one has.
         published: results to show below; those without a score in any column are left out.
     """
@@ -112,10 +115,11 @@ def comparison_table(
     return Table(
         list(headers),
         [list(row) for row in zip(*contents, strict=True)],
-        _caption(data, columns, seeds, others, note),
+        _caption(data, columns, seeds, others),
         data,
         [list(row) for row in zip(*others_contents, strict=True)],
         others.references(),
+        protocol,
     )
 
 
@@ -123,14 +127,16 @@ def to_markdown(table: Table) -> str:
     """A pipe table, its caption and sources; a header names the model where the table has several."""
     several = len({column.model for column in table.columns} - {""}) > 1
     headers = [f"{c.title}<br>{c.model}" if c.model and several else c.title for c in table.columns]
-    marks = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}
-    rows = [[marks[c.mark].format(c.text.replace("|", r"\|")) for c in row] for row in table.rows + table.published]
+    rows = [
+        [MARKDOWN_MARKS[c.mark].format(c.text.replace("|", r"\|")) for c in row] for row in table.rows + table.published
+    ]
     if table.published:
         rows.insert(len(table.rows), ["*published*"] + [""] * (len(headers) - 1))
     align = ["left"] + ["right"] * (len(headers) - 1)
     body = tabulate(rows, headers, tablefmt="pipe", colalign=align if rows else None, disable_numparse=True)
     sources = "".join(f"\n- {source}" for source in table.sources)
-    return f"{body}\n\n{table.caption}\n{sources}\n".rstrip("\n") + "\n"
+    protocol = f"\n{PROTOCOL} {table.protocol}\n" if table.protocol else ""
+    return f"{body}\n\n{table.caption}\n{protocol}{sources}\n".rstrip("\n") + "\n"
 
 
 def to_latex(table: Table) -> str:
@@ -157,6 +163,7 @@ def to_latex(table: Table) -> str:
         *([r"\midrule", *map(_latex_row, table.published)] if table.published else []),
         r"\bottomrule",
         r"\end{tabular}}",
+        *([rf"% {PROTOCOL} {table.protocol}"] if table.protocol else []),
         *(rf"\par\smallskip\parbox{{\textwidth}}{{\raggedright {_escape(source)}}}" for source in table.sources),
         r"\end{table}",
     ]
@@ -176,6 +183,18 @@ def write_table(table: Table, folder: str | Path, stem: str) -> list[Path]:
         with atomic(path) as temporary:
             temporary.write_text(writer(table), encoding="utf-8")
     return paths
+
+
+def marks(shown: Sequence[float | None], lowest: bool = False) -> list[str]:
+    """The mark of each cell of a column: "best", "second" or none.
+
+    Args:
+        shown: values rounded as the table shows them: equal ones are a tie, and all of a tie are marked.
+        lowest: the lowest is the best.
+    """
+    best_first = sorted({value for value in shown if value is not None}, reverse=not lowest)
+    ranks = dict(zip(best_first, ("best", "second"), strict=False))
+    return [ranks.get(value, "") for value in shown]
 
 
 def show_ratio(ratio: float | None) -> str:
@@ -207,13 +226,13 @@ def _scores(
     for column in columns:
         found = [cells.get((*column[:4], label)) for label in order]
         texts = [cell and _score(**cell, seeds=seeds) for cell in found]
-        marked = _mark(texts, [cell and _mean(cell) for cell in found])
+        marked = _marked(texts, [cell and _mean(cell) for cell in found])
         yield Column(column.title, column.model), marked, _cells(others.scores(column))
     for setting in dict.fromkeys(column.setting for column in columns):
         tasks = [column for column in columns if column.setting == setting and not column.split]
         if len(tasks) > 1:
             means = [_average([cells.get((*column[:4], label)) for column in tasks]) for label in order]
-            marked = _mark([None if mean is None else f"{100 * mean:.1f}" for mean in means], means)
+            marked = _marked([None if mean is None else f"{100 * mean:.1f}" for mean in means], means)
             yield Column(f"Average {setting}".rstrip(), tasks[0].model), marked, _cells(others.averages(tasks))
 
 
@@ -233,12 +252,8 @@ def _cells(texts: Iterable[str | None], marks: Iterable[str] | None = None) -> l
     return [Cell(text or MISSING, mark) for text, mark in zip(texts, marks or [""] * len(texts), strict=True)]
 
 
-def _mark(texts: list[str | None], means: list[float | None]) -> list[Cell]:
-    """Best and second best as far as the table shows them: what looks equal is a tie, and all of a tie are marked."""
-    shown = [None if mean is None else round(100 * mean, 1) for mean in means]
-    best_first = sorted({value for value in shown if value is not None}, reverse=True)
-    ranks = dict(zip(best_first, ("best", "second"), strict=False))
-    return _cells(texts, [ranks.get(value, "") for value in shown])
+def _marked(texts: list[str | None], means: list[float | None]) -> list[Cell]:
+    return _cells(texts, marks([None if mean is None else round(100 * mean, 1) for mean in means]))
 
 
 def _score(mean: float, std: float, n: int, diverged: int, seeds: int) -> str:
@@ -260,7 +275,7 @@ def _with_metrics(columns: Sequence[TaskColumn], summary: pd.DataFrame) -> list[
     return [column._replace(metric=column.metric or known.get(column[:4], "")) for column in columns]
 
 
-def _caption(data: pd.DataFrame, columns: Sequence[TaskColumn], seeds: int, others: PublishedRows, note: str) -> str:
+def _caption(data: pd.DataFrame, columns: Sequence[TaskColumn], seeds: int, others: PublishedRows) -> str:
     by_metric: dict[str, list[str]] = {}
     for column in columns:
         if column.metric and not column.split:
@@ -276,7 +291,7 @@ def _caption(data: pd.DataFrame, columns: Sequence[TaskColumn], seeds: int, othe
         sentences.append(DIVERGED)
     if others.results:
         sentences.append(PUBLISHED.format(other_metric=OTHER_METRIC, missing=MISSING))
-    return " ".join([*sentences, note]).strip()
+    return " ".join(sentences)
 
 
 def _latex_title(title: str) -> str:

@@ -142,10 +142,10 @@ def _points(score: float) -> str:
 def _interval(difference: Interval) -> str:
     if np.isnan(difference.mean):
         return MISSING
-    told = f"{100 * difference.mean:+.1f}"
+    shown = f"{100 * difference.mean:+.1f}"
     if np.isnan(difference.low):
-        return told
-    return f"{told} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+        return shown
+    return f"{shown} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
 
 
 def _probability(value: float | None) -> str:

@@ -55,7 +55,7 @@ def pooled_intervals(cells: Mapping[str, ArrayLike], level: float = 0.95) -> dic
 def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Interval:
     """The t interval of the mean of first - second, paired by seed, with pairs - 1 degrees of freedom.
 
-    It speaks of other seeds on the same test examples: ``paired_difference_with_examples`` is for other examples too.
+    It covers other seeds on the same test examples; ``paired_difference_with_examples`` covers other examples too.
 
     Args:
         first, second: scores (seeds,), the same seed at the same place. A pair with a missing run is missing.

@@ -22,7 +22,7 @@ def verdict(low: float, high: float, margin: float) -> Verdict:
     - worse: low ≤ -margin and high < 0. A loss is shown, and it may exceed the margin.
     - undecided: low ≤ -margin and high ≥ 0, or an end is NaN.
 
-    The first three are what a claim of "virtually no loss" asks for. With a two-sided 95 % interval each side is a test
+    The first three are what supports a claim of "virtually no loss". With a two-sided 95 % interval each side is a test
     at 2.5 %, as is usual for non-inferiority.
 
     Args:

@@ -24,8 +24,8 @@ class Plan(NamedTuple):
     gradient: str
 
 
-class Prices(NamedTuple):
-    """How many multiply-adds of a large fp32 matrix product take as long as …"""
+class UnitCosts(NamedTuple):
+    """The cost of an operation, in multiply-adds of a large fp32 matrix product that take as long."""
 
     fft: float  # one unit N·log₂N of an FFT, with the products of spectra beside it
     factored: float  # one multiply-add with a small factor
@@ -40,17 +40,17 @@ def multiplies_bf16() -> bool:
     return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
 
 
-PRICES = {
-    # Measured by ``make bench`` (results/performance/prices.md) on an AMD EPYC, n = 256 … 4096: in between what was
+UNIT_COSTS = {
+    # Measured by ``make bench`` (results/performance/unit_costs.md) on an AMD EPYC, n = 256 … 4096: in between what was
     # found on one thread and on two.
-    "cpu": Prices(fft=5.5, factored=1.5, value=22, entry=85, half=0.27 if multiplies_bf16() else 1),
+    "cpu": UnitCosts(fft=5.5, factored=1.5, value=22, entry=85, half=0.27 if multiplies_bf16() else 1),
     # Not measured: from the bandwidth (4.8 TB/s) and peak rates that NVIDIA gives for an H200.
-    "cuda": Prices(fft=10, factored=3, value=25, entry=100, half=0.08),
+    "cuda": UnitCosts(fft=10, factored=3, value=25, entry=100, half=0.08),
 }
 
 
 def routes(algebra: Algebra | type[Algebra]) -> tuple[str, str, str]:
-    """What a route may be asked for."""
+    """The valid names of a route."""
     return "auto", "dense", algebra.own_route
 
 
@@ -70,19 +70,19 @@ def choose_route(algebra: Algebra, tokens: int, device: str, merged: bool, half:
     Args:
         algebra: read for its shape and its cost.
         tokens: rows of x.
-        device: type of the device; one without prices has those of "cuda".
-        merged: whether the dense matrix is added to a frozen weight, whose product is paid in any case.
+        device: type of the device; one that was not measured has those of "cuda".
+        merged: whether the dense matrix is added to a frozen weight, whose product is computed in any case.
         half: whether the matrix products, but not the other routes, are in half precision.
     """
-    price = PRICES.get(device, PRICES["cuda"])
+    costs = UNIT_COSTS.get(device, UNIT_COSTS["cuda"])
     own, cost = algebra.own_route, algebra.cost
     if cost is None:
         return Plan("dense", "dense")
-    unit = price.fft if own == "fft" else price.factored
+    unit = costs.fft if own == "fft" else costs.factored
     entries = algebra.out_features * algebra.in_features
-    reading = price.value * (algebra.out_features + algebra.in_features)
-    large = tokens * entries * (price.half if half else 1)
-    build = price.entry * cost.passes * entries
+    reading = costs.value * (algebra.out_features + algebra.in_features)
+    large = tokens * entries * (costs.half if half else 1)
+    build = costs.entry * cost.passes * entries
     product = {  # forward and backward; the dense matrix is built in both
         "dense": 2 * build + (0 if merged else 2 * large),
         own: 2 * tokens * (unit * cost.product + reading),

@@ -14,7 +14,7 @@ from rich.progress import track
 from surm_bench import environment
 from surm_bench.report.console import print_table
 from surm_bench.structured import STRUCTURES
-from surm_bench.studies import approximation_report, store
+from surm_bench.studies import approximation_report, measurements
 from surm_bench.studies.fitting import METHOD, fit
 from surm_bench.studies.members import build, declarations, grows, nearest, relative_error
 from surm_bench.studies.targets import NOISE, TARGETS, draw
@@ -41,7 +41,7 @@ QUICK = Settings(side=16, budgets=(1, 2), trials=2, iterations=100)
 
 
 def main(folder: Path, quick: bool, side: int | None = None) -> None:
-    """Measure anew and write records.json, table.{md,tex,csv} and error_against_parameters.{png,svg,pdf} into folder.
+    """Measure anew; write measurements.json, table.{md,tex,csv}, error_against_parameters.{png,svg,pdf} into folder.
 
     Raises:
         UserError: side is too small.
@@ -55,7 +55,7 @@ def main(folder: Path, quick: bool, side: int | None = None) -> None:
         "environment": environment.describe(),
         "structures": declarations(),
     }
-    store.write(folder / "records.json", about, identity=identity_errors(settings), fits=run(settings))
+    measurements.write(folder / "measurements.json", about, identity=identity_errors(settings), fits=run(settings))
     print_table(approximation_report.write(folder))
 
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from surm_bench.report.panels import STYLE, save
-from surm_bench.report.tables import MISSING, Cell, Column, Table, write_table
-from surm_bench.studies import looks, store
+from surm_bench.report.tables import MISSING, Cell, Column, Table, marks, write_table
+from surm_bench.studies import looks, measurements
 
 CAPTION = (
     "Relative Frobenius error of approximating {side}×{side} matrices; mean ± sample standard deviation over {trials} "
@@ -33,8 +33,8 @@ CELL = ["budget", "structure", "trained", "stored", "target"]
 
 
 def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and error_against_parameters.{png,svg,pdf} beside records.json; return the table."""
-    records = store.read(folder / "records.json")
+    """Write table.{md,tex,csv}, error_against_parameters.{png,svg,pdf} beside measurements.json; return the table."""
+    records = measurements.read(folder / "measurements.json")
     table = error_table(records)
     write_table(table, folder, "table")
     draw(records, folder / "error_against_parameters")
@@ -69,16 +69,16 @@ def error_table(records: dict) -> Table:
     errors = [Cell(f"{row.mean:.3f} ± {row.std:.3f}") for row in identity.itertuples()]
     rows = [[Cell(IDENTITY), Cell("1"), Cell("1"), *errors, Cell(MISSING)]]
     for _, of_budget in data.groupby("budget", sort=False):
-        best = {target: sorted(set(cells["fitted"].round(3))) for target, cells in of_budget.groupby("target")}
+        best = {target: _marks(cells["fitted"].round(3)) for target, cells in of_budget.groupby("target")}
         for _, cells in of_budget.groupby("structure", sort=False):
-            marks = [_mark(row.fitted, best[row.target]) for row in cells.itertuples()]
+            found = [best[row.target].get(round(row.fitted, 3), "") for row in cells.itertuples()]
             errors = [f"{row.fitted:.3f} ± {row.fitted_std:.3f}" for row in cells.itertuples()]
             gap = cells["largest_gap"].max()
             first = cells.iloc[0]
             declared = records["structures"][first["structure"]]
             size = SIZES[declared["growth"]].format(first["budget"])
             row = [Cell(declared["label"] + size), Cell(f"{first['trained']:,}"), Cell(f"{first['stored']:,}")]
-            row += [Cell(text, mark) for text, mark in zip(errors, marks, strict=True)]
+            row += [Cell(text, mark) for text, mark in zip(errors, found, strict=True)]
             rows.append([*row, Cell(MISSING if pd.isna(gap) else f"{max(gap, 0):.0e}")])
     return Table(columns, rows, _caption(records, fits), data)
 
@@ -132,10 +132,9 @@ def draw(records: dict, path: Path) -> None:
         save(figure, path)
 
 
-def _mark(value: float, best: list[float]) -> str:
-    """Best or second as far as the table shows it: what looks equal is a tie."""
-    rank = best.index(round(value, 3))
-    return ("best", "second")[rank] if rank < 2 else ""
+def _marks(errors: pd.Series) -> dict[float, str]:
+    """Of each error, as the table shows it."""
+    return dict(zip(errors, marks(list(errors), lowest=True), strict=True))
 
 
 def _caption(records: dict, fits: pd.DataFrame) -> str:

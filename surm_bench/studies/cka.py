@@ -19,7 +19,7 @@ from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.models.weights import readable
 from surm_bench.runner import evaluate, load_run
-from surm_bench.studies import cka_report, store
+from surm_bench.studies import cka_report, measurements
 from surm_bench.studies.cka_models import Tuned, deltas, features, pretrained, random_like, weights
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.tasks import TaskData
@@ -36,7 +36,7 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
     """Compare all adapters with full fine-tuning wherever results_dir has runs of both; write into folder.
 
     Args:
-        folder: where records.json, table.{md,tex,csv} and similarity.{png,svg,pdf} go.
+        folder: where measurements.json, table.{md,tex,csv} and similarity.{png,svg,pdf} go.
         quick: one task and two seeds only.
         results_dir: its ``runs`` hold records and saved adapters.
 
@@ -55,12 +55,12 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
         )
     about = {"runs_from": str(results_dir), "quick": quick, "environment": environment.describe()}
     tables = {name: [row for one in compared for row in one[name]] for name in ("tasks", "runs", "pairs")}
-    store.write(folder / "records.json", about, **tables)
+    measurements.write(folder / "measurements.json", about, **tables)
     cka_report.write(folder)
 
 
 def runs_by_task(found: list[dict], results_dir: Path, quick: bool) -> Iterator[list[dict]]:
-    """The records to compare, a list for each (model, task), in the order of ADAPTERS; what is missing is told.
+    """The records to compare, a list for each (model, task), in the order of ADAPTERS; what is missing is printed.
 
     Runs are known by what their records say. Of a method in several configurations the newest one counts.
     """
@@ -86,7 +86,7 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
     as large as full fine-tuning's; and the pretrained model.
 
     Returns:
-        Rows of the tables of records.json: tasks (one), runs (those that could be read) and pairs.
+        Rows of the tables of measurements.json: tasks (one), runs (those that could be read) and pairs.
     """
     used, methods, full, pairs = [], [], [], []
     for run, model, data, settings in _readable(runs, results_dir):
@@ -113,7 +113,7 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
 
 
 def _readable(runs: list[dict], results_dir: Path) -> Iterator[tuple[dict, PeftModel, TaskData, Config]]:
-    """The records with what load_run makes of them; one that it cannot read is told and left out.
+    """The records with what load_run makes of them; one that it cannot read is named and left out.
 
     So is a model that does not score as its record says: PEFT only warns of tensors that an adapter lacks.
     """

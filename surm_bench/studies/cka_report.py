@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 
 from surm_bench.report.panels import STYLE, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, write_table
-from surm_bench.studies import store
+from surm_bench.studies import measurements
 from surm_bench.studies.looks import new_figure
 
 RANDOM, PRETRAINED = "Random ΔW", "Pretrained"
-MEASURES = {  # of a pair of records.json -> title and group of its column, and how it is shown
+MEASURES = {  # of a pair of measurements.json -> title and group of its column, and how it is shown
     "cka_weights": ("CKA", "W + ΔW", "{:.3f}"),
     "cka_delta": ("CKA", "ΔW", "{:.3f}"),
     "debiased_cka_delta": ("debiased CKA", "ΔW", "{:z.3f}"),
@@ -39,8 +39,8 @@ FEATURES_LOOK = {"label": "features", "color": "#0072B2", "marker": "o"}
 
 
 def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and similarity.{png,svg,pdf} beside folder/records.json; return the table."""
-    records = store.read(folder / "records.json")
+    """Write table.{md,tex,csv} and similarity.{png,svg,pdf} beside folder/measurements.json; return the table."""
+    records = measurements.read(folder / "measurements.json")
     table = similarity_table(records["pairs"], records["runs"])
     write_table(table, folder, "table")
     draw(records["tasks"], records["pairs"], folder / "similarity")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from surm_bench import environment
 from surm_bench.report.console import print_table
-from surm_bench.studies import pinwheel_report, store
+from surm_bench.studies import measurements, pinwheel_report
 from surm_bench.studies.members import declarations
 from surm_bench.studies.pinwheel_data import ARMS, HALF_A_SECTOR, SOURCE_TEST, SOURCE_TRAIN, TEST, TRAIN, draw, grid
 from surm_bench.studies.pinwheel_network import METHODS, Network, build, classify, matrix_counts, train
@@ -63,7 +63,7 @@ QUICK = Settings(
 
 
 def main(folder: Path, quick: bool) -> None:
-    """Train anew and write records.json, table.{md,tex,csv}, decision_regions and loss_curves into folder."""
+    """Train anew and write measurements.json, table.{md,tex,csv}, decision_regions and loss_curves into folder."""
     settings = QUICK if quick else Settings()
     about = {
         "study": "pinwheel",
@@ -71,7 +71,7 @@ def main(folder: Path, quick: bool) -> None:
         "environment": environment.describe(),
         "structures": declarations(),
     }
-    store.write(folder / "records.json", about, **run(settings))
+    measurements.write(folder / "measurements.json", about, **run(settings))
     print_table(pinwheel_report.write(folder))
 
 
@@ -97,7 +97,7 @@ def run(settings: Settings) -> dict[str, list[dict]]:
 
 
 def pretrain(seed: int, settings: Settings) -> tuple[Network, float]:
-    """An ordinary network that knows the wheel turned by half a sector, and its accuracy there."""
+    """An ordinary network trained on the wheel turned by half a sector, and its accuracy there."""
     network = start("dense", seed, None)
     source = (settings.train_per_arm, HALF_A_SECTOR)
     train(network, *points([seed, SOURCE_TRAIN], *source), SOURCE_RATE, settings.steps)

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from surm_bench.report.panels import STYLE, save
-from surm_bench.report.tables import MISSING, Cell, Column, Table, write_table
-from surm_bench.studies import looks, store
+from surm_bench.report.tables import MISSING, Cell, Column, Table, marks, write_table
+from surm_bench.studies import looks, measurements
 from surm_bench.studies.pinwheel_data import REACH, TEST, draw
 
 ARM_COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C")  # after Okabe and Ito
@@ -33,9 +33,9 @@ CELL = ["setting", "method", "trained", "stored"]
 
 
 def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and decision_regions and loss_curves, each .{png,svg,pdf}, beside folder/records.json;
+    """Write table.{md,tex,csv}, decision_regions, loss_curves, each .{png,svg,pdf}, beside folder/measurements.json;
     return the table."""
-    records = store.read(folder / "records.json")
+    records = measurements.read(folder / "measurements.json")
     table = accuracy_table(records)
     write_table(table, folder, "table")
     draw_regions(records, folder / "decision_regions")
@@ -80,10 +80,8 @@ def accuracy_table(records: dict) -> Table:
         cells = data[data["setting"] == setting].set_index("method").loc[methods]
         columns += [Column(title, setting) for title in ("Accuracy", "Loss", "Rate")]
         shown = [None if row.Index in REFERENCES else round(100 * row.accuracy, 1) for row in cells.itertuples()]
-        best = sorted({value for value in shown if value is not None}, reverse=True)[:2]
-        marks = [("best", "second")[best.index(value)] if value in best else "" for value in shown]
         accuracies = [f"{100 * row.accuracy:.1f} ± {100 * row.accuracy_std:.1f}" for row in cells.itertuples()]
-        contents.append([Cell(*pair) for pair in zip(accuracies, marks, strict=True)])
+        contents.append([Cell(*pair) for pair in zip(accuracies, marks(shown), strict=True)])
         contents.append([Cell(MISSING if pd.isna(loss) else f"{loss:.3f}") for loss in cells["loss"]])
         contents.append([Cell(MISSING if pd.isna(rate) else f"{rate:g}") for rate in cells["rate"]])
     rows = [list(row) for row in zip(*contents, strict=True)]

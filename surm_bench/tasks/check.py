@@ -14,7 +14,7 @@ SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k")  # each says by i
 
 
 def check_task(config: TaskConfig) -> None:
-    """Refuse what can be told from the configuration alone.
+    """Refuse what the configuration alone shows to be wrong.
 
     Raises:
         UserError: an unknown validation or augmentation, an extra split of a name that is taken, two subsets at once,

@@ -46,7 +46,7 @@ def read_folder(folder: Path, names: list[str]) -> Dataset:
         names: the classes of the training split.
 
     Raises:
-        UserError: a class that training does not know.
+        UserError: a class that is not among those of training.
     """
     found = _subfolders(folder)
     if strangers := [name for name in found if name not in names]:

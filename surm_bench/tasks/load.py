@@ -1,4 +1,4 @@
-"""A task's splits: read, checked and subsampled. Knows no model."""
+"""A task's splits: read, checked and subsampled. Independent of the model."""
 
 from dataclasses import dataclass, replace
 

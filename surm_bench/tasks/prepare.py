@@ -112,7 +112,7 @@ def _tokenised(rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfi
     limit = min(config.max_length, tokenizer.model_max_length)
     special = tokenizer.num_special_tokens_to_add(pair=len(config.inputs) == 2)
     if limit <= special:
-        raise UserError(f"task.max_length={config.max_length} leaves no room beside {special} special tokens")
+        raise UserError(f"task.max_length={config.max_length} leaves no place for text beside {special} special tokens")
     columns = rows[:]
     texts = (columns[name] for name in config.inputs)
     # The attention mask is all ones until collate pads, and draws it then.

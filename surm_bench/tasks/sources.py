@@ -50,7 +50,7 @@ def num_labels(config: TaskConfig) -> int:
             raise UserError(f"task.num_labels={config.num_labels}, but task.data_dir={config.data_dir} has {found}")
         return found
     if config.num_labels is None:
-        raise UserError(f"task.num_labels of {config.name} is null: only a folder of images tells it")
+        raise UserError(f"task.num_labels of {config.name} is null: only for a folder of images is it counted")
     return config.num_labels
 
 

@@ -15,10 +15,10 @@ KINDS = ("none", "wandb")
 
 @contextmanager
 def track(config: dict, run_id: str, group_id: str, tags: Sequence[str]) -> Iterator[Tracker]:
-    """The tracker that ``config["tracking"]`` asks for, closed when the block ends.
+    """The tracker of ``config["tracking"]``, closed when the block ends.
 
     W&B never fails a run, and start and end together wait at most 15 s for it. What it did not get lies in
-    ``results_dir/wandb``, and one line tells how to send it. Errors pass through the block unchanged.
+    ``results_dir/wandb``, and one line says how to send it. Errors pass through the block unchanged.
 
     Args:
         config: the resolved config of the run, as plain dicts.

@@ -1,4 +1,4 @@
-"""What a run tells its tracker."""
+"""What a run sends to its tracker."""
 
 from typing import Any
 

@@ -66,10 +66,10 @@ def _check_trainer(config: TrainerConfig) -> None:
 
 
 def _check_compiler() -> None:
-    """Compile something small: whether there is a compiler, and all that it needs, only a trial tells."""
+    """Compile something small: only a trial shows whether the compiler and all that it needs are there."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
     except Exception as error:  # of many kinds, from several packages
-        told = str(error).partition("\n")[0]
-        raise UserError(f"trainer.compile=true does not work here, torch.compile says: {told}") from error
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"trainer.compile=true does not work here, torch.compile says: {reason}") from error

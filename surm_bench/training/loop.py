@@ -49,7 +49,7 @@ def fit(
         model: ``model(**inputs)`` gives logits, or an object that has them.
         settings: optimizer, trainer and seed are read; adapter.label and task.name for the progress bar.
         hooks: what the method adds to the loop, if anything.
-        log: is told losses as train/loss and scores as eval/<split>/<name>.
+        log: called with losses as train/loss and scores as eval/<split>/<name>.
 
     Raises:
         Diverged: a loss or a logit is not finite.

@@ -4,7 +4,7 @@ import signal
 import threading
 from types import FrameType
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # SIGUSR1 is what Slurm is usually told to send ahead of the end
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # SIGUSR1 is what Slurm is usually set to send ahead of the end
 NUMBERS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 

@@ -50,7 +50,7 @@ class Results:
         families: of each label, in the order of the table.
         columns: of the table, from left to right.
         records: of the reported runs, whatever their status.
-        note: sentences about how settings were chosen and where the runs come from.
+        protocol: sentences about how settings were chosen and where the runs come from.
         best_epoch: the labels that show the score of the best epoch.
         differences: a row for each of a method and a reference.
         table: what stands in place of scores where nothing but tuning was run.
@@ -61,7 +61,7 @@ class Results:
     families: Mapping[str, str]
     columns: Sequence[TaskColumn]
     records: Sequence[dict]
-    note: str = ""
+    protocol: str = ""
     best_epoch: Sequence[str] = ()
     trials: Sequence[Trial] = ()
     tuning_scores: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -84,7 +84,7 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
     tried = [record for trial in results.trials for record in trial.records]
     return {
         "name": results.name,
-        "note": results.note,
+        "protocol": results.protocol,
         "methods": [
             {"label": label, "family": look.family, "color": look.color, "symbol": SYMBOLS[look.marker]}
             for label, look in looks.items()
@@ -152,7 +152,7 @@ def _of_positive(values: pd.Series) -> dict:
 
 
 def _run(record: dict, folder: Path, base: Path) -> dict:
-    """What repeats a run and tells where it was made; its full record is linked."""
+    """What repeats a run and where it was made; its full record is linked."""
     here = run_folder(folder, record["run_id"]) / "record.json"
     environment = record["environment"]
     return {

@@ -22,8 +22,8 @@ function axis(title, more = {}) {
 }
 
 /** A figure with its caption, what it shows in words, and a table of its numbers that is made when it is opened. */
-function figure({ title, told, traces, layout, table, height = null, runs = () => null }) {
-  const plot = element("div", { className: "plot", role: "img", "aria-label": `${title}: ${told}` });
+function figure({ title, summary, traces, layout, table, height = null, runs = () => null }) {
+  const plot = element("div", { className: "plot", role: "img", "aria-label": `${title}: ${summary}` });
   if (height !== null) plot.style.height = `${height}px`;
   plot.addEventListener(
     "sight",
@@ -81,8 +81,8 @@ function aside(x, y, spread, front) {
 /** Where costs stand on an axis: its type, ticks for no cost on a log axis, places in its own unit, and its ends. */
 function costAxis(costs, log) {
   if (!log) {
-    const room = 0.08 * (Math.max(...costs) - Math.min(...costs) || 1);
-    return { places: costs, range: [Math.min(...costs) - room, Math.max(...costs) + room], axis: { type: "linear" } };
+    const margin = 0.08 * (Math.max(...costs) - Math.min(...costs) || 1);
+    return { places: costs, range: [Math.min(...costs) - margin, Math.max(...costs) + margin], axis: { type: "linear" } };
   }
   const some = costs.filter((cost) => cost > 0).map(Math.log10);
   const [low, high] = some.length ? [Math.min(...some), Math.max(...some)] : [0, 0];
@@ -134,7 +134,7 @@ function tradeoff(column, cost) {
   const onFront = front.map((i) => shown[i].method);
   return figure({
     title: named(column),
-    told: `score against ${COSTS[cost].name}; on the front are ${onFront.join(", ")}`,
+    summary: `score against ${COSTS[cost].name}; on the front are ${onFront.join(", ")}`,
     traces: [step, ...marks],
     layout: { xaxis: axis(COSTS[cost].name, { ...type, range }), yaxis: axis(percent(column)) },
     runs: (label) => label && [`${label}, ${named(column)}`, shown.find((cell) => cell.method === label).runs],
@@ -143,7 +143,7 @@ function tradeoff(column, cost) {
 }
 
 /** Lines of methods, the leading ones in colour. lines: { method, x, y, spread? }. */
-function lines({ title, told, x, y, lines, leading, table }) {
+function lines({ title, summary, x, y, lines, leading, table }) {
   const grey = lines.filter((line) => !leading.includes(line.method));
   const led = lines.filter((line) => leading.includes(line.method));
   const bands = led
@@ -168,11 +168,11 @@ function lines({ title, told, x, y, lines, leading, table }) {
       hovertemplate: `<b>${line.method}</b><br>%{y:.1f} at %{x}<extra></extra>`,
     };
   });
-  return figure({ title, told, traces: [...bands, ...drawn], layout: { xaxis: axis(x), yaxis: axis(y) }, table });
+  return figure({ title, summary, traces: [...bands, ...drawn], layout: { xaxis: axis(x), yaxis: axis(y) }, table });
 }
 
 /** Differences with their intervals around no difference. rows: { name, color, symbol, mean, low, high }, fractions. */
-function forest({ title, told, axisTitle, rows, table, margin = null, runs }) {
+function forest({ title, summary, axisTitle, rows, table, margin = null, runs }) {
   const color = rows.map((row) => row.color);
   const bar = (side) => rows.map((row) => (row.low === null ? 0 : 100 * Math.abs(row[side] - row.mean)));
   const traces = [
@@ -193,7 +193,7 @@ function forest({ title, told, axisTitle, rows, table, margin = null, runs }) {
     yaxis: axis("", { autorange: "reversed", type: "category", ticksuffix: "  " }),
     shapes: margin === null ? [] : [band],
   };
-  return figure({ title, told, traces, layout, table, runs, height: 90 + 26 * rows.length });
+  return figure({ title, summary, traces, layout, table, runs, height: 90 + 26 * rows.length });
 }
 
 /** The methods shown, each in its colour and with its mark. */

@@ -17,7 +17,7 @@ function note(...texts) {
 
 /** Methods against tasks, a table for each model. */
 function scores() {
-  if (part().table) return [plain(part().table), note(part().table.caption)];
+  if (part().table) return [plain(part().table), note(part().table.caption), note("Protocol. ", part().protocol)];
   const seeds = columnSeeds();
   const made = [...new Set(columns().map((column) => column.model))].map((model) => {
     const shown = columns().filter((column) => column.model === model);
@@ -52,7 +52,7 @@ function scores() {
   });
   const how = `Scores × 100 after the last step, with the ${LEVEL} t interval of the mean over up to ${plural(seeds, "seed")}. Bold: the best mean of a column. A number opens its runs. `;
   const sources = part().published.sources.map((source) => element("li", {}, source));
-  return [...made, note(how, part().note), sources.length ? element("details", {}, element("summary", {}, "Sources of published rows"), element("ul", { className: "note" }, ...sources)) : null];
+  return [...made, note(how, part().protocol), sources.length ? element("details", {}, element("summary", {}, "Sources of published rows"), element("ul", { className: "note" }, ...sources)) : null];
 }
 
 /** A column for each setting of several tasks: the mean over these, where all have a score. */
@@ -131,9 +131,9 @@ function budget() {
     if (!shown.length) return note(`${named(column)}: nothing was measured within this budget.`);
     const best = shown.reduce((a, b) => (b.score.mean > a.score.mean ? b : a));
     const near = shown.filter((cell) => cell !== best && cell.score.high !== null && cell.score.high >= best.score.mean);
-    const told = [element("strong", {}, best.method), ` has the best mean score, ${points(best.score.mean)}${ends(best.score, points)}.`];
-    if (near.length) told.push(` The intervals of ${near.map((cell) => cell.method).join(", ")} reach it.`);
-    return element("section", {}, element("h3", {}, named(column)), element("p", {}, ...told), scoresAndCosts(column, shown));
+    const summary = [element("strong", {}, best.method), ` has the best mean score, ${points(best.score.mean)}${ends(best.score, points)}.`];
+    if (near.length) summary.push(` The intervals of ${near.map((cell) => cell.method).join(", ")} reach it.`);
+    return element("section", {}, element("h3", {}, named(column)), element("p", {}, ...summary), scoresAndCosts(column, shown));
   });
   const how = limit === "" ? "No budget is set: give one above, or take that of a method." : `At most ${Number(limit).toLocaleString("en")} ${cost}.`;
   const care = `Intervals: ${LEVEL}, of the mean over runs, for times and memory of the geometric mean. These are of the machines that made the runs, which may have had other work; memory is the peak of the whole process. Two methods are compared pair by pair under Differences.`;
@@ -162,7 +162,7 @@ function differencesTo(column, reference) {
   const ahead = sorted.filter((one) => one.low > 0).map((one) => one.method);
   return forest({
     title: named(column),
-    told: `differences to ${reference}; the whole interval is above zero for ${ahead.join(", ") || "none"}`,
+    summary: `differences to ${reference}; the whole interval is above zero for ${ahead.join(", ") || "none"}`,
     axisTitle: `points ahead of ${reference}`,
     rows: sorted.map((one) => ({ ...one, name: one.method, ...method(one.method) })),
     runs: (label) => [title(label), runsOf(label)],
@@ -208,7 +208,7 @@ function curvesOf(column) {
   const points100 = (values) => values.map((value) => 100 * (value ?? 0));
   return lines({
     title: named(column),
-    told: `score after each evaluation of ${plural(found.length, "method")}`,
+    summary: `score after each evaluation of ${plural(found.length, "method")}`,
     x: "optimiser steps",
     y: percent(column),
     leading: led ?? part().leading,
@@ -251,7 +251,7 @@ function tuning() {
     ],
   });
   const how = "Expected best score of so many settings, drawn from those that tuning tried in full (Dodge et al., 2019). ";
-  return [inColour(draw), body, note(how, part().note), element("h3", {}, "Every setting that was tried"), table];
+  return [inColour(draw), body, note(how, part().protocol), element("h3", {}, "Every setting that was tried"), table];
 }
 
 function expectedOf(task) {
@@ -260,7 +260,7 @@ function expectedOf(task) {
   const numbers = (one) => one.best.map((_, i) => i + 1);
   return lines({
     title: task,
-    told: `expected best score of so many settings, ${plural(found.length, "method")}`,
+    summary: `expected best score of so many settings, ${plural(found.length, "method")}`,
     x: "settings tried",
     y: "expected best score × 100",
     leading: led ?? part().leading,
@@ -281,7 +281,7 @@ function claims() {
       drawn.length
         ? forest({
             title: claim.name,
-            told: drawn.map((one) => `${one.title}: ${one.verdict}`).join("; "),
+            summary: drawn.map((one) => `${one.title}: ${one.verdict}`).join("; "),
             axisTitle: "points, first minus partner (grey: a loss that counts as none)",
             margin: claim.margin,
             rows: drawn.map((one) => ({ ...one, name: one.title, color: colour(one), symbol: one.primary ? "circle" : "circle-open" })),

@@ -122,7 +122,7 @@ function runDetails(id, run) {
     document.execCommand("copy");
     copy.textContent = "Copied";
   };
-  const told = {
+  const shown = {
     score: run.score === null ? `${run.status}${run.error ? `: ${run.error}` : ""}` : `${(100 * run.score).toFixed(2)}${run.tuning ? " on rows held out" : ""}`,
     "repeat it": element("span", {}, code, " ", copy),
     commit: element("code", {}, run.commit),
@@ -130,6 +130,6 @@ function runDetails(id, run) {
     made: `${madeAt(run)} UTC`,
     record: element("a", { href: run.record }, `${decodeURI(run.record).split("/").slice(-2).join("/")}, run ${id}`),
   };
-  const list = Object.entries(told).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+  const list = Object.entries(shown).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
   return element("section", {}, element("h3", {}, `seed ${run.seed}, run ${id}`), element("dl", {}, ...list));
 }

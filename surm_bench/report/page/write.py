@@ -20,11 +20,11 @@ def write_page(data: Mapping[str, Any], out: Path) -> Path:
         data: parts (from page_part), claims, newest.
         out: the file; a folder that is missing is made.
     """
-    told = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    payload = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     parts = {
         "style": _read("page.css"),
         "library": get_plotlyjs(),
-        "data": told.replace("<", "\\u003c"),  # no text of a record can end the element
+        "data": payload.replace("<", "\\u003c"),  # no text of a record can end the element
         "script": "\n".join(map(_read, SCRIPTS)),
     }
     html = _read("page.html")

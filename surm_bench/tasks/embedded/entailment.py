@@ -37,7 +37,7 @@ def example(rng: random.Random, label: int) -> dict:
 
 
 def random_premise(rng: random.Random) -> Clause:
-    """Room is left to go both ways: the nouns are concepts or categories, adjectives and place are optional."""
+    """It can change both ways: the nouns are concepts or categories, adjectives and place are optional."""
     subject, other = rng.choice(HYPERNYMS[:2]), rng.choice(HYPERNYMS)
     return Clause(
         subject=_phrase(rng, rng.choice(list(MONOTONICITY)), subject),

@@ -25,14 +25,14 @@ def change_meaning(rng: random.Random, clause: Clause) -> Clause:
     if rng.random() < 0.2:
         return swap_roles(clause)
     people = lexicon.HYPONYMS["person"]
-    kin = {"subject": people if clause.recipient else lexicon.ANIMATE, "object": lexicon.GIFTS}
+    pools = {"subject": people if clause.recipient else lexicon.ANIMATE, "object": lexicon.GIFTS}
     for slot in rng.sample(["verb", "subject", "object"], rng.choice([1, 2, 3])):
         if slot == "verb":
             verbs = lexicon.DITRANSITIVE if clause.recipient else lexicon.TRANSITIVE
             clause = replace(clause, verb=rng.choice([verb for verb in verbs if verb != clause.verb]))
         else:
             taken = {phrase.noun for phrase in (clause.subject, clause.object, clause.recipient) if phrase}
-            noun = rng.choice([noun for noun in kin[slot] if noun not in taken])
+            noun = rng.choice([noun for noun in pools[slot] if noun not in taken])
             clause = replace(clause, **{slot: replace(getattr(clause, slot), noun=noun)})
     return clause
 

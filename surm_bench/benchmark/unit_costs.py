@@ -1,4 +1,4 @@
-"""The unit prices of the cost rule (``surm_bench.structured.routes``), measured again."""
+"""The unit costs of the cost model (``surm_bench.structured.routes``), measured again."""
 
 import pandas as pd
 import torch
@@ -7,25 +7,25 @@ from torch import Tensor
 from surm_bench.benchmark.timing import take_turns
 from surm_bench.structured import STRUCTURES, Algebra, StructuredMatrix
 from surm_bench.structured.linear import own_adjoint
-from surm_bench.structured.routes import PRICES
+from surm_bench.structured.routes import UNIT_COSTS
 
 TOKENS = 2048
 FILTERED = ("circulant", "toeplitz", "ldr")
 
 
 def measure(device: str, sides: tuple[int, ...], rounds: int) -> pd.DataFrame:
-    """A row a price: what the rule uses, and what was found here, lowest and highest over the sides."""
+    """One row per unit cost: what the rule uses, and what was found here, lowest and highest over the sides."""
     found = pd.DataFrame([_at(device, side, rounds) for side in sides])
-    used = PRICES[device]._asdict()
+    used = UNIT_COSTS[device]._asdict()
     return pd.DataFrame(
-        {"price": name, "used": used[name], "found": found[name].median(), "low": found[name].min(),
+        {"unit_cost": name, "used": used[name], "found": found[name].median(), "low": found[name].min(),
          "high": found[name].max()}
         for name in used
     )  # fmt: skip
 
 
 def _at(device: str, side: int, rounds: int) -> dict[str, float]:
-    """All prices from times at one side."""
+    """All unit costs, from times at one side."""
     torch.manual_seed(0)
     x, g = torch.randn(2, TOKENS, side, device=device)
     half = x.bfloat16(), g.bfloat16()

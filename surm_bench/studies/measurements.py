@@ -1,4 +1,4 @@
-"""What a study measured: one JSON file, written whole or not at all, a line a row. No torch here."""
+"""What a study measured: one JSON file, written whole or not at all, a line a row. Independent of torch."""
 
 import json
 import math
@@ -27,10 +27,10 @@ def read(path: Path) -> dict[str, Any]:
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"unreadable records {path}: {error}") from error
+        raise UserError(f"unreadable measurements {path}: {error}") from error
     version = records.get("schema_version") if isinstance(records, dict) else None
     if version != SCHEMA_VERSION:
-        raise UserError(f"records {path} have schema_version {version!r}: this version reads {SCHEMA_VERSION}")
+        raise UserError(f"{path} has schema_version {version!r}: this version reads {SCHEMA_VERSION}")
     return records
 
 
