@@ -330,6 +330,8 @@ def test_family(label, family):
         ("peft.AdaLoraConfig", "LoRA"),
         ("peft.VeraConfig", "LoRA"),
         ("peft.LoKrConfig", "LoRA"),
+        ("surm_bench.adapters.DynamicDoraConfig", "LoRA"),
+        ("surm_bench.adapters.Lora2Config", "LoRA"),
         ("peft.C3AConfig", "other PEFT"),
         ("peft.BOFTConfig", "other PEFT"),
         ("peft.IA3Config", "other PEFT"),

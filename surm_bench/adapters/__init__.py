@@ -8,8 +8,10 @@ import surm_bench.torchvision_stub  # noqa: F401
 # isort: split
 from surm_bench.adapters.adaptformer import AdaptFormerConfig
 from surm_bench.adapters.compacter import CompacterConfig
+from surm_bench.adapters.dora_dynamic import DynamicDoraConfig
 from surm_bench.adapters.hadamard import HadamardConfig
 from surm_bench.adapters.kadaptation import KAdaptationConfig
+from surm_bench.adapters.lora2 import Lora2Config
 from surm_bench.adapters.lora_fix import LoraFixConfig
 from surm_bench.adapters.lora_xs import LoraXsConfig
 from surm_bench.adapters.lorta import LortaConfig
@@ -21,8 +23,10 @@ from surm_bench.adapters.surm import SurmConfig
 __all__ = [
     "AdaptFormerConfig",
     "CompacterConfig",
+    "DynamicDoraConfig",
     "HadamardConfig",
     "KAdaptationConfig",
+    "Lora2Config",
     "LoraFixConfig",
     "LoraXsConfig",
     "LortaConfig",
