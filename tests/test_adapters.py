@@ -11,8 +11,10 @@ from transformers import RobertaConfig, RobertaForSequenceClassification
 
 from surm_bench.adapters import (
     AdaptFormerConfig,
+    AuroraConfig,
     CompacterConfig,
     DynamicDoraConfig,
+    FactConfig,
     HadamardConfig,
     KAdaptationConfig,
     Lora2Config,
@@ -57,6 +59,8 @@ LITERATURE = {
     "kadaptation": (KAdaptationConfig, {"n": 4, "alpha": 1.0}),
     "dora_dynamic": (DynamicDoraConfig, {"r": 2, "dropout": 0.0}),
     "lora2": (Lora2Config, {"r": 4, "target_r": 2, "k": 3, "alpha": 400.0}),
+    "aurora": (AuroraConfig, {"r": 3, "dropout": 0.0, "target_modules": ["query", "value"]}),
+    "fact": (FactConfig, {"r": 3, "dropout": 0.0, "target_modules": ["query", "value"]}),
 }
 BESIDE = {  # what adds to activations, beside the residual adapters
     "compacter": (CompacterConfig, {"n": 2, "reduction": 2}),

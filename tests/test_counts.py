@@ -68,7 +68,9 @@ CLOSED_FORMS = {
     + 2 * 2 * 32 * 32,  # two vectors a layer; for q and for v 32 pairs of vectors that all share
     "compacter": 2 * LAYERS * (2 * (D + D // 16) + D // 16 + D) + 4**3,  # four vectors and two biases; A_1 … A_4 in all
     "adaptformer": LAYERS * BOTTLENECK[64],
+    "fact": 2 * D * 16
     + LAYERS * (4 + 4 + 4) * 16**2,  # two planes; a core for each of the twelve d×d blocks of a layer
+    "aurora": 2 * D * 16 + 16**3 + LAYERS * (4 + 4 + 4) * 16,  # and one core, with r weights for each block
     # Spectra, sparse entries, circulant blocks
     "fourierft": QV * 1000,
     "waveft": QV * 1000,

@@ -332,6 +332,8 @@ def test_family(label, family):
         ("peft.LoKrConfig", "LoRA"),
         ("surm_bench.adapters.DynamicDoraConfig", "LoRA"),
         ("surm_bench.adapters.Lora2Config", "LoRA"),
+        ("surm_bench.adapters.FactConfig", "LoRA"),
+        ("surm_bench.adapters.AuroraConfig", "LoRA"),
         ("peft.C3AConfig", "other PEFT"),
         ("peft.BOFTConfig", "other PEFT"),
         ("peft.IA3Config", "other PEFT"),

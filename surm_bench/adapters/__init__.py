@@ -7,8 +7,10 @@ import surm_bench.torchvision_stub  # noqa: F401
 
 # isort: split
 from surm_bench.adapters.adaptformer import AdaptFormerConfig
+from surm_bench.adapters.aurora import AuroraConfig
 from surm_bench.adapters.compacter import CompacterConfig
 from surm_bench.adapters.dora_dynamic import DynamicDoraConfig
+from surm_bench.adapters.fact import FactConfig
 from surm_bench.adapters.hadamard import HadamardConfig
 from surm_bench.adapters.kadaptation import KAdaptationConfig
 from surm_bench.adapters.lora2 import Lora2Config
@@ -22,8 +24,10 @@ from surm_bench.adapters.surm import SurmConfig
 
 __all__ = [
     "AdaptFormerConfig",
+    "AuroraConfig",
     "CompacterConfig",
     "DynamicDoraConfig",
+    "FactConfig",
     "HadamardConfig",
     "KAdaptationConfig",
     "Lora2Config",
