@@ -22,7 +22,9 @@ from surm_bench.adapters import (
     LoraXsConfig,
     LortaConfig,
     MeloraConfig,
+    RepAdapterConfig,
     ResidualAdapterConfig,
+    SsfConfig,
     SubsetConfig,
     SurmConfig,
 )
@@ -61,6 +63,8 @@ LITERATURE = {
     "lora2": (Lora2Config, {"r": 4, "target_r": 2, "k": 3, "alpha": 400.0}),
     "aurora": (AuroraConfig, {"r": 3, "dropout": 0.0, "target_modules": ["query", "value"]}),
     "fact": (FactConfig, {"r": 3, "dropout": 0.0, "target_modules": ["query", "value"]}),
+    "ssf": (SsfConfig, {}),
+    "repadapter": (RepAdapterConfig, {"bottleneck": 4, "dropout": 0.0}),
 }
 BESIDE = {  # what adds to activations, beside the residual adapters
     "compacter": (CompacterConfig, {"n": 2, "reduction": 2}),

@@ -68,6 +68,7 @@ CLOSED_FORMS = {
     + 2 * 2 * 32 * 32,  # two vectors a layer; for q and for v 32 pairs of vectors that all share
     "compacter": 2 * LAYERS * (2 * (D + D // 16) + D // 16 + D) + 4**3,  # four vectors and two biases; A_1 … A_4 in all
     "adaptformer": LAYERS * BOTTLENECK[64],
+    "repadapter": 2 * LAYERS * (8 * D + 8 + 8 // 2 * D + D),  # before attention and MLP; the way up in two groups
     "fact": 2 * D * 16
     + LAYERS * (4 + 4 + 4) * 16**2,  # two planes; a core for each of the twelve d×d blocks of a layer
     "aurora": 2 * D * 16 + 16**3 + LAYERS * (4 + 4 + 4) * 16,  # and one core, with r weights for each block
@@ -83,6 +84,7 @@ CLOSED_FORMS = {
     "hra": QV * 8 * D,
     "road": QV * 2 * (D // 2),  # an angle and a scale for each pair of outputs
     "ia3": LAYERS * (D + D + INNER),
+    "ssf": 2 * (LAYERS * (5 * D + INNER) + (2 * LAYERS + 1) * D),  # behind q, k, v, o, fc2, fc1 and 25 norms
     "hadamard": LAYERS * 2 * 2 * D,  # scale and shift, behind attention and behind its norm
 }
 TEXT_ONLY = ("prefix",)

@@ -334,6 +334,7 @@ def test_family(label, family):
         ("surm_bench.adapters.Lora2Config", "LoRA"),
         ("surm_bench.adapters.FactConfig", "LoRA"),
         ("surm_bench.adapters.AuroraConfig", "LoRA"),
+        ("surm_bench.adapters.SsfConfig", "other PEFT"),
         ("peft.C3AConfig", "other PEFT"),
         ("peft.BOFTConfig", "other PEFT"),
         ("peft.IA3Config", "other PEFT"),

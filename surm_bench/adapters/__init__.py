@@ -18,7 +18,9 @@ from surm_bench.adapters.lora_fix import LoraFixConfig
 from surm_bench.adapters.lora_xs import LoraXsConfig
 from surm_bench.adapters.lorta import LortaConfig
 from surm_bench.adapters.melora import MeloraConfig
+from surm_bench.adapters.repadapter import RepAdapterConfig
 from surm_bench.adapters.residual import ResidualAdapterConfig
+from surm_bench.adapters.ssf import SsfConfig
 from surm_bench.adapters.subset import SubsetConfig
 from surm_bench.adapters.surm import SurmConfig
 
@@ -35,7 +37,9 @@ __all__ = [
     "LoraXsConfig",
     "LortaConfig",
     "MeloraConfig",
+    "RepAdapterConfig",
     "ResidualAdapterConfig",
+    "SsfConfig",
     "SubsetConfig",
     "SurmConfig",
 ]
