@@ -72,6 +72,7 @@ CLOSED_FORMS = {
     "fact": 2 * D * 16
     + LAYERS * (4 + 4 + 4) * 16**2,  # two planes; a core for each of the twelve d×d blocks of a layer
     "aurora": 2 * D * 16 + 16**3 + LAYERS * (4 + 4 + 4) * 16,  # and one core, with r weights for each block
+    "prefix": 8 * LAYERS * 2 * D,  # a key and a value in each layer
     # Spectra, sparse entries, circulant blocks
     "fourierft": QV * 1000,
     "waveft": QV * 1000,
