@@ -55,6 +55,9 @@ CLOSED_FORMS = {
     "lora_fix": QV * 8 * D,  # B alone
     "dora_dynamic": QV * 12 * (2 * D + 1),  # ⌈1.5·8⌉ terms with a factor each
     "lora2": QV * (8 * 2 * D + 2 * 8 * 8 + 8),  # k = r = 8
+    "peanut": 8 * Q_AND_V,
+    "deft": 8 * Q_AND_V,
+    "glora": QV * (2 * 4 * 2 * D + 4 * (D + 1) + 2),  # two products on the weight, one and two numbers on the bias
     "miss": QV * 16 * D,  # one matrix of r rows
     "loha": QV * 2 * 4 * 2 * D,  # two products of rank 4
     "lokr": QV * (24 * 24 + 8 * (32 + 32)),  # 768 = 24·32: a full 24×24 and a 32×32 of rank 8
@@ -63,6 +66,9 @@ CLOSED_FORMS = {
     "randlora": QV * (D // 32) * (32 + D),  # 768/32 products with two diagonals each
     "lorta": 8 * (D + D // 12 + 12 + LAYERS + 4),  # one tensor: width, head, heads, layers, matrices
     "unilora": 23_040,  # one vector in all
+    "pvera": QV * (2 * 256 + D),  # a mean and a variance where vera has one number
+    "tinylora": QV * 64,
+    "adamss": QV * (4 * 32 + D),  # four subspaces of rank one: r numbers each, and one for each output
     "vblora": 90 * 64 + QV * 4 * 2 * (D // 64) * 90,  # a bank, and a softmax for each of r·(in + out)/64 subvectors
     "kadaptation": QV * 2 * D
     + 2 * 2 * 32 * 32,  # two vectors a layer; for q and for v 32 pairs of vectors that all share
@@ -85,6 +91,8 @@ CLOSED_FORMS = {
     "hra": QV * 8 * D,
     "road": QV * 2 * (D // 2),  # an angle and a scale for each pair of outputs
     "ia3": LAYERS * (D + D + INNER),
+    "psoft": QV * (32 * 31 // 2 + 2 * 32),  # a skew-symmetric 32×32 and two vectors
+    "beft": LAYERS * D,
     "ssf": 2 * (LAYERS * (5 * D + INNER) + (2 * LAYERS + 1) * D),  # behind q, k, v, o, fc2, fc1 and 25 norms
     "hadamard": LAYERS * 2 * 2 * D,  # scale and shift, behind attention and behind its norm
 }
@@ -97,6 +105,7 @@ STORED = {
     "boft": QV * ((D // 4) * (4 * 3 // 2) + D),
     "dora_dynamic": 8 * Q_AND_V,
     "lora2": 4 * Q_AND_V,  # target_r
+    "pvera": QV * (256 + D),  # the means
     "vblora": 90 * 64 + QV * 4 * 2 * (D // 64) * (2 * 2 - 1),  # K indices and K − 1 weights a subvector
 }
 
