@@ -3,8 +3,8 @@
 Mao et al., 2024, arXiv 2405.17357 (not the DoRA that decomposes weights); all constants as in the authors' code
 (MIkumikumi0116/DoRA). It starts with r₀ = ⌈1.5·r⌉ terms a layer and keeps r on average. After every step the importance
 of a term, ‖c_i·b_i·a_iᵀ‖/‖ΔW‖, enters a moving average. From 15 % of the steps on, and for the next 35 %, a growing
-number of the model's least important terms is zeroed at intervals, and may grow again; then what is zero stays so. Up
-to then the loss has a term that keeps the entries of each vector alike: the mean over all a_i and b_i of their variance.
+number of the model's least important terms is zeroed at intervals, and may grow again; then what is zero stays so. Till
+then the loss has a term that keeps the entries of each vector alike: the mean over all a_i and b_i of their variance.
 
 The authors adapt every matrix of a layer. Their count of what is kept leaves c out: it goes into b.
 """
