@@ -97,10 +97,12 @@ class AdapterConfig:
 class OptimizerConfig:
     """The optimiser and its schedule. Weight decay spares biases and norms."""
 
-    name: str = "adamw"  # adamw | adam | sgd
-    lr: float = 1e-3
+    name: str = "adamw"  # adamw | adam | sgd | loko
+    lr: float = 1e-3  # loko: the variance of each parameter at the start
     head_lr: float | None = None  # of the head, which is trained beside every adapter; null: lr
-    weight_decay: float = 0.0  # adamw: decoupled (Loshchilov & Hutter 2019); adam, sgd: added to the gradient
+    weight_decay: float = (
+        0.0  # adamw: decoupled (Loshchilov & Hutter 2019); adam, sgd: added to the gradient; loko: none
+    )
     betas: tuple[float, float] = (0.9, 0.999)  # adamw, adam
     eps: float = 1e-8  # adamw, adam
     momentum: float = 0.0  # sgd

@@ -32,6 +32,7 @@ OPTIMIZER = {
     "adamw": ("betas", "eps"),
     "adam": ("betas", "eps"),
     "sgd": ("momentum",),
+    "loko": (),
     "": ("name", "lr", "head_lr", "weight_decay", "schedule", "warmup_ratio", "max_grad_norm"),
 }
 TRAINER = ("epochs", "max_steps", "eval_steps", "batch_size", "precision")

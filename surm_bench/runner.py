@@ -29,7 +29,7 @@ from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import num_labels
-from surm_bench.training import Diverged, check_config, evaluation_loader, make_accelerator, predict
+from surm_bench.training import Diverged, check_config, check_outputs, evaluation_loader, make_accelerator, predict
 
 KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
 logger = logging.getLogger(__name__)
@@ -94,6 +94,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
         )
     check_task(settings.task)
     config["task"]["num_labels"] = settings.task.num_labels = num_labels(settings.task)
+    check_outputs(settings.optimizer, settings.task.num_labels)
     check_metric(settings.task)
     check_defaults(config["adapter"]["peft"])
     records.check_writable(settings.results_dir)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from test_configs import OVERRIDES, backbone, composed, logits, two_steps
+from test_configs import OVERRIDES, backbone, composed, fits, logits, two_steps
 from torch import nn
 
 from surm_bench.adapters import ResidualAdapterConfig, SubsetConfig, SurmConfig
@@ -16,7 +16,7 @@ from surm_bench.composition import choices
 from surm_bench.roles import find_roles
 
 NO_WEIGHT_CHANGES = ("bitfit", "layernorm", "linear_probe")
-ANSWERS_ACTIVATIONS = ("adapter_", "adaptformer", "compacter")
+ANSWERS_ACTIVATIONS = ("adapter_", "adaptformer", "compacter", "prefix")
 
 
 def described(change: np.ndarray, weight: np.ndarray) -> dict:
@@ -101,8 +101,9 @@ def test_merged_weights_are_refused():
         weight_changes(model, {})
 
 
-@pytest.mark.parametrize("family", ["bert", "vit"])
-@pytest.mark.parametrize("adapter", choices("adapter"))
+@pytest.mark.parametrize(
+    ("adapter", "family"), [(a, f) for a in choices("adapter") for f in ("bert", "vit") if fits(a, f)]
+)
 def test_every_adapter_as_pefts_merging_has_it(adapter, family):
     """Oracle: the pretrained weights, and those of a copy of the model that PEFT has merged; and the model is left
     as it was, to the bit."""

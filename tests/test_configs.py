@@ -15,6 +15,7 @@ from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
 from surm_bench.composition import choices, compose
 from surm_bench.config import AdapterConfig, Config, config_dir
+from surm_bench.errors import UserError
 from surm_bench.models import split_qkv
 from surm_bench.roles import find_roles
 from surm_bench.training import Hooks, forward
@@ -33,6 +34,7 @@ TEXT = {
     "attention_probs_dropout_prob": 0.0,
 }
 IMAGE = {"img_size": 32, "embed_dim": 64, "depth": 2, "num_heads": 4, "num_classes": 3}
+TEXT_ONLY = ("prefix",)
 OVERRIDES = {"adapter_drop": ["adapter.first_layer=1"]}  # of two layers
 
 
@@ -138,8 +140,19 @@ def test_every_adapter_on_queries_also_takes_q_k_and_v(adapter, family):
             layer.enable_adapters(True)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("adapter", choices("adapter"))
+def fits(adapter: str, family: str) -> bool:
+    return family in ("roberta", "bert") or adapter not in TEXT_ONLY
+
+
+@pytest.mark.parametrize("family", ["vit", "clip"])
+@pytest.mark.parametrize("adapter", TEXT_ONLY)
+def test_what_needs_text_refuses_images(adapter, family):
+    module = backbone(family)
+    with pytest.raises(UserError, match=f"adapter '{adapter}' puts tokens before those of a text: it needs a text"):
+        attach(module, find_roles(name for name, _ in module.named_modules()), composed(f"adapter={adapter}").adapter)
+
+
+@pytest.mark.parametrize(("adapter", "family"), [(a, f) for a in choices("adapter") for f in FAMILIES if fits(a, f)])
 def test_every_adapter_trains_saves_and_loads_on_every_family(adapter, family, tmp_path):
     config: AdapterConfig = composed(f"adapter={adapter}", *OVERRIDES.get(adapter, [])).adapter
     module = backbone(family)

@@ -190,6 +190,12 @@ def test_no_frozen_prefix(tmp_path, adapter, trained):
         start(tmp_path, *GRAMMAR, f"adapter={adapter}", "trainer.cache_prefix=true")
 
 
+def test_prefix_tuning_has_no_frozen_prefix(tmp_path):
+    """Its own acts on every layer, and no layer of the backbone shows it."""
+    with pytest.raises(UserError, match="no frozen prefix to cache: this adapter acts from the first layer on"):
+        start(tmp_path, *GRAMMAR, "adapter=prefix", "trainer.cache_prefix=true")
+
+
 @pytest.mark.parametrize(
     ("backbone", "message"),
     [

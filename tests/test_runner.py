@@ -20,6 +20,7 @@ from surm_bench.tasks import Classification
 ADAPTERS = [
     "adalora", "adapter_circulant", "adapter_drop", "adapter_houlsby", "bitfit", "circulant", "full", "hadamard",
     "ia3", "kronecker", "layernorm", "linear_probe", "lora", "lora_xs", "lorta", "melora", "pissa", "shira", "vera",
+    "prefix", "dora_dynamic", "lora2", "aurora", "fact", "repadapter", "ssf",
 ]  # fmt: skip
 SMALLER = {"adapter_houlsby": ["adapter.peft.bottleneck=4"], "adapter_drop": ["adapter.first_layer=1"]}
 

@@ -296,7 +296,7 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
         ({}, {"eval_steps": 0}, 0, "trainer.eval_steps=0"),
         ({}, {"workers": -1}, 0, "trainer.workers=-1"),
         ({"max_grad_norm": -1.0}, {}, 0, "optimizer.max_grad_norm=-1.0"),
-        ({"name": "lion"}, {}, 0, "unknown optimizer.name 'lion': choose from adam, adamw, sgd"),
+        ({"name": "lion"}, {}, 0, "unknown optimizer.name 'lion': choose from adam, adamw, loko, sgd"),
         ({"momentum": 0.9}, {}, 0, "optimizer.momentum=0.9 says nothing to optimizer.name=adamw: only sgd read it"),
         (
             {"name": "sgd", "eps": 1e-6},
@@ -304,6 +304,8 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
             0,
             "optimizer.eps=1e-06 says nothing to optimizer.name=sgd: only adamw and adam",
         ),
+        ({"name": "loko", "weight_decay": 0.1}, {}, 0, "weight_decay=0.1 says nothing to optimizer.name=loko"),
+        ({"name": "loko"}, {"compile": True}, 0, "trainer.compile=true is not possible with optimizer.name=loko"),
         ({"name": "sgd", "momentum": 1.0}, {}, 0, "optimizer.momentum=1.0 is not possible"),
         ({"head_lr": 0.0}, {}, 0, "optimizer.head_lr=0.0"),
         ({}, {"save_seconds": -1.0}, 0, "trainer.save_seconds=-1.0"),

@@ -9,6 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
+from transformers import PreTrainedModel
 
 from surm_bench.adapters.tuner import TunerConfig
 from surm_bench.config import AdapterConfig
@@ -46,9 +47,12 @@ def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig
     """Wrap the backbone, in place; its head and the adapter are what requires gradients then.
 
     Raises:
-        UserError: what peft_config refuses, and what the method itself does not take (LoRA's r=0).
+        UserError: what peft_config refuses, what the method itself does not take (LoRA's r=0), and a prompt where there
+            is no text.
     """
     wrapped_config = peft_config(config, roles)
+    if wrapped_config.is_prompt_learning and not isinstance(module, PreTrainedModel):
+        raise UserError(f"adapter {config.name!r} puts tokens before those of a text: it needs a text model")
     try:
         with without_known_warnings():
             return get_peft_model(module, wrapped_config)

@@ -17,6 +17,11 @@ class Delta(nn.Module):
         """What the delta computes in, outside autocast."""
         return next(self.parameters()).dtype
 
+    @property
+    def num_spared(self) -> int:
+        """How many fewer numbers serve the delta than are trained."""
+        return 0
+
     @abstractmethod
     def dense(self) -> Tensor:
         """ΔW, shape (out_features, in_features)."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.sharing import Sharing, find_shared
+from surm_bench.adapters.targets import place
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
 from surm_bench.errors import UserError
 
@@ -84,7 +85,7 @@ class KAdaptationModel(LinearTuner):
     tuner_layer_cls = KAdaptationLinear
 
     def _add_adapter(self, layer: KAdaptationLinear, adapter_name: str, config: KAdaptationConfig, name: str) -> None:
-        rules = find_shared(self.model, adapter_name, like=name)
+        rules = find_shared(self.model, adapter_name, lambda other: place(other) == place(name))
         owner = rules is None
         rules = Rules(config.n) if owner else rules
         delta = KroneckerSum(rules, owner, layer.out_features, layer.in_features, config)

@@ -1,15 +1,18 @@
-"""What AdaLoRA adds to the training loop: a rank budget that shrinks with the steps, and a term of the loss.
+"""What a method adds to the training loop; AdaLoRA: a rank budget that shrinks with the steps, and a term of the loss.
 
 Zhang et al., 2023, arXiv 2303.10512. PEFT needs the number of steps before there is a data loader, wants to be
 called between the optimiser's step and the clearing of gradients, and adds its term only to a loss that the model
 computes itself (and PeftModel.forward passes that by); here the loop calls, and the loss is the task's.
 """
 
+from typing import Any
+
 import torch
 from peft import PeftModel
 from peft.tuners.adalora import AdaLoraModel
 from torch import Tensor, nn
 
+from surm_bench.adapters.tuner import Tuner
 from surm_bench.errors import UserError
 
 IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of PEFT's RankAllocator, each name of a parameter -> tensor
@@ -65,13 +68,16 @@ class AdaLoraSchedule:
         self.config.rank_pattern = state["rank_pattern"]
 
 
-def schedule(model: PeftModel) -> AdaLoraSchedule | None:
-    """The hooks that the model's method needs; None for all but AdaLoRA.
+def schedule(model: PeftModel) -> Any:
+    """The hooks that the model's method needs (surm_bench.training.Hooks); None for all but those that shrink ranks.
 
     Raises:
         UserError: ranks that do not shrink.
     """
-    return AdaLoraSchedule(model.base_model) if isinstance(model.base_model, AdaLoraModel) else None
+    tuner = model.base_model
+    if isinstance(tuner, AdaLoraModel):
+        return AdaLoraSchedule(tuner)
+    return tuner.schedule() if isinstance(tuner, Tuner) else None
 
 
 def _distance_to_orthogonal(columns: nn.Parameter) -> Tensor:

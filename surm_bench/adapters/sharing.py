@@ -1,8 +1,9 @@
 """Modules that several layers of one adapter share: saved, moved and counted once."""
 
+from collections.abc import Callable
+
 from torch import nn
 
-from surm_bench.adapters.targets import place
 from surm_bench.adapters.tuner import TunerLayer
 
 
@@ -21,14 +22,15 @@ class Sharing(nn.Module):
         return self._shared[0]
 
 
-def find_shared(model: nn.Module, adapter_name: str, like: str | None = None) -> nn.Module | None:
+def find_shared(
+    model: nn.Module, adapter_name: str, among: Callable[[str], bool] = lambda name: True
+) -> nn.Module | None:
     """The shared module of an adapter, if a layer has it already.
 
     Args:
-        like: a layer's name; only the layers that play its part elsewhere in the stack are asked.
+        among: whether a layer of that name is asked.
     """
     for name, module in model.named_modules():
-        asked = isinstance(module, TunerLayer) and (like is None or place(name) == place(like))
-        if asked and adapter_name in module.adapters:
+        if isinstance(module, TunerLayer) and among(name) and adapter_name in module.adapters:
             return module.adapters[adapter_name].shared
     return None

@@ -1,9 +1,12 @@
-"""What PEFT's methods train and need not keep; our structures say it of themselves (StructuredMatrix.num_stored)."""
+"""What methods train and need not keep; our structures say it of themselves (StructuredMatrix.num_stored)."""
 
 from peft.tuners.adalora import AdaLoraModel
 from peft.tuners.boft.layer import BOFTLayer
+from peft.tuners.pvera.layer import PveraLayer
 from peft.tuners.vblora.layer import VBLoRALayer
 from torch import nn
+
+from surm_bench.adapters.delta import Delta
 
 
 def num_spared(model: nn.Module) -> int:
@@ -33,4 +36,15 @@ def _beyond_topk(layer: VBLoRALayer) -> int:
     return sum(x.numel() // x.shape[-1] * (x.shape[-1] - (2 * k - 1)) for x, k in logits)
 
 
-SPARED = {AdaLoraModel: _pruned, BOFTLayer: _symmetric_part, VBLoRALayer: _beyond_topk}
+def _variances(layer: PveraLayer) -> int:
+    """Served are the means of the r numbers that training draws."""
+    return sum(d.numel() // 2 for d in layer.pvera_lambda_d.values())
+
+
+SPARED = {
+    AdaLoraModel: _pruned,
+    BOFTLayer: _symmetric_part,
+    VBLoRALayer: _beyond_topk,
+    PveraLayer: _variances,
+    Delta: lambda delta: delta.num_spared,
+}

@@ -113,6 +113,10 @@ class Tuner(BaseTuner):
 
     target_module_mapping: ClassVar = {}  # roles decide instead
 
+    def schedule(self) -> Any:
+        """The hooks of the active adapter in training (surm_bench.training.Hooks), if its method needs any."""
+        return None
+
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         """Put a layer or a trained head in its place. BaseTuner's own reads the weight of a Linear from a head, which
         heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""

@@ -120,10 +120,13 @@ def cut(model: PeftModel) -> Suffix:
     """Cut before the first layer with an adapter, or before the head where there is none.
 
     Raises:
-        UserError: a model of another family; something trained in the first layer or before it; a prefix that drops
-            out in training, so that its answers are never the same twice.
+        UserError: a model of another family; something trained in the first layer or before it, or in every layer, as
+            prefix tuning does; a prefix that drops out in training, so that its answers are never the same twice.
     """
     base = model.get_base_model()
+    if model.active_peft_config.is_prompt_learning:
+        raise UserError("there is no frozen prefix to cache: this adapter acts from the first layer on; leave "
+                        "trainer.cache_prefix off")  # fmt: skip
     family = next((suffix for kind, suffix in FAMILIES.items() if isinstance(base, kind)), None)
     if family is None:
         raise UserError(f"a {type(base).__name__} cannot be cut: only {', '.join(kind.__name__ for kind in FAMILIES)}")

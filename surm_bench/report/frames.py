@@ -44,7 +44,10 @@ CELL_CONSTANTS = ["adapter", "family", "metric", "fraction"]
 RUN_CONSTANTS = ["lr", "epochs", "selection"]
 COUNTS = ["adapter_parameters", "head_parameters", "stored_parameters", "lora_ratio"]
 # Variants of LoRA whose name does not say so: factors of a weight delta, low-rank, tensor or Kronecker.
-LORA_KIN = {"VeraConfig", "PveraConfig", "LoHaConfig", "LoKrConfig", "HiraConfig", "LortaConfig"}
+LORA_KIN = {
+    *("VeraConfig", "PveraConfig", "LoHaConfig", "LoKrConfig", "HiraConfig", "LortaConfig"),
+    *("DynamicDoraConfig", "FactConfig", "AuroraConfig"),
+}
 
 
 class TaskColumn(NamedTuple):

@@ -7,6 +7,7 @@ from surm_bench.training.evaluation import evaluation_loader, forward, predict
 from surm_bench.training.failures import Diverged, TrainingFailed
 from surm_bench.training.history import History
 from surm_bench.training.hooks import Hooks
+from surm_bench.training.kalman import check_outputs
 from surm_bench.training.loop import fit
 from surm_bench.training.optimizers import parameter_groups, trainable
 from surm_bench.training.state import Checkpoint
@@ -20,6 +21,7 @@ __all__ = [
     "Interrupted",
     "TrainingFailed",
     "check_config",
+    "check_outputs",
     "evaluation_loader",
     "fit",
     "forward",

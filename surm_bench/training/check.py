@@ -8,7 +8,9 @@ from surm_bench.identity import canonical
 from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("no", "bf16", "fp16")
-READ_BY = {"betas": ("adamw", "adam"), "eps": ("adamw", "adam"), "momentum": ("sgd",)}  # other keys: by all
+READ_BY = {"betas": ("adamw", "adam"), "eps": ("adamw", "adam"), "momentum": ("sgd",)} | dict.fromkeys(
+    ("weight_decay", "schedule", "warmup_ratio", "max_grad_norm"), ("adamw", "adam", "sgd")
+)  # other keys: by all
 
 
 def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int) -> None:
@@ -17,6 +19,8 @@ def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int) 
         raise UserError(f"seed={seed} is not possible: from 0 to 2**32 - 1")
     _check_optimizer(optimizer)
     _check_trainer(trainer)
+    if optimizer.name == "loko" and trainer.compile:
+        raise UserError("trainer.compile=true is not possible with optimizer.name=loko, which looks into the model")
 
 
 def _check_optimizer(config: OptimizerConfig) -> None:
@@ -42,8 +46,8 @@ def _check_optimizer(config: OptimizerConfig) -> None:
         value = getattr(config, name)
         if config.name not in readers and canonical(value) != canonical(getattr(default, name)):
             raise UserError(
-                f"optimizer.{name}={value} says nothing to optimizer.name={config.name}: only {' and '.join(readers)} "
-                "read it"
+                f"optimizer.{name}={value} says nothing to optimizer.name={config.name}: only "
+                f"{' and '.join(readers)} read it"
             )
 
 

@@ -12,6 +12,7 @@ from transformers import get_scheduler
 from surm_bench.config import OptimizerConfig
 from surm_bench.training.evaluation import forward
 from surm_bench.training.hooks import Hooks
+from surm_bench.training.kalman import KalmanStep
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -123,7 +124,10 @@ def _sgd(groups: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
 
 # name -> (model, loss, config, steps, accelerator, hooks) -> Step
 OPTIMIZERS: dict[str, Callable[..., Step]] = {
-    name: partial(GradientStep, make) for name, make in {"adamw": _adamw, "adam": _adam, "sgd": _sgd}.items()
+    "adamw": partial(GradientStep, _adamw),
+    "adam": partial(GradientStep, _adam),
+    "sgd": partial(GradientStep, _sgd),
+    "loko": partial(KalmanStep, lambda module: HEAD in f"{module}."),
 }
 
 

@@ -1,0 +1,148 @@
+"""DoRA, dynamic low-rank adaptation, as a PEFT method: ΔW = (alpha/r₀)·Σ_i c_i·b_i·a_iᵀ, of which training zeroes c_i.
+
+Mao et al., 2024, arXiv 2405.17357 (not the DoRA that decomposes weights); all constants as in the authors' code
+(MIkumikumi0116/DoRA). It starts with r₀ = ⌈1.5·r⌉ terms a layer and keeps r on average. After every step the importance
+of a term, ‖c_i·b_i·a_iᵀ‖/‖ΔW‖, enters a moving average. From 15 % of the steps on, and for the next 35 %, a growing
+number of the model's least important terms is zeroed at intervals, and may grow again; then what is zero stays so. Till
+then the loss has a term that keeps the entries of each vector alike: the mean over all a_i and b_i of their variance.
+
+The authors adapt every matrix of a layer. Their count of what is kept leaves c out: it goes into b.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from peft.utils import PeftType
+from torch import Tensor, nn
+
+from surm_bench.adapters.delta import DeltaLinear, ThinDelta
+from surm_bench.adapters.pruning import deltas, zero_lowest
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, register
+from surm_bench.errors import UserError
+
+BEGIN, LENGTH = 0.15, 0.35  # of the steps: before the first zeroing, and from there to the last
+MEMORY = 0.9  # of the moving average of importances
+EPS = 1e-8
+
+
+@dataclass
+class DynamicDoraConfig(TunerConfig):
+    """Configuration of DoRA with dynamic ranks; without target_modules it takes the query and value projections."""
+
+    r: int = field(default=8, metadata={"help": "rank kept, on average over the layers; it starts with ⌈1.5·r⌉"})
+    alpha: float = field(default=8.0, metadata={"help": "the scale is alpha over the rank at the start"})
+    dropout: float = field(default=0.1, metadata={"help": "probability of dropout on the delta's input"})
+    variance: float = field(default=0.1, metadata={"help": "weight of the vectors' mean variance in the loss"})
+    interval: int = field(default=100, metadata={"help": "steps from one zeroing to the next"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType.DORA_DYNAMIC
+        check_dropout(self.dropout)
+        for name in ("r", "interval"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} is not possible: at least 1")
+
+    @property
+    def init_r(self) -> int:
+        """r₀."""
+        return math.ceil(1.5 * self.r)
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("q", "v")
+
+
+class Terms(ThinDelta):
+    """The terms of one layer: a (r₀, in), b (out, r₀), c (r₀,), which is zero at the start."""
+
+    def __init__(self, out_features: int, in_features: int, config: DynamicDoraConfig):
+        super().__init__()
+        self.kept, self.scale = config.r, config.alpha / config.init_r
+        self.dropout = nn.Dropout(config.dropout)
+        self.a = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(config.init_r, in_features)))
+        self.b = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(out_features, config.init_r)))
+        self.c = nn.Parameter(torch.zeros(config.init_r))
+
+    @property
+    def num_spared(self) -> int:
+        """Of r₀ terms r are kept, on average over the layers, and c is multiplied into b."""
+        return (len(self.c) - self.kept) * (len(self.b) + self.a.shape[1]) + len(self.c)
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        return self.scale * self.b * self.c, self.a
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.dropout(x))
+
+    def importance(self) -> Tensor:
+        """‖c_i·b_i·a_iᵀ‖/‖Σ_j c_j·b_j·a_jᵀ‖, (r₀,)."""
+        scaled = self.b * self.c
+        return scaled.norm(dim=0) * self.a.norm(dim=1) / ((scaled @ self.a).norm() + EPS)
+
+
+class DynamicRanks:
+    """The hooks of one such adapter in training (surm_bench.training.Hooks)."""
+
+    def __init__(self, terms: dict[str, Terms], config: DynamicDoraConfig):
+        self.terms, self.config = terms, config
+        self.step = 0
+
+    def begin(self, steps: int) -> None:
+        """A run of any length has a last zeroing, be it after its first step."""
+        self.first = int(BEGIN * steps)
+        self.length = max(1, int(LENGTH * steps))
+        self.scores = {name: torch.zeros_like(layer.c, requires_grad=False) for name, layer in self.terms.items()}
+
+    def penalty(self) -> Tensor | float:
+        """The weighted mean variance of all vectors a_i and b_i, until the ranks are fixed."""
+        if self.step >= self.first + self.length:
+            return 0.0
+        variances = [v for layer in self.terms.values() for v in (layer.a.var(dim=1), layer.b.var(dim=0))]
+        return self.config.variance * torch.cat(variances).mean()
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Average the importances while ranks may change, and zero what the step is to zero."""
+        self.step, done = step, step - self.first
+        if done <= self.length:
+            for name, layer in self.terms.items():
+                self.scores[name].lerp_(layer.importance(), 1 - MEMORY)
+        if done >= self.length or (done >= 0 and done % self.config.interval == 0):
+            factors = [layer.c for layer in self.terms.values()]
+            zero_lowest(factors, self.scores.values(), self.count(min(done, self.length)))
+
+    def count(self, done: int) -> int:
+        """How many terms are zero ``done`` steps after the first zeroing: all that are too many by (done/length)³."""
+        too_many = len(self.terms) * (self.config.init_r - self.config.r)
+        return max(1, too_many * done**3 // self.length**3)
+
+    def state_dict(self) -> dict:
+        """The averaged importances, which also say what is zero in the end."""
+        return {"scores": self.scores, "step": self.step}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from such a state, whose tensors are on the CPU."""
+        self.step = state["step"]
+        for name, score in self.scores.items():
+            score.copy_(state["scores"][name])
+
+
+class DynamicDoraLinear(DeltaLinear):
+    adapter_layer_names = ("dora_dynamic_delta",)
+
+    def update_layer(self, adapter_name: str, config: DynamicDoraConfig) -> None:
+        self.add(adapter_name, Terms(self.out_features, self.in_features, config), config)
+
+
+class DynamicDoraModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, DynamicDoraConfig(...))``."""
+
+    prefix = "dora_dynamic_"
+    tuner_layer_cls = DynamicDoraLinear
+
+    def schedule(self) -> DynamicRanks:
+        return DynamicRanks(deltas(self), self.peft_config[self.active_adapters[0]])
+
+
+register("dora_dynamic", DynamicDoraConfig, DynamicDoraModel)

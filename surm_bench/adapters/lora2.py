@@ -1,0 +1,153 @@
+"""LoRA² as a PEFT method: ΔW = (alpha/r)·D·C·diag(e)·B·A, two low-rank planes and a value for each of r ranks, of which
+training zeroes some.
+
+Zhang et al., 2024, arXiv 2408.06854, after the forward pass of the authors' code (Godz-z/LoRA-2): A (k, in), B (r, k),
+e (r,), C (k, r) and D (out, k), k = 8; e starts at zero and all others at N(0, 0.02²). Ranks shrink as AdaLoRA's do
+(arXiv 2303.10512), but only e, B and C are scored. The loss has the mean distance of the four factors from orthogonal
+ones, ‖A·Aᵀ − 1‖, ‖Bᵀ·B − 1‖, ‖C·Cᵀ − 1‖ and ‖Dᵀ·D − 1‖.
+
+In that code merging gives another matrix than the forward pass, and the term of the loss across both planes is computed
+and not used: neither is here. The authors adapt every matrix of a layer. Their scripts set the steps of each task by
+hand; here no rank is cut in the first tenth of the steps, and none in the last half.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from peft.utils import PeftType
+from torch import Tensor, nn
+
+from surm_bench.adapters.delta import DeltaLinear, ThinDelta
+from surm_bench.adapters.pruning import deltas, zero_lowest
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.errors import UserError
+
+INIT_STD = 0.02
+WARM_UP, FINAL = 0.1, 0.5  # of the steps, before the first and after the last cut
+MEMORY = 0.85  # of the moving averages of sensitivity and of its uncertainty
+
+
+@dataclass
+class Lora2Config(TunerConfig):
+    """Configuration of LoRA²; without target_modules it takes the query and value projections."""
+
+    r: int = field(default=8, metadata={"help": "number of values e at the start"})
+    target_r: int = field(default=4, metadata={"help": "how many of them are kept, on average over the layers"})
+    k: int = field(default=8, metadata={"help": "width of both planes: no delta has a larger rank"})
+    alpha: float = field(default=16.0, metadata={"help": "the scale is alpha/r"})
+    orthogonality: float = field(default=0.1, metadata={"help": "weight of the factors' distance from orthogonal ones"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType.LORA2
+        if self.k < 1:
+            raise UserError(f"k={self.k} is not possible: at least 1")
+        if not 0 < self.target_r < self.r:
+            raise UserError(f"LoRA² shrinks ranks from r to target_r: target_r={self.target_r} is not between 0 and "
+                            f"r={self.r}")  # fmt: skip
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("q", "v")
+
+
+class TwoPlanes(ThinDelta):
+    """D·C·diag(e)·B·A of one layer."""
+
+    def __init__(self, out_features: int, in_features: int, config: Lora2Config):
+        super().__init__()
+        r, k = config.r, config.k
+        self.kept, self.scale = min(config.target_r, k), config.alpha / r
+        shapes = {"a": (k, in_features), "b": (r, k), "c": (k, r), "d": (out_features, k)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(INIT_STD * torch.randn(shape)))
+        self.e = nn.Parameter(torch.zeros(r))
+
+    @property
+    def num_spared(self) -> int:
+        """target_r ranks are kept, on average over the layers, as the products of D, C and e and of B and A."""
+        return sum(p.numel() for p in self.parameters()) - self.kept * (len(self.d) + self.a.shape[1])
+
+    def pair(self) -> tuple[Tensor, Tensor]:
+        return self.scale * self.d @ (self.c * self.e), self.b @ self.a
+
+    def from_orthogonal(self) -> Tensor:
+        """The four distances, (4,)."""
+        grams = (self.a @ self.a.T, self.b.T @ self.b, self.c @ self.c.T, self.d.T @ self.d)
+        return torch.stack([torch.linalg.matrix_norm(gram - torch.eye(len(gram)).to(gram)) for gram in grams])
+
+
+class PlaneRanks:
+    """The hooks of one such adapter in training (surm_bench.training.Hooks)."""
+
+    def __init__(self, planes: dict[str, TwoPlanes], config: Lora2Config):
+        self.planes, self.config = planes, config
+
+    def begin(self, steps: int) -> None:
+        """The cuts end in time for one after the first step, as they need sensitivities to go by."""
+        self.first = int(WARM_UP * steps)
+        self.last = max(self.first + 1, steps - int(FINAL * steps))
+        scored = {f"{layer}.{name}": p for layer, name, p in self._scored()}
+        self.sensitivity, self.uncertainty = (
+            {name: torch.zeros_like(p, requires_grad=False) for name, p in scored.items()} for _ in range(2)
+        )
+
+    def penalty(self) -> Tensor:
+        """The weighted mean of the factors' distances from orthogonal ones."""
+        distances = torch.cat([plane.from_orthogonal() for plane in self.planes.values()])
+        return self.config.orthogonality * distances.mean()
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Update the sensitivities |p·∂loss/∂p| from the gradients, which are still there, and cut to the budget."""
+        if step <= self.last:
+            for layer, name, p in self._scored():
+                key, now = f"{layer}.{name}", (p * p.grad).abs()
+                self.sensitivity[key].lerp_(now, 1 - MEMORY)
+                self.uncertainty[key].lerp_((now - self.sensitivity[key]).abs(), 1 - MEMORY)
+        if cut := self.count(step):
+            zero_lowest([plane.e for plane in self.planes.values()], map(self._scores, self.planes), cut)
+
+    def count(self, step: int) -> int:
+        """How many values are zero after a step: the cubic schedule of AdaLoRA."""
+        total, target = (len(self.planes) * r for r in (self.config.r, self.config.target_r))
+        left = min(1.0, max(0.0, (self.last - step) / (self.last - self.first)))
+        return total - target - int((total - target) * left**3)
+
+    def state_dict(self) -> dict:
+        """The averaged sensitivities and their uncertainty, which also say what is zero in the end."""
+        return {"sensitivity": self.sensitivity, "uncertainty": self.uncertainty}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from such a state, whose tensors are on the CPU."""
+        for kind, values in state.items():
+            for name, value in getattr(self, kind).items():
+                value.copy_(values[name])
+
+    def _scored(self) -> list[tuple[str, str, nn.Parameter]]:
+        return [(layer, name, getattr(plane, name)) for layer, plane in self.planes.items() for name in "ebc"]
+
+    def _scores(self, layer: str) -> Tensor:
+        """Of each value: its own sensitivity times uncertainty, and the means of those of its row of B and column of
+        C, (r,)."""
+        e, b, c = (self.sensitivity[f"{layer}.{name}"] * self.uncertainty[f"{layer}.{name}"] for name in "ebc")
+        return e + b.mean(1) + c.mean(0)
+
+
+class Lora2Linear(DeltaLinear):
+    adapter_layer_names = ("lora2_delta",)
+
+    def update_layer(self, adapter_name: str, config: Lora2Config) -> None:
+        self.add(adapter_name, TwoPlanes(self.out_features, self.in_features, config), config)
+
+
+class Lora2Model(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, Lora2Config(...))``."""
+
+    prefix = "lora2_"
+    tuner_layer_cls = Lora2Linear
+
+    def schedule(self) -> PlaneRanks:
+        return PlaneRanks(deltas(self), self.peft_config[self.active_adapters[0]])
+
+
+register("lora2", Lora2Config, Lora2Model)

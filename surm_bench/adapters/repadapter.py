@@ -1,0 +1,137 @@
+"""RepAdapter as a PEFT method: x ← x + scale·(B·(A·x + a) + b) before attention and before the MLP, B in groups.
+
+Luo et al., 2023, arXiv 2302.08106. Width, groups, scale, dropout (between A and B) and start (A Xavier-uniform, all
+else zero) as in the authors' code (luogen1996/RepAdapter). The adapter has no activation, so that it is merged into the
+Linears behind it: q, k and v of a layer share one, fc1 has its own. Dropout is drawn for each of these Linears by
+itself here, and for q, k and v at once there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from peft.utils import PeftType
+from torch import Tensor, nn
+
+from surm_bench.adapters.affine import AffineLayer
+from surm_bench.adapters.sharing import Sharing, find_shared
+from surm_bench.adapters.targets import role_targets
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, register
+from surm_bench.errors import UserError
+
+
+@dataclass
+class RepAdapterConfig(TunerConfig):
+    """Configuration of RepAdapter; without target_modules it goes before q, k and v, and before fc1."""
+
+    bottleneck: int = field(default=8, metadata={"help": "width of the bottleneck"})
+    groups: int = field(default=2, metadata={"help": "of B; it divides the bottleneck and the layers' input"})
+    scale: float = field(default=1.0, metadata={"help": "of the adapter's answer"})
+    dropout: float = field(default=0.1, metadata={"help": "probability of dropout inside the bottleneck"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType.REPADAPTER
+        check_dropout(self.dropout)
+        for name in ("bottleneck", "groups"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} is not possible: at least 1")
+        if self.bottleneck % self.groups:
+            raise UserError(f"groups={self.groups} does not divide the bottleneck's width, {self.bottleneck}")
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("q", "k", "v", "fc1")
+
+
+class LinearBottleneck(nn.Module):
+    """scale·(B·dropout(A·x + a) + b) on x of shape (..., features); B is zero at the start."""
+
+    def __init__(self, features: int, config: RepAdapterConfig):
+        super().__init__()
+        groups = config.groups
+        if features % groups:
+            raise UserError(f"groups={groups} does not divide a layer's input, {features}")
+        self.scale = config.scale
+        self.down = nn.Linear(features, config.bottleneck)
+        self.dropout = nn.Dropout(config.dropout)
+        self.up = nn.Parameter(torch.zeros(groups, features // groups, config.bottleneck // groups))
+        self.bias = nn.Parameter(torch.zeros(features))
+        nn.init.xavier_uniform_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        narrow = self.dropout(self.down(x)).unflatten(-1, (len(self.up), -1))
+        return self.scale * (torch.einsum("...gr,gor->...go", narrow, self.up).flatten(-2) + self.bias)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The same without dropout as a matrix, (features, features), and a shift, (features,)."""
+        up = torch.block_diag(*self.up)
+        return self.scale * up @ self.down.weight, self.scale * (up @ self.down.bias + self.bias)
+
+
+class Before(Sharing):
+    """The bottleneck before a Linear, which other Linears with the same input use too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The bottleneck's answer to x."""
+        dtype = x.dtype if torch.is_autocast_enabled(x.device.type) else self.shared.bias.dtype
+        return self.shared(x.to(dtype)).to(x.dtype)
+
+
+class RepAdapterLinear(AffineLayer):
+    """A frozen Linear, and before it the sum of x and the active adapters' answers to x."""
+
+    adapter_layer_names = ("repadapter_adapter",)
+
+    def update_layer(self, adapter_name: str, config: RepAdapterConfig, adapter: Before) -> None:
+        self.add(adapter_name, adapter, config)
+
+    def combined(self, adapters: Sequence[Before], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        matrices, shifts = zip(*(adapter.shared.affine() for adapter in adapters), strict=True)
+        precise = weight.to(torch.promote_types(weight.dtype, matrices[0].dtype))
+        moved = precise @ sum(shifts).to(precise.dtype)
+        return precise + precise @ sum(matrices).to(precise.dtype), moved if bias is None else bias + moved
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) → (..., out_features)."""
+        h = x
+        for name in self.unmerged_names():
+            h = h + self.adapters[name](x)
+        return self.base_layer(h)
+
+
+class RepAdapterModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, RepAdapterConfig(...))``."""
+
+    prefix = "repadapter_"
+    tuner_layer_cls = RepAdapterLinear
+
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        self.attention = attention_inputs(model)
+        super().inject_adapter(model, adapter_name, *args, **kwargs)
+
+    def _add_adapter(self, layer: RepAdapterLinear, adapter_name: str, config: RepAdapterConfig, name: str) -> None:
+        def same_input(other: str) -> bool:
+            return {name, other} <= self.attention and parent(other) == parent(name)
+
+        shared = find_shared(self.model, adapter_name, same_input)
+        owner = shared is None
+        shared = LinearBottleneck(layer.in_features, config) if owner else shared
+        layer.update_layer(adapter_name, config, Before(shared, owner))
+
+
+def attention_inputs(model: nn.Module) -> set[str]:
+    """The names of all q, k and v; none in an architecture without roles, where every Linear has its own adapter."""
+    try:
+        return set(role_targets(model, ("q", "k", "v")))
+    except UserError:
+        return set()
+
+
+def parent(name: str) -> str:
+    """The module that holds the one of that name: q, k and v of one layer have the same."""
+    return name.rpartition(".")[0]
+
+
+register("repadapter", RepAdapterConfig, RepAdapterModel)
