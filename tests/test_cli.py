@@ -172,7 +172,7 @@ def test_what_hydra_refuses_is_one_line_too(monkeypatch, capsys, argument, said)
 
 def test_sweeps_of_hydra_are_left_to_it():
     composition.check_choices(["adapter=glob(linear*)", "adapter=choice(lora,full)", "adapter='lora',\"full\""])
-    with pytest.raises(UserError, match="unknown optimizer 'lion': choose from adam, adamw, sgd, surm_glue"):
+    with pytest.raises(UserError, match="unknown optimizer 'lion': choose from adam, adamw, loko, sgd, surm_glue"):
         composition.check_choices(["optimizer=lion"])
 
 
