@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.config import Config, config_dir
 from surm_bench.errors import UserError, unknown
+from surm_bench.values import plain
 
 GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
 BLOCKS = (("model",), ("task",), ("adapter", "optimizer"), ("trainer",), ("tracking",))  # each refers to itself alone
@@ -140,7 +141,7 @@ def _hydra(name: str | None, overrides: Iterable[str]) -> DictConfig:
 def _resolved_as_a_whole(overrides: tuple[str, ...]) -> dict:
     cfg = compose(overrides)
     try:
-        return OmegaConf.to_container(cfg, resolve=True)
+        return plain(cfg)
     except OmegaConfBaseException as error:
         raise UserError(first_lines(error)) from error
 
@@ -188,7 +189,7 @@ def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> dict:
         for override in overrides:
             if _choice(override) is None:
                 OmegaConf.update(block, override.partition("=")[0], _value(override), merge=True)
-        return OmegaConf.to_container(block, resolve=True)
+        return plain(block)
     except (HydraException, OmegaConfBaseException, KeyError):
         raise _NotInBlocks from None
 

@@ -162,7 +162,7 @@ def check_defaults(peft: dict[str, Any]) -> None:
     Raises:
         UserError: a default changed, or a field is new; or there is no such class.
     """
-    target = peft.get("_target_", "")
+    target = str(peft.get("_target_", ""))
     installed, written = installed_defaults(target), method_defaults(target)
     changed = [name for name in installed if name not in peft and installed[name] != written.get(name, _ABSENT)]
     if changed:

@@ -20,6 +20,7 @@ from surm_bench.build import build
 from surm_bench.config import Config
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.prefix_cache import cache_prefix
+from surm_bench.summary import summary
 from surm_bench.tasks import Objective, TaskData, objective_for
 from surm_bench.tracking import Tracker, track
 from surm_bench.training import Checkpoint, History, fit
@@ -67,6 +68,7 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
             found["files"] = records.describe_files(folder)
             found["timing"]["wall_seconds"] = time.perf_counter() - began + _earlier_seconds(history)
             found = records.write(found | {"status": "success"}, settings.results_dir)
+            records.LINES.info(summary(found))
             checkpoint.clear()
             tracker.summary(_mirrored(found))
     return found

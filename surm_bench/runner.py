@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from peft import PeftModel
 
 from surm_bench import environment, records
@@ -22,6 +22,7 @@ from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.identity import check_defaults, group_id, identity, run_id
 from surm_bench.measure import measure
+from surm_bench.models.check import check_model
 from surm_bench.models.digest import model_digest
 from surm_bench.places import keep_places, with_places, without_places
 from surm_bench.sources import method_digest, source_digest
@@ -30,6 +31,7 @@ from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import num_labels
 from surm_bench.training import Diverged, check_config, check_outputs, evaluation_loader, make_accelerator, predict
+from surm_bench.values import plain
 
 KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
 logger = logging.getLogger(__name__)
@@ -73,7 +75,10 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
             return _already(earlier, report)
         if reason := records.set_aside(folder):
             logger.warning("%s and the run is made again", reason)
-        record = _attempt(settings, config, _about(settings, config, earlier, command), folder)
+        with records.run_log(folder):
+            record = _about(settings, config, earlier, command)
+            records.LINES.info("attempt %d, on %s", record["attempts"], record["environment"]["device"])
+            record = _attempt(settings, config, record, folder)
     report(summary(record))
     return record
 
@@ -84,7 +89,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     Raises:
         UserError: a key that nothing reads, a value that is not possible, a place that cannot be read or written.
     """
-    config = OmegaConf.to_container(cfg, resolve=True)
+    config = plain(cfg)
     settings = settings_of(config)
     check_config(settings.optimizer, settings.trainer, settings.seed)
     if KINDS.get(settings.task.kind) != settings.model.family:
@@ -92,6 +97,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
             f"task {settings.task.name} is of kind {settings.task.kind!r}, model {settings.model.name} of family "
             f"{settings.model.family!r}: choose a {KINDS.get(settings.task.kind)} model"
         )
+    check_model(settings.model)
     check_task(settings.task)
     config["task"]["num_labels"] = settings.task.num_labels = num_labels(settings.task)
     check_outputs(settings.optimizer, settings.task.num_labels)
@@ -195,5 +201,6 @@ def _write(record: dict, results_dir: str) -> dict:
     folder = records.run_folder(results_dir, record["run_id"])
     undoes = not records.is_done(record) and records.is_done(records.read_run(folder))
     if PartialState().is_main_process and not undoes:
-        return records.write(record, results_dir)
+        record = records.write(record, results_dir)
+        records.LINES.info(summary(record))
     return record

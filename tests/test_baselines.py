@@ -506,7 +506,7 @@ def test_first_layer_beyond_the_model_is_refused(first):
 
 def test_first_layer_without_roles_is_refused():
     everything = config(first_layer=1, peft={"_target_": "surm_bench.adapters.SubsetConfig"})
-    with pytest.raises(UserError, match="has no roles: first_layer=1 says nothing"):
+    with pytest.raises(UserError, match="has no roles: first_layer=1 has no effect without them"):
         peft_config(everything, roles())
 
 

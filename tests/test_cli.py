@@ -116,6 +116,16 @@ BAD = {
     "primary metric": (lambda tmp: [*DIGITS, "task.primary_metric=f1"], "'f1': choose from accuracy"),
     "regression": (lambda tmp: [*DIGITS, "task.num_labels=1"], "task.metric='accuracy' does not fit"),
     "missing weights": (lambda tmp: [*DIGITS, f"model.weights={tmp}/none.safetensors"], "does not exist"),
+    "infinite rate": (lambda tmp: [*DIGITS, "optimizer.lr=1e400"], "optimizer.lr=inf is not possible: give a finite"),
+    "infinite scale": (lambda tmp: [*DIGITS, "adapter.peft.alpha=.nan"], "adapter.peft.alpha=nan is not possible"),
+    "eps of zero": (lambda tmp: [*DIGITS, "optimizer.eps=0"], "optimizer.eps=0.0 is not possible: give a number"),
+    "length of images": (lambda tmp: [*DIGITS, "task.max_length=64"], "task.max_length=64 has no effect: digits is a"),
+    "size of texts": (lambda tmp: [*RTE, "model.image_size=96"], "model.image_size=96 has no effect: roberta_tiny is"),
+    "name that leaves a folder": (lambda tmp: [*DIGITS, "adapter.name=../up"], "adapter.name='../up' is not possible"),
+    "environment in a label": (
+        lambda tmp: [*DIGITS, "adapter.label=${oc.env:HOME}"], "would write an environment variable into records: "),
+    "generator": (lambda tmp: [*DIGITS, "task.dataset=lexicon"], "'lexicon': choose from digits, grammar"),
+    "number for a class": (lambda tmp: [*DIGITS, "adapter.peft._target_=3"], "_target_='3' is not the class of a PEFT"),
     "field the adapter lacks": (lambda tmp: [*DIGITS, "adapter=lora", "+adapter.peft.rank=3"], "adapter 'lora'"),
 }  # fmt: skip
 

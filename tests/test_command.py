@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -196,20 +197,20 @@ def test_the_status_of_an_experiment(tmp_path, capsys):
 
 
 def test_the_status_of_a_run_under_way(tmp_path, capsys):
-    """A real one, in another process: who trains it, how far its saved state is; ended, it is not listed."""
+    """A real one, in another process: who trains it and how far it is; ended, it is not listed."""
     tiny = tiny_experiment()
     tiny.overrides = [*tiny.overrides, "trainer.max_steps=40000", "trainer.epochs=10000", "trainer.save_seconds=0.05"]
     (job,) = trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0]))
     process = begin(tmp_path, *job.arguments(), short=False)
     try:
-        while process.is_alive() and not any(run.step for run in records.running(tmp_path)):
+        while process.is_alive() and not any("step" in run.how_far for run in records.running(tmp_path)):
             process.join(0.1)
         (run,) = records.running(tmp_path)
-        assert run.pid == process.pid and 0 < run.step < 40000
+        assert run.pid == process.pid and re.match(r"epoch \d+, step \d+ of 40000, loss [\d.e-]+, ", run.how_far)
         assert status(tiny, Options(tmp_path)) == []
         out = capsys.readouterr().out
-        assert f"running  {job.title}: process {run.pid} on {run.host} since {run.since}, step " in out
-        assert "of 40000 when last saved" in out and "1 running now" in out
+        assert f"running  {job.title}: process {run.pid} on {run.host} since {run.since}; epoch " in out
+        assert "of 40000, loss " in out and " left\n" in out and "1 running now" in out
     finally:
         process.terminate()
         process.join()

@@ -210,12 +210,27 @@ def test_a_loss_that_is_not_finite_ends_the_run():
 
 
 def test_a_logit_that_is_not_finite_ends_the_run():
-    """The last step has a finite loss, and a rate that leaves no finite parameter behind."""
+    """The last step has a finite loss, and a rate that leaves parameters whose products are not finite."""
     trainer = TrainerConfig(epochs=1, max_steps=1, progress=False)
-    options = {"lr": 1e38, "schedule": "constant", "warmup_ratio": 0.0}
+    options = {"lr": 1e30, "schedule": "constant", "warmup_ratio": 0.0}
     with pytest.raises(Diverged, match="a logit of the split 'reported' is .* at step 1") as failure:
         train(Classifier(), examples(), OptimizerConfig(**options), trainer)
     assert failure.value.step == 1 and not np.isfinite(failure.value.value)
+
+
+def test_a_weight_that_is_not_finite_ends_the_run():
+    """One that neither the loss nor a logit has seen: it is infinite behind a tanh."""
+
+    class Saturated(Classifier):
+        def forward(self, x):
+            return self.head(torch.tanh(self.hidden(x)).nan_to_num(1.0))
+
+    model = Saturated()
+    with torch.no_grad():
+        model.hidden.weight[0, 0] = torch.inf
+    with pytest.raises(Diverged, match=r"a weight of hidden.weight is (inf|nan) at step 1"):
+        trainer = TrainerConfig(epochs=1, max_steps=1, progress=False)
+        train(model, examples(), OptimizerConfig(max_grad_norm=0), trainer)
 
 
 def test_length_grouping_visits_every_example_once():
@@ -297,14 +312,14 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
         ({}, {"workers": -1}, 0, "trainer.workers=-1"),
         ({"max_grad_norm": -1.0}, {}, 0, "optimizer.max_grad_norm=-1.0"),
         ({"name": "lion"}, {}, 0, "unknown optimizer.name 'lion': choose from adam, adamw, loko, sgd"),
-        ({"momentum": 0.9}, {}, 0, "optimizer.momentum=0.9 says nothing to optimizer.name=adamw: only sgd read it"),
+        ({"momentum": 0.9}, {}, 0, "optimizer.momentum=0.9 has no effect with optimizer.name=adamw: only sgd read it"),
         (
             {"name": "sgd", "eps": 1e-6},
             {},
             0,
-            "optimizer.eps=1e-06 says nothing to optimizer.name=sgd: only adamw and adam",
+            "optimizer.eps=1e-06 has no effect with optimizer.name=sgd: only adamw and adam",
         ),
-        ({"name": "loko", "weight_decay": 0.1}, {}, 0, "weight_decay=0.1 says nothing to optimizer.name=loko"),
+        ({"name": "loko", "weight_decay": 0.1}, {}, 0, "weight_decay=0.1 has no effect with optimizer.name=loko"),
         ({"name": "loko"}, {"compile": True}, 0, "trainer.compile=true is not possible with optimizer.name=loko"),
         ({"name": "sgd", "momentum": 1.0}, {}, 0, "optimizer.momentum=1.0 is not possible"),
         ({"head_lr": 0.0}, {}, 0, "optimizer.head_lr=0.0"),

@@ -38,7 +38,7 @@ def peft_config(config: AdapterConfig, roles: dict[str, list[str]]) -> PeftConfi
         made.target_modules = select(kept, made.default_roles())
     elif config.first_layer and not config.roles:
         raise UserError(
-            f"adapter {config.name!r} has no roles: first_layer={config.first_layer} says nothing without adapter.roles"
+            f"adapter {config.name!r} has no roles: first_layer={config.first_layer} has no effect without them"
         )
     return made
 
@@ -58,7 +58,7 @@ def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig
             return get_peft_model(module, wrapped_config)
     except UserError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: what torch cannot allocate
         raise UserError(f"adapter {config.name!r}: {error}".partition("\n")[0]) from error
 
 

@@ -43,6 +43,8 @@ class DynamicDoraConfig(TunerConfig):
         for name in ("r", "interval"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)} is not possible: at least 1")
+        if not self.variance >= 0:
+            raise UserError(f"variance={self.variance} is not possible: 0 or more")
 
     @property
     def init_r(self) -> int:

@@ -42,6 +42,8 @@ class Lora2Config(TunerConfig):
         self.peft_type = PeftType.LORA2
         if self.k < 1:
             raise UserError(f"k={self.k} is not possible: at least 1")
+        if not self.orthogonality >= 0:
+            raise UserError(f"orthogonality={self.orthogonality} is not possible: 0 or more")
         if not 0 < self.target_r < self.r:
             raise UserError(f"LoRA² shrinks ranks from r to target_r: target_r={self.target_r} is not between 0 and "
                             f"r={self.r}")  # fmt: skip

@@ -1,6 +1,8 @@
 """``surm-bench plan|tune|experiment|status|tables|figures|collect|merge|reproduce|verify``: experiments."""
 
 import argparse
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,12 +24,13 @@ ABOUT = {
 OF_ALL = ("status", "tables", "figures")  # of every experiment where none is named
 READING = ("plan", "tune", "experiment", "status", "reproduce", "verify")  # may look at data and weights
 RUNNING = ("tune", "experiment", "reproduce")
+WATCH = 10  # seconds
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     for name, about in ABOUT.items():
         parser = commands.add_parser(name, help=about, description=about)
-        parser.set_defaults(call=_run, command=name)
+        parser.set_defaults(call=_watch if name == "status" else _run, command=name)
         _add_arguments(parser, name)
 
 
@@ -53,12 +56,25 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "plan":
         parser.add_argument("--runs", action="store_true", help="list every run")
         parser.add_argument("--calibrate", action="store_true", help="time a few steps here, to tell the hours")
+    if command == "status":
+        parser.add_argument("--watch", action="store_true", help=f"again every {WATCH} seconds, until Ctrl-C")
     if command == "reproduce":
         parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are repeated")
         parser.add_argument("--sample", type=_at_least_one, default=5, help="how many runs")
         parser.add_argument("--all", action="store_true", help="every run, and the table")
     if command == "collect":
         parser.add_argument("--merge", type=Path, nargs="+", default=[], help="the same as surm-bench merge")
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    """The status once, or again and again in a cleared terminal."""
+    while arguments.watch:
+        if sys.stdout.isatty():
+            print("\033[2J\033[H", end="")
+        _run(arguments)
+        sys.stdout.flush()
+        time.sleep(WATCH)
+    return _run(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.command.errors import complain
@@ -21,6 +21,7 @@ from surm_bench.config import config_dir
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
 from surm_bench.places import is_place
+from surm_bench.values import plain
 
 _refused: list[UserError] = []
 
@@ -56,7 +57,7 @@ def check(arguments: Sequence[str]) -> None:
 def _job(cfg: DictConfig) -> None:
     overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
     try:
-        check_reach(settings_of(OmegaConf.to_container(cfg, resolve=True)))
+        check_reach(settings_of(plain(cfg)))
         from surm_bench.runner import run  # torch and friends: not for --help or what is refused
 
         run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))

@@ -31,14 +31,18 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
         *(TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}")),
     )
     with Progress(*columns) as progress:
+
+        def report(line: str) -> None:
+            progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
         bar = progress.add_task("", total=len(jobs), title=title)
         for number, job in enumerate(jobs, 1):
             progress.update(bar, description=job.title)
             if not progress.console.is_terminal:  # no bar in a log: a line a run instead
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
             try:
-                cfg = composed(job, (*places, f"results_dir={folder}"))
-                run(cfg, report=lambda line: None, command=job.command)
+                cfg = composed(job, (*places, f"results_dir={folder}", "trainer.progress=true"))
+                run(cfg, report, job.command)
             except Claimed as error:
                 progress.console.print(f"left to another process: {error}", highlight=False, markup=False)
             except Exception as error:  # its record says failed; the rest goes on

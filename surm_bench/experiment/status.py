@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import Job, reported_jobs, resolved
+from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.matching import STATES, Runs
 from surm_bench.experiment.plan import Estimates, time_left
 from surm_bench.experiment.tuning import Tuned
@@ -45,11 +45,9 @@ def _counts(jobs: Sequence[Job], runs: Runs, active: int) -> str:
 
 
 def _progress(run: Running, job: Job | None) -> str:
-    """As ``lora on digits, seed 0, lr=0.001: process 12 on node7 since 2026-01-01 10:00:00 UTC, step 80 of 160``."""
-    steps = resolved(job)["trainer"]["max_steps"] if job else None
-    step = f"step {run.step} of {steps}" if steps else f"step {run.step}"
+    """As ``lora on digits, seed 0, lr=0.001: process 12 on node7 since 2026-01-01 10:00:00 UTC; epoch 2, …``."""
     title = job.title if job else f"run {run.run_id} of another experiment or configuration"
-    return f"{title}: process {run.pid} on {run.host} since {run.since}, {step} when last saved"
+    return f"{title}: process {run.pid} on {run.host} since {run.since}; {run.how_far}"
 
 
 def _best(jobs: Sequence[Job], runs: Runs) -> str | None:

@@ -1,9 +1,10 @@
-"""What is kept of runs: a record each, bound to its files; claims on running ones; collected records. No torch here."""
+"""What is kept of runs: a record and a log each, claims on running ones, collected records. No torch here."""
 
 from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_record
 from surm_bench.records.claim import Claimed, claim
 from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
+from surm_bench.records.run_log import LINES, run_log
 from surm_bench.records.running import Running, running
 from surm_bench.records.status import is_done, is_given_up
 from surm_bench.records.store import Damaged, check_writable, read, read_run, run_folder, write
@@ -14,6 +15,7 @@ __all__ = [
     "Claimed",
     "Damaged",
     "Disagreement",
+    "LINES",
     "Running",
     "check_files",
     "check_writable",
@@ -27,6 +29,7 @@ __all__ = [
     "read_record",
     "read_run",
     "run_folder",
+    "run_log",
     "running",
     "set_aside",
     "write",

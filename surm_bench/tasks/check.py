@@ -30,6 +30,10 @@ def check_task(config: TaskConfig) -> None:
         raise unknown("task.augment", config.augment, AUGMENTATIONS)
     if config.augment != "none" and config.kind != "image":
         raise UserError(f"task.augment={config.augment} is for images, {config.name} is a task of {config.kind}")
+    if config.max_length != TaskConfig().max_length and config.kind != "text":
+        raise UserError(f"task.max_length={config.max_length} has no effect: {config.name} is a task of {config.kind}")
+    if config.max_length < 1:
+        raise UserError(f"task.max_length={config.max_length} is not possible: at least 1 token")
     for name in config.extra_eval_splits:
         if name in TAKEN or not name.isidentifier():
             raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")

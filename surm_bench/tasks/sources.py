@@ -13,6 +13,8 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.hub import hub_access
 from surm_bench.tasks.folders import class_names, read_folder, split_folders
 
+GENERATORS = ("digits", "grammar")  # modules of surm_bench.tasks.embedded that have load()
+
 
 class Split(NamedTuple):
     """A split as it was read, and where from, for error messages."""
@@ -108,6 +110,8 @@ def _from_hub(config: TaskConfig) -> list[Split]:
 
 
 def _generated(config: TaskConfig) -> list[Split]:
+    if config.dataset not in GENERATORS:
+        raise unknown("task.dataset of task.source=embedded", config.dataset, GENERATORS)
     generator = import_module(f"surm_bench.tasks.embedded.{config.dataset}")
     splits = generator.load(config.name.rpartition("/")[-1])
     for name in _split_names(config):

@@ -32,7 +32,9 @@ def _check_optimizer(config: OptimizerConfig) -> None:
         value = getattr(config, name)
         if value is not None and not value > 0:
             raise UserError(f"optimizer.{name}={value} is not possible: give a number above 0")
-    for name in ("weight_decay", "eps", "max_grad_norm"):
+    if not config.eps > 0:
+        raise UserError(f"optimizer.eps={config.eps} is not possible: give a number above 0")
+    for name in ("weight_decay", "max_grad_norm"):
         if not getattr(config, name) >= 0:
             raise UserError(f"optimizer.{name}={getattr(config, name)} is not possible: give 0 or more")
     if not all(0 <= beta < 1 for beta in config.betas):
@@ -46,7 +48,7 @@ def _check_optimizer(config: OptimizerConfig) -> None:
         value = getattr(config, name)
         if config.name not in readers and canonical(value) != canonical(getattr(default, name)):
             raise UserError(
-                f"optimizer.{name}={value} says nothing to optimizer.name={config.name}: only "
+                f"optimizer.{name}={value} has no effect with optimizer.name={config.name}: only "
                 f"{' and '.join(readers)} read it"
             )
 

@@ -6,7 +6,7 @@ class TrainingFailed(RuntimeError):
 
 
 class Diverged(TrainingFailed):
-    """A loss or a logit is not finite: an outcome of these settings, not an accident.
+    """A loss, a weight or a logit is not finite: an outcome of these settings, not an accident.
 
     Attributes:
         step: optimiser steps done.

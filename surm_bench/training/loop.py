@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from accelerate import skip_first_batches
 from accelerate.utils import gather_object
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from surm_bench.config import Config
@@ -20,6 +19,7 @@ from surm_bench.training.failures import Diverged
 from surm_bench.training.history import History
 from surm_bench.training.hooks import Hooks
 from surm_bench.training.optimizers import OPTIMIZERS
+from surm_bench.training.progress import RunProgress
 from surm_bench.training.random_streams import random_state, set_random_state
 from surm_bench.training.state import Checkpoint
 from surm_bench.training.stop import Interrupted, StopSignals
@@ -52,7 +52,7 @@ def fit(
         log: called with losses as train/loss and scores as eval/<split>/<name>.
 
     Raises:
-        Diverged: a loss or a logit is not finite.
+        Diverged: a loss, a trained weight or a logit is not finite.
         Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR1 came, and the state is saved; with a checkpoint only.
     """
     training = Training(model, data, objective, settings, hooks or Hooks(), log)
@@ -106,10 +106,10 @@ class Training:
 
     def run(self, pause: Callable[[bool], None]) -> History:
         """Do what is left; ``pause`` is called after each step and each epoch, with True where all processes meet."""
-        with _progress(self.trainer.progress and self.accelerator.is_main_process) as progress:
-            bar = progress.add_task(self.title, total=self.steps, completed=self.step)
+        shown = self.trainer.progress and self.accelerator.is_main_process
+        with RunProgress(self.title, self.steps, self.step, shown) as progress:
             while self.evaluated < self.steps:
-                self._train_epoch(pause, lambda: progress.advance(bar))
+                self._train_epoch(pause, progress)
                 pause(True)
         if self.accelerator.device.type == "cuda":  # elsewhere it only costs a third of a second of garbage collection
             self.accelerator.free_memory()
@@ -160,7 +160,7 @@ class Training:
         self.loss_sum.fill_(own["loss_sum"])
         set_random_state(own["random"])
 
-    def _train_epoch(self, pause: Callable[[bool], None], advance: Callable[[], None]) -> None:
+    def _train_epoch(self, pause: Callable[[bool], None], progress: RunProgress) -> None:
         """The steps that are left of this epoch, and the evaluation behind them if one is due."""
         self.model.train()
         self.batches.epoch = self.epoch
@@ -173,9 +173,11 @@ class Training:
             self.history.examples += len(batch["labels"]) * self.accelerator.num_processes
             looked = self.step % CHECK_EVERY == 0 or self.step == self.steps
             if looked:
-                self.log({"train/loss": self._finite_mean(value), "train/lr": self.update.lr}, self.step)
+                loss = self._finite_mean(value)
+                self.log({"train/loss": loss, "train/lr": self.update.lr}, self.step)
+                progress.set_loss(loss)
             self.history.step_seconds.append(time.perf_counter() - clock)
-            advance()
+            progress.advance()
             pause(looked)
             clock = time.perf_counter()
         train_loss = self._finite_mean(self.loss_sum) / self.batch
@@ -183,6 +185,7 @@ class Training:
         if self.step == self.steps or self.step - self.evaluated >= (self.trainer.eval_steps or 1):
             self._evaluate(train_loss)
         self.epoch, self.batch = self.epoch + 1, 0
+        progress.end_epoch(self.epoch, self.step, train_loss, self._primary_scores())
         self.loss_sum.zero_()
 
     def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -194,6 +197,7 @@ class Training:
         return batch | {"x": self.augment(batch["x"], generator)}
 
     def _evaluate(self, train_loss: float) -> None:
+        self._check_weights()
         scores = {}
         for split, loader in self.scored.items():
             logits, labels = predict(self.model, loader, self.accelerator)
@@ -210,16 +214,22 @@ class Training:
             {f"eval/{split}/{n}": value for split, named in scores.items() for n, value in named.items()}, self.step
         )
 
+    def _primary_scores(self) -> dict[str, float]:
+        """Of the splits evaluated at this step, if it is one of an evaluation."""
+        if self.evaluated != self.step or not self.history.evaluations:
+            return {}
+        metric = self.objective.primary_metric
+        return {f"{metric} ({s})": named[metric] for s, named in self.history.evaluations[-1]["scores"].items()}
+
+    def _check_weights(self) -> None:
+        """Raises Diverged: a weight may be infinite where loss and logits are not, behind a norm or a tanh."""
+        for name, parameter in self.trained.items():
+            if not (finite := torch.isfinite(parameter)).all():
+                raise Diverged(f"a weight of {name}", self.step, parameter[~finite][0].item())
+
     def _finite_mean(self, value: Tensor) -> float:
         """The mean over the processes; raises Diverged."""
         number = self.accelerator.reduce(value, "mean").item()
         if not np.isfinite(number):
             raise Diverged("the loss", self.step, number)
         return number
-
-
-def _progress(shown: bool) -> Progress:
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn(),
-    )  # fmt: skip
-    return Progress(*columns, disable=not shown, transient=True)

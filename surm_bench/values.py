@@ -1,0 +1,46 @@
+"""Values that no key of a configuration can have, refused before anything reads them. No torch here."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from surm_bench.errors import UserError
+from surm_bench.places import PLACES
+
+NAMES = ("model.name", "task.name", "adapter.name")
+NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a word, or several with / between; no .. and no absolute path
+
+
+def plain(cfg: DictConfig) -> dict:
+    """A composed configuration, or groups of one, with its references resolved, as dicts and lists.
+
+    Raises:
+        UserError: a number that is not finite, a name that could leave a folder, or an environment variable anywhere
+            but in a path: records are published, and paths are the one thing that they do not hold.
+    """
+    for key, value in _leaves(OmegaConf.to_container(cfg, resolve=False)):
+        if isinstance(value, str) and "oc.env" in value and key not in PLACES:
+            raise UserError(f"{key}={value} would write an environment variable into records: {_paths()} may have one")
+    config = OmegaConf.to_container(cfg, resolve=True)
+    for key, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{key}={value} is not possible: give a finite number")
+        if key in NAMES and isinstance(value, str) and not NAME.fullmatch(value):
+            raise UserError(f"{key}={value!r} is not possible: letters, digits, _, -, + and ., in parts divided by /")
+    return config
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value with its key, as ``adapter.peft.r``."""
+    if isinstance(node, dict | list):
+        for name, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, node
+
+
+def _paths() -> str:
+    return ", ".join(PLACES)
