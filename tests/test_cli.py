@@ -19,6 +19,7 @@ from surm_bench.training import Interrupted
 
 SHORT = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
 DIGITS = ["model=vit_digits", "task=digits"]
+GRAMMAR = ["model=roberta_tiny", "task=grammar/sentiment"]
 RTE = ["model=roberta_tiny", "task=glue/rte"]
 
 
@@ -117,10 +118,10 @@ BAD = {
     "regression": (lambda tmp: [*DIGITS, "task.num_labels=1"], "task.metric='accuracy' does not fit"),
     "missing weights": (lambda tmp: [*DIGITS, f"model.weights={tmp}/none.safetensors"], "does not exist"),
     "infinite rate": (lambda tmp: [*DIGITS, "optimizer.lr=1e400"], "optimizer.lr=inf is not possible: give a finite"),
-    "infinite scale": (lambda tmp: [*DIGITS, "adapter.peft.alpha=.nan"], "adapter.peft.alpha=nan is not possible"),
+    "infinite scale": (lambda tmp: [*DIGITS, "adapter.peft.alpha=nan"], "adapter.peft.alpha=nan is not possible"),
     "eps of zero": (lambda tmp: [*DIGITS, "optimizer.eps=0"], "optimizer.eps=0.0 is not possible: give a number"),
     "length of images": (lambda tmp: [*DIGITS, "task.max_length=64"], "task.max_length=64 has no effect: digits is a"),
-    "size of texts": (lambda tmp: [*RTE, "model.image_size=96"], "model.image_size=96 has no effect: roberta_tiny is"),
+    "size of texts": (lambda tmp: [*GRAMMAR, "model.image_size=96"], "model.image_size=96 has no effect: roberta_tiny"),
     "name that leaves a folder": (lambda tmp: [*DIGITS, "adapter.name=../up"], "adapter.name='../up' is not possible"),
     "environment in a label": (
         lambda tmp: [*DIGITS, "adapter.label=${oc.env:HOME}"], "would write an environment variable into records: "),

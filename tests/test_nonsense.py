@@ -23,7 +23,7 @@ LEFT_OUT = {  # places, what needs the network or a compiler, and processes that
     *("results_dir", "task.data_dir", "model.weights", "model.source", "task.source", "tracking.kind"),
     *("trainer.compile", "trainer.workers", "trainer.progress"),
 }
-NUMBERS = ["-1", "0", "1", "2", "3", "7", "0.5", "1e-3", "1e400", "-1e400", ".nan", "1e30", "1e-30", "1000000000000"]
+NUMBERS = ["-1", "0", "1", "2", "3", "7", "0.5", "1e-3", "1e400", "-1e400", "nan", "1e30", "1e-30", "1000000000000"]
 WORDS = ["''", "null", "true", "none", "../up", "/etc", "a/b", "no", "[1]", "{a: 1}", "'${oc.env:HOME}'", "é", "x,y"]
 
 
