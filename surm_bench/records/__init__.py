@@ -1,7 +1,7 @@
 """What is kept of runs: a record each, bound to its files; claims on running ones; collected records. No torch here."""
 
 from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_record
-from surm_bench.records.claim import Claimed, claim
+from surm_bench.records.claim import Claimed, Lost, check_held, claim, held
 from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
 from surm_bench.records.running import Running, running
@@ -14,12 +14,15 @@ __all__ = [
     "Claimed",
     "Damaged",
     "Disagreement",
+    "Lost",
     "Running",
     "check_files",
+    "check_held",
     "check_writable",
     "claim",
     "collect",
     "describe_files",
+    "held",
     "is_done",
     "is_given_up",
     "read",

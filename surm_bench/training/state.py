@@ -29,12 +29,14 @@ class Checkpoint:
         code: a digest of the code that trains; a state of other code is not continued.
         seconds: between two times of saving; longer where saving takes more than a fiftieth of that.
         about: what History.segments says of this process; as JSON has it.
+        check: called before each time; what it raises ends the training, and the state stays as it was.
     """
 
     folder: Path
     code: str
     seconds: float = 60.0
     about: dict[str, Any] = field(default_factory=dict)
+    check: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.file = Path(self.folder) / "state.safetensors"
@@ -47,6 +49,7 @@ class Checkpoint:
     def write(self, state: dict) -> None:
         """Replace the saved state: dicts with string keys, lists, numbers, strings and tensors."""
         began = time.monotonic()
+        self.check()
         self.file.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         rest, tensors = pack(state)
