@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
-from surm_bench.atomic import atomic
+from surm_bench.atomic import atomic, token
 from surm_bench.errors import UserError
 from surm_bench.storage import check_there
 
@@ -130,7 +130,7 @@ def _holds(holder: dict, path: Path, silence: float) -> bool:
 
 def _now(path: Path) -> float:
     """The time by the clock of the disk that the claim lies on."""
-    probe = path.with_name(f".clock.{os.getpid()}")
+    probe = path.with_name(f".clock.{token()}")
     probe.touch()
     try:
         return probe.stat().st_mtime

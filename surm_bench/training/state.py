@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from surm_bench.atomic import token
+
 TENSOR = "tensor file key"  # {TENSOR: name} stands in the JSON where the tensor of that name was
 PAUSE = 50  # times as long as saving took: no more than 2 % of the time goes into it
 
@@ -51,7 +53,7 @@ class Checkpoint:
         began = time.monotonic()
         self.check()
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        temporary = self.file.with_name(f".{self.file.name}.{token()}")
         rest, tensors = pack(state)
         save_file(tensors, temporary, metadata={"code": self.code, "state": json.dumps(rest)})
         with temporary.open("rb") as written:  # on the disk before it has the name: even a power cut leaves a whole one
