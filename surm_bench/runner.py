@@ -119,7 +119,10 @@ def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
         raise UserError(f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded")
     if not (folder / "adapter").is_dir():
         raise UserError(f"the adapter of run {record['run_id']} is not in {folder}: run it again with rerun=true")
-    records.check_files(record, folder)
+    try:
+        records.check_files(record, folder)
+    except records.Damaged as error:
+        raise UserError(f"{error}: run it again with rerun=true") from error
     settings = settings_of(with_places(record["config"], folder))
     backbone, data = build(settings)
     with without_known_warnings():

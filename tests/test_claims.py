@@ -120,6 +120,19 @@ def test_a_claim_gives_signs_of_life(folder):
             time.sleep(0.01)
 
 
+def test_a_claim_that_was_copied_with_its_folder_is_void_when_it_is_old(folder, tmp_path):
+    """The process that holds the run lives, but gives its signs of life elsewhere."""
+    with claim(folder, beat=0.05):
+        copy = tmp_path / "copy" / A
+        shutil.copytree(folder, copy)
+        with pytest.raises(Claimed), claim(copy):
+            pass
+        os.utime(copy / "claim.json", (0, 0))
+        with claim(copy):
+            check_held(copy)
+        check_held(folder)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "\x00"])
 def test_a_claim_that_cannot_be_read_is_none(folder, text):
     folder.mkdir(parents=True)

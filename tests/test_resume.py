@@ -227,6 +227,13 @@ def truncated(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
+def flipped(file: Path) -> None:
+    """A bit of the last number of a tensor, which safetensors reads as another number."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
 def foreign(file: Path) -> None:
     Checkpoint(file.parent, "other code").write({"a": torch.zeros(1)})
 
@@ -235,7 +242,7 @@ def without_header(file: Path) -> None:
     state.save_file({"a": torch.zeros(1)}, file)
 
 
-@pytest.mark.parametrize("damage", [truncated, foreign, without_header, lambda file: file.write_bytes(b"")])
+@pytest.mark.parametrize("damage", [truncated, flipped, foreign, without_header, lambda file: file.write_bytes(b"")])
 def test_a_state_that_cannot_be_continued_is_told_and_replaced(damage, tmp_path, caplog):
     with pytest.raises(Interrupted):
         small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 5))

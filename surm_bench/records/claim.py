@@ -20,7 +20,7 @@ FILE = "claim.json"
 LOCK = ".lock"
 PIDS = Path("/proc/self/ns/pid")  # on Linux: which numbers of processes those of this one are among
 BEAT = 10.0  # seconds between two signs of life
-SILENCE = 120.0  # seconds without one after which a claim of another host is void
+SILENCE = 120.0  # seconds without one after which a claim is void
 
 
 class Claimed(UserError):
@@ -36,8 +36,8 @@ def claim(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterato
     """Hold a run's folder while the block runs.
 
     Raises:
-        Claimed: another process holds it: a living one on this host, or one of another host whose last sign of life is
-            less than ``silence`` seconds old by the clock of the shared disk.
+        Claimed: another process holds it, whose last sign of life is less than ``silence`` seconds old by the clock of
+            the shared disk; one of this host must also still live.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, mine = folder / FILE, _myself()
@@ -119,7 +119,8 @@ def _holds(holder: dict, path: Path, silence: float) -> bool:
         try:
             process = psutil.Process(holder["pid"])
             same = abs(process.create_time() - holder["born"]) < 1
-            return same and process.status() != psutil.STATUS_ZOMBIE  # dead, and its parent has not looked yet
+            if not same or process.status() == psutil.STATUS_ZOMBIE:  # dead, and its parent has not looked yet
+                return False
         except psutil.Error:
             return False
     try:

@@ -1,0 +1,2 @@
+def report(**_) -> bool:
+    return True
