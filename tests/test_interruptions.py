@@ -38,8 +38,13 @@ def results(folder) -> dict:
 
 @pytest.mark.parametrize(
     ("sent", "code", "overrides"),
-    [(signal.SIGTERM, 143, DROPOUT), (signal.SIGINT, 130, ADALORA), (signal.SIGKILL, -9, DROPOUT)],
-    ids=["SIGTERM", "SIGINT", "SIGKILL"],
+    [
+        (signal.SIGTERM, 143, DROPOUT),
+        (signal.SIGINT, 130, ADALORA),
+        (signal.SIGUSR1, 128 + signal.SIGUSR1, ADALORA),
+        (signal.SIGKILL, -9, DROPOUT),
+    ],
+    ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGKILL"],
 )
 def test_the_same_command_goes_on_to_equal_bits(tmp_path, sent, code, overrides):
     whole = start(tmp_path / "whole", *overrides)

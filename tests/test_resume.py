@@ -304,6 +304,26 @@ def test_a_signal_is_noted_once_and_handlers_come_back(name):
         signal.signal(number, earlier)
 
 
+@pytest.mark.parametrize("exits", [True, False])
+def test_a_handler_of_somebody_elses_gets_the_signal_once_the_state_is_saved(tmp_path, exits):
+    """As submitit's, which queues the job again and exits."""
+    saved = []
+
+    def requeue(*_) -> None:
+        saved.append((tmp_path / "state.safetensors").exists())
+        if exits:
+            sys.exit(3)
+
+    earlier = signal.signal(signal.SIGUSR1, requeue)
+    try:
+        with pytest.raises(SystemExit if exits else Interrupted):
+            small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 5, act=lambda: signal.raise_signal(signal.SIGUSR1)))
+        assert saved == [True]
+    finally:
+        signal.signal(signal.SIGUSR1, earlier)
+    assert_same(small(Checkpoint(tmp_path, "code")), small())
+
+
 def test_the_second_interrupt_from_the_keyboard_ends_at_once(tmp_path):
     def twice() -> None:
         signal.raise_signal(signal.SIGINT)

@@ -39,7 +39,7 @@ def last_line(output: str) -> str:
     return lines[-1] if lines else ""
 
 
-def wait_for(condition, seconds: float = 120) -> None:
+def wait_for(condition, seconds: float = 900) -> None:
     """Until it is true; raises TimeoutError."""
     until = time.monotonic() + seconds
     while not condition():

@@ -22,6 +22,7 @@ class Interrupted(KeyboardInterrupt):
 class StopSignals:
     """In its block the first signal is only noted; the second one acts as it would outside.
 
+    A handler that somebody else has set (submitit's, which queues a job again) gets the first one as the block ends.
     A signal that the process ignores (nohup's SIGHUP) stays ignored. In other threads than the main one nothing is
     noted: Python lets the main thread alone handle signals.
 
@@ -42,8 +43,11 @@ class StopSignals:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._restore()
-        ending = kind is not None and not issubclass(kind, Exception)
-        if self.received is not None and not ending:  # it came after the last look: now it acts
+        if self.received is None:
+            return
+        ending = kind is not None and not issubclass(kind, Exception)  # else it came after the last look
+        handler = signal.getsignal(self.received)
+        if not ending or (callable(handler) and handler is not signal.default_int_handler):
             signal.raise_signal(self.received)
 
     def _note(self, number: int, _: FrameType | None) -> None:
