@@ -1,9 +1,15 @@
 """Files that are written whole or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def token() -> str:
+    """A part of a temporary name that no other writer has: numbers of processes are equal on two hosts of one disk."""
+    return secrets.token_hex(6)
 
 
 @contextmanager
@@ -11,9 +17,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of path; it takes path's place only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.stem}.{os.getpid()}{path.suffix}"
-    )  # matplotlib takes the format from the suffix
+    temporary = path.with_name(f".{path.stem}.{token()}{path.suffix}")  # matplotlib takes the format from the suffix
     try:
         yield temporary
         with temporary.open("rb") as file:

@@ -3,14 +3,17 @@
 import importlib.metadata
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import surm_bench
 from surm_bench.config import config_dir
 
+PROCESS = Path("/proc/self")  # Linux: of this process
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # Linux, version 2: a container sees its own here
 
 
@@ -46,15 +49,27 @@ def device_kind() -> str:
     return f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
+def reset_peak_memory() -> None:
+    """Let peak_memory_bytes start anew, so that a run does not report the peak of an earlier one in its process."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # not on Linux, or not allowed
+        (PROCESS / "clear_refs").write_text("5")
+
+
 def peak_memory_bytes() -> int:
-    """Peak memory in bytes: with CUDA what its allocator held since ``torch.cuda.reset_peak_memory_stats()``,
-    otherwise the resident set of this process (``ru_maxrss``), which never falls: of several runs in one process,
-    a later one reports at least the peak of the earlier ones.
+    """Peak memory in bytes since reset_peak_memory(): with CUDA what its allocator held, otherwise the resident set of
+    this process. Elsewhere than on Linux (proc(5)) the latter is that of the whole process (``ru_maxrss``).
     """
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    with suppress(OSError):
+        if found := re.search(r"^VmHWM:\s+(\d+) kB$", (PROCESS / "status").read_text(), re.MULTILINE):
+            return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 

@@ -3,13 +3,14 @@
 import shutil
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from accelerate import PartialState
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 
 from surm_bench import environment, records
 from surm_bench.adapters.build import attach
@@ -20,11 +21,13 @@ from surm_bench.build import build
 from surm_bench.config import Config
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.prefix_cache import cache_prefix
+from surm_bench.storage import check_space
 from surm_bench.summary import summary
 from surm_bench.tasks import Objective, TaskData, objective_for
 from surm_bench.tracking import Tracker, track
 from surm_bench.training import Checkpoint, History, fit
 
+MARGIN = 2**21  # bytes of the record, and of what heads and names take of the other files
 STATE = "state"  # the folder of the state that an interrupted run goes on from
 CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"}  # the split that chooses the best epoch
 
@@ -38,6 +41,8 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
 
     Raises:
         Diverged: the loss is not finite.
+        Lost: another worker took the run over.
+        StorageError: the disk has too little space, or the folder is gone.
     """
     backbone, data = build(settings)
     lora = lora_parameters(backbone.module, backbone.roles)
@@ -46,12 +51,14 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     known = {"parameters": parameters, "baseline": compare_with_lora(parameters, lora)}
     hooks, objective, original = schedule(model), objective_for(settings.task), original_weights(model)
     trained, data, timing = _with_cached_prefix(model, data, settings)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    environment.reset_peak_memory()
     where = ("git_commit", "device", "device_kind", "threads", "processes")
     about = {"created": record["created"], **{key: record["environment"][key] for key in where}}
-    checkpoint = Checkpoint(folder / STATE, _code(record, settings), settings.trainer.save_seconds, about)
+    held = partial(records.check_held, folder)
+    checkpoint = Checkpoint(folder / STATE, _code(record, settings), settings.trainer.save_seconds, about, held)
     main = PartialState().is_main_process
+    if main:
+        check_space(folder, needed_bytes(model, data, settings.task.num_labels), f"run {record['run_id']}")
     tags = (settings.model.name, settings.task.name, settings.adapter.name)
     config = record["config"] | {"results_dir": settings.results_dir}
     tracked = track(config, record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker())
@@ -61,17 +68,31 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
         found["timing"] = timing | _timing(history)
         found["memory"] = {"peak_bytes": environment.peak_memory_bytes()}
         if main:
+            held()
             if settings.trainer.save_adapter:
                 found["change"] = _rounded(weight_changes(model, original))
                 _save_adapter(model, folder)
             _save_predictions(history, objective, data, folder)
             found["files"] = records.describe_files(folder)
             found["timing"]["wall_seconds"] = time.perf_counter() - began + _earlier_seconds(history)
-            found = records.write(found | {"status": "success"}, settings.results_dir)
+            with records.held(folder):
+                found = records.write(found | {"status": "success"}, settings.results_dir)
             records.LINES.info(summary(found))
             checkpoint.clear()
             tracker.summary(_mirrored(found))
     return found
+
+
+def needed_bytes(model: PeftModel, data: TaskData, outputs: int) -> int:
+    """At most what a run writes: a saved state beside the one that it replaces, the adapter and its predictions.
+
+    A state has each trained number and the two moments of Adam's, and the logits of the splits that are scored.
+    """
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    adapter = sum(t.numel() * t.element_size() for t in get_peft_model_state_dict(model).values())
+    rows = sum(len(split) for split in data.splits.values())
+    state = 3 * trained + 4 * rows * (outputs + 1)
+    return 2 * state + adapter + 16 * rows + MARGIN
 
 
 def _code(record: dict, settings: Config) -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from surm_bench.atomic import atomic
+from surm_bench.errors import UserError
 
 FILE = "places.json"
 PLACES = {"results_dir": "results", "task.data_dir": None, "model.weights": None}  # and what a record says instead
@@ -31,9 +32,19 @@ def keep_places(config: dict, folder: Path) -> None:
 
 
 def with_places(config: dict, folder: Path) -> dict:
-    """The configuration of a record with the places that lie beside it, if they do."""
+    """The configuration of a record with the places that lie beside it, if they do.
+
+    Raises:
+        UserError: they cannot be read.
+    """
+    file = folder / FILE
     try:
-        places = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        places = json.loads(file.read_bytes())
+        given = {"task": {"data_dir": places["task"]["data_dir"]}, "model": {"weights": places["model"]["weights"]}}
+    except FileNotFoundError:
         return config
-    return config | {group: config[group] | places[group] for group in ("task", "model")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} is damaged ({error}): without it data and weights are looked for where task and model have them"
+        ) from error
+    return config | {group: config[group] | given[group] for group in given}

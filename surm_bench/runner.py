@@ -7,6 +7,7 @@ import datetime
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from surm_bench.models.check import check_model
 from surm_bench.models.digest import model_digest
 from surm_bench.places import keep_places, with_places, without_places
 from surm_bench.sources import method_digest, source_digest
+from surm_bench.storage import StorageError, storage_errors
 from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
@@ -53,7 +55,8 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
 
     Raises:
         UserError: bad input. Any error after the run has begun leaves a record with status "failed".
-        Claimed: another process trains this run.
+        Claimed: another process trains this run, or took it over: nothing is written.
+        StorageError: the disk of the results is full or gone: no record can be written.
     """
     PartialState(cpu=not torch.cuda.is_available())  # unasked it would not see the processes of torchrun on a CPU
     main = PartialState().is_main_process  # one record, one report, one W&B run of however many processes
@@ -69,7 +72,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         raise UserError(f"{reason}; rerun=true tries it again")
     if not main:
         return _attempt(settings, config, _about(settings, config, earlier, command), folder)
-    with records.claim(folder):
+    with storage_errors(settings.results_dir), records.claim(folder):
         earlier = _earlier(settings, identifier)
         if records.is_done(earlier):  # by another process, in the meantime
             return _already(earlier, report)
@@ -122,7 +125,10 @@ def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
         raise UserError(f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded")
     if not (folder / "adapter").is_dir():
         raise UserError(f"the adapter of run {record['run_id']} is not in {folder}: run it again with rerun=true")
-    records.check_files(record, folder)
+    try:
+        records.check_files(record, folder)
+    except records.Damaged as error:
+        raise UserError(f"{error}: run it again with rerun=true") from error
     settings = settings_of(with_places(record["config"], folder))
     backbone, data = build(settings)
     with without_known_warnings():
@@ -179,11 +185,15 @@ def _attempt(settings: Config, config: dict, record: dict, folder: Path) -> dict
     if PartialState().is_main_process:
         keep_places(config, folder)
     try:
-        return measure(settings, record, folder, began)
+        with storage_errors(settings.results_dir):
+            return measure(settings, record, folder, began)
+    except (StorageError, records.Lost):
+        raise
     except Diverged as error:
         return _write(record | {"status": "diverged", "error": str(error)}, settings.results_dir)
     except KeyboardInterrupt as error:
-        _write(_ended(record, "interrupted", str(error) or "KeyboardInterrupt", counts=False), settings.results_dir)
+        with suppress(records.Lost):
+            _write(_ended(record, "interrupted", str(error) or "KeyboardInterrupt", counts=False), settings.results_dir)
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -201,6 +211,7 @@ def _write(record: dict, results_dir: str) -> dict:
     folder = records.run_folder(results_dir, record["run_id"])
     undoes = not records.is_done(record) and records.is_done(records.read_run(folder))
     if PartialState().is_main_process and not undoes:
-        record = records.write(record, results_dir)
+        with records.held(folder):
+            record = records.write(record, results_dir)
         records.LINES.info(summary(record))
     return record

@@ -232,7 +232,8 @@ def test_predictions_that_are_not_what_was_written(tmp_path):
         path.write_bytes(content)
         archive = Archive(tmp_path)
         assert set(read_predictions(archive)["run_id"]) == {B}
-        assert archive.problems == [f"{path} is not the file that run {A} wrote"]
+        problem = f"{path} is not the file that run {A} wrote; it is left out: the same run makes it again"
+        assert archive.problems == [problem]
     shutil.rmtree(tmp_path / "runs")
     (tmp_path / "predictions.parquet").write_bytes(whole[:100])
     archive = Archive(tmp_path)

@@ -2,15 +2,23 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from importlib import import_module
 
 import pytest
 from made_up import A
 
-from surm_bench.records import Claimed, claim
+from surm_bench.atomic import atomic
+from surm_bench.records import Claimed, Lost, check_held, claim, held
+from surm_bench.storage import StorageError
+
+claims = import_module("surm_bench.records.claim")  # the package's claim is the function
 
 HOLD = """
 import sys, time
@@ -112,6 +120,19 @@ def test_a_claim_gives_signs_of_life(folder):
             time.sleep(0.01)
 
 
+def test_a_claim_that_was_copied_with_its_folder_is_void_when_it_is_old(folder, tmp_path):
+    """The process that holds the run lives, but gives its signs of life elsewhere."""
+    with claim(folder, beat=0.05):
+        copy = tmp_path / "copy" / A
+        shutil.copytree(folder, copy)
+        with pytest.raises(Claimed), claim(copy):
+            pass
+        os.utime(copy / "claim.json", (0, 0))
+        with claim(copy):
+            check_held(copy)
+        check_held(folder)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "\x00"])
 def test_a_claim_that_cannot_be_read_is_none(folder, text):
     folder.mkdir(parents=True)
@@ -120,8 +141,92 @@ def test_a_claim_that_cannot_be_read_is_none(folder, text):
         assert json.loads((folder / "claim.json").read_text())["pid"] == os.getpid()
 
 
+def taken_over(folder) -> dict:
+    """As another host leaves it that took the run over."""
+    other = {"host": "another", "pid": 1, "born": 0.0, "since": "now"}
+    (folder / "claim.json").write_text(json.dumps(other))
+    return other
+
+
 def test_a_claim_that_another_took_over_is_left_to_it(folder):
     with claim(folder):
-        other = {"host": "another", "pid": 1, "born": 0.0, "since": "now"}
-        (folder / "claim.json").write_text(json.dumps(other))
+        other = taken_over(folder)
     assert json.loads((folder / "claim.json").read_text()) == other
+
+
+def test_a_claim_that_another_took_over_gets_no_signs_of_life(folder):
+    with claim(folder, beat=0.05):
+        taken_over(folder)
+        os.utime(folder / "claim.json", (0, 0))
+        time.sleep(0.5)
+        assert (folder / "claim.json").stat().st_mtime == 0
+
+
+def test_a_lost_claim_is_found_before_anything_is_written(folder):
+    with claim(folder):
+        check_held(folder)
+        with held(folder):
+            pass
+        taken_over(folder)
+        for check in (lambda: check_held(folder), held(folder).__enter__):
+            with pytest.raises(Lost, match=f"run {A} was taken over by process 1 on another: this one stopped"):
+                check()
+        (folder / "claim.json").unlink()  # the other one has finished
+        with pytest.raises(Lost, match="by another process"):
+            check_held(folder)
+
+
+def test_a_folder_that_is_gone_is_no_lost_claim_and_is_not_made_again(folder):
+    with claim(folder):
+        shutil.rmtree(folder)
+        for check in (lambda: check_held(folder), held(folder).__enter__):
+            with pytest.raises(StorageError, match="is gone"):
+                check()
+    assert not folder.exists()
+
+
+def test_while_a_claim_is_held_for_writing_it_is_not_taken_over(folder, monkeypatch):
+    """By another host, though the last sign of life is old."""
+    with claim(folder), held(folder):
+        os.utime(folder / "claim.json", (0, 0))
+        monkeypatch.setattr(socket, "gethostname", lambda: "other")
+        thread = threading.Thread(target=lambda: claim(folder).__enter__())
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+        assert json.loads((folder / "claim.json").read_text())["host"] != "other"
+    thread.join()
+
+
+@pytest.mark.parametrize("differs", ["host", "container"])
+def test_two_hosts_with_equal_numbers_of_processes(folder, monkeypatch, differs):
+    """One process as two: the other has the same number and time of birth, as two containers of one image may."""
+
+    def move_to(name: str) -> None:
+        host, space = (name, "pid:[1]") if differs == "host" else ("a", name)
+        monkeypatch.setattr(socket, "gethostname", lambda: host)
+        monkeypatch.setattr(claims, "_pids", lambda: space)
+
+    move_to("a")
+    with claim(folder, beat=1000):
+        move_to("b")
+        with pytest.raises(Claimed, match=f"process {os.getpid()} on a "), claim(folder, silence=60):
+            pass
+        with pytest.raises(Lost):
+            check_held(folder)
+        os.utime(folder / "claim.json", (0, 0))
+        with claim(folder, silence=60):
+            check_held(folder)
+            move_to("a")
+            with pytest.raises(Lost, match="was taken over by"):
+                check_held(folder)
+            move_to("b")
+        move_to("a")
+
+
+def test_two_hosts_with_equal_numbers_of_processes_write_one_file(tmp_path):
+    """Each its own temporary file, though both know themselves by one number."""
+    with atomic(tmp_path / "table.md") as one, atomic(tmp_path / "table.md") as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert (tmp_path / "table.md").read_text() == "one" and len(list(tmp_path.iterdir())) == 1

@@ -2,7 +2,10 @@
 
 import json
 import subprocess
+import sys
 from types import SimpleNamespace
+
+import pytest
 
 from surm_bench import environment
 
@@ -56,6 +59,18 @@ def test_peak_memory_covers_what_was_held():
     assert isinstance(peak, int)
     if not torch.cuda.is_available():
         assert len(held) < peak < 2**40
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it never falls")
+def test_peak_memory_of_a_later_run_is_its_own():
+    environment.reset_peak_memory()
+    held = b"x" * 300_000_000
+    first = environment.peak_memory_bytes()
+    del held
+    environment.reset_peak_memory()
+    held = b"x" * 100_000_000
+    assert 150_000_000 < first - environment.peak_memory_bytes() < 250_000_000
+    assert len(held) < environment.peak_memory_bytes()
 
 
 def test_available_memory_heeds_the_limit_of_a_container(tmp_path, monkeypatch):

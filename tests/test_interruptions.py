@@ -1,5 +1,6 @@
 """Runs that are stopped go on to equal bits, and of several processes on one run one trains."""
 
+import json
 import os
 import signal
 import time
@@ -8,7 +9,9 @@ from collections.abc import Callable
 import pytest
 from runs import DIGITS, GRAMMAR, begin, folder_of, said, start
 
-from surm_bench import records
+from surm_bench import measure, records
+from surm_bench.atomic import atomic
+from surm_bench.training import Diverged
 
 LONG = ["trainer.max_steps=60", "trainer.epochs=100", "trainer.eval_steps=20", "trainer.save_seconds=0"]
 DROPOUT = [*GRAMMAR, "adapter=lora", "adapter.peft.lora_dropout=0.2", *LONG]
@@ -35,8 +38,13 @@ def results(folder) -> dict:
 
 @pytest.mark.parametrize(
     ("sent", "code", "overrides"),
-    [(signal.SIGTERM, 143, DROPOUT), (signal.SIGINT, 130, ADALORA), (signal.SIGKILL, -9, DROPOUT)],
-    ids=["SIGTERM", "SIGINT", "SIGKILL"],
+    [
+        (signal.SIGTERM, 143, DROPOUT),
+        (signal.SIGINT, 130, ADALORA),
+        (signal.SIGUSR1, 128 + signal.SIGUSR1, ADALORA),
+        (signal.SIGKILL, -9, DROPOUT),
+    ],
+    ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGKILL"],
 )
 def test_the_same_command_goes_on_to_equal_bits(tmp_path, sent, code, overrides):
     whole = start(tmp_path / "whole", *overrides)
@@ -81,6 +89,45 @@ def test_while_one_trains_the_others_are_refused(tmp_path):
     assert first.is_alive()
     stop(first)
     assert first.exitcode in (143, -15)  # -15: it had not yet begun to train
+
+
+def test_a_run_that_another_took_over_stops_and_writes_nothing(tmp_path):
+    """While it was suspended, say: its claim was old, and is another's now."""
+    process = begin(tmp_path, *ENDLESS, "trainer.save_seconds=0.1")
+    wait_for(lambda: list(tmp_path.glob("runs/*/state/state.safetensors")) or not process.is_alive())
+    (claim,) = tmp_path.glob("runs/*/claim.json")
+    other = {"host": "another", "pid": process.pid, "born": 0.0, "since": "now"}
+    with atomic(claim) as temporary:
+        temporary.write_text(json.dumps(other))
+    process.join(60)
+    line = said(tmp_path, process).splitlines()[-1]
+    assert process.exitcode == 2 and f"was taken over by process {process.pid} on another: this one stopped" in line
+    assert json.loads(claim.read_text()) == other
+    assert records.Archive(tmp_path).is_empty and not list(tmp_path.glob("runs/*/adapter"))
+
+
+@pytest.mark.parametrize("ended", ["success", "diverged", "failed", "interrupted"])
+def test_whatever_comes_of_a_run_that_another_took_over_is_not_written(tmp_path, monkeypatch, ended):
+    """Taken over after the last time of saving."""
+    raised = {
+        "diverged": Diverged("the loss", 3, float("nan")),
+        "failed": ValueError(),
+        "interrupted": KeyboardInterrupt(),
+    }
+    fit = measure.fit
+
+    def lose_and_end(*arguments, **given):
+        (claim,) = tmp_path.glob("runs/*/claim.json")
+        claim.write_text(json.dumps({"host": "another", "pid": 1, "born": 0.0, "since": "now"}))
+        if ended in raised:
+            raise raised[ended]
+        return fit(*arguments, **given)
+
+    monkeypatch.setattr(measure, "fit", lose_and_end)
+    with pytest.raises(KeyboardInterrupt if ended == "interrupted" else records.Lost):
+        start(tmp_path, *DIGITS, "adapter=lora")
+    assert records.Archive(tmp_path).is_empty
+    assert not list(tmp_path.glob("runs/*/adapter")) and not list(tmp_path.glob("runs/*/predictions.parquet"))
 
 
 def test_of_four_at_once_one_trains(tmp_path):

@@ -227,6 +227,13 @@ def truncated(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
+def flipped(file: Path) -> None:
+    """A bit of the last number of a tensor, which safetensors reads as another number."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
 def foreign(file: Path) -> None:
     Checkpoint(file.parent, "other code").write({"a": torch.zeros(1)})
 
@@ -235,7 +242,7 @@ def without_header(file: Path) -> None:
     state.save_file({"a": torch.zeros(1)}, file)
 
 
-@pytest.mark.parametrize("damage", [truncated, foreign, without_header, lambda file: file.write_bytes(b"")])
+@pytest.mark.parametrize("damage", [truncated, flipped, foreign, without_header, lambda file: file.write_bytes(b"")])
 def test_a_state_that_cannot_be_continued_is_told_and_replaced(damage, tmp_path, caplog):
     with pytest.raises(Interrupted):
         small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 5))
@@ -277,7 +284,7 @@ def test_a_state_half_written_is_not_read(tmp_path, monkeypatch):
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
 def test_a_signal_is_noted_once_and_handlers_come_back(name):
     seen, number = [], getattr(signal, name)
     earlier = signal.signal(number, lambda *_: seen.append(name))
@@ -295,6 +302,31 @@ def test_a_signal_is_noted_once_and_handlers_come_back(name):
         assert seen == [name, name]  # nobody looked: it is handed on
     finally:
         signal.signal(number, earlier)
+
+
+@pytest.mark.parametrize("exits", [True, False])
+def test_a_handler_of_somebody_elses_decides_once_the_state_is_saved(tmp_path, exits):
+    """submitit's for SIGUSR2 queues the job again and exits; its one for SIGTERM returns, and the run goes on."""
+    saved = []
+
+    def handler(*_) -> None:
+        saved.append((tmp_path / "state.safetensors").exists())
+        if exits:
+            sys.exit(3)
+
+    earlier = signal.signal(signal.SIGUSR2, handler)
+    stopper = Stopper(Hooks(), 5, act=lambda: signal.raise_signal(signal.SIGUSR2))
+    try:
+        if exits:
+            with pytest.raises(SystemExit):
+                small(Checkpoint(tmp_path, "code"), stopper)
+        else:
+            assert_same(small(Checkpoint(tmp_path, "code"), stopper), small())
+        assert saved == [True] and signal.getsignal(signal.SIGUSR2) is handler
+    finally:
+        signal.signal(signal.SIGUSR2, earlier)
+    if exits:
+        assert_same(small(Checkpoint(tmp_path, "code")), small())
 
 
 def test_the_second_interrupt_from_the_keyboard_ends_at_once(tmp_path):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from surm_bench.errors import UserError
+from surm_bench.storage import FULL
 
 
 def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
@@ -14,6 +15,11 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
         return command(arguments)
     except UserError as error:
         complain(error)
+        return 2
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        complain(f"{error}: make room, and the same command goes on")
         return 2
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "surm_bench":

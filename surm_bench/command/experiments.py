@@ -8,6 +8,7 @@ from pathlib import Path
 
 from surm_bench.command.errors import complain
 from surm_bench.errors import UserError
+from surm_bench.storage import StorageError
 
 ABOUT = {
     "plan": "what is done, missing and failed, and the time left",
@@ -78,7 +79,11 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """1 when a run failed or a part had to be left out, 2 on bad input; the other experiments go on."""
+    """1 when a run failed or a part had to be left out, 2 on bad input; the other experiments go on.
+
+    Raises:
+        StorageError: the disk of the results is full or gone.
+    """
     from surm_bench.composition import add_config_dir
     from surm_bench.experiment import commands
     from surm_bench.experiment.definition import experiment_files, load_experiment
@@ -96,6 +101,8 @@ def _run(arguments: argparse.Namespace) -> int:
             problems += composable(experiment)
             problems += call(experiment, commands.Options(arguments.results / name, **_options(arguments)))
             code = max(code, 1 if problems else 0)
+        except StorageError:  # the others' results lie on the same disk
+            raise
         except UserError as error:
             problems, code = [str(error)], 2
         for problem in dict.fromkeys(problems):

@@ -21,6 +21,7 @@ from surm_bench.config import config_dir
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
 from surm_bench.places import is_place
+from surm_bench.storage import StorageError
 from surm_bench.values import plain
 
 _refused: list[UserError] = []
@@ -30,7 +31,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run what these arguments name: Hydra's overrides and flags. Returns the exit code.
 
     Raises:
-        UserError: bad input. Of a sweep's jobs a refused one is reported at once, and the others still run.
+        UserError: bad input. Of a sweep's jobs a refused one is reported at once, and the others still run, unless
+            the disk of the results is full or gone.
     """
     check(arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed over many lines
@@ -55,6 +57,8 @@ def check(arguments: Sequence[str]) -> None:
 
 @hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")
 def _job(cfg: DictConfig) -> None:
+    if any(isinstance(error, StorageError) for error in _refused):
+        return  # the rest of a sweep: nothing could be recorded
     overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
     try:
         check_reach(settings_of(plain(cfg)))

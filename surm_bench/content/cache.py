@@ -46,7 +46,7 @@ class FileCache:
             return kept
         result = compute()
         with suppress(OSError), atomic(entry) as temporary:
-            temporary.write_text(json.dumps({"stamp": stamp, "result": result}))
+            temporary.write_text(json.dumps({"stamp": stamp, "result": result, "check": _check(stamp, result)}))
         return result
 
 
@@ -59,6 +59,12 @@ def _read(entry: Path, stamp: list[list[int]]) -> str | None:
     """What an entry says, if it is readable and of the files as they are now."""
     try:
         kept = json.loads(entry.read_bytes())
-        return kept["result"] if kept["stamp"] == stamp else None
+        whole = kept["stamp"] == stamp and kept["check"] == _check(stamp, kept["result"])
+        return kept["result"] if whole else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _check(stamp: list[list[int]], result: str) -> str:
+    """Of an entry's content: a digest with a flipped bit would name another model."""
+    return fields_digest([json.dumps([stamp, result]).encode()])

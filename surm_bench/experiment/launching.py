@@ -12,6 +12,7 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
 from surm_bench.records import Claimed
+from surm_bench.storage import StorageError, check_there
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
 Work = tuple[DictConfig, str, list[Path]]  # the arguments of _run_one
@@ -34,9 +35,11 @@ def launch_jobs(
 
     Raises:
         UserError: an unknown launcher, one that is not installed, or an option that it does not take.
+        StorageError: the disk of the folder is full or gone; runs in progress are stopped.
     """
     if launcher not in LAUNCHERS:
         raise unknown("launcher", launcher, LAUNCHERS)
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
     waiting = Runs(folder, places).waiting(jobs)
     if not waiting:
         return []
@@ -69,18 +72,25 @@ def _submitit(work: list[Work], options: dict, folder: Path, launcher: str) -> l
 
 
 def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
-    """One run, wherever the launcher put it, with the user's folders; returns what went wrong: the others go on."""
+    """One run, wherever the launcher put it, with the user's folders; returns what went wrong: the others go on.
+
+    Raises:
+        StorageError: the disk of the results is full or gone, which ends the others too.
+    """
     from surm_bench.runner import run  # torch: not before it is needed
 
     def report(line: str) -> None:
         Console().print(line, highlight=False, markup=False, soft_wrap=True)
 
     try:
+        check_there(Path(cfg.results_dir) / "runs")
         for folder in added:
             add_config_dir(folder)
         run(cfg, report, command)
     except Claimed:
         return None
+    except StorageError:
+        raise
     except Exception as error:
         return f"{error}".replace("\n", " ")
     return None

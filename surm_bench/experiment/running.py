@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
 from surm_bench.records import Claimed
+from surm_bench.storage import StorageError, check_there
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str] = ()) -> list[str]:
@@ -20,9 +21,13 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
 
     Returns:
         One line for each job that failed; its record says so too.
+
+    Raises:
+        StorageError: the disk of the folder is full or gone: what is left is not tried.
     """
     from surm_bench.runner import run  # torch: not before it is needed
 
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(folder, places)
     jobs = [job for job in jobs if runs.result(job) is None]
     failures = []
@@ -40,11 +45,14 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
             progress.update(bar, description=job.title)
             if not progress.console.is_terminal:  # no bar in a log: a line a run instead
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
+            check_there(folder / "runs")  # else it would be made again, without the earlier results
             try:
                 cfg = composed(job, (*places, f"results_dir={folder}", "trainer.progress=true"))
                 run(cfg, report, job.command)
             except Claimed as error:
                 progress.console.print(f"left to another process: {error}", highlight=False, markup=False)
+            except StorageError:
+                raise
             except Exception as error:  # its record says failed; the rest goes on
                 failures.append(f"{job.title}: {error}".replace("\n", " "))
                 progress.console.print(f"failed {failures[-1]}", style="red", highlight=False, markup=False)

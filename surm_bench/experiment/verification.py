@@ -22,7 +22,7 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
         try:
             check_files(record, run_folder(folder, record["run_id"]), cache)
         except UserError as error:
-            problems.append(str(error))
+            problems.append(f"{error}; the same run makes it again")
     checked, absent = _check_contents(experiment, places, cache, problems)
     print(
         f"{experiment.name}: {len(records)} records read, {checked} data sets and models compared with their digests"

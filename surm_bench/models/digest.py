@@ -1,6 +1,7 @@
 """What a model is pretrained to: the digest of its weights and, of text, of its tokenizer."""
 
 import re
+from pathlib import Path
 
 from surm_bench.config import ModelConfig
 from surm_bench.content import FileCache, tokenizer_digest, weights_digest
@@ -18,7 +19,7 @@ def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
     Raises:
         UserError: there are no weights where the configuration says, or the hub is out of reach.
     """
-    path = local_path(config) or DOWNLOADS[config.family](config)
+    path = _place(config)
     digests = [weights_digest(path, HEADS[config.family], cache or FileCache())]
     if config.family == "text":
         digests.append(tokenizer_digest(path, cache or FileCache()))
@@ -40,7 +41,12 @@ def check_model(config: ModelConfig, cache: FileCache | None = None) -> str:
             if wrong != right
         ] or [f"it is {found}"]  # one of them has no tokenizer
         raise UserError(
-            f"model {config.name} is not the one that model.digest={config.digest} names: {' and '.join(differences)}; "
+            f"model {config.name} in {_place(config)} is not the one that model.digest={config.digest} names: "
+            f"{' and '.join(differences)}; "
             "give model.weights=path of the right ones, or model.digest=null to take what is there"
         )
     return found
+
+
+def _place(config: ModelConfig) -> Path:
+    return local_path(config) or DOWNLOADS[config.family](config)

@@ -1,7 +1,7 @@
 """What is kept of runs: a record and a log each, claims on running ones, collected records. No torch here."""
 
 from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_record
-from surm_bench.records.claim import Claimed, claim
+from surm_bench.records.claim import Claimed, Lost, check_held, claim, held
 from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
 from surm_bench.records.run_log import LINES, run_log
@@ -16,12 +16,15 @@ __all__ = [
     "Damaged",
     "Disagreement",
     "LINES",
+    "Lost",
     "Running",
     "check_files",
+    "check_held",
     "check_writable",
     "claim",
     "collect",
     "describe_files",
+    "held",
     "is_done",
     "is_given_up",
     "read",

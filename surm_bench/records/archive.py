@@ -28,7 +28,9 @@ class Archive:
         self.folder = Path(folder)
         self.problems: list[str] = []
         self._found: dict[str, dict[str, dict]] = defaultdict(dict)  # run id -> checksum -> record
-        self._add(read_collected(self.folder / COLLECTED, self.problems))
+        lost: list[str] = []
+        self._add(read_collected(self.folder / COLLECTED, lost))
+        self.problems += [f"{problem}; it is left out: restore the file" for problem in lost]
         self._add(read_runs(self.folder, self.problems))
         self._counting = {run_id: self._choose(list(found.values())) for run_id, found in self._found.items()}
 
@@ -114,7 +116,7 @@ def read_runs(folder: Path, problems: list[str]) -> list[dict]:
             if record := read_run(path.parent):
                 records.append(record)
         except UserError as error:
-            problems.append(str(error))
+            problems.append(f"{error}; it is left out: the same run makes it again")
     return records
 
 

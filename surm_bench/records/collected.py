@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from surm_bench.atomic import atomic
+from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
 from surm_bench.records.archive import COLLECTED, Archive, read_collected, read_runs
 from surm_bench.records.files import check_files
@@ -16,6 +17,8 @@ if TYPE_CHECKING:  # who only reads records needs none: half a second
     import pandas as pd
 
 PREDICTIONS = "predictions.parquet"
+DIGEST = b"surm_bench.digest"  # in the file's metadata: of its rows
+TEXTS = ("run_id", "record", "split")
 COLUMNS = ["run_id", "record", "split", "row", "label", "prediction"]
 
 
@@ -32,7 +35,7 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
 
     Raises:
         UserError: one of the others does not exist, or holds no record; or the folder's records.jsonl has a line that
-            cannot be read, which would be lost.
+            cannot be read, or its predictions cannot, which would be lost.
     """
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "runs" / ".collect.lock"):
@@ -40,6 +43,9 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
         read_collected(folder / COLLECTED, lost)
         if lost:
             raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the line first)")
+        _read(folder / PREDICTIONS, lost)
+        if lost:
+            raise UserError(f"{lost[0]} (collecting would lose it)")
         archive = Archive(folder)
         problems, found = list(archive.problems), archive.results()
         for other in others:
@@ -78,22 +84,39 @@ def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
         try:
             check_files(record, run)
         except UserError as error:
-            problems.append(str(error))
+            problems.append(f"{error}; it is left out: the same run makes it again")
             continue
         frames.append(_read(run / PREDICTIONS, problems).assign(run_id=record["run_id"], record=record["checksum"]))
     return _joined(frames)
 
 
 def _read(path: Path, problems: list[str]) -> "pd.DataFrame":
+    """The predictions of a file; none where it is not there, or damaged, which becomes a problem."""
     import pandas as pd
-    import pyarrow
+    from pyarrow import parquet
 
     try:
         if path.is_file():
-            return pd.read_parquet(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        problems.append(f"{path} cannot be read: {str(error).splitlines()[0]}")
+            table = parquet.read_table(path)
+            frame = table.to_pandas()
+            declared = (table.schema.metadata or {}).get(DIGEST)  # not of a single run: its record has the file's
+            if declared is not None and declared != _digest(frame):
+                raise ValueError("its rows are not those that were collected")
+            return frame
+    except Exception as error:  # pyarrow raises whatever a flipped byte leads it to
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        problems.append(
+            f"{path} cannot be read ({reason}); it is left out: restore the file, or remove it and collect again"
+        )
     return pd.DataFrame(columns=COLUMNS)
+
+
+def _digest(frame: "pd.DataFrame") -> bytes:
+    """Of the rows: a flipped bit of a parquet file may be read as another number."""
+    return fields_digest(
+        "\n".join(frame[name]).encode() if name in TEXTS else frame[name].to_numpy("float64").tobytes()
+        for name in COLUMNS
+    ).encode()
 
 
 def _joined(frames: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
@@ -114,6 +137,9 @@ def _read_other(other: Path, problems: list[str]) -> list[dict]:
 
 def _write_predictions(folder: Path, records: Sequence[dict], others: Sequence[Path], problems: list[str]) -> None:
     """Predictions of each run's earliest result, those of tuning runs apart: no analysis uses them."""
+    import pyarrow
+    from pyarrow import parquet
+
     earliest: dict[str, str] = {}
     for record in records:
         if "reported" in record.get("scores", {}):
@@ -123,5 +149,7 @@ def _write_predictions(folder: Path, records: Sequence[dict], others: Sequence[P
     table = found[found["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
     if len(table):
         table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)
+        stored = pyarrow.Table.from_pandas(table, preserve_index=False)
+        stored = stored.replace_schema_metadata({**stored.schema.metadata, DIGEST: _digest(table)})
         with atomic(folder / PREDICTIONS) as temporary:
-            table.to_parquet(temporary, index=False, compression="zstd")
+            parquet.write_table(stored, temporary, compression="zstd")

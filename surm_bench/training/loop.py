@@ -22,7 +22,7 @@ from surm_bench.training.optimizers import OPTIMIZERS
 from surm_bench.training.progress import RunProgress
 from surm_bench.training.random_streams import random_state, set_random_state
 from surm_bench.training.state import Checkpoint
-from surm_bench.training.stop import Interrupted, StopSignals
+from surm_bench.training.stop import StopSignals
 
 CHECK_EVERY = 10  # steps between two looks at the loss: each look waits for the device
 
@@ -53,7 +53,7 @@ def fit(
 
     Raises:
         Diverged: a loss, a trained weight or a logit is not finite.
-        Interrupted: SIGINT, SIGTERM, SIGHUP or SIGUSR1 came, and the state is saved; with a checkpoint only.
+        Interrupted: SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 came, and the state is saved; with a checkpoint only.
     """
     training = Training(model, data, objective, settings, hooks or Hooks(), log)
     if checkpoint is None:
@@ -117,7 +117,7 @@ class Training:
         return self.history
 
     def save_if_due(self, checkpoint: Checkpoint, signals: StopSignals, meeting: bool) -> None:
-        """Save if it is time or a signal came; then, if one came, raise Interrupted.
+        """Save if it is time or a signal came; then, if one came, do what it asks for, which raises Interrupted.
 
         Several processes save together, and agree on it where they wait for each other anyway.
         """
@@ -134,7 +134,7 @@ class Training:
             checkpoint.write(state)
         self.accelerator.wait_for_everyone()
         if signal:
-            raise Interrupted(signal)
+            signals.act(signal)
 
     def state_dict(self) -> dict:
         """Everything that changes; in several processes all must call it."""

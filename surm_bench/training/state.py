@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from surm_bench.atomic import token
+from surm_bench.content.fields import fields_digest
 
 TENSOR = "tensor file key"  # {TENSOR: name} stands in the JSON where the tensor of that name was
 PAUSE = 50  # times as long as saving took: no more than 2 % of the time goes into it
@@ -29,12 +33,14 @@ class Checkpoint:
         code: a digest of the code that trains; a state of other code is not continued.
         seconds: between two times of saving; longer where saving takes more than a fiftieth of that.
         about: what History.segments says of this process; as JSON has it.
+        check: called before each time; what it raises ends the training, and the state stays as it was.
     """
 
     folder: Path
     code: str
     seconds: float = 60.0
     about: dict[str, Any] = field(default_factory=dict)
+    check: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.file = Path(self.folder) / "state.safetensors"
@@ -47,10 +53,12 @@ class Checkpoint:
     def write(self, state: dict) -> None:
         """Replace the saved state: dicts with string keys, lists, numbers, strings and tensors."""
         began = time.monotonic()
+        self.check()
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        temporary = self.file.with_name(f".{self.file.name}.{token()}")
         rest, tensors = pack(state)
-        save_file(tensors, temporary, metadata={"code": self.code, "state": json.dumps(rest)})
+        text = json.dumps(rest)
+        save_file(tensors, temporary, metadata={"code": self.code, "state": text, "digest": _digest(text, tensors)})
         with temporary.open("rb") as written:  # on the disk before it has the name: even a power cut leaves a whole one
             os.fsync(written.fileno())
         temporary.replace(self.file)
@@ -65,7 +73,10 @@ class Checkpoint:
                 if metadata["code"] != self.code:
                     logger.warning("%s is a state of other code: training starts anew", self.file)
                     return None
-                return unpack(json.loads(metadata["state"]), lambda name: file.get_tensor(name).clone())
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            if metadata["digest"] != _digest(metadata["state"], tensors):
+                raise ValueError("its digest does not fit")
+            return unpack(json.loads(metadata["state"]), tensors.__getitem__)
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, KeyError, ValueError) as error:
@@ -92,6 +103,14 @@ def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
         return value
 
     return convert(state, ""), tensors
+
+
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    """Of all that a state has: safetensors alone would read a flipped bit of a tensor as another number."""
+    numbers = (tensor.reshape(-1).view(torch.uint8).numpy().data for _, tensor in sorted(tensors.items()))
+    return fields_digest(
+        [text.encode(), *(f"{n} {t.dtype} {list(t.shape)}".encode() for n, t in sorted(tensors.items())), *numbers]
+    )
 
 
 def unpack(rest: Any, tensor: Callable[[str], Tensor]) -> Any:

@@ -4,7 +4,8 @@ import signal
 import threading
 from types import FrameType
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")  # SIGUSR1 is what Slurm is usually set to send ahead of the end
+# SIGUSR1 is what Slurm is usually set to send ahead of the end; submitit has it send SIGUSR2
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 NUMBERS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
@@ -45,6 +46,22 @@ class StopSignals:
         ending = kind is not None and not issubclass(kind, Exception)
         if self.received is not None and not ending:  # it came after the last look: now it acts
             signal.raise_signal(self.received)
+
+    def act(self, number: int) -> None:
+        """Do what the signal asks for, the state being saved.
+
+        A handler that somebody else has set decides: submitit's queues the job again and exits, and where a handler
+        returns, training goes on.
+
+        Raises:
+            Interrupted: nobody else has set one.
+        """
+        handler = signal.getsignal(number) if number == self.received else None  # else another process received it
+        if not callable(handler) or handler is signal.default_int_handler:
+            raise Interrupted(number)
+        handler(number, None)
+        self.received = None
+        self.__enter__()
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.received = number

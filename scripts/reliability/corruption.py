@@ -1,0 +1,24 @@
+"""Flip a bit of each class of bytes (digits, letters, each sign, white space, others; the first and the last eight) of
+every file that is read, so many of each class."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from reliability.processes import ROOT, table
+
+OUTCOMES = ("one line", "the same", "another result", "no line", "traceback")
+
+
+def report(number: int) -> bool:
+    """Print what came of the flips; whether each was one line that names the file, or changed nothing that is read."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from damage import cases, outcomes
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, case in cases(Path(folder)).items():
+            found = {key: len(lines) for key, lines in outcomes(case, number).items()}
+            rows.append([name, sum(found.values()), *(found.get(key, 0) for key in OUTCOMES)])
+    table(["file", "flips", *OUTCOMES], rows)
+    return not any(sum(row[4:]) for row in rows)

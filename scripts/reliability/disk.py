@@ -1,0 +1,124 @@
+"""A small disk of its own (tmpfs, in a namespace of Linux) that is too small, becomes full, or is lost in the middle.
+
+A sweep of six runs must stop at once with one line, leave whole what was recorded, and go on by the same command once
+there is room.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from reliability.processes import ENVIRONMENT, end, last_line, table, wait_for
+from surm_bench import records
+
+RUNS = 6
+EXPERIMENT = """
+tasks: {digits: [model=vit_digits, task=digits]}
+adapters: {circulant: [adapter=circulant], lora: [adapter=lora]}
+seeds: [0, 1, 2]
+overrides: [trainer.max_steps=600, trainer.epochs=1000, trainer.eval_steps=600, trainer.save_seconds=0.3]
+tuning: {seeds: [], knobs: {default: {}}}
+"""
+LAUNCHERS = {"one process": [], "joblib, two": ["--launcher", "joblib", "--launcher-option", "n_jobs=2"]}
+INSIDE = "SURM_BENCH_INSIDE"  # set in the namespace
+NAMESPACE = ["unshare", "--map-root-user", "--mount"]
+
+
+def report() -> bool:
+    """Print what came of each event; whether every sweep stopped with one line and went on."""
+    if INSIDE not in os.environ:
+        if subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
+            print("not tried: this system lets nobody make namespaces (unshare)")
+            return False
+        inside = [*NAMESPACE, sys.executable, *sys.argv]
+        return subprocess.run(inside, env=os.environ | {INSIDE: "1"}).returncode == 0
+    rows = [
+        [event.__doc__, launcher, *_case(event, options)]
+        for event in (_too_small, _full, _lost)
+        for launcher, options in LAUNCHERS.items()
+    ]
+    head = ["event", "launcher", "results before", "stopped after, s", "lines", "results after", "then", "last line"]
+    table(head, rows)
+    return all(row[6] == f"{RUNS} of {RUNS}" and row[2] == row[5].partition(" ")[0] and row[4] == "1" for row in rows)
+
+
+def _case(event, options: list[str]) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        configs, disk, results = (Path(folder) / name for name in ("configs", "disk", "results"))
+        for path in (configs / "experiment", disk, results):
+            path.mkdir(parents=True)
+        (configs / "experiment" / "tiny.yaml").write_text(EXPERIMENT)
+        _do("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk))
+        _do("mount", "--bind", str(disk), str(results))
+        sweep = ["experiment", "tiny", "--config-dir", str(configs), "--results", str(results), *options]
+        try:
+            began, code, output, before = event(sweep, disk, results)
+            stopped = f"{time.monotonic() - began:.1f}"
+            after = _whole(disk)
+            code_then, output_then, _ = end(_begin(sweep))
+            then = f"{len(_whole(disk))} of {RUNS}" if code_then == 0 else last_line(output_then)
+        finally:
+            for path in (results, disk):
+                subprocess.run(["umount", "--lazy", str(path)], check=False)
+    lines = [line for line in output.splitlines() if line.startswith("surm-bench: ")]
+    shown = lines[-1].replace(str(results), "RESULTS") if lines else last_line(output)
+    count = str(len(lines)) if code == 2 and "Traceback" not in output else f"exit {code}"
+    return [str(len(before)), stopped, count, f"{len(after)} whole", then, shown]
+
+
+def _too_small(sweep: list[str], disk: Path, results: Path):
+    """too small"""
+    _do("mount", "-o", "remount,size=2m", str(disk))
+    began = time.monotonic()
+    code, output, _ = end(_begin(sweep))
+    _do("mount", "-o", "remount,size=64m", str(disk))
+    return began, code, output, []
+
+
+def _full(sweep: list[str], disk: Path, results: Path):
+    """full in the middle"""
+    process = _begin(sweep)
+    wait_for(lambda: len(_results(disk)) >= 2 and list(disk.glob("tiny/runs/*/state")), 600)
+    before, began = _results(disk), time.monotonic()
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    code, output, _ = end(process)
+    (disk / "filler").unlink()
+    return began, code, output, before
+
+
+def _lost(sweep: list[str], disk: Path, results: Path):
+    """lost in the middle"""
+    process = _begin(sweep)
+    wait_for(lambda: len(_results(disk)) >= 2 and list(disk.glob("tiny/runs/*/state")), 600)
+    before, began = _results(disk), time.monotonic()
+    _do("umount", "--lazy", str(results))
+    code, output, _ = end(process)
+    if any(results.iterdir()):
+        output += "\nsurm-bench: something was written where the disk had been"
+    _do("mount", "--bind", str(disk), str(results))
+    return began, code, output, before
+
+
+def _begin(arguments: list[str]) -> subprocess.Popen:
+    command = [sys.executable, "-c", "from surm_bench.command.main import main; main()", *arguments]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _results(disk: Path) -> list[dict]:
+    return records.Archive(disk / "tiny").results()
+
+
+def _whole(disk: Path) -> list[dict]:
+    """The results whose files all are there and are what was written."""
+    found = _results(disk)
+    return [r for r in found if records.describe_files(records.run_folder(disk / "tiny", r["run_id"])) == r["files"]]
+
+
+def _do(*command: str) -> None:
+    subprocess.run(command, check=True)

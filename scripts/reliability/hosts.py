@@ -1,0 +1,81 @@
+"""Two hosts with one disk, on which both processes have one number: namespaces of Linux stand for them (unshare).
+
+The first one is suspended for longer than a claim is valid, the second one takes its run over and ends it, and the
+first one goes on. Once the hosts have two names, and once one, as containers with the network of their host have.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from reliability.processes import DIGITS, ENVIRONMENT, QUIET, end, last_line, table, wait_for
+from surm_bench import records
+
+LONG = ["trainer.max_steps=1200", "trainer.epochs=1000", "trainer.eval_steps=1200", "trainer.save_seconds=0.3", *QUIET]
+SPACES = ["unshare", "--map-root-user", "--uts", "--pid", "--mount-proc", "--fork", "--kill-child", "sh", "-c"]
+HEAD = [
+    "names",
+    "numbers of the processes",
+    "while the first one beats",
+    "after its silence",
+    "the first one awakes",
+    "result",
+]
+
+
+def report() -> bool:
+    """Print what each host did; whether the second one's result alone was written."""
+    if subprocess.run([*SPACES, "hostname probe"], capture_output=True).returncode:
+        print("not tried: this system lets nobody make namespaces (unshare)")
+        return False
+    rows = [_case("one", "other"), _case("one", "one")]
+    table(HEAD, rows)
+    return all(row[-1] == "the second one's" for row in rows)
+
+
+def _case(first: str, second: str) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        run = [*DIGITS, "adapter=circulant", *LONG, f"results_dir={folder}"]
+        suspended = _begin(first, run)
+        wait_for(lambda: list(Path(folder).glob("runs/*/state/state.safetensors")))
+        (claim,) = Path(folder).glob("runs/*/claim.json")
+        holders = [json.loads(claim.read_text())]
+        refused = _said(end(_begin(second, run)), "is being trained by process", "refused")
+        _signal(suspended, signal.SIGSTOP)
+        os.utime(claim, (time.time() - 1000,) * 2)
+        other = _begin(second, run)
+        wait_for(lambda: claim.exists() and json.loads(claim.read_text()) != holders[0])
+        holders.append(json.loads(claim.read_text()))
+        took = _said(end(other), "Circulant on digits", "takes the run over, ends it")
+        before = records.Archive(folder).records()
+        _signal(suspended, signal.SIGCONT)
+        stopped = _said(end(suspended), "was taken over", "stops")
+        after = records.Archive(folder)
+        alone = len(before) == 1 and after.records() == before and not after.problems
+        for record in before:
+            records.check_files(record, records.run_folder(folder, record["run_id"]))
+    numbers = " and ".join(str(holder["pid"]) for holder in holders)
+    return [f"{first} and {second}", numbers, refused, took, stopped, "the second one's" if alone else "LOST"]
+
+
+def _begin(host: str, arguments: list[str]) -> subprocess.Popen:
+    command = [*SPACES, f'hostname {host} && exec "$@"', "sh", sys.executable, "-m", "surm_bench", *arguments]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _signal(process: subprocess.Popen, number: int) -> None:
+    """To the process in the namespace, the child of unshare."""
+    for child in psutil.Process(process.pid).children():
+        child.send_signal(number)
+
+
+def _said(ended: tuple[int, str, bool], words: str, short: str) -> str:
+    code, output, _ = ended
+    return f"{short} (exit {code})" if words in output and "Traceback" not in output else last_line(output)

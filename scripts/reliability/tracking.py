@@ -1,0 +1,95 @@
+"""A run mirrored to a W&B server that answers, is absent, hangs from the start, or dies in the middle.
+
+What it costs is the time from the start of the process to its end, less that of the same run without a tracker.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reliability.processes import DIGITS, ENVIRONMENT, QUIET, ROOT, begin, end, last_line, outcome, table
+
+RUN = [*DIGITS, "adapter=circulant", "trainer.max_steps=200", *QUIET]
+SETTINGS = {
+    "WANDB_API_KEY": "a" * 40,
+    "WANDB__TRANSACTION_LOG_FLUSH_INTERVAL": "0.2",
+    "WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "0.2",
+}
+
+
+def report() -> bool:
+    """Print the cost of each; whether every run ended with the result of the one without a tracker."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    _timed([*RUN, "tracking=none"], "")  # reads what later ones find in memory
+    plain, wanted, *_ = _timed([*RUN, "tracking=none"], "")
+    rows = []
+    for name, server in (("answers", _answers), ("is absent", _absent), ("hangs", _hangs), ("dies", _dies)):
+        with server() as url:
+            seconds, found, lines, sent = _timed([*RUN, "tracking=wandb"], url)
+        rows.append(
+            [name, f"{seconds:.1f}", f"{seconds - plain:.1f}", "equal" if found == wanted else found, lines, sent]
+        )
+    table(["server", "seconds", "more than without a tracker", "result", "lines", "sent later by wandb sync"], rows)
+    return all(row[3] == "equal" and row[5] != "no" for row in rows)
+
+
+def _timed(arguments: list[str], url: str) -> tuple[float, object, int, str]:
+    """Seconds, what the run came to, how many lines said that something is missing, whether it could be sent later."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"WANDB_BASE_URL": url, "NETRC": f"{folder}/netrc", "WANDB_CONFIG_DIR": f"{folder}/settings", **SETTINGS}
+        clean = {name: "" for name in os.environ if name.startswith("WANDB_")}
+        began = time.perf_counter()
+        code, output, _ = end(begin(*arguments, f"results_dir={folder}", environment=clean | own))
+        seconds = time.perf_counter() - began
+        lines = [line for line in output.splitlines() if line.startswith("surm-bench: W&B")]
+        found = outcome(Path(folder)) if code == 0 else last_line(output)
+        return seconds, found, len(lines), _send_later(Path(folder), own) if lines else "not needed"
+
+
+def _send_later(folder: Path, own: dict[str, str]) -> str:
+    from wandb_server import Server
+
+    (file,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
+    with Server() as server:
+        command = [sys.executable, "-m", "wandb", "sync", str(file.parent)]
+        subprocess.run(
+            command, env=ENVIRONMENT | own | {"WANDB_BASE_URL": server.url}, capture_output=True, timeout=120
+        )
+        server.shutdown()
+        return "yes" if server.history and server.summary else "no"
+
+
+@contextmanager
+def _answers(answers: int = 10_000) -> Iterator[str]:
+    from wandb_server import Server
+
+    with Server(answers) as server:
+        yield server.url
+        server.shutdown()
+
+
+@contextmanager
+def _dies() -> Iterator[str]:
+    with _answers(3) as url:
+        yield url
+
+
+@contextmanager
+def _absent(listening: bool = False) -> Iterator[str]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if listening:
+            listener.listen(64)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def _hangs() -> Iterator[str]:
+    with _absent(listening=True) as url:
+        yield url

@@ -1,0 +1,53 @@
+"""Eight processes share the runs of one sweep in one folder, and three of them are killed."""
+
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from reliability.processes import DIGITS, QUIET, begin, end, table, wait_for
+from surm_bench import records
+
+WORKERS, KILLED = 8, 3
+SHORT = ["trainer.max_steps=30", "trainer.save_seconds=0.2", "task.max_train_samples=300", *QUIET]
+DONE = re.compile(r"run ([0-9a-f]{12})$", re.MULTILINE)  # the line of a run that this process trained to its end
+
+
+def report(number: int) -> bool:
+    """Print what came of so many runs; whether each is there, whole, and was trained to its end once."""
+    rng, began = random.Random(0), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = ["-m", *DIGITS, "adapter=circulant,lora,kronecker", *SHORT, f"results_dir={folder}"]
+        sweep.append(f"seed={','.join(map(str, range(number // 3)))}")
+        processes = [begin(*sweep) for _ in range(WORKERS)]
+        outputs, survivors = [], list(processes)
+        for share in sorted(rng.uniform(0.1, 0.7) for _ in range(KILLED)):
+            wait_for(lambda share=share: len(_records(folder)) >= share * number, 1200)
+            holders = {run.pid for run in records.running(Path(folder))}
+            victim = next((p for p in survivors if p.pid in holders), survivors[0])  # in the middle of a run
+            survivors.remove(victim)
+            outputs.append(end(victim, 0)[1])
+        outputs += [end(process)[1] for process in survivors]
+        left = number - len(_records(folder))
+        outputs.append(end(begin(*sweep))[1])  # the same command once more, for what the killed ones held
+        seconds = time.perf_counter() - began
+        found, damaged = _records(folder), 0
+        for record in found:
+            run = records.run_folder(folder, record["run_id"])
+            whole = records.describe_files(run) == record["files"] and len(record["files"]) == 3
+            damaged += not whole
+        resumed = sum(len(record["segments"]) > 1 for record in found)
+    ends = Counter(run_id for output in outputs for run_id in DONE.findall(output))
+    twice = sum(count > 1 for count in ends.values())
+    tracebacks = sum("Traceback" in output for output in outputs)
+    head = ["runs", "processes", "killed", "successes", "trained twice", "damaged", "continued", "left for the last"]
+    table([*head, "tracebacks", "s"], [[
+        number, WORKERS, KILLED, len(found), twice, damaged, resumed, left, tracebacks, f"{seconds:.0f}"
+    ]])  # fmt: skip
+    return len(found) == number and not (twice or damaged or tracebacks)
+
+
+def _records(folder: str) -> list[dict]:
+    return [record for record in records.Archive(folder).records() if record["status"] == "success"]

@@ -1,0 +1,73 @@
+"""The disk that results lie on. Full or gone, it ends a sweep: no run of it could be recorded."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from surm_bench.errors import UserError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESTALE}
+CODE = re.compile(r"\(os error (\d+)\)")  # how safetensors, written in Rust, names it: its error is no OSError
+
+
+class StorageError(UserError):
+    """The disk of the results is full, too small or gone."""
+
+
+@contextmanager
+def storage_errors(folder: str | Path) -> Iterator[None]:
+    """Raise a StorageError for whatever in the block fails because a disk is full or gone, or this folder is."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        code, reason = _code(error), str(error).partition("\n")[0]
+        if code in FULL:
+            raise StorageError(
+                f"the disk of {folder} is full ({reason}): make room, and the same command goes on"
+            ) from error
+        if code in GONE or (code == errno.ENOENT and not os.path.isdir(folder)):
+            raise _gone(folder, reason) from error
+        raise
+
+
+def check_there(folder: str | Path) -> None:
+    """Raise StorageError where a folder that was there is not any more."""
+    if not os.path.isdir(folder):
+        raise _gone(folder, "no such folder")
+
+
+def check_space(folder: str | Path, needed: int, what: str) -> None:
+    """Raise StorageError where fewer bytes than needed are free.
+
+    Args:
+        what: needs them, for the message.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StorageError(
+            f"{what} needs {_megabytes(needed)} in {folder}, where {_megabytes(free)} are free: make room, and the "
+            "same command goes on"
+        )
+
+
+def _gone(folder: str | Path, reason: str) -> StorageError:
+    return StorageError(f"{folder} is gone ({reason}): bring it back, and the same command goes on")
+
+
+def _code(error: Exception) -> int | None:
+    """The system's number of an error."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = CODE.search(str(error))
+    return int(found[1]) if found else None
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
