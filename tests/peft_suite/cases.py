@@ -39,6 +39,7 @@ SUBSET = case_class(adapters.SubsetConfig)
 BOTH = ["lin0", "lin1"]
 ON_LINEAR = [  # (name, config class, options) of the methods that take any Linear
     *((f"SURM {name}", SURM, {"structure": name}) for name in STRUCTURES),
+    ("SURM product", SURM, {"structure": "product", "options": {"parts": [{"structure": "toeplitz"}] * 2}}),
     *((f"Residual {name}", RESIDUAL, {"structure": name}) for name in STRUCTURES),
     ("Residual bottleneck", RESIDUAL, {"structure": None, "bottleneck": 4}),
     ("Hadamard", HADAMARD, {}),
