@@ -28,8 +28,8 @@ LORA_FIX = case_class(adapters.LoraFixConfig)
 KADAPTATION = case_class(adapters.KAdaptationConfig, n=2)
 COMPACTER = case_class(adapters.CompacterConfig, n=2, reduction=2)
 ADAPTFORMER = case_class(adapters.AdaptFormerConfig, bottleneck=4, dropout=0.0)
-DORA_DYNAMIC = case_class(adapters.DynamicDoraConfig, r=2, alpha=1.0, dropout=0.0)  # finite at their step of 0.5
-LORA2 = case_class(adapters.Lora2Config, r=4, target_r=2, k=2)
+DORA_DYNAMIC = case_class(adapters.DynamicDoraConfig, r=2, alpha=1.0, dropout=0.0)  # finite at steps of 0.5
+LORA2 = case_class(adapters.Lora2Config, r=4, target_r=2, k=2, alpha=3e3)  # its start is small: so that steps show
 AURORA = case_class(adapters.AuroraConfig, r=2, dropout=0.0)
 FACT = case_class(adapters.FactConfig, r=2, dropout=0.0)
 SSF = case_class(adapters.SsfConfig)
