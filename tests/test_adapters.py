@@ -46,7 +46,13 @@ CONFIG = RobertaConfig(
     initializer_range=0.2,  # so that layers matter: at the usual 0.02 a tiny network hardly answers its input
     num_labels=3,
 )
-DELTAS = {name: {"structure": name} for name in STRUCTURES}
+DELTAS = {name: {"structure": name} for name in STRUCTURES} | {
+    "toeplitz_product": {"structure": "product", "options": {"parts": [{"structure": "toeplitz"}] * 2}},
+    "circulant_low_rank": {
+        "structure": "sum",
+        "options": {"parts": [{"structure": "circulant"}, {"structure": "low_rank", "r": 2}]},
+    },
+}
 RESIDUALS = {f"adapter_{name}": {"structure": name} for name in STRUCTURES} | {
     "houlsby": {"bottleneck": 6},
     "pfeiffer": {"bottleneck": 6, "placement": "pfeiffer", "activation": "relu"},

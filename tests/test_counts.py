@@ -26,6 +26,8 @@ CLOSED_FORMS = {
     "kronecker": Q_AND_V,
     "ldr": Q_AND_V,
     "toeplitz": 2 * LAYERS * (2 * D - 1),
+    "toeplitz_product": 2 * LAYERS * (4 * D - 2),
+    "circulant_low_rank": 2 * Q_AND_V,  # two vectors for each part
     "lora": 8 * Q_AND_V,
     "lora adapter.peft.r=1": Q_AND_V,
     "ldr adapter.peft.r=4": 4 * Q_AND_V,
@@ -101,6 +103,7 @@ STORED = {
     "circulant": Q_AND_V // 2,
     "circulant adapter.roles=[q,k,v]": Q_AND_V * 3 // 4,
     "adapter_circulant": 2 * LAYERS * 2 * D,
+    "circulant_low_rank": Q_AND_V // 2 + Q_AND_V,
     "adalora": QV * 8 * (2 * D + 1),  # target_r
     "boft": QV * ((D // 4) * (4 * 3 // 2) + D),
     "dora_dynamic": 8 * Q_AND_V,

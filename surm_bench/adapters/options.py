@@ -1,25 +1,43 @@
 """From a structure's name and options to the module, with errors that say what is possible."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from surm_bench.errors import UserError, unknown
-from surm_bench.structured import STRUCTURES, StructuredMatrix
+from surm_bench.structured import COMBINED, STRUCTURES, Algebra, StructuredMatrix
 from surm_bench.structured.routes import routes
 
+FAMILIES = {**STRUCTURES, **COMBINED}
 
-def build_structure(name: str, out_features: int, in_features: int, options: Mapping[str, Any]) -> StructuredMatrix:
-    """The structured matrix of that name.
+
+def build_structure(
+    name: str, out_features: int, in_features: int, options: Mapping[str, Any], **defaults: Any
+) -> StructuredMatrix:
+    """The structured matrix of that name, or the sum or product of the structures in ``options["parts"]``.
+
+    Args:
+        defaults: options where a structure takes them and is given none.
 
     Raises:
         UserError: unknown name, an option the structure does not take, or a size that does not divide.
     """
     check_structure(name, options)
     try:
-        return StructuredMatrix(STRUCTURES[name](out_features, in_features, **options))
+        return StructuredMatrix(_algebra(name, out_features, in_features, options, defaults))
     except (TypeError, ValueError) as error:
         given = "".join(f" with {key}={value!r}" for key, value in options.items())
         raise UserError(f"structure {name!r} of {out_features}×{in_features}{given}: {error}") from None
+
+
+def _algebra(name: str, rows: int, columns: int, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Algebra:
+    family = FAMILIES[name]
+    given = {key: value for key, value in defaults.items() if key in family.options()} | dict(options)
+    if name in STRUCTURES:
+        return family(rows, columns, **given)
+    parts = [_split(part) for part in given.pop("parts")]
+    shapes = family.shapes(rows, columns, len(parts))
+    algebras = (_algebra(part, *shape, own, defaults) for (part, own), shape in zip(parts, shapes, strict=True))
+    return family(tuple(algebras), **given)
 
 
 def merge_options(options: Mapping[str, Any] | None, **fields: Any) -> dict[str, Any]:
@@ -39,18 +57,37 @@ def merge_options(options: Mapping[str, Any] | None, **fields: Any) -> dict[str,
 
 
 def check_structure(name: str, options: Mapping[str, Any]) -> None:
-    """Refuse an unknown structure, and options that it does not take."""
-    if name not in STRUCTURES:
-        raise unknown("structure", name, STRUCTURES)
-    taken = STRUCTURES[name].options()
+    """Refuse an unknown structure, and options that it does not take; of a sum or product, also those of its parts."""
+    if name not in FAMILIES:
+        raise unknown("structure", name, FAMILIES)
+    taken = FAMILIES[name].options()
     for key, value in options.items():
         if key not in taken:
             raise UserError(
                 f"structure {name!r} takes no {key!r} (given: {value!r}); it takes {', '.join(taken) or 'none'}"
             )
+    if name in COMBINED:
+        for part in _checked_parts(name, options.get("parts")):
+            check_structure(*_split(part))
 
 
 def check_route(structure: str, route: str) -> None:
     """Refuse a route that the structure does not have; the error lists those that it has."""
-    if route not in routes(STRUCTURES[structure]):
-        raise unknown(f"route of structure {structure!r}", route, routes(STRUCTURES[structure]))
+    if route not in routes(FAMILIES[structure]):
+        raise unknown(f"route of structure {structure!r}", route, routes(FAMILIES[structure]))
+
+
+def _checked_parts(name: str, parts: Any) -> Sequence[Mapping[str, Any]]:
+    listed = isinstance(parts, list | tuple) and parts
+    if not listed or not all(isinstance(part, Mapping) and "structure" in part for part in parts):
+        raise UserError(
+            f"a {name} of parts={parts!r} is not possible: give a list, as [{{structure: circulant}}, "
+            "{structure: low_rank, r: 2}]"
+        )
+    return parts
+
+
+def _split(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A part's structure and its options."""
+    options = merge_options(part)
+    return options.pop("structure"), options

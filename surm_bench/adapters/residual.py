@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
 from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_dropout, register
 from surm_bench.errors import UserError, unknown
-from surm_bench.structured import STRUCTURES
 from surm_bench.structured.residual import residual
 
 PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # behind attention and MLP, or behind the MLP alone
@@ -35,14 +34,14 @@ class ResidualAdapterConfig(TunerConfig):
     pfeiffer the MLP's alone.
     """
 
-    structure: str | None = field(default=None, metadata={"help": "a key of surm_bench.structured.STRUCTURES"})
+    structure: str | None = field(default=None, metadata={"help": "as SurmConfig's"})
     bottleneck: int | None = field(default=None, metadata={"help": "width m of a classic bottleneck"})
     placement: str = field(default="houlsby", metadata={"help": "houlsby or pfeiffer"})
     activation: str = field(default="gelu", metadata={"help": "gelu, silu, tanh, identity, or relu (bottleneck only)"})
     dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the adapter's input"})
     r: int | None = field(default=None, metadata={"help": "of kronecker, ldr and low_rank; None is the default"})
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
-    route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own: fft or factored"})
+    route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own"})
     options: dict[str, Any] | None = field(default=None, metadata={"help": "any options of the structure, by name"})
 
     def __post_init__(self):
@@ -86,10 +85,8 @@ class StructuredResidual(nn.Module):
     def __init__(self, features: int, config: ResidualAdapterConfig):
         super().__init__()
         options = config.structure_options()
-        if "init_std" in STRUCTURES[config.structure].options():
-            options = {"init_std": RESIDUAL_INIT_STD} | options
         self.dropout = nn.Dropout(config.dropout)
-        self.matrix = build_structure(config.structure, features, features, options)
+        self.matrix = build_structure(config.structure, features, features, options, init_std=RESIDUAL_INIT_STD)
         self.route = config.route
         self.activation = ACTIVATIONS[config.activation]()
         self.bias = nn.Parameter(torch.zeros(features))

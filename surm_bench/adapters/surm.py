@@ -23,16 +23,20 @@ class SurmConfig(TunerConfig):
     The delta is scaled by alpha whatever r is. SURM's released code divides by r for Kronecker alone: with one size of
     layers that is another alpha (1/24 for 768, where r is 24), so it is no option.
 
+    A sum or product has the option ``parts``, a list of structures with options of their own, as
+    ``options={"parts": [{"structure": "circulant"}, {"structure": "low_rank", "r": 2}]}``. Between its factors a
+    product is as wide as its longer side.
+
     Without target_modules it takes the query and value projections; the paper takes the key's too.
     """
 
-    structure: str = field(default="circulant", metadata={"help": "a key of surm_bench.structured.STRUCTURES"})
+    structure: str = field(default="circulant", metadata={"help": "a name in surm_bench.structured, sum or product"})
     alpha: float = field(default=1.0, metadata={"help": "the scale of the delta; the same for every r"})
     dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the delta's input"})
     r: int | None = field(default=None, metadata={"help": "of kronecker, ldr and low_rank; None is the default"})
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
     init_std: float | None = field(default=None, metadata={"help": "start of the factor that is not zero"})
-    route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own: fft or factored"})
+    route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own: fft, factored or parts"})
     options: dict[str, Any] | None = field(default=None, metadata={"help": "any options of the structure, by name"})
 
     def __post_init__(self):

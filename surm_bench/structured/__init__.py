@@ -2,6 +2,7 @@
 
 from surm_bench.structured.algebra import Algebra, Cost
 from surm_bench.structured.circulant import Circulant
+from surm_bench.structured.combined import Combined
 from surm_bench.structured.displacement import LowDisplacementRank
 from surm_bench.structured.kronecker import Kronecker
 from surm_bench.structured.low_rank import LowRank
@@ -19,8 +20,10 @@ STRUCTURES: dict[str, type[Structure]] = {
     "ldr": LowDisplacementRank,
     "low_rank": LowRank,
 }
+COMBINED: dict[str, type[Combined]] = {"sum": Sum, "product": Product}
 
 __all__ = [
+    "COMBINED",
     "STRUCTURES",
     "Algebra",
     "Circulant",

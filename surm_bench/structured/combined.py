@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar
@@ -29,6 +29,16 @@ class Combined(Algebra):
     parts: tuple[Algebra, ...]
 
     own_route: ClassVar[str] = "parts"
+
+    @classmethod
+    def options(cls) -> list[str]:
+        """The names of the options, ``parts`` among them."""
+        return [field.name for field in fields(cls)]
+
+    @classmethod
+    @abstractmethod
+    def shapes(cls, out_features: int, in_features: int, count: int) -> list[tuple[int, int]]:
+        """The shapes of so many parts whose combination is of the given shape."""
 
     def __post_init__(self) -> None:
         if not self.parts:

@@ -24,6 +24,12 @@ class Product(Combined):
 
     init_std: float = 0.02
 
+    @classmethod
+    def shapes(cls, out_features: int, in_features: int, count: int) -> list[tuple[int, int]]:
+        """Between the factors the product is as wide as its longer side."""
+        widths = [out_features, *[max(out_features, in_features)] * (count - 1), in_features]
+        return list(pairwise(widths))
+
     def _check_shapes(self, shapes: list[tuple[int, int]]) -> None:
         if any(left[1] != right[0] for left, right in pairwise(shapes)):
             raise ValueError(f"a product of the shapes {shapes} is not possible: rows are not the columns before")

@@ -28,11 +28,18 @@ LORA_FIX = case_class(adapters.LoraFixConfig)
 KADAPTATION = case_class(adapters.KAdaptationConfig, n=2)
 COMPACTER = case_class(adapters.CompacterConfig, n=2, reduction=2)
 ADAPTFORMER = case_class(adapters.AdaptFormerConfig, bottleneck=4, dropout=0.0)
+DORA_DYNAMIC = case_class(adapters.DynamicDoraConfig, r=2, alpha=1.0, dropout=0.0)  # finite at steps of 0.5
+LORA2 = case_class(adapters.Lora2Config, r=4, target_r=2, k=2, alpha=3e3)  # its start is small: so that steps show
+AURORA = case_class(adapters.AuroraConfig, r=2, dropout=0.0)
+FACT = case_class(adapters.FactConfig, r=2, dropout=0.0)
+SSF = case_class(adapters.SsfConfig)
+REPADAPTER = case_class(adapters.RepAdapterConfig, bottleneck=4, dropout=0.0)
 SUBSET = case_class(adapters.SubsetConfig)
 
 BOTH = ["lin0", "lin1"]
 ON_LINEAR = [  # (name, config class, options) of the methods that take any Linear
     *((f"SURM {name}", SURM, {"structure": name}) for name in STRUCTURES),
+    ("SURM product", SURM, {"structure": "product", "options": {"parts": [{"structure": "toeplitz"}] * 2}}),
     *((f"Residual {name}", RESIDUAL, {"structure": name}) for name in STRUCTURES),
     ("Residual bottleneck", RESIDUAL, {"structure": None, "bottleneck": 4}),
     ("Hadamard", HADAMARD, {}),
@@ -40,8 +47,17 @@ ON_LINEAR = [  # (name, config class, options) of the methods that take any Line
     ("MELoRA", MELORA, {}),
     ("LoRA-Fix", LORA_FIX, {}),
     ("KAdaptation", KADAPTATION, {}),
+    ("DoRA dynamic", DORA_DYNAMIC, {}),
+    ("LoRA²", LORA2, {}),
+    ("SSF", SSF, {}),
+    ("RepAdapter", REPADAPTER, {}),
 ]
-ON_ONE_SIZE = [("LoRTA", LORTA, {}), ("Compacter", COMPACTER, {})]  # what does not fit lin1, of 20×2, beside lin0
+ON_ONE_SIZE = [  # what does not fit lin1, of 20×2, beside lin0
+    ("LoRTA", LORTA, {}),
+    ("Compacter", COMPACTER, {}),
+    ("Aurora", AURORA, {}),
+    ("FacT", FACT, {}),
+]
 
 # test_custom_models.py: (name, model, config class, its arguments)
 CUSTOM_MODELS = [
@@ -59,13 +75,17 @@ CUSTOM_MODELS = [
     ("SURM other layers", "Conv2d", SURM, {"target_modules": ["lin0"]}),
     ("Residual tanh", "MLP", RESIDUAL, {"target_modules": BOTH, "activation": "tanh"}),
     ("Hadamard norm", "MLP_LayerNorm", HADAMARD, {"target_modules": ["layernorm0", "lin0"]}),
+    ("SSF norm", "MLP_LayerNorm", SSF, {"target_modules": ["layernorm0", "lin0"]}),
     ("Subset", "MLP", SUBSET, {}),
     ("Subset lin0", "MLP", SUBSET, {"target_modules": ["lin0"]}),
     ("BitFit", "MLP", SUBSET, {"parameters": "bias"}),
 ]
 
 # those without a model, on a deep MLP of square layers
-CONFIG_CLASSES = [SURM, RESIDUAL, HADAMARD, LORA_XS, LORTA, MELORA, LORA_FIX, KADAPTATION, COMPACTER, SUBSET]
+CONFIG_CLASSES = [
+    *(SURM, RESIDUAL, HADAMARD, LORA_XS, LORTA, MELORA, LORA_FIX, KADAPTATION, COMPACTER, SUBSET),
+    *(DORA_DYNAMIC, LORA2, AURORA, FACT, SSF, REPADAPTER),
+]
 
 # two adapters at once on an MLP: (name, method, config class, arguments of the first, of the second)
 SEVERAL_ADAPTERS = [
