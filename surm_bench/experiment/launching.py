@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -68,7 +69,20 @@ def _submitit(work: list[Work], options: dict, folder: Path, launcher: str) -> l
         raise UserError(f"launcher {launcher} needs submitit: pip install 'surm-bench[slurm]'") from error
     executor = submitit.AutoExecutor(folder / "launcher" / "%j", cluster=launcher.removeprefix("submitit_"))
     executor.update_parameters(**options)
-    return [job.result() for job in executor.map_array(_run_one, *zip(*work, strict=True))]
+    return [job.result() for job in executor.map_array(_Resumed(), *zip(*work, strict=True))]
+
+
+class _Resumed:
+    """A run as a job of submitit, which is queued again where its time is up or its place is taken, and goes on."""
+
+    def __call__(self, *work: Any) -> str | None:
+        return _run_one(*work)
+
+    def checkpoint(self, *work: Any) -> Any:
+        """Called by submitit when the job is to end; the state is saved by then."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, *work)
 
 
 def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
