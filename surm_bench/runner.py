@@ -143,7 +143,7 @@ def _earlier(settings: Config, identifier: str) -> dict | None:
         return None
     try:
         return records.read_record(settings.results_dir, identifier)
-    except records.Disagreement as error:
+    except UserError as error:  # results that do not agree, or a record of another version
         raise UserError(f"{error}; rerun=true makes it again") from None
 
 
