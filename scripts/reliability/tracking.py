@@ -28,14 +28,15 @@ def report() -> bool:
     sys.path.insert(0, str(ROOT / "tests"))
     _timed([*RUN, "tracking=none"], "")  # reads what later ones find in memory
     plain, wanted, *_ = _timed([*RUN, "tracking=none"], "")
-    rows = []
-    for name, server in (("answers", _answers), ("is absent", _absent), ("hangs", _hangs), ("dies", _dies)):
+
+    def row(name: str, server) -> list:
         with server() as url:
             seconds, found, lines, sent = _timed([*RUN, "tracking=wandb"], url)
-        rows.append(
-            [name, f"{seconds:.1f}", f"{seconds - plain:.1f}", "equal" if found == wanted else found, lines, sent]
-        )
-    table(["server", "seconds", "more than without a tracker", "result", "lines", "sent later by wandb sync"], rows)
+        return [name, f"{seconds:.1f}", f"{seconds - plain:.1f}", "equal" if found == wanted else found, lines, sent]
+
+    servers = {"answers": _answers, "is absent": _absent, "hangs": _hangs, "dies": _dies}
+    head = ["server", "seconds", "more than without a tracker", "result", "lines", "sent later by wandb sync"]
+    rows = table(head, (row(name, server) for name, server in servers.items()))
     return all(row[3] == "equal" and row[5] != "no" for row in rows)
 
 
