@@ -35,7 +35,7 @@ def launch_jobs(
 
     Raises:
         UserError: an unknown launcher, one that is not installed, or an option that it does not take.
-        StorageError: the disk of the folder is full or gone; runs in progress are stopped.
+        StorageError: the disk of the folder is full or gone; with joblib, which stops the runs in progress.
     """
     if launcher not in LAUNCHERS:
         raise unknown("launcher", launcher, LAUNCHERS)
@@ -68,7 +68,15 @@ def _submitit(work: list[Work], options: dict, folder: Path, launcher: str) -> l
         raise UserError(f"launcher {launcher} needs submitit: pip install 'surm-bench[slurm]'") from error
     executor = submitit.AutoExecutor(folder / "launcher" / "%j", cluster=launcher.removeprefix("submitit_"))
     executor.update_parameters(**options)
-    return [job.result() for job in executor.map_array(_run_one, *zip(*work, strict=True))]
+    return [job.result() for job in executor.map_array(_run_queued, *zip(*work, strict=True))]
+
+
+def _run_queued(*work: object) -> str | None:
+    """The same of a cluster's job: that its disk is full or gone is its line, and the others find it themselves."""
+    try:
+        return _run_one(*work)
+    except StorageError as error:
+        return str(error)
 
 
 def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
