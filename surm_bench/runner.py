@@ -203,8 +203,8 @@ def _ended(record: dict, status: str, error: str, counts: bool) -> dict:
 def _write(record: dict, results_dir: str) -> dict:
     """Write the record, once of however many processes; a rerun that breaks off does not undo a result."""
     folder = records.run_folder(results_dir, record["run_id"])
-    undoes = not records.is_done(record) and records.is_done(records.read_run(folder))
-    if PartialState().is_main_process and not undoes:
-        with records.held(folder):
-            return records.write(record, results_dir)
-    return record
+    if not PartialState().is_main_process:
+        return record
+    with records.held(folder):
+        undoes = not records.is_done(record) and records.is_done(records.read_run(folder))
+        return record if undoes else records.write(record, results_dir)

@@ -50,7 +50,8 @@ def report() -> bool:
 def _timed(arguments: list[str], url: str) -> tuple[float, float, object, int, str]:
     """Seconds, those after the record, what the run came to, how many lines said that something is missing, whether it could be sent later."""
     with tempfile.TemporaryDirectory() as folder:
-        own = {"WANDB_BASE_URL": url, "NETRC": f"{folder}/netrc", "WANDB_CONFIG_DIR": f"{folder}/settings", **SETTINGS}
+        places = {"NETRC": f"{folder}/netrc", "WANDB_CONFIG_DIR": f"{folder}/settings"}
+        own = SETTINGS | places | {"WANDB_BASE_URL": url}
         clean = {name: "" for name in os.environ if name.startswith("WANDB_")}
         began = time.perf_counter()
         code, output, _ = end(begin(*arguments, f"results_dir={folder}", environment=clean | own))
