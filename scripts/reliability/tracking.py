@@ -48,7 +48,7 @@ def report() -> bool:
 
 
 def _timed(arguments: list[str], url: str) -> tuple[float, float, object, int, str]:
-    """Seconds, those after the record, what the run came to, how many lines said that something is missing, whether it could be sent later."""
+    """Seconds, those after the record, what the run came to, lines on what is missing, whether it could be sent."""
     with tempfile.TemporaryDirectory() as folder:
         places = {"NETRC": f"{folder}/netrc", "WANDB_CONFIG_DIR": f"{folder}/settings"}
         own = SETTINGS | places | {"WANDB_BASE_URL": url}
