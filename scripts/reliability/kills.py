@@ -21,7 +21,7 @@ CASES = {
     ],
     "linear probe, cached, digits": [*DIGITS, "adapter=linear_probe", "trainer.cache_prefix=true"],
 }
-LENGTH = ["trainer.max_steps=600", "trainer.epochs=1000", "trainer.eval_steps=180", "trainer.save_seconds=0.5", *QUIET]
+LENGTH = ["trainer.max_steps=300", "trainer.epochs=1000", "trainer.eval_steps=90", "trainer.save_seconds=0.5", *QUIET]
 
 
 def report(number: int) -> bool:
