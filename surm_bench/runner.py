@@ -149,7 +149,7 @@ def _earlier(settings: Config, identifier: str) -> dict | None:
         return None
     try:
         return records.read_record(settings.results_dir, identifier)
-    except records.Disagreement as error:
+    except UserError as error:  # results that do not agree, or a record of another version
         raise UserError(f"{error}; rerun=true makes it again") from None
 
 
@@ -209,9 +209,11 @@ def _ended(record: dict, status: str, error: str, counts: bool) -> dict:
 def _write(record: dict, results_dir: str) -> dict:
     """Write the record, once of however many processes; a rerun that breaks off does not undo a result."""
     folder = records.run_folder(results_dir, record["run_id"])
-    undoes = not records.is_done(record) and records.is_done(records.read_run(folder))
-    if PartialState().is_main_process and not undoes:
-        with records.held(folder):
+    if not PartialState().is_main_process:
+        return record
+    with records.held(folder):
+        undoes = not records.is_done(record) and records.is_done(records.read_run(folder))
+        if not undoes:
             record = records.write(record, results_dir)
-        records.LINES.info(summary(record))
+            records.LINES.info(summary(record))
     return record

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
+import made_up
 import pytest
 from runs import DIGITS, GRAMMAR, begin, folder_of, said, start
 
@@ -106,12 +107,14 @@ def test_a_run_that_another_took_over_stops_and_writes_nothing(tmp_path):
     assert records.Archive(tmp_path).is_empty and not list(tmp_path.glob("runs/*/adapter"))
 
 
+@pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize("ended", ["success", "diverged", "failed", "interrupted"])
-def test_whatever_comes_of_a_run_that_another_took_over_is_not_written(tmp_path, monkeypatch, ended):
-    """Taken over after the last time of saving."""
+def test_whatever_comes_of_a_run_that_another_took_over_is_not_written(tmp_path, monkeypatch, ended, finished):
+    """Taken over after the last time of saving, and perhaps finished by now, its state removed while it was written."""
+    theirs = []
     raised = {
         "diverged": Diverged("the loss", 3, float("nan")),
-        "failed": ValueError(),
+        "failed": FileNotFoundError(),
         "interrupted": KeyboardInterrupt(),
     }
     fit = measure.fit
@@ -119,6 +122,9 @@ def test_whatever_comes_of_a_run_that_another_took_over_is_not_written(tmp_path,
     def lose_and_end(*arguments, **given):
         (claim,) = tmp_path.glob("runs/*/claim.json")
         claim.write_text(json.dumps({"host": "another", "pid": 1, "born": 0.0, "since": "now"}))
+        if finished:
+            theirs.append(records.write(made_up.record(claim.parent.name), tmp_path))
+            claim.unlink()
         if ended in raised:
             raise raised[ended]
         return fit(*arguments, **given)
@@ -126,7 +132,7 @@ def test_whatever_comes_of_a_run_that_another_took_over_is_not_written(tmp_path,
     monkeypatch.setattr(measure, "fit", lose_and_end)
     with pytest.raises(KeyboardInterrupt if ended == "interrupted" else records.Lost):
         start(tmp_path, *DIGITS, "adapter=lora")
-    assert records.Archive(tmp_path).is_empty
+    assert records.Archive(tmp_path).records() == theirs
     assert not list(tmp_path.glob("runs/*/adapter")) and not list(tmp_path.glob("runs/*/predictions.parquet"))
 
 

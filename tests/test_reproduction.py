@@ -241,4 +241,5 @@ def test_verify_names_a_changed_record(tuned_by_hand, options):
     (path,) = options.folder.glob("runs/*/record.json")
     path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.6'))
     (problem,) = commands.verify(tuned_by_hand, options)
-    assert problem == f"record {path} was changed after it was written: its checksum does not fit"
+    changed = f"record {path} was changed after it was written: its checksum does not fit"
+    assert problem == f"{changed}; it is left out: the same run makes it again"

@@ -232,6 +232,14 @@ def test_a_full_disk_that_one_process_finds_ends_the_others(tmp_path, monkeypatc
     assert time.monotonic() - began < 40
 
 
+def test_a_job_of_a_cluster_returns_it_as_its_line(monkeypatch):
+    def fails(*_):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(launching, "_run_one", fails)
+    assert launching._run_queued(None, "", []) == "the disk is full"
+
+
 def test_a_full_disk_ends_a_sweep_of_hydras(tmp_path, monkeypatch, capsys):
     tried: list = []
     without_training(monkeypatch, full_from(2, tried))

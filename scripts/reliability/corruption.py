@@ -15,10 +15,14 @@ def report(number: int) -> bool:
     sys.path.insert(0, str(ROOT / "tests"))
     from damage import cases, outcomes
 
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, case in cases(Path(folder)).items():
-            found = {key: len(lines) for key, lines in outcomes(case, number).items()}
-            rows.append([name, sum(found.values()), *(found.get(key, 0) for key in OUTCOMES)])
-    table(["file", "flips", *OUTCOMES], rows)
+        rows = table(
+            ["file", "flips", *OUTCOMES],
+            (_row(name, outcomes(case, number)) for name, case in cases(Path(folder)).items()),
+        )
     return not any(sum(row[4:]) for row in rows)
+
+
+def _row(name: str, found: dict[str, list[str]]) -> list:
+    counts = [len(found.get(outcome, [])) for outcome in OUTCOMES]
+    return [name, sum(counts), *counts]

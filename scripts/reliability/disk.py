@@ -20,7 +20,7 @@ EXPERIMENT = """
 tasks: {digits: [model=vit_digits, task=digits]}
 adapters: {circulant: [adapter=circulant], lora: [adapter=lora]}
 seeds: [0, 1, 2]
-overrides: [trainer.max_steps=600, trainer.epochs=1000, trainer.eval_steps=600, trainer.save_seconds=0.3]
+overrides: [trainer.max_steps=200, trainer.epochs=1000, trainer.eval_steps=200, trainer.save_seconds=0.1]
 tuning: {seeds: [], knobs: {default: {}}}
 """
 LAUNCHERS = {"one process": [], "joblib, two": ["--launcher", "joblib", "--launcher-option", "n_jobs=2"]}
@@ -36,13 +36,14 @@ def report() -> bool:
             return False
         inside = [*NAMESPACE, sys.executable, *sys.argv]
         return subprocess.run(inside, env=os.environ | {INSIDE: "1"}).returncode == 0
-    rows = [
-        [event.__doc__, launcher, *_case(event, options)]
-        for event in (_too_small, _full, _lost)
-        for launcher, options in LAUNCHERS.items()
-    ]
-    head = ["event", "launcher", "results before", "stopped after, s", "lines", "results after", "then", "last line"]
-    table(head, rows)
+    rows = table(
+        ["event", "launcher", "results before", "stopped after, s", "lines", "results after", "then", "last line"],
+        (
+            [event.__doc__, launcher, *_case(event, options)]
+            for event in (_too_small, _full, _lost)
+            for launcher, options in LAUNCHERS.items()
+        ),
+    )
     return all(row[6] == f"{RUNS} of {RUNS}" and row[2] == row[5].partition(" ")[0] and row[4] == "1" for row in rows)
 
 

@@ -21,15 +21,19 @@ CASES = {
     ],
     "linear probe, cached, digits": [*DIGITS, "adapter=linear_probe", "trainer.cache_prefix=true"],
 }
-LENGTH = ["trainer.max_steps=600", "trainer.epochs=1000", "trainer.eval_steps=180", "trainer.save_seconds=0.5", *QUIET]
+LENGTH = ["trainer.max_steps=300", "trainer.epochs=1000", "trainer.eval_steps=90", "trainer.save_seconds=0.5", *QUIET]
 
 
 def report(number: int) -> bool:
     """Print what came of so many kills in all; whether nothing was lost or different."""
-    rng, rows = random.Random(0), []
-    for index, (name, overrides) in enumerate(CASES.items()):
-        rows.append([name, *_case([*overrides, *LENGTH], len(range(index, number, len(CASES))), rng)])
-    table(["case", "kills", "runs", "lost", "different", "undisturbed, s", "of it start, s", "trained again, s"], rows)
+    rng = random.Random(0)
+    rows = table(
+        ["case", "kills", "runs", "lost", "different", "undisturbed, s", "of it start, s", "trained again, s"],
+        (
+            [name, *_case([*overrides, *LENGTH], len(range(index, number, len(CASES))), rng)]
+            for index, (name, overrides) in enumerate(CASES.items())
+        ),
+    )
     return not any(row[3] or row[4] for row in rows)
 
 

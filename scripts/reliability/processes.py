@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from surm_bench import records
@@ -58,8 +59,11 @@ def outcome(folder: Path) -> tuple | str:
     return record["status"], record.get("scores"), record.get("history"), adapter
 
 
-def table(head: list[str], rows: list[list[object]]) -> None:
-    """Print it as Markdown."""
-    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+def table(head: list[str], rows: Iterable[list]) -> list[list]:
+    """Print it as Markdown, each row as soon as it is there; returns the rows."""
+    print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
+    found = []
     for row in rows:
+        found.append(row)
         print(f"| {' | '.join(map(str, row))} |", flush=True)
+    return found

@@ -36,7 +36,7 @@ def launch_jobs(
 
     Raises:
         UserError: an unknown launcher, one that is not installed, or an option that it does not take.
-        StorageError: the disk of the folder is full or gone; runs in progress are stopped.
+        StorageError: the disk of the folder is full or gone; with joblib, which stops the runs in progress.
     """
     if launcher not in LAUNCHERS:
         raise unknown("launcher", launcher, LAUNCHERS)
@@ -69,14 +69,18 @@ def _submitit(work: list[Work], options: dict, folder: Path, launcher: str) -> l
         raise UserError(f"launcher {launcher} needs submitit: pip install 'surm-bench[slurm]'") from error
     executor = submitit.AutoExecutor(folder / "launcher" / "%j", cluster=launcher.removeprefix("submitit_"))
     executor.update_parameters(**options)
-    return [job.result() for job in executor.map_array(_Resumed(), *zip(*work, strict=True))]
+    return [job.result() for job in executor.map_array(_Queued(), *zip(*work, strict=True))]
 
 
-class _Resumed:
+class _Queued:
     """A run as a job of submitit, which is queued again where its time is up or its place is taken, and goes on."""
 
     def __call__(self, *work: Any) -> str | None:
-        return _run_one(*work)
+        """That the disk is full or gone is the job's line: the others find it themselves."""
+        try:
+            return _run_one(*work)
+        except StorageError as error:
+            return str(error)
 
     def checkpoint(self, *work: Any) -> Any:
         """Called by submitit when the job is to end; the state is saved by then."""

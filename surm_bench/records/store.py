@@ -85,10 +85,10 @@ def parse(text: str, place: str) -> dict:
     version = record.get("schema_version") if isinstance(record, dict) else None
     if version is None:
         raise Damaged(f"unreadable record {place}: it has no schema_version")
-    if record.get("checksum", checksum) != checksum or (version == SCHEMA_VERSION and "checksum" not in record):
-        raise Damaged(f"record {place} was changed after it was written: its checksum does not fit")
     if version != SCHEMA_VERSION:
         raise UserError(f"record {place} has schema_version {version!r}: this version reads {SCHEMA_VERSION}")
+    if record.get("checksum") != checksum:
+        raise Damaged(f"record {place} was changed after it was written: its checksum does not fit")
     return record
 
 

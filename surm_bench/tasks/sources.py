@@ -96,9 +96,12 @@ def _parquet_files(config: TaskConfig) -> list[Path]:
 def _read_parquet(file: Path) -> Split:
     """Straight into memory: load_dataset would copy the data to a cache first."""
     try:
-        return Split(Dataset(pyarrow.parquet.read_table(file)), str(file))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{file} is not a readable parquet file: {str(error).splitlines()[0]}") from error
+        table = pyarrow.parquet.read_table(file)
+        table.validate(full=True)  # text that is none would be found only where it is used
+        return Split(Dataset(table), str(file))
+    except Exception as error:  # pyarrow and datasets raise whatever a flipped byte leads them to
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{file} is not a readable parquet file ({reason}): give it anew") from error
 
 
 def _from_hub(config: TaskConfig) -> list[Split]:
