@@ -106,7 +106,7 @@ def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, A
     return {"input_size": size, "crop_pct": config.crop_pct}
 
 
-def save(module: VisionTransformer, config: ModelConfig, folder: Path) -> None:
+def save(module: VisionTransformer, config: ModelConfig, folder: Path, _: Callable) -> None:
     """Write what ``timm.create_model("local-dir:folder", pretrained=True)`` reads; qkv is fused, in place.
 
     Raises:
