@@ -111,7 +111,7 @@ def _body(record: dict, interval: tuple[float, float] | None) -> str:
         "parameters of the head": f"{counts['head']:,}",
         "parameters of the whole model": f"{counts['total']:,}",
         "seed": record["seed"],
-        "epochs": record["config"]["trainer"]["epochs"],
+        "optimiser steps": f"{record['epochs']['last']['step']:,}",
         "record": f"`{record['run_id']}`, of {record['created']}",
         "commit": f"{versions['git_commit']}{changed}",
         "versions": ", ".join(f"{name} {versions[name]}" for name in ("surm_bench", "torch", "peft")),
