@@ -185,9 +185,8 @@ def test_images_of_a_folder_and_one_by_itself(images, tmp_path, capsys):
     capsys.readouterr()
     assert command(["predict", str(images), str(tmp_path / "deep" / "c.png")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("file,prediction,probability_0,") and lines[1].startswith(
-        f"c.png,{expected[2].argmax()}"
-    )
+    assert lines[0].startswith("file,prediction,probability_0,")
+    assert lines[1].startswith(f"c.png,{expected[2].argmax()},")
 
 
 @pytest.mark.parametrize(
@@ -315,7 +314,8 @@ def test_the_base_model_of_the_hub_is_named(images):
     name = "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
     assert base_model(record["config"]["model"]) == name
     card = model_card(record, images, "peft")
-    assert f"base_model: {name}\nbase_model_relation: adapter\n" in card and "split_qkv(base)" in card
+    assert f"base_model: {name}\n" in card and "base_model_relation: adapter\n" in card
+    assert "split_qkv(base)" in card
     text = {"source": "hub", "family": "text", "checkpoint": "FacebookAI/roberta-base"}
     assert base_model(text) == "FacebookAI/roberta-base"
 
@@ -379,4 +379,5 @@ def test_the_interval_of_a_score_over_examples():
     low, high = example_interval(labels, predictions, "matthews_correlation")
     phi = np.corrcoef(labels, predictions)[0, 1]
     assert low < phi < high
-    assert high - low == pytest.approx(2 * 1.96 * (1 - phi**2) / np.sqrt(400), rel=0.15)  # the asymptotic one
+    balanced = np.sqrt((1 - phi**2) / 400)  # with classes and errors in balance the correlation is 2 · accuracy − 1
+    assert high - low == pytest.approx(2 * 1.96 * balanced, rel=0.1)

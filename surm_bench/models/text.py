@@ -62,8 +62,9 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
 
 def save(module: PreTrainedModel, _: ModelConfig, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write what transformers' ``from_pretrained`` reads: weights, config.json and tokenizer."""
-    module.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with _quiet():
+        module.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def download(config: ModelConfig) -> Path:
@@ -119,7 +120,7 @@ def _draw_head(module: nn.Module) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' loading report: what it warns of is either expected or refused."""
+    """Without transformers' report and progress: what it warns of is either expected or refused."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
