@@ -17,8 +17,17 @@ def build(settings: Config) -> tuple[Backbone, TaskData]:
     Raises:
         UserError: data or weights are missing, or are not those whose digest the configuration declares.
     """
+    raw = load_task(settings.task, settings.seed)
+    backbone = build_model(settings)
+    return backbone, prepare(raw, backbone.processor)
+
+
+def build_model(settings: Config) -> Backbone:
+    """The same backbone without the data.
+
+    Raises:
+        UserError: weights are missing, or are not those whose digest the configuration declares.
+    """
     set_seed(settings.seed)
     check_model(settings.model)
-    raw = load_task(settings.task, settings.seed)
-    backbone = build_backbone(settings.model, settings.task.num_labels, objective_for(settings.task).model_class)
-    return backbone, prepare(raw, backbone.processor)
+    return build_backbone(settings.model, settings.task.num_labels, objective_for(settings.task).model_class)

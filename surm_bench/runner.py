@@ -17,15 +17,16 @@ from peft import PeftModel
 
 from surm_bench import environment, records
 from surm_bench.adapters.build import without_known_warnings
-from surm_bench.build import build
+from surm_bench.build import build, build_model
 from surm_bench.composition import settings_of
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.identity import check_defaults, group_id, identity, run_id
 from surm_bench.measure import measure
+from surm_bench.models import Backbone
 from surm_bench.models.check import check_model
 from surm_bench.models.digest import model_digest
-from surm_bench.places import keep_places, with_places, without_places
+from surm_bench.places import keep_places, without_places
 from surm_bench.sources import method_digest, source_digest
 from surm_bench.storage import StorageError, storage_errors
 from surm_bench.summary import summary
@@ -112,28 +113,32 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     return config, settings
 
 
-def load_run(folder: str | Path) -> tuple[PeftModel, TaskData, Config]:
+def load_run(folder: str | Path, settings: Config | None = None) -> tuple[PeftModel, TaskData, Config]:
     """The trained model of a finished run, in evaluation mode, with its task; the backbone is built anew.
+
+    Args:
+        settings: instead of the run's own, as for another task of as many labels.
 
     Raises:
         UserError: the record or the adapter is not readable or not what was written, the run did not finish, or its
             adapter is not here.
     """
-    folder = Path(folder)
-    record = records.read(folder / "record.json")
-    if record["status"] != "success":
-        raise UserError(f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded")
-    if not (folder / "adapter").is_dir():
-        raise UserError(f"the adapter of run {record['run_id']} is not in {folder}: run it again with rerun=true")
-    try:
-        records.check_files(record, folder)
-    except records.Damaged as error:
-        raise UserError(f"{error}: run it again with rerun=true") from error
-    settings = settings_of(with_places(record["config"], folder))
+    _, config = records.finished(folder)
+    settings = settings or settings_of(config)
     backbone, data = build(settings)
-    with without_known_warnings():
-        model = PeftModel.from_pretrained(backbone.module, folder / "adapter")
-    return model.eval(), data, settings
+    return _adapted(backbone, folder), data, settings
+
+
+def load_model(folder: str | Path) -> tuple[PeftModel, Backbone, Config]:
+    """The same without the task's data: the trained model, the backbone that it was made of, and its processor.
+
+    Raises:
+        UserError: as load_run.
+    """
+    _, config = records.finished(folder)
+    settings = settings_of(config)
+    backbone = build_model(settings)
+    return _adapted(backbone, folder), backbone, settings
 
 
 def evaluate(model: torch.nn.Module, data: TaskData, settings: Config) -> dict[str, float]:
@@ -141,6 +146,11 @@ def evaluate(model: torch.nn.Module, data: TaskData, settings: Config) -> dict[s
     accelerator = make_accelerator(settings.trainer.precision)
     loader = evaluation_loader(data.splits["reported"], data.collate, settings.trainer)
     return objective_for(settings.task).metrics(*predict(*accelerator.prepare(model, loader), accelerator))
+
+
+def _adapted(backbone: Backbone, folder: str | Path) -> PeftModel:
+    with without_known_warnings():
+        return PeftModel.from_pretrained(backbone.module, Path(folder) / "adapter").eval()
 
 
 def _earlier(settings: Config, identifier: str) -> dict | None:

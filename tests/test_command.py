@@ -113,6 +113,8 @@ def test_a_package_that_is_missing_is_one_line(arguments):
         (["plan", "demo"], "torch pandas matplotlib scipy datasets"),
         (["status", "demo"], "torch pandas matplotlib scipy datasets"),
         (["plan", "nothing"], "torch pandas matplotlib scipy datasets"),
+        (["export", "--help"], "hydra omegaconf numpy torch pandas"),
+        (["evaluate", "nothing"], "torch pandas matplotlib scipy datasets"),
         (["params", "nothing"], "torch pandas matplotlib scipy datasets"),
         (["run", "adapter=nothing"], "torch pandas matplotlib scipy datasets"),
         (["run", "trainer.epoch=3"], "torch pandas matplotlib scipy datasets"),

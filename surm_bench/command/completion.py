@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from surm_bench.command.experiments import ABOUT
 from surm_bench.command.study import STUDIES
+from surm_bench.command.trained import ABOUT as TRAINED
 
-COMMANDS = ("run", *ABOUT, "params", "study", "bench")
+COMMANDS = ("run", *ABOUT, *TRAINED, "verdict", "report", "params", "study", "bench")
 
 
 def asked(arguments: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from surm_bench import __version__
-from surm_bench.command import bench, completion, experiments, params, report, study, verdict
+from surm_bench.command import bench, completion, experiments, params, report, study, trained, verdict
 from surm_bench.command.errors import exit_code
 
 
@@ -41,6 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     about = "one run, or a sweep (-m): model=… task=… adapter=… and any other key; --cfg job shows them"
     commands.add_parser("run", help=about, add_help=False)
-    for module in (experiments, verdict, report, params, study, bench):
+    for module in (experiments, trained, verdict, report, params, study, bench):
         module.add_commands(commands)
     return parser

@@ -1,7 +1,7 @@
 """Pretrained backbones with fresh heads, and what their layers are for."""
 
 import surm_bench.torchvision_stub  # noqa: F401
-from surm_bench.models.backbone import Backbone, build_backbone, build_skeleton
+from surm_bench.models.backbone import Backbone, build_backbone, build_skeleton, save_merged
 from surm_bench.models.vision import fuse_qkv, split_qkv
 
-__all__ = ["Backbone", "build_backbone", "build_skeleton", "fuse_qkv", "split_qkv"]
+__all__ = ["Backbone", "build_backbone", "build_skeleton", "fuse_qkv", "save_merged", "split_qkv"]

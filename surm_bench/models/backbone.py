@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 from transformers import AutoModelForSequenceClassification
@@ -47,6 +48,15 @@ def build_backbone(
 def build_skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
     """The same module without values, on the meta device: shapes and counts, with no hub and no weights."""
     return _family(config).skeleton(config, num_labels)
+
+
+def save_merged(module: nn.Module, config: ModelConfig, folder: Path, processor: Callable) -> None:
+    """Write a backbone without adapters into a folder, as its own library reads it: transformers, or timm.
+
+    Args:
+        module: trained, its adapters merged; changed in place.
+    """
+    _family(config).save(module, config, folder, processor)
 
 
 def _family(config: ModelConfig):

@@ -9,7 +9,14 @@ from pathlib import Path
 import torch
 from huggingface_hub import hf_hub_download
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from surm_bench.composition import config_dirs
@@ -51,6 +58,13 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
         raise UserError(f"the tokenizer of {source} has {tokens} tokens, {config.name} has {embeddings} embeddings")
     _draw_head(module)
     return module, tokenizer
+
+
+def save(module: PreTrainedModel, _: ModelConfig, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write what transformers' ``from_pretrained`` reads: weights, config.json and tokenizer."""
+    with _quiet():
+        module.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def download(config: ModelConfig) -> Path:
@@ -106,7 +120,7 @@ def _draw_head(module: nn.Module) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' loading report: what it warns of is either expected or refused."""
+    """Without transformers' report and progress: what it warns of is either expected or refused."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

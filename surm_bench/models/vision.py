@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -11,6 +12,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
+from timm.models import save_for_hf
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
@@ -20,6 +22,7 @@ from surm_bench.errors import UserError
 from surm_bench.hub import hub_access
 from surm_bench.models.weights import EMBEDDED, FILE, local_path, read_safetensors, refuse_misfits
 
+STAND_IN = "vit_tiny_patch16_224"  # of timm: any VisionTransformer, as all its arguments are given
 OPEN_CLIP_FILE = "open_clip_model.safetensors"
 
 
@@ -91,12 +94,30 @@ def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Cal
     path = local_path(config)
     _load(module, read_safetensors(download(config) if path is None else path), config.name)
     split_qkv(module)
-    channels = module.patch_embed.proj.in_channels
-    given = {"input_size": (channels, *module.patch_embed.img_size), "crop_pct": config.crop_pct}
-    data_config = resolve_model_data_config(module, args=given)
-    resize = create_transform(**data_config, is_training=False, normalize=False)
-    mode = "L" if channels == 1 else "RGB"
-    return module, ImageProcessor(mode, resize, data_config["mean"], data_config["std"])
+    seen = resolve_model_data_config(module, args=input_options(module, config))
+    resize = create_transform(**seen, is_training=False, normalize=False)
+    mode = "L" if seen["input_size"][0] == 1 else "RGB"
+    return module, ImageProcessor(mode, resize, seen["mean"], seen["std"])
+
+
+def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, Any]:
+    """What differs from the checkpoint's own way to see images, as timm's options."""
+    size = (module.patch_embed.proj.in_channels, *module.patch_embed.img_size)
+    return {"input_size": size, "crop_pct": config.crop_pct}
+
+
+def save(module: VisionTransformer, config: ModelConfig, folder: Path, _: Callable) -> None:
+    """Write what ``timm.create_model("local-dir:folder", pretrained=True)`` reads; qkv is fused, in place.
+
+    Raises:
+        TypeError: a projection still carries an adapter.
+    """
+    fuse_qkv(module)
+    seen, own = input_options(module, config), {}
+    if config.source == "embedded":  # which timm has no name for
+        own = _embedded(config)["kwargs"] | {"img_size": module.patch_embed.img_size, "num_classes": module.num_classes}
+        module.pretrained_cfg |= {"architecture": STAND_IN, "input_size": seen["input_size"], "fixed_input_size": True}
+    save_for_hf(module, str(folder), model_args=own, data_config=seen, safe_serialization=True)
 
 
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
@@ -113,7 +134,7 @@ def _create(config: ModelConfig, num_labels: int) -> VisionTransformer:
         raise UserError(f"model.image_size={config.image_size} is not a positive number of pixels")
     size = {} if config.image_size is None else {"img_size": config.image_size}
     if config.source == "embedded":
-        fields = json.loads((EMBEDDED / config.checkpoint / "config.json").read_text())
+        fields = _embedded(config)
         module = VisionTransformer(**{**fields["kwargs"], **size, "num_classes": num_labels})
         module.pretrained_cfg = {"mean": fields["mean"], "std": fields["std"], "crop_pct": 1.0}
     else:
@@ -123,6 +144,10 @@ def _create(config: ModelConfig, num_labels: int) -> VisionTransformer:
     if config.image_size is not None and config.image_size % patch:
         raise UserError(f"model.image_size={config.image_size} is not a multiple of {config.name}'s patch size {patch}")
     return module
+
+
+def _embedded(config: ModelConfig) -> dict:
+    return json.loads((EMBEDDED / config.checkpoint / "config.json").read_text())
 
 
 def _check_architecture(checkpoint: str) -> None:

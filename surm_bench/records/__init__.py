@@ -4,6 +4,7 @@ from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_re
 from surm_bench.records.claim import Claimed, Lost, check_held, claim, held
 from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
+from surm_bench.records.finished import finished
 from surm_bench.records.run_log import LINES, run_log
 from surm_bench.records.running import Running, running
 from surm_bench.records.status import is_done, is_given_up
@@ -24,6 +25,7 @@ __all__ = [
     "claim",
     "collect",
     "describe_files",
+    "finished",
     "held",
     "is_done",
     "is_given_up",

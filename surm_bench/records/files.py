@@ -7,7 +7,8 @@ from surm_bench.content import FileCache, file_digest
 from surm_bench.errors import UserError
 from surm_bench.records.store import FILE, Damaged, read_run
 
-BESIDE = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json", "predictions.parquet")
+ADAPTER = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json")
+BESIDE = (*ADAPTER, "predictions.parquet")
 ASIDE = ".damaged"  # in the names of folders that nothing reads any more
 
 

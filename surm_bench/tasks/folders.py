@@ -34,7 +34,7 @@ def class_names(train: Path) -> list[str]:
     names = _subfolders(train)
     if len(names) < 2:
         raise UserError(f"{train} needs a folder for each of at least two classes: found {', '.join(names) or 'none'}")
-    if empty := [name for name in names if not _images(train / name)]:
+    if empty := [name for name in names if not image_files(train / name)]:
         raise UserError(f"{train}: no images ({', '.join(EXTENSIONS)}) in {', '.join(empty)}")
     return names
 
@@ -51,7 +51,7 @@ def read_folder(folder: Path, names: list[str]) -> Dataset:
     found = _subfolders(folder)
     if strangers := [name for name in found if name not in names]:
         raise UserError(f"{folder}: no such class in the training split: {', '.join(strangers)}")
-    files = [(str(file), names.index(name)) for name in found for file in _images(folder / name)]
+    files = [(str(file), names.index(name)) for name in found for file in image_files(folder / name)]
     columns = {"image": [file for file, _ in files], "label": [label for _, label in files]}
     return Dataset.from_dict(columns, features=Features({"image": Image(), "label": ClassLabel(names=names)}))
 
@@ -60,8 +60,8 @@ def _subfolders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images(folder: Path) -> list[Path]:
-    """The images of a class, however deep; hidden files and what is no image by its name are passed over."""
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder, however deep; hidden files and what is no image by its name are passed over."""
     return sorted(
         file
         for file in folder.rglob("*")

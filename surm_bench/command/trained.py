@@ -1,0 +1,78 @@
+"""``surm-bench evaluate``, ``predict`` and ``export``: what a finished run's model is used for."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from surm_bench.atomic import atomic
+from surm_bench.errors import UserError
+
+ABOUT = {
+    "evaluate": "score a finished run's model again, on its task or on another data set of as many labels",
+    "predict": "write what a finished run's model answers to the texts of a file, or to images, as CSV",
+    "export": "write a finished run's model for transformers or timm, or its adapter for PEFT, with a model card",
+}
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    calls = {"evaluate": _evaluate, "predict": _predict, "export": _export}
+    parsers = {name: commands.add_parser(name, help=about, description=about) for name, about in ABOUT.items()}
+    for name, parser in parsers.items():
+        parser.set_defaults(call=calls[name])
+        parser.add_argument("run", type=Path, help="its folder, as results/runs/<id>")
+    other = "as task=glue/rte, task.data_dir=folder, model.weights=path or trainer.eval_batch_size=8"
+    parsers["evaluate"].add_argument("overrides", metavar="key=value", nargs="*", help=other)
+    asked = "a .parquet, .csv or .jsonl file with the task's text columns, an image, or a folder of images"
+    parsers["predict"].add_argument("input", type=Path, help=asked)
+    parsers["predict"].add_argument("--out", type=Path, help="the CSV file; default: standard output")
+    parsers["export"].add_argument("folder", type=Path, help="a new or an empty folder")
+    parsers["export"].add_argument("--adapter", action="store_true", help="the PEFT adapter instead of merged weights")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from surm_bench.records import finished
+    from surm_bench.trained.changes import changed_settings
+
+    record, config = finished(options.run)
+    settings = changed_settings(config, options.overrides)
+
+    from surm_bench.trained.evaluate import evaluate  # torch: not before it is needed
+
+    for score in evaluate(options.run, record, settings):
+        recorded = "" if score.recorded is None else f"  (record: {score.recorded:.4f})"
+        print(f"{score.split:<12} {score.metric:<22} {score.found:.4f}{recorded}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from surm_bench.records import finished
+
+    _, config = finished(options.run)
+    if options.out and options.out.is_dir():
+        raise UserError(f"--out {options.out} is a folder: name a file")
+
+    from surm_bench.trained.predict import predictions
+
+    frame = predictions(options.run, options.input, config)
+    if options.out is None:
+        frame.to_csv(sys.stdout, index=False)
+        return 0
+    with atomic(options.out) as temporary:
+        frame.to_csv(temporary, index=False)
+    print(f"{len(frame):,} predictions in {options.out}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from surm_bench.records import finished
+
+    record, _ = finished(options.run)
+    folder = options.folder
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder} is there already: name a new or an empty folder")
+
+    from surm_bench.trained import export
+
+    (export.export_adapter if options.adapter else export.export_merged)(options.run, record, folder)
+    print(f"Written to {folder}")
+    return 0

@@ -1,0 +1,55 @@
+"""A finished run whose adapter is here, or a line that says how to get it. No torch here."""
+
+import shlex
+from pathlib import Path
+
+from surm_bench.errors import UserError
+from surm_bench.places import with_places
+from surm_bench.records.archive import read_record
+from surm_bench.records.files import ADAPTER, check_files
+from surm_bench.records.store import FILE, Damaged, read
+
+
+def finished(folder: str | Path) -> tuple[dict, dict]:
+    """The record of a run, and its configuration with the places where its data and weights were.
+
+    Raises:
+        UserError: there is no record, the run did not finish, its adapter is not here, or a file is not the one that
+            the run wrote.
+    """
+    folder = Path(folder)
+    record = _record(folder)
+    if record["status"] != "success":
+        raise UserError(f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded")
+    config = with_places(record["config"], folder)
+    if not all((folder / name).is_file() for name in ADAPTER):
+        raise UserError(f"the adapter of run {record['run_id']} is not in {folder}: {_again(record, config, folder)}")
+    try:
+        check_files(record, folder)
+    except Damaged as error:
+        raise UserError(f"{error}: {_again(record, config, folder)}") from error
+    return record, config
+
+
+def _record(folder: Path) -> dict:
+    """The record in the folder, or the collected one of the run that the folder is named after."""
+    if (folder / FILE).is_file():
+        return read(folder / FILE)
+    record = read_record(folder.parent.parent, folder.name)
+    if record is None:
+        raise UserError(f"there is no run in {folder}: name the folder of one, as results/runs/<id>")
+    return record
+
+
+def _again(record: dict, config: dict, folder: Path) -> str:
+    """How the adapter is trained again: the command of the record, with what a record leaves out."""
+    if record["command"] is None:
+        return "run it again with rerun=true"
+    places = {
+        "task.data_dir": config["task"]["data_dir"],
+        "model.weights": config["model"]["weights"],
+        "results_dir": str(folder.parent.parent),
+        "trainer.save_adapter": None if config["trainer"]["save_adapter"] else "true",
+    }
+    given = [f"{key}={value}" for key, value in places.items() if value is not None]
+    return f"train it again with: {record['command']} {shlex.join(given)} rerun=true"

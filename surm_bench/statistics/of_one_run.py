@@ -1,0 +1,38 @@
+"""The interval of one run's score over test examples: other examples of the same kind, the same trained model."""
+
+import numpy as np
+from scipy.stats import binomtest, bootstrap
+
+from surm_bench.statistics.intervals import check_level
+from surm_bench.statistics.metrics import METRICS
+
+METHODS = {"accuracy": "Wilson's interval"}  # by metric; of all others:
+RESAMPLED = "percentiles of 2,000 bootstrap samples of the examples"
+
+
+def example_interval(
+    labels: np.ndarray, predictions: np.ndarray, metric: str, level: float = 0.95
+) -> tuple[float, float]:
+    """Low and high of a score of labels (n,) and predictions (n,): Wilson's (1927) for accuracy, else the bootstrap's.
+
+    Args:
+        metric: a name of surm_bench.statistics.metrics.METRICS.
+
+    Raises:
+        UserError: level is not between 0 and 1.
+    """
+    check_level(level)
+    if metric == "accuracy":
+        found = binomtest(int(np.sum(labels == predictions)), len(labels)).proportion_ci(level, "wilson")
+        return float(found.low), float(found.high)
+    found = bootstrap(
+        (labels, predictions),
+        METRICS[metric],
+        paired=True,
+        vectorized=False,
+        n_resamples=2000,
+        confidence_level=level,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    return float(found.low), float(found.high)

@@ -1,0 +1,54 @@
+"""The settings of a run with another data set, another place, or another way to evaluate. No torch here."""
+
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from surm_bench.composition import KEYS, check_choices, resolved, settings_of
+from surm_bench.config import Config
+from surm_bench.errors import UserError
+from surm_bench.hub import check_reach
+from surm_bench.values import plain
+
+CHANGEABLE = ("model.weights", "trainer.eval_batch_size", "trainer.precision", "trainer.workers")  # and the task
+
+
+def changed_settings(config: dict, overrides: Sequence[str]) -> Config:
+    """The settings of a run's configuration with these overrides, as ``task=glue/rte`` or ``task.data_dir=folder``.
+
+    A task that is changed in any way has no declared digest: other rows are what it is for.
+
+    Raises:
+        UserError: an override that no evaluation reads, or that the configuration refuses; a task of another kind or
+            number of labels; the hub is needed and out of reach.
+    """
+    settings = _changed(config, overrides)
+    for key in ("kind", "num_labels"):
+        now, before = getattr(settings.task, key), config["task"][key]
+        if now not in (before, None):  # None: of a folder of images, counted when it is read
+            raise UserError(f"task {settings.task.name} has {key} {now!r}, the run was trained with {before!r}")
+    check_reach(settings)
+    return settings
+
+
+def _changed(config: dict, overrides: Sequence[str]) -> Config:
+    for override in overrides:
+        key, given, _ = override.partition("=")
+        if not given or not (key in CHANGEABLE or key == "task" or key.startswith("task.")):
+            raise UserError(
+                f"{override!r} cannot be changed of a run that is trained: "
+                f"give task=NAME, task.KEY=…, {'=…, '.join(CHANGEABLE)}=…"
+            )
+    of_task = [override for override in overrides if override.startswith("task")]
+    if of_task:
+        config = config | {"task": config["task"] | {"digest": None}}
+    if any(override.startswith("task=") for override in of_task):
+        check_choices(of_task)
+        config = config | {"task": resolved(of_task)["task"]}
+        overrides = [override for override in overrides if override not in of_task]
+    try:
+        given = OmegaConf.from_dotlist(list(overrides))
+        return settings_of(plain(OmegaConf.merge(OmegaConf.structured(Config), config, given)))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{str(error).splitlines()[0]} ({KEYS})") from None

@@ -1,0 +1,77 @@
+"""The scores of a finished run's model, computed again: on its own task, or on another one of as many labels."""
+
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from surm_bench.config import Config
+from surm_bench.errors import UserError
+from surm_bench.identity import identity
+from surm_bench.runner import load_run
+from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
+from surm_bench.tasks.digest import task_digest
+from surm_bench.tasks.sources import num_labels
+from surm_bench.training import check_config, evaluation_loader, make_accelerator, predict
+
+
+class Score(NamedTuple):
+    """A score of a split, and what the record has for it; None where that is of another task."""
+
+    split: str
+    metric: str
+    found: float
+    recorded: float | None
+
+
+def evaluate(folder: Path, record: dict, settings: Config) -> list[Score]:
+    """Score the adapter that lies in the folder of a run on every split that its task has.
+
+    Args:
+        settings: of surm_bench.trained.changes.
+
+    Raises:
+        UserError: settings that are not possible, data or weights that are missing or not those that are declared,
+            another number of labels than the run's.
+    """
+    _check(record, settings)
+    same = _task(asdict(settings)) == _task(record["config"])
+    model, data, settings = load_run(folder, settings)
+    return [
+        Score(split, metric, score, record["scores"][split]["last"][metric] if same else None)
+        for split, scores in score(model, data, settings).items()
+        for metric, score in scores.items()
+    ]
+
+
+def score(model: nn.Module, data: TaskData, settings: Config) -> dict[str, dict[str, float]]:
+    """The metrics of a model by split, on all that its task is scored on."""
+    accelerator, objective = make_accelerator(settings.trainer.precision), objective_for(settings.task)
+    model = accelerator.prepare(model)
+    found = {}
+    for name, split in data.splits.items():
+        loader = accelerator.prepare(evaluation_loader(split, data.collate, settings.trainer))
+        found[name] = objective.metrics(*predict(model, loader, accelerator))
+    return found
+
+
+def _check(record: dict, settings: Config) -> None:
+    """Refuse what cannot be scored, before weights are read; fill in the digest of the rows."""
+    task, trained = settings.task, record["config"]["task"]["num_labels"]
+    check_config(settings.optimizer, settings.trainer, settings.seed)
+    check_task(task)
+    task.num_labels = num_labels(task)
+    if task.num_labels != trained:
+        raise UserError(f"task {task.name} has {task.num_labels} labels, the run was trained with {trained}")
+    check_metric(task)
+    task.digest = task.digest or task_digest(task)
+
+
+def _task(config: dict) -> dict:
+    """What determines the scores of a given model on the task of a configuration."""
+    found = {key: value for key, value in identity(config).items() if key.startswith("task.")}
+    return found | {"extra": config["task"]["extra_eval_splits"]}

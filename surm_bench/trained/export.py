@@ -1,0 +1,90 @@
+"""A folder that others can load: merged weights for transformers or timm, or the adapter for PEFT; and a model card."""
+
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from surm_bench.atomic import atomic_folder
+from surm_bench.config import Config
+from surm_bench.errors import UserError
+from surm_bench.models import Backbone, save_merged
+from surm_bench.records.files import ADAPTER
+from surm_bench.runner import load_model
+from surm_bench.trained.model_card import base_model, model_card
+from surm_bench.training import forward
+
+TOLERANCE = 1e-3  # of logits before and after merging, relative to the largest; fp32 rounding is far below
+LIBRARIES = {"text": "transformers", "vision": "timm"}
+
+
+def export_merged(run: Path, record: dict, folder: Path) -> None:
+    """Write the model with its adapters merged into the weights: what transformers or timm load without PEFT.
+
+    Raises:
+        UserError: the adapter cannot be merged, or the merged model answers otherwise; weights are missing.
+    """
+    model, backbone, settings = load_model(run)
+    merged = merge(model, probe(backbone, settings), settings.adapter.label)
+    with atomic_folder(folder) as temporary:
+        save_merged(merged, settings.model, temporary, backbone.processor)
+        _write_card(record, run, temporary, LIBRARIES[settings.model.family])
+
+
+def export_adapter(run: Path, record: dict, folder: Path) -> None:
+    """Write the adapter as the run saved it, but for the path of the base model, which others do not have."""
+    with atomic_folder(folder) as temporary:
+        for name in ADAPTER:
+            shutil.copy(run / name, temporary)
+        file = temporary / Path(ADAPTER[1]).name
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields["base_model_name_or_path"] = base_model(record["config"]["model"])
+        file.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+        _write_card(record, run, temporary, "peft")
+
+
+@torch.no_grad()
+def merge(model: PeftModel, inputs: dict[str, Tensor], label: str) -> nn.Module:
+    """The backbone with the adapters in its weights; the model is used up.
+
+    Args:
+        inputs: a batch for which the merged model must answer as the adapted one.
+        label: of the adapter, for messages.
+
+    Raises:
+        UserError: the adapter acts on something else than a weight, or the answers differ.
+    """
+    before = forward(model, inputs)
+    if not hasattr(model.base_model, "merge_and_unload"):  # prompts: PEFT wraps the backbone in nothing
+        raise _unmergeable(label, "it changes no weight")
+    try:
+        merged = model.merge_and_unload().eval()
+    except (NotImplementedError, ValueError, AttributeError) as error:
+        raise _unmergeable(label, str(error).partition("\n")[0]) from error
+    difference = (forward(merged, inputs) - before).abs().max() / before.abs().max()
+    if not difference <= TOLERANCE:
+        raise _unmergeable(label, f"the merged model's logits are off by {difference:.2g} of the largest")
+    return merged
+
+
+def probe(backbone: Backbone, settings: Config) -> dict[str, Tensor]:
+    """A batch of two drawn inputs: tokens (2, 16), or an image's numbers (2, channels, height, width)."""
+    generator = torch.Generator().manual_seed(0)
+    if settings.model.family == "text":
+        return {"input_ids": torch.randint(len(backbone.processor), (2, 16), generator=generator)}
+    embedding = backbone.module.patch_embed
+    return {"x": torch.randn(2, embedding.proj.in_channels, *embedding.img_size, generator=generator)}
+
+
+def _unmergeable(label: str, reason: str) -> UserError:
+    return UserError(f"{label} cannot be merged into weights ({reason}): export it with --adapter")
+
+
+def _write_card(record: dict, run: Path, folder: Path, library: str) -> None:
+    (folder / "README.md").write_text(model_card(record, run, library), encoding="utf-8")

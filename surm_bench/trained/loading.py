@@ -1,0 +1,43 @@
+"""The lines of a model card that say how to load what it describes."""
+
+
+def loading(config: dict, base: str | None, library: str) -> str:
+    """A section of Markdown.
+
+    Args:
+        config: of the run.
+        base: the hub's name of the backbone; None where it is not from the hub.
+        library: that loads it: peft, transformers or timm.
+    """
+    if library == "timm":
+        lines = ["import timm", "", 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()']
+    elif library == "transformers":
+        lines = [
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+            "",
+            'model = AutoModelForSequenceClassification.from_pretrained("FOLDER").eval()',
+            'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',
+        ]
+    elif base is None:
+        return f"The base model, {config['model']['name']}, comes with surm-bench or a package, not from the hub.\n"
+    else:
+        lines = _adapter(config, base)
+    return "\n".join(["```python", *lines, "```", ""])
+
+
+def _adapter(config: dict, base: str) -> list[str]:
+    """Of PEFT: the base model first, as surm_bench.models builds it."""
+    model, labels = config["model"], config["task"]["num_labels"]
+    if model["family"] == "text":
+        imported = "from transformers import AutoModelForSequenceClassification"
+        built = [f"base = AutoModelForSequenceClassification.from_pretrained({base!r}, num_labels={labels})"]
+    else:
+        size = f", img_size={model['image_size']}" if model["image_size"] else ""
+        imported = "import timm\nfrom surm_bench.models import split_qkv"
+        built = [
+            f"base = timm.create_model({model['checkpoint']!r}, pretrained=True, num_classes={labels}{size})",
+            "split_qkv(base)  # q, k and v as layers of their own",
+        ]
+    ours = "import surm_bench.adapters  # makes its methods known to PEFT"
+    load = 'model = PeftModel.from_pretrained(base, "FOLDER").eval()'
+    return [ours, "from peft import PeftModel", imported, "", *built, load]

@@ -1,0 +1,125 @@
+"""The README.md of an exported model, for the Hugging Face hub: its numbers are the record's.
+
+All but the interval, which follows from the predictions beside the record and is left out where they are not there.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import timm
+from huggingface_hub import EvalResult, ModelCardData
+
+from surm_bench.records.agreement import reported_split
+from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interval
+from surm_bench.trained.loading import loading
+
+PREDICTIONS = "predictions.parquet"
+KINDS = {"text": "text-classification", "image": "image-classification"}  # the hub's names, of regressions too
+
+
+def model_card(record: dict, run: Path, library: str) -> str:
+    """Metadata with a model-index, and what was trained on what, with its scores, in Markdown.
+
+    Args:
+        run: the folder of the run, where its predictions may lie.
+        library: that loads what the card describes: peft, transformers or timm.
+    """
+    config, interval = record["config"], score_interval(record, run)
+    base = base_model(config["model"])
+    data = ModelCardData(
+        base_model=base,
+        base_model_relation=None if base is None else ("adapter" if library == "peft" else "finetune"),
+        library_name=library,
+        pipeline_tag=KINDS[config["task"]["kind"]],
+        datasets=[config["task"]["dataset"]] if config["task"]["source"] == "hub" else None,
+        tags=["surm-bench", config["adapter"]["name"]],
+        model_name=f"{config['model']['name']}-{config['task']['name']}-{config['adapter']['name']}".replace("/", "-"),
+        eval_results=_results(record, interval),
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{_body(record, interval)}\n{loading(config, base, library)}"
+
+
+def base_model(model: dict) -> str | None:
+    """The hub's name of the backbone of a configuration; None where it is not from the hub."""
+    if model["source"] != "hub":
+        return None
+    return model["checkpoint"] if model["family"] == "text" else timm.get_pretrained_cfg(model["checkpoint"]).hf_hub_id
+
+
+def score_interval(record: dict, run: Path) -> tuple[float, float] | None:
+    """The 95 % interval of the primary metric over test examples; None where there are no predictions."""
+    file = run / PREDICTIONS
+    if not file.is_file():
+        return None
+    found = pd.read_parquet(file)
+    found = found[found["split"] == reported_split(record)]
+    return example_interval(found["label"].to_numpy(), found["prediction"].to_numpy(), record["primary_metric"])
+
+
+def _results(record: dict, interval: tuple[float, float] | None) -> list[EvalResult]:
+    """Every score after the last step."""
+    task = record["config"]["task"]
+    hub = task["source"] == "hub"
+    return [
+        EvalResult(
+            task_type=KINDS[task["kind"]],
+            dataset_type=task["dataset"] if hub else task["name"],
+            dataset_name=task["name"],
+            dataset_config=task["subset"] if hub else None,
+            dataset_split=_split(split, task),
+            dataset_revision=task["revision"] if hub else None,
+            metric_type=metric,
+            metric_name=_metric_name(metric, interval if _is_primary(split, metric, record) else None),
+            metric_value=score,
+        )
+        for split, scores in record["scores"].items()
+        for metric, score in scores["last"].items()
+    ]
+
+
+def _is_primary(split: str, metric: str, record: dict) -> bool:
+    return (split, metric) == (reported_split(record), record["primary_metric"])
+
+
+def _metric_name(metric: str, interval: tuple[float, float] | None) -> str:
+    """The model-index has no place for an interval but this."""
+    return metric if interval is None else f"{metric}, 95 % interval over test examples {_shown(interval)}"
+
+
+def _split(name: str, task: dict) -> str:
+    """What the task's source calls a split of a record."""
+    known = {"reported": task["eval_split"], "validation": f"{task['train_split']}, rows held out"}
+    return (known | task["extra_eval_splits"])[name]
+
+
+def _shown(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def _body(record: dict, interval: tuple[float, float] | None) -> str:
+    config, metric, split = record["config"], record["primary_metric"], reported_split(record)
+    task, score = config["task"], record["scores"][split]["last"][metric]
+    rows = {f"{metric} on {_split(split, task)}": f"{score:.4f} ({record['examples'][split]:,} examples)"}
+    if interval is not None:
+        how = METHODS.get(metric, RESAMPLED)
+        rows["95 % interval over test examples"] = f"{_shown(interval)} ({how}; one training run, one seed)"
+    counts, versions = record["parameters"], record["environment"]
+    changed = ", with changes" if versions["git_dirty"] else ""
+    rows |= {
+        "adapter parameters trained": f"{counts['adapter']:,}",
+        "of these needed to serve it": f"{counts['stored']:,}",
+        "parameters of the head": f"{counts['head']:,}",
+        "parameters of the whole model": f"{counts['total']:,}",
+        "seed": record["seed"],
+        "optimiser steps": f"{record['epochs']['last']['step']:,}",
+        "record": f"`{record['run_id']}`, of {record['created']}",
+        "commit": f"{versions['git_commit']}{changed}",
+        "versions": ", ".join(f"{name} {versions[name]}" for name in ("surm_bench", "torch", "peft")),
+    }
+    rows |= {"command": f"`{record['command']}`"} if record["command"] else {}
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    title = f"{config['adapter']['label']} on {task['name']}"
+    return (
+        f"# {title}\n\n{config['model']['name']} trained with {config['adapter']['label']} and a new head on "
+        f"{task['name']} by surm-bench; the weights are those after the last step.\n\n| | |\n|---|---|\n{table}\n"
+    )

@@ -1,0 +1,52 @@
+"""What a finished run's model answers to new inputs."""
+
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from surm_bench.config import Config
+from surm_bench.models import Backbone
+from surm_bench.runner import load_model
+from surm_bench.tasks import RawTask, objective_for, prepare
+from surm_bench.trained.inputs import Inputs, read_inputs
+from surm_bench.training import evaluation_loader, make_accelerator, predict
+
+
+def predictions(folder: Path, source: Path, config: dict) -> pd.DataFrame:
+    """A row for each input, in fp32: ``row`` or ``file``, ``prediction``, and ``probability_0``, … of classes.
+
+    The prediction is a class's number, or the value of a regression, which has no probabilities.
+
+    Args:
+        folder: of the run.
+        source: texts or images (surm_bench.trained.inputs).
+        config: of the run, for a check of the input before the model is loaded.
+
+    Raises:
+        UserError: the input is not readable or has not what the task needs; weights or the adapter are missing.
+    """
+    inputs = read_inputs(source, config["task"])
+    model, backbone, settings = load_model(folder)
+    logits = _logits(model, backbone, settings, inputs)
+    frame = pd.DataFrame({inputs.key: inputs.names, "prediction": objective_for(settings.task).predictions(logits)})
+    if settings.task.num_labels > 1:
+        for label, probabilities in enumerate(softmax(logits.astype(np.float64), axis=-1).T):
+            frame[f"probability_{label}"] = probabilities
+    return frame
+
+
+def _logits(model, backbone: Backbone, settings: Config, inputs: Inputs) -> np.ndarray:
+    """(N, num_labels), in the order of the inputs: a task whose only split they are."""
+    rows = inputs.rows
+    task = RawTask(settings.task, rows.select([0]), {"input": rows}, {"input": np.arange(len(rows))})
+    data, accelerator = prepare(task, backbone.processor), make_accelerator("no")
+    loader = evaluation_loader(data.splits["input"], data.collate, settings.trainer)
+    found, _ = predict(*accelerator.prepare(model, loader), accelerator)
+    logits = np.empty_like(found)
+    logits[data.rows["input"]] = found  # texts are asked by length
+    return logits
