@@ -8,6 +8,7 @@ from surm_bench.errors import UserError
 
 STUDIES = {  # module of surm_bench.studies -> its question
     "approximation": "how well does each structure approximate a matrix?",
+    "approximation_psd": "the same in the setting of Figure 1: a PSD matrix of 50×50 from 50 numbers",
     "pinwheel": "what can a small network learn with one adapted matrix?",
     "cka": "how alike are full fine-tuning and each adapter, in the runs that are there?",
 }
