@@ -9,7 +9,9 @@ from surm_bench.errors import UserError
 STUDIES = {  # module of surm_bench.studies -> its question
     "approximation": "how well does each structure approximate a matrix?",
     "approximation_psd": "the same in the setting of Figure 1: a PSD matrix of 50×50 from 50 numbers",
+    "approximation_descent": "the same along training, as in Figure 5: W(G, H) of several r, circulant, Toeplitz",
     "pinwheel": "what can a small network learn with one adapted matrix?",
+    "pinwheel_paper": "the same in the setting of Figures 4 and 9, and CKA with the dense network (Table 8)",
     "cka": "how alike are full fine-tuning and each adapter, in the runs that are there?",
 }
 

@@ -12,7 +12,7 @@ from surm_bench.studies import looks, measurements
 
 IDENTITY = "multiple of the identity"
 CAPTION = (
-    "‖M̂ − M‖ in Frobenius norm of a PSD matrix of {side}×{side}; every structure has {side} numbers, the multiple of the "
+    "‖M̂ − M‖ in Frobenius norm, M PSD of {side}×{side}; every structure has {side} numbers, the multiple of the "
     "identity one. Mean ± sample standard deviation over {trials} trials. v·vᵀ and A⊗Aᵀ, A of {factor[0]}×{factor[1]}, "
     "by {steps:,} steps of gradient descent at rate {rate} on ‖M̂ − M‖² / {side} (the scale of the loss, the steps and "
     "the start, N(0, {start}²), are ours); the others in closed form. Rows of length 1 can mean either column. Bold: "
