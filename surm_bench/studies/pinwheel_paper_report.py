@@ -19,7 +19,7 @@ CAPTION = (
     "{steps:,} epochs of Adam on all points; its rate by the accuracy on {tuning} other seed(s), of {rates}, falling "
     "linearly to zero. Accuracy × 100 on fresh points, loss of the last step; mean ± sample standard deviation over "
     "{seeds} seeds. CKA is linear, with the dense network of the same seed: of what the head sees of the fresh points, "
-    "and of the hidden matrix, its rows as examples. It is above 0 for unrelated matrices. Where the embedding is frozen, "
+    "and of the hidden matrix, its rows as examples. It is above 0 for unrelated matrices. With a frozen embedding, "
     "another seed has another embedding. Points, noise, rates and what CKA compares are ours, where the paper's text "
     "leaves them open. Bold: best of the four structures, underlined: second; {missing}: not measured."
 )
