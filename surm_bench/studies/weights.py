@@ -9,6 +9,7 @@ from pathlib import Path
 from surm_bench import records
 from surm_bench.errors import UserError
 from surm_bench.report.console import print_table
+from surm_bench.report.frames import adapter_family
 from surm_bench.roles import layer_of
 from surm_bench.studies import measurements, weights_report
 
@@ -55,6 +56,7 @@ def changes(found: list[dict]) -> list[dict]:
             "seed": record["seed"],
             "run_id": record["run_id"],
             "parameters": record["parameters"]["adapter"],
+            "family": adapter_family(record["config"]["adapter"]["peft"]),
             "role": layer["role"],
             "layer": layer_of(layer["layer"]),
             "cosine_distance": layer["cosine_distance"],

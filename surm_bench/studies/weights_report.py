@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from surm_bench.report.looks import looks_of
+from surm_bench.report.looks import method_looks
 from surm_bench.report.panels import STYLE, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, write_table
 from surm_bench.studies import looks, measurements
@@ -16,8 +16,8 @@ TASK = ["model", "task"]
 NAMES = {"q": "query", "k": "key", "v": "value"}
 CAPTION = (
     "1 − cos of the angle between W + αΔW and W as vectors, and the rank of ΔW: the singular values above 1 % of the "
-    "largest; means over layers, ± sample standard deviation over seeds. {missing}: the method leaves this weight as it is, "
-    "or has one seed, without deviation. From the records of {runs}: {seeds} seed(s). The paper: LoRA stays near W, SURM "
+    "largest; means over layers, ± sample standard deviation over seeds. {missing}: the method "
+    "leaves this weight as it is. From the records of {runs}: {seeds} seed(s). The paper: LoRA stays near W, SURM "
     "goes far (Fig. 11), and all trained SURM matrices have full rank (B.4). Here, {sentences}."
 )
 
@@ -35,7 +35,9 @@ def distance_table(records: dict) -> Table:
     """Methods, task by task, by parameters, against 1 − cos and rank of each role."""
     rows = pd.DataFrame(records["changes"])
     roles = [role for role in NAMES if role in set(rows["role"])]
-    by_seed = rows.groupby([*TASK, "label", "parameters", "role", "seed"], sort=False)[["cosine_distance", "rank"]].mean()
+    by_seed = rows.groupby([*TASK, "label", "parameters", "role", "seed"], sort=False)[
+        ["cosine_distance", "rank"]
+    ].mean()
     cells = by_seed.groupby([*TASK, "label", "parameters", "role"], sort=False)
     data = cells.agg(["mean", "std", "size"])
     data.columns = ["_".join(names) for names in data.columns]
@@ -56,7 +58,7 @@ def draw(records: dict, path: Path) -> None:
     """A row a task, a panel a role: 1 − cos layer by layer, the mean over seeds, a line a method."""
     rows = pd.DataFrame(records["changes"])
     roles = [role for role in NAMES if role in set(rows["role"])]
-    look = looks_of(list(dict.fromkeys(rows["label"])))
+    look = method_looks(dict(zip(rows["label"], rows["family"], strict=True)))
     with mpl.rc_context(STYLE):
         tasks = list(rows.groupby(TASK, sort=False))
         figure = looks.new_figure(height=2.5 * len(tasks) + 0.9)
@@ -68,7 +70,9 @@ def draw(records: dict, path: Path) -> None:
             line[0].set_ylabel("1 − cos(W + αΔW, W)")
         for axes in grid[-1]:
             axes.set_xlabel("layer")
-        handles = {text: handle for axes in grid.flat for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)}
+        handles = {
+            text: handle for axes in grid.flat for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", frameon=False, ncols=5)
         save(figure, path)
 
