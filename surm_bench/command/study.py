@@ -8,7 +8,11 @@ from surm_bench.errors import UserError
 
 STUDIES = {  # module of surm_bench.studies -> its question
     "approximation": "how well does each structure approximate a matrix?",
+    "approximation_psd": "the same in the setting of Figure 1: a PSD matrix of 50×50 from 50 numbers",
+    "approximation_descent": "the same along training, as in Figure 5: W(G, H) of several r, circulant, Toeplitz",
     "pinwheel": "what can a small network learn with one adapted matrix?",
+    "pinwheel_paper": "the same in the setting of Figures 4 and 9, and CKA with the dense network (Table 8)",
+    "weights": "how far from the pretrained weights does training go, layer by layer, in the runs that are there?",
     "cka": "how alike are full fine-tuning and each adapter, in the runs that are there?",
 }
 
@@ -24,8 +28,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         study.add_argument("--folder", type=Path, help=f"where to write (default: results/studies/{name})")
         if name == "approximation":
             study.add_argument("--side", type=int, help="rows and columns of the matrices")
-        if name == "cka":
-            study.add_argument("--results-dir", type=Path, help="whose runs to compare (default: the demo's)")
+        if name in ("cka", "weights"):
+            study.add_argument("--results-dir", type=Path, help="whose runs to read (default: the demo's)")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -13,19 +13,20 @@ TRAIN, TEST, SOURCE_TRAIN, SOURCE_TEST = range(4)  # what points are for: drawn 
 REACH = 2.3  # half the side of a decision map
 
 
-def draw(seed: Sequence[int], per_arm: int, turn: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Points (ARMS · per_arm, 2) and classes, arm after arm: the data set of Johnson et al. (2016), arXiv 1603.06277.
+def draw(seed: Sequence[int], per_arm: int, turn: float = 0.0, arms: int = ARMS) -> tuple[np.ndarray, np.ndarray]:
+    """Points (arms · per_arm, 2) and classes, arm after arm: the data set of Johnson et al. (2016), arXiv 1603.06277.
 
     Args:
         seed: of NumPy's generator, any numbers.
         per_arm: points of each class.
         turn: the angle by which the whole wheel is turned.
+        arms: how many.
     """
     rng = np.random.default_rng(seed)
-    classes = np.repeat(np.arange(ARMS), per_arm)
+    classes = np.repeat(np.arange(arms), per_arm)
     radial = 1 + RADIAL_STD * rng.standard_normal(len(classes))
     tangential = TANGENTIAL_STD * rng.standard_normal(len(classes))
-    angle = turn + 2 * np.pi * classes / ARMS + BEND * np.exp(radial)
+    angle = turn + 2 * np.pi * classes / arms + BEND * np.exp(radial)
     cosine, sine = np.cos(angle), np.sin(angle)
     points = np.stack([radial * cosine - tangential * sine, radial * sine + tangential * cosine], axis=1)
     return points.astype(np.float32), classes

@@ -15,20 +15,27 @@ class Network(nn.Module):
 
     Args:
         classes: how many.
-        delta: ΔW, (WIDTH, WIDTH); None is zero.
+        delta: ΔW, (width, width); None is zero.
+        width: units of each hidden layer.
     """
 
-    def __init__(self, classes: int, delta: StructuredMatrix | None = None):
+    def __init__(self, classes: int, delta: StructuredMatrix | None = None, width: int = WIDTH):
         super().__init__()
-        self.input = nn.Linear(2, WIDTH)
-        self.hidden = nn.Linear(WIDTH, WIDTH)
-        self.head = nn.Linear(WIDTH, classes)
+        self.input = nn.Linear(2, width)
+        self.hidden = nn.Linear(width, width)
+        self.head = nn.Linear(width, classes)
         self.delta = delta
 
+    def matrix(self) -> Tensor:
+        """W₀ + ΔW."""
+        return self.hidden.weight if self.delta is None else self.hidden.weight + self.delta.dense()
+
+    def features(self, x: Tensor) -> Tensor:
+        """(points, 2) → what the head sees, (points, width)."""
+        return nn.functional.linear(self.input(x).relu(), self.matrix(), self.hidden.bias).relu()
+
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.hidden.weight if self.delta is None else self.hidden.weight + self.delta.dense()
-        hidden = nn.functional.linear(self.input(x).relu(), weight, self.hidden.bias)
-        return self.head(hidden.relu())
+        return self.head(self.features(x))
 
 
 def build(method: str, classes: int, pretrained: Network | None) -> Network:

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from surm_bench.report.panels import STYLE, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks, write_table
 from surm_bench.studies import looks, measurements
-from surm_bench.studies.pinwheel_data import REACH, TEST, draw
+from surm_bench.studies.pinwheel_data import ARMS, REACH, TEST, draw
 
 ARM_COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C")  # after Okabe and Ito
 SETTING_TITLES = {
@@ -88,7 +88,7 @@ def accuracy_table(records: dict) -> Table:
     return Table(columns, rows, _caption(records, data), data)
 
 
-def draw_regions(records: dict, path: Path) -> None:
+def draw_regions(records: dict, path: Path, titles: dict[str, str] = SETTING_TITLES, arms: int = ARMS) -> None:
     """Decision maps of the first seed, a row a setting and a panel a method, with test points."""
     maps = {(region["setting"], region["method"]): region for region in records["regions"]}
     accuracy = {(run["setting"], run["method"], run["seed"]): run["accuracy"] for run in records["runs"]}
@@ -98,10 +98,10 @@ def draw_regions(records: dict, path: Path) -> None:
         figure = looks.new_figure(height=4.4)
         parts = figure.subfigures(len(settings), 1)
         for part, setting in zip(parts, settings, strict=True):
-            part.suptitle(SETTING_TITLES[setting], fontsize=11, fontweight="bold", x=0.01, ha="left")
+            part.suptitle(titles[setting], fontsize=11, fontweight="bold", x=0.01, ha="left")
             for axes, method in zip(part.subplots(1, len(methods)), methods, strict=True):
                 region = maps[setting, method]
-                _draw_map(axes, region)
+                _draw_map(axes, region, arms)
                 score = accuracy[setting, method, region["seed"]]
                 axes.set_title(f"{look[method]['label']}  {100 * score:.1f}")
         save(figure, path)
@@ -133,11 +133,11 @@ def draw_losses(records: dict, path: Path) -> None:
         save(figure, path)
 
 
-def _draw_map(axes: Axes, region: dict) -> None:
+def _draw_map(axes: Axes, region: dict, arms: int) -> None:
     classes = np.array([list(map(int, row)) for row in region["rows"]])
     look = {"cmap": ListedColormap(ARM_COLORS), "vmin": -0.5, "vmax": len(ARM_COLORS) - 0.5}
     axes.imshow(classes, origin="lower", extent=(-REACH, REACH, -REACH, REACH), alpha=0.45, **look)
-    points, labels = draw([region["seed"], TEST], per_arm=60)
+    points, labels = draw([region["seed"], TEST], per_arm=60, arms=arms)
     axes.scatter(*points.T, c=labels, s=1.5, linewidths=0, **look)
     axes.set_xlim(-REACH, REACH)
     axes.set_ylim(-REACH, REACH)

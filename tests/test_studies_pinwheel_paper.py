@@ -1,0 +1,73 @@
+"""The pinwheel in the paper's setting: what is trained, the same start for all methods, CKA by hand, the report."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+
+from surm_bench.studies import measurements, pinwheel_paper
+from surm_bench.studies.pinwheel_data import TEST, TRAIN
+from surm_bench.studies.pinwheel_network import STRUCTURED, matrix_counts, train
+from surm_bench.studies.pinwheel_paper import ARMS, FROZEN, METHODS, QUICK, TRAINED, WIDTH, build, points, similarity
+
+COUNTS = {"low_rank": 128, "circulant": 128, "symmetric_toeplitz": 128, "toeplitz": 127, "dense": 4096}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("embedding", [FROZEN, TRAINED])
+def test_what_is_trained_and_where_it_starts(method, embedding):
+    network, dense = build(method, embedding, 3), build("dense", embedding, 3)
+    assert matrix_counts(network)[0] == COUNTS[method]
+    for name in ("input.weight", "head.weight"):
+        torch.testing.assert_close(network.get_parameter(name), dense.get_parameter(name), rtol=0, atol=0)
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    train(network, *points(0, TRAIN, 10), rate=0.01, steps=3)
+    changed = {name for name, value in network.named_parameters() if not torch.equal(value, before[name])}
+    others = {"hidden.bias", "head.weight", "head.bias"} | (
+        {"input.weight", "input.bias"} if embedding == TRAINED else set()
+    )
+    assert {name for name in changed if not name.startswith("delta.")} == others | (
+        {"hidden.weight"} if method == "dense" else set()
+    )
+    if method in STRUCTURED:
+        assert {name for name in before if name.startswith("delta.")} <= changed
+        assert torch.count_nonzero(network.hidden.weight) == 0
+
+
+def test_five_arms():
+    x, y = points(0, TRAIN, 7)
+    assert x.shape == (5 * 7, 2) and set(y.tolist()) == set(range(ARMS))
+
+
+def test_similarity_is_linear_cka_by_its_definition():
+    """tr(KHLH) over the norms, H the centring matrix; features by numpy."""
+    one, full = build("dense", FROZEN, 0), build("dense", FROZEN, 1)
+    x, _ = points(0, TEST, 4)
+
+    def features(network):
+        p = {name: value.detach().double().numpy() for name, value in network.named_parameters()}
+        first = np.maximum(x.numpy() @ p["input.weight"].T + p["input.bias"], 0)
+        return np.maximum(first @ p["hidden.weight"].T + p["hidden.bias"], 0)
+
+    def hsic(k, m):
+        h = np.eye(len(k)) - 1 / len(k)
+        return np.trace(k @ h @ m @ h)
+
+    found = similarity(one, full, x)
+    weights = [network.hidden.weight.detach().double().numpy() for network in (one, full)]
+    for name, (a, b) in {"cka_features": (features(one), features(full)), "cka_weights": weights}.items():
+        k, m = a @ a.T, b @ b.T
+        assert found[name] == pytest.approx(hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m)), rel=1e-4)
+    assert found["cka_weights"] < 0.9 and weights[0].shape == (WIDTH, WIDTH)
+
+
+def test_the_study_leaves_records_a_table_and_figures(tmp_path):
+    pinwheel_paper.main(tmp_path, quick=True)
+    records = measurements.read(tmp_path / "measurements.json")
+    assert len(records["runs"]) == 2 * len(METHODS) * len(QUICK.seeds)
+    assert len(records["similarities"]) == 2 * (len(STRUCTURED) + 2) * len(QUICK.seeds)
+    assert set("".join("".join(region["rows"]) for region in records["regions"])) <= set("01234")
+    table = (tmp_path / "table.md").read_text()
+    assert all(name in table for name in ("LoRA r=1", "symmetric Toeplitz", "dense, another seed", "embedding trained"))
+    for name in ("decision_regions", "loss_curves"):
+        assert matplotlib.image.imread(tmp_path / f"{name}.png").shape[1] == 1600
