@@ -237,7 +237,7 @@ def test_a_job_of_a_cluster_returns_it_as_its_line(monkeypatch):
         raise StorageError("the disk is full")
 
     monkeypatch.setattr(launching, "_run_one", fails)
-    assert launching._run_queued(None, "", []) == "the disk is full"
+    assert launching._Queued()(None, "", []) == "the disk is full"
 
 
 def test_a_full_disk_ends_a_sweep_of_hydras(tmp_path, monkeypatch, capsys):
