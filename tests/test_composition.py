@@ -51,7 +51,7 @@ def test_jobs_are_composed_as_hydra_composes_their_command_line(name):
         ["task=glue/mnli", "~task.extra_eval_splits.mismatched"],
         ["adapter=lora", "adapter.label='${model.name}: ${task.name}'", "task=glue/cola"],
         ["optimizer.lr=1e-3", "optimizer=sgd", "optimizer.betas=[0.5,0.6]", "adapter.lr=7"],
-        ["task.subset=12", "task.inputs=[a,b]", "model.name='a, b'", "model.revision=null"],
+        ["task.subset=12", "task.inputs=[a,b]", "model.checkpoint='a, b'", "model.revision=null"],
         ["trainer=surm_glue", "trainer.epochs=3", "tracking=wandb", "results_dir=x", "seed=4", "rerun=true"],
         ["adapter='lora'", "adapter.peft.r=4", "adapter.peft.r=2"],
     ],
