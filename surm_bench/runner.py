@@ -141,10 +141,10 @@ def load_model(folder: str | Path) -> tuple[PeftModel, Backbone, Config]:
     return _adapted(backbone, folder), backbone, settings
 
 
-def evaluate(model: torch.nn.Module, data: TaskData, settings: Config) -> dict[str, float]:
-    """The scores of a model on its task's reported split, not the extra ones."""
+def evaluate(model: torch.nn.Module, data: TaskData, settings: Config, split: str = "reported") -> dict[str, float]:
+    """The scores of a model on one split of its task."""
     accelerator = make_accelerator(settings.trainer.precision)
-    loader = evaluation_loader(data.splits["reported"], data.collate, settings.trainer)
+    loader = evaluation_loader(data.splits[split], data.collate, settings.trainer)
     return objective_for(settings.task).metrics(*predict(*accelerator.prepare(model, loader), accelerator))
 
 

@@ -7,16 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import nn
-
+from surm_bench import runner
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.identity import identity
-from surm_bench.runner import load_run
-from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
+from surm_bench.tasks import check_metric, check_task
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import num_labels
-from surm_bench.training import check_config, evaluation_loader, make_accelerator, predict
+from surm_bench.training import check_config
 
 
 class Score(NamedTuple):
@@ -40,23 +38,12 @@ def evaluate(folder: Path, record: dict, settings: Config) -> list[Score]:
     """
     _check(record, settings)
     same = _task(asdict(settings)) == _task(record["config"])
-    model, data, settings = load_run(folder, settings)
+    model, data, settings = runner.load_run(folder, settings)
     return [
         Score(split, metric, score, record["scores"][split]["last"][metric] if same else None)
-        for split, scores in score(model, data, settings).items()
-        for metric, score in scores.items()
+        for split in data.splits
+        for metric, score in runner.evaluate(model, data, settings, split).items()
     ]
-
-
-def score(model: nn.Module, data: TaskData, settings: Config) -> dict[str, dict[str, float]]:
-    """The metrics of a model by split, on all that its task is scored on."""
-    accelerator, objective = make_accelerator(settings.trainer.precision), objective_for(settings.task)
-    model = accelerator.prepare(model)
-    found = {}
-    for name, split in data.splits.items():
-        loader = accelerator.prepare(evaluation_loader(split, data.collate, settings.trainer))
-        found[name] = objective.metrics(*predict(model, loader, accelerator))
-    return found
 
 
 def _check(record: dict, settings: Config) -> None:
