@@ -30,7 +30,7 @@ def storage_errors(folder: str | Path) -> Iterator[None]:
         code, reason = _code(error), str(error).partition("\n")[0]
         if code in FULL:
             raise StorageError(
-                f"the disk of {folder} is full ({reason}): make room, and the same command goes on"
+                f"the disk of {folder} is full ({reason}): free space, then give the same command again to continue"
             ) from error
         if code in GONE or (code == errno.ENOENT and not os.path.isdir(folder)):
             raise _gone(folder, reason) from error
@@ -52,13 +52,13 @@ def check_space(folder: str | Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise StorageError(
-            f"{what} needs {_megabytes(needed)} in {folder}, where {_megabytes(free)} are free: make room, and the "
-            "same command goes on"
+            f"{what} needs {_megabytes(needed)} in {folder}, where {_megabytes(free)} are free: free space, "
+            "then give the same command again to continue"
         )
 
 
 def _gone(folder: str | Path, reason: str) -> StorageError:
-    return StorageError(f"{folder} is gone ({reason}): bring it back, and the same command goes on")
+    return StorageError(f"{folder} is gone ({reason}): bring it back, then give the same command again to continue")
 
 
 def _code(error: Exception) -> int | None:

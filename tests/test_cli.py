@@ -157,7 +157,7 @@ def test_a_loss_that_is_not_finite_is_an_outcome(monkeypatch, capsys, tmp_path):
     ("stop", "code", "says"),
     [
         (Interrupted(15), 143, "interrupted (SIGTERM after a training step; its state is saved)"),
-        (KeyboardInterrupt(), 130, "interrupted; the same command goes on"),
+        (KeyboardInterrupt(), 130, "interrupted; give the same command again to continue"),
     ],
 )
 def test_an_interruption_is_one_line_and_the_exit_code_of_its_signal(monkeypatch, capsys, stop, code, says):

@@ -51,7 +51,7 @@ def test_errors_of_the_disk_are_one_line(tmp_path, error, says):
     with pytest.raises(StorageError, match=says) as raised, storage_errors(tmp_path):
         raise error
     assert str(tmp_path) in str(raised.value) and "\n" not in str(raised.value)
-    assert str(raised.value).endswith("and the same command goes on")
+    assert str(raised.value).endswith("then give the same command again to continue")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_missing_file_is_of_the_disk_where_the_folder_is_missing_too(tmp_path)
 def test_too_little_space_is_found_by_hand(tmp_path, monkeypatch):
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=3_000_000))
     check_space(tmp_path, 3_000_000, "run a")
-    with pytest.raises(StorageError, match=r"run a needs 3\.1 MB in .*, where 3\.0 MB are free: make room"):
+    with pytest.raises(StorageError, match=r"run a needs 3\.1 MB in .*, where 3\.0 MB are free: free space"):
         check_space(tmp_path, 3_100_000, "run a")
 
 
@@ -251,4 +251,7 @@ def test_a_full_disk_ends_a_sweep_of_hydras(tmp_path, monkeypatch, capsys):
 
 def test_a_command_that_only_writes_tables_says_it_in_one_line(capsys):
     assert exit_code(full, []) == 2
-    assert capsys.readouterr().err == f"surm-bench: [Errno 28] {FULL}: make room, and the same command goes on\n"
+    assert (
+        capsys.readouterr().err
+        == f"surm-bench: [Errno 28] {FULL}: free space, then give the same command again to continue\n"
+    )

@@ -19,7 +19,7 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
     except OSError as error:
         if error.errno not in FULL:
             raise
-        complain(f"{error}: make room, and the same command goes on")
+        complain(f"{error}: free space, then give the same command again to continue")
         return 2
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "surm_bench":
@@ -28,7 +28,7 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
         return 2
     except KeyboardInterrupt as error:
         detail = f" ({error})" if str(error) else ""  # of a run: which signal, and that its state is saved
-        complain(f"interrupted{detail}; the same command goes on")
+        complain(f"interrupted{detail}; give the same command again to continue")
         return 128 + getattr(error, "signal_number", signal.SIGINT)
 
 
