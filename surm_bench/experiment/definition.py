@@ -162,7 +162,7 @@ def _check_knob(knob: str, values: list[Any], place: str) -> None:
 def _refusal(kind: str, overrides: list[str]) -> str | None:
     """Why an entry cannot be run, or None."""
     for override in overrides:
-        if kind == "adapters" and not override.startswith(ROW_KEYS):
+        if kind == "adapters" and not override.lstrip("+").startswith(ROW_KEYS):
             return f"{override} among its overrides: an adapter takes {', '.join(ROW_KEYS)} alone"
         if kind == "tasks" and override.startswith(("adapter=", "adapter.")):
             return f"{override} among its overrides: it belongs to an adapter"
