@@ -568,11 +568,12 @@ def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
             "again": ["adapter=lora", "adapter.peft.r=8"],
             "momentum": ["adapter=lora", "adapter.label=SGD", "optimizer.momentum=much"],
             "sgd": ["adapter=lora", "adapter.label=SGD", "optimizer=sgd"],
+            "start": ["adapter=circulant", "+adapter.peft.init_std=0.1"],
         },
     )  # fmt: skip
     experiment, problems = load_experiment("some")
     problems += composable(experiment)
-    assert (list(experiment.tasks), list(experiment.adapters)) == (["digits"], ["lora", "sgd"])
+    assert (list(experiment.tasks), list(experiment.adapters)) == (["digits"], ["lora", "sgd", "start"])
     for output in (
         "moons left out: unknown task 'moons'",
         "mixed left out: adapter.peft.r=2 among its overrides: it belongs to an adapter",
