@@ -9,13 +9,14 @@ import checkout  # noqa: F401  (before the package)
 import argparse
 import sys
 
-from reliability import corruption, disk, hosts, kills, tracking, workers
+from reliability import corruption, cost, disk, hosts, kills, tracking, workers
 
 PARTS = {
     "kills": (kills.report, "kill runs (SIGKILL) at random moments", 40),
     "workers": (workers.report, "eight processes on so many runs, three of them killed", 60),
     "hosts": (hosts.report, "two hosts with equal numbers of processes on one disk", None),
     "disk": (disk.report, "a disk that is too small, full or gone", None),
+    "cost": (cost.report, "what saving states costs a run of so many steps of MiniLM", 200),
     "corruption": (corruption.report, "so many flipped bytes of each file", 20),
     "tracking": (tracking.report, "a W&B server that is absent, hangs or dies", None),
 }

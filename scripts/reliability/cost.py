@@ -1,0 +1,52 @@
+"""What it costs a run that it can be continued: the part of its time in which it does not train but saves its state.
+
+Every step is counted, whether a state is saved after it or not. Training and saving are timed in one process, so that
+a busy machine slows both.
+"""
+
+import sys
+import tempfile
+import time
+from contextlib import redirect_stdout
+from unittest import mock
+
+from reliability.processes import QUIET, table
+from surm_bench import records
+from surm_bench.command.main import command
+from surm_bench.training.loop import Training
+from surm_bench.training.state import Checkpoint
+
+RUN = ["model=minilm", "task=grammar/sentiment", "trainer.batch_size=32", "trainer.epochs=1000", *QUIET]
+ADAPTERS = ["circulant", "lora", "full"]
+MOST = 0.02
+
+
+def report(number: int) -> bool:
+    """Print it for runs of so many steps; whether it is at most 2 % of each."""
+    head = ["adapter", "state, MB", "states saved", "training, s", "of it saving, s", "part, %"]
+    rows = table(head, ([adapter, *_case(adapter, number)] for adapter in ADAPTERS))
+    return all(float(row[-1]) <= 100 * MOST for row in rows)
+
+
+def _case(adapter: str, steps: int) -> list[object]:
+    seconds, sizes = [], []
+    pause, write = Training.save_if_due, Checkpoint.write
+
+    def timed_pause(*arguments) -> None:
+        began = time.perf_counter()
+        pause(*arguments)
+        seconds.append(time.perf_counter() - began)
+
+    def sized_write(checkpoint: Checkpoint, state: dict) -> None:
+        write(checkpoint, state)
+        sizes.append(checkpoint.file.stat().st_size)
+
+    timed = mock.patch.object(Training, "save_if_due", timed_pause)
+    sized = mock.patch.object(Checkpoint, "write", sized_write)
+    with tempfile.TemporaryDirectory() as folder, timed, sized, redirect_stdout(sys.stderr):
+        overrides = [*RUN, f"adapter={adapter}", f"trainer.max_steps={steps}", f"results_dir={folder}"]
+        command(["run", *overrides, "trainer.eval_steps=100000"])
+        (record,) = records.Archive(folder).records()
+    trained, saved = record["timing"]["train_seconds"], sum(seconds)
+    size = f"{max(sizes, default=0) / 1e6:.1f}"
+    return [size, len(sizes), f"{trained:.1f}", f"{saved:.2f}", f"{100 * saved / trained:.2f}"]
