@@ -23,9 +23,9 @@ SPACES = ["unshare", "--map-root-user", "--uts", "--pid", "--mount-proc", "--for
 HEAD = [
     "names",
     "numbers of the processes",
-    "while the first one beats",
+    "while the first one runs",
     "after its silence",
-    "the first one awakes",
+    "the first one is resumed",
     "result",
 ]
 
