@@ -21,6 +21,8 @@ from surm_bench.tracking.upload import Upload
 
 SECONDS = 15  # how long a run waits for W&B in all
 ERROR_SECONDS = 3  # the most of it that is left for the end of a run that failed or was interrupted
+STEP = "step"  # optimiser steps: the x axis of curves
+CURVES = ("train/*", "eval/*", "score/*")
 
 
 class WandbTracker(Tracker):
@@ -41,7 +43,7 @@ class WandbTracker(Tracker):
         self._wait_for(self._start)
 
     def log(self, values: dict[str, Any], step: int) -> None:
-        self._calls.put(lambda: self._run.log(values, step=step))
+        self._calls.put(lambda: self._run.log(values | {STEP: step}, step=step))
 
     def summary(self, values: dict[str, Any]) -> None:
         self._calls.put(lambda: self._run.summary.update(values))
@@ -81,6 +83,9 @@ class WandbTracker(Tracker):
         Path(self._arguments["dir"]).mkdir(parents=True, exist_ok=True)  # else wandb takes a temporary folder
         settings = {"console": "off", "silent": True}  # printing must not wait for wandb either
         self._run = wandb.init(**self._arguments, mode="offline", settings=settings)
+        self._run.define_metric(STEP, hidden=True)
+        for names in CURVES:
+            self._run.define_metric(names, step_metric=STEP)
         if wandb.setup().settings.mode == "online":  # by the environment and by the command "wandb offline"
             self._upload = Upload(Path(self._run.settings.sync_file))
 
