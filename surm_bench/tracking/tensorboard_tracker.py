@@ -18,20 +18,23 @@ class TensorBoardTracker(Tracker):
         self.folder = Path(config["results_dir"]) / "tensorboard" / f"{name} {run_id}"
         self._config, self._run_id = config, run_id
         self._writer: Any = None
+        self._step: int | None = None  # of the last point
         self._error: Exception | None = None
 
     def log(self, values: dict[str, Any], step: int) -> None:
-        """Later points of an earlier process that lost them are no longer shown."""
+        """Points of an earlier process at this step or later are no longer shown."""
+        self._step = step
 
         def write() -> None:
             for name, value in values.items():
-                self._writer_from(step).add_scalar(name, value, step)
+                self._open().add_scalar(name, value, step)
 
         self._attempt(write)
 
     def summary(self, values: dict[str, Any]) -> None:
         known = {name: value for name, value in values.items() if value is not None}
-        self._attempt(lambda: self._writer_from(None).add_hparams(_settings(self._config), known, run_name="."))
+        row = _settings(self._config)
+        self._attempt(lambda: self._open().add_hparams(row, known, run_name=".", global_step=self._step))
 
     def close(self, exit_code: int) -> None:
         if self._writer is not None:
@@ -40,11 +43,11 @@ class TensorBoardTracker(Tracker):
             reason = f"{self._error}".partition("\n")[0]
             print(f"surm-bench: TensorBoard does not have all of run {self._run_id} ({reason})", file=sys.stderr)
 
-    def _writer_from(self, step: int | None) -> Any:
+    def _open(self) -> Any:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter  # seconds
 
-            self._writer = SummaryWriter(str(self.folder), purge_step=step)
+            self._writer = SummaryWriter(str(self.folder), purge_step=self._step)
         return self._writer
 
     def _attempt(self, write: Callable[[], None]) -> None:
