@@ -257,7 +257,15 @@ def test_a_server_that_answers_gets_the_whole_run(tmp_path, server, online):
 
 def test_a_server_gets_points_while_the_run_goes_on(tmp_path, server, online):
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN.replace("range(30)", "range(600)"), str(tmp_path), "15", "nothing", json.dumps(CONFIG)],
+        [
+            sys.executable,
+            "-c",
+            RUN.replace("range(30)", "range(600)"),
+            str(tmp_path),
+            "15",
+            "nothing",
+            json.dumps(CONFIG),
+        ],
         env=os.environ | {"WANDB_BASE_URL": server.url},
     )
     until = time.monotonic() + 30

@@ -127,7 +127,9 @@ def _options(arguments: argparse.Namespace) -> dict:
         "sample": None if given.get("all") else given.get("sample"),
         "listed": given.get("runs", False),
     }
-    return found | {key: given[key] for key in ("outputs", "launcher", "calibrate", "project", "entity") if key in given}
+    return found | {
+        key: given[key] for key in ("outputs", "launcher", "calibrate", "project", "entity") if key in given
+    }
 
 
 def _at_least_one(text: str) -> int:

@@ -41,8 +41,10 @@ def make_dashboard(
         temporary.write_text(specification(made), encoding="utf-8")
     if online():
         return [f"{experiment.name}: {save(made)}"]
-    return [f"{experiment.name}: there is no key for W&B here; its workspace is {file}, which the same command saves"
-            " after wandb login"]
+    return [
+        f"{experiment.name}: there is no key for W&B here; its workspace is {file}, which the same command saves"
+        " after wandb login"
+    ]
 
 
 def _send_results(name: str, folder: Path, tracking: TrackingConfig) -> None:

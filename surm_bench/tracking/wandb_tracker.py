@@ -107,7 +107,7 @@ class WandbTracker(Tracker):
     def _missing(self) -> str:
         name, error = f"run {self._arguments['id']}", str(self._error or "").partition("\n")[0]
         if self._run is None:
-            return f"W&B has nothing of {name}: {error or f'it did not start in time'}"
+            return f"W&B has nothing of {name}: {error or 'it did not start in time'}"
         cause = f" ({error})" if error else ""
         return f"W&B does not have all of {name}{cause}; to send it: wandb sync {self._run.settings.sync_dir}"
 

@@ -25,7 +25,12 @@ def check_workspaces() -> None:
 
 
 def workspace(
-    experiment: str, job: str, scores: Mapping[str, str], colors: Mapping[str, str], table: str, tracking: TrackingConfig
+    experiment: str,
+    job: str,
+    scores: Mapping[str, str],
+    colors: Mapping[str, str],
+    table: str,
+    tracking: TrackingConfig,
 ) -> "Workspace":
     """The table; of each score a scatter plot against parameters, bars and curves; then losses, times and memory.
 
