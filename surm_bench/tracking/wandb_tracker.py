@@ -34,6 +34,10 @@ class WandbTracker(Tracker):
     """
 
     def __init__(self, seconds: float | None = None, **arguments: Any) -> None:
+        # wandb's reports on itself go to the same server and hold the exit of the process for 10 s when it hangs
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb  # noqa: F401  # here, where its seconds are not W&B's
+
         self._arguments = arguments
         self._run: Any = None
         self._upload: Upload | None = None
@@ -91,8 +95,6 @@ class WandbTracker(Tracker):
         return in_time
 
     def _start(self) -> None:
-        # wandb's reports on itself go to the same server and hold the exit of the process for 10 s when it hangs
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         Path(self._arguments["dir"]).mkdir(parents=True, exist_ok=True)  # else wandb takes a temporary folder
