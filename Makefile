@@ -27,7 +27,7 @@ ifneq ($(filter demo%,$(EXPERIMENT)),)
 tune experiment reproduce: export OMP_NUM_THREADS = 1
 endif
 
-ifneq ($(filter experiment tune plan status collect reproduce verify,$(MAKECMDGOALS)),)
+ifneq ($(filter experiment tune plan status collect reproduce verify dashboard,$(MAKECMDGOALS)),)
 ifndef EXPERIMENT
 $(error name an experiment, as EXPERIMENT=demo: $(basename $(notdir $(wildcard configs/experiment/*.yaml))))
 endif
@@ -40,7 +40,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
-.PHONY: verdict report study-approximation study-pinwheel study-cka bench lint minilm test-slow test-peft
+.PHONY: verdict report dashboard study-approximation study-pinwheel study-cka bench lint minilm test-slow test-peft
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
@@ -91,6 +91,9 @@ figures: $(READY) ## [EXPERIMENT=...] figures of every experiment, from records 
 
 report: $(READY) ## [EXPERIMENT=...] [ARGS="--folder RUNS"] one HTML page of all results, from records alone; outputs/report.html
 	@$(BIN)/surm-bench report $(EXPERIMENT) $(ARGS)
+
+dashboard: $(READY) ## EXPERIMENT=demo [ARGS="--entity me"] tables and figures to W&B, and a workspace for its runs there
+	$(BIN)/surm-bench dashboard $(EXPERIMENT) $(ARGS)
 
 study-approximation study-pinwheel study-cka: study-%: $(READY)
 	$(BIN)/surm-bench study $*

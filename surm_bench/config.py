@@ -133,8 +133,8 @@ class TrainerConfig:
 class TrackingConfig:
     """Where a run is mirrored; records are the truth."""
 
-    kind: str = "none"  # none | wandb
-    project: str = "surm-bench"
+    kind: str = "none"  # none | tensorboard | wandb
+    project: str = "surm-bench"  # of wandb, as entity
     entity: str | None = None
 
 

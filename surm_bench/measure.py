@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from surm_bench.prefix_cache import cache_prefix
 from surm_bench.storage import check_space
 from surm_bench.summary import summary
 from surm_bench.tasks import Objective, TaskData, objective_for
-from surm_bench.tracking import Tracker, track
+from surm_bench.tracking import Tracker, summary_of, track, with_score
 from surm_bench.training import Checkpoint, History, fit
 
 MARGIN = 2**21  # bytes of the record, and of what heads and names take of the other files
@@ -59,11 +60,10 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     main = PartialState().is_main_process
     if main:
         check_space(folder, needed_bytes(model, data, settings.task.num_labels), f"run {record['run_id']}")
-    tags = (settings.model.name, settings.task.name, settings.adapter.name)
     config = record["config"] | {"results_dir": settings.results_dir}
-    tracked = track(config, record["run_id"], record["group_id"], tags) if main else nullcontext(Tracker())
+    tracked = track(config, record["run_id"], record["group_id"]) if main else nullcontext(Tracker())
     with tracked as tracker:
-        history = fit(trained, data, objective, settings, hooks=hooks, log=tracker.log, checkpoint=checkpoint)
+        history = fit(trained, data, objective, settings, hooks=hooks, log=_log(tracker, config), checkpoint=checkpoint)
         found = record | known | results(history, objective, settings.task.validation)
         found["timing"] = timing | _timing(history)
         found["memory"] = {"peak_bytes": environment.peak_memory_bytes()}
@@ -79,7 +79,7 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
                 found = records.write(found | {"status": "success"}, settings.results_dir)
             records.LINES.info(summary(found))
             checkpoint.clear()
-            tracker.summary(_mirrored(found))
+            tracker.summary(summary_of(found))
     return found
 
 
@@ -93,6 +93,10 @@ def needed_bytes(model: PeftModel, data: TaskData, outputs: int) -> int:
     rows = sum(len(split) for split in data.splits.values())
     state = 3 * trained + 4 * rows * (outputs + 1)
     return 2 * state + adapter + 16 * rows + MARGIN
+
+
+def _log(tracker: Tracker, config: dict) -> Callable[[dict[str, float], int], None]:
+    return lambda values, step: tracker.log(with_score(values, config), step)
 
 
 def _code(record: dict, settings: Config) -> str:
@@ -174,16 +178,3 @@ def _save_adapter(model: PeftModel, folder: Path) -> None:
     model.save_pretrained(temporary, save_embedding_layers=False)
     shutil.rmtree(final, ignore_errors=True)
     temporary.replace(final)
-
-
-def _mirrored(record: dict) -> dict:
-    """What a tracker gets of the whole run."""
-    last = {
-        f"last/{split}/{name}": score
-        for split, scores in record["scores"].items()
-        for name, score in scores["last"].items()
-    }
-    counts = {f"parameters/{name}": count for name, count in record["parameters"].items()}
-    return (
-        counts | {"lora/parameters": record["baseline"]["parameters"], "lora/ratio": record["baseline"]["ratio"]} | last
-    )

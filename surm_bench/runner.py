@@ -33,6 +33,7 @@ from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import num_labels
+from surm_bench.tracking import check_tracking
 from surm_bench.training import Diverged, check_config, check_outputs, evaluation_loader, make_accelerator, predict
 from surm_bench.values import plain
 
@@ -71,6 +72,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     if records.is_given_up(earlier):
         reason = f"run {identifier} failed {earlier['attempts']} times, last with: {earlier['error']}"
         raise UserError(f"{reason}; rerun=true tries it again")
+    check_tracking(settings.tracking)
     if not main:
         return _attempt(settings, config, _about(settings, config, earlier, command), folder)
     with storage_errors(settings.results_dir), records.claim(folder):

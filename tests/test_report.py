@@ -747,6 +747,21 @@ def test_an_adapter_without_parameters_is_a_point_that_can_be_on_the_front(tmp_p
         assert fronts[-1] == pytest.approx(front)
 
 
+@pytest.mark.parametrize("most", [8192, 600_000])  # less than a decade apart, and more than two
+def test_no_tick_lies_on_the_cut_before_no_parameters(tmp_path, monkeypatch, most):
+    frame = summary_frame(runs_frame([run(m, "rte", 0, 0.5) for m in ("circulant", "LoRA r=8", "linear probe")]))
+    frame["adapter_parameters"] = frame["label"].map({"circulant": 4096, "LoRA r=8": most, "linear probe": 0})
+    cuts, axis_cut = [], pareto.axis_cut
+    monkeypatch.setattr(pareto, "axis_cut", lambda axes, x: cuts.append((axes, x)) or axis_cut(axes, x))
+    accuracy_against_parameters(frame, looks(), tmp_path / "figure")
+    ((axes, cut),) = cuts
+    ticks = [*axes.get_xticks(), *axes.get_xticks(minor=True)]
+    places = [axes.transData.transform((tick, 0.5))[0] for tick in (cut, *ticks)]
+    assert len(ticks) > 2 and min(abs(place - places[0]) for place in places[1:]) > 16  # pixels: 7 points
+    strokes = axes.lines[0].get_window_extent()
+    assert strokes.x0 < places[0] < strokes.x1 and strokes.width < 40
+
+
 def test_one_point_is_a_figure_and_none_is_an_error(tmp_path):
     frame = summary_frame(runs_frame([run("circulant", "rte", 0, 0.9), run("linear probe", "sst2", 0, 0.5)]))
     _, svg, _ = accuracy_against_parameters(frame, looks(), tmp_path / "figure")

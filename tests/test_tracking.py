@@ -14,21 +14,33 @@ from wandb_server import Server
 
 from surm_bench.config import TrackingConfig, config_dir
 from surm_bench.errors import UserError
-from surm_bench.tracking import track, wandb_tracker
+from surm_bench.tracking import KINDS, check_tracking, track, wandb_tracker
 
-TAGS = ["vit_digits", "digits", "circulant"]
 LOSSES = [0.123456789 + step for step in range(30)]
 
-# A run of 3 s: its record is written inside the block. argv: folder, seconds that W&B may cost, what happens.
+CONFIG = {
+    "model": {"name": "vit_digits"},
+    "task": {
+        **{"name": "digits", "primary_metric": "accuracy", "validation": "dev"},
+        **{"fraction": None, "shots": None, "max_train_samples": None, "vtab1k": False},
+    },
+    "adapter": {"name": "circulant", "label": "Circulant"},
+    "optimizer": {"name": "adamw", "lr": 0.005},
+    "trainer": {"batch_size": 32},
+    "tracking": {"kind": "wandb", "project": "surm-bench", "entity": None},
+    "seed": 3,
+}
+
+# A run of 3 s: its record is written inside the block. argv: folder, seconds that W&B may cost, what happens, config.
 RUN = """
-import os, signal, sys, time, psutil
+import json, os, signal, sys, time, psutil
 from pathlib import Path
 from surm_bench.tracking import track, wandb_tracker
 
 folder, seconds, event = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 wandb_tracker.SECONDS = seconds
-tracking = {"kind": "wandb", "project": "surm-bench", "entity": None}
-with track({"tracking": tracking, "results_dir": str(folder), "seed": 3}, "run", "group", ["digits"]) as tracker:
+config = json.loads(sys.argv[4]) | {"results_dir": str(folder)}
+with track(config, "run", "group") as tracker:
     for step in range(30):
         tracker.log({"loss": 0.123456789 + step}, step=step)
         time.sleep(0.1)
@@ -61,8 +73,12 @@ def stub(monkeypatch):
     class Run:
         def __init__(self, **arguments):
             self.arguments, self.history, self.summary, self.exit_code = arguments, [], {}, None
+            self.metrics = {}
             self.settings = types.SimpleNamespace(sync_dir="folder")
             runs.append(self)
+
+        def define_metric(self, name, **about):
+            self.metrics[name] = about
 
         def log(self, values, step):
             self.history.append((step, values))
@@ -77,10 +93,10 @@ def stub(monkeypatch):
 
 
 def config(folder, kind="wandb"):
-    return {"tracking": {"kind": kind, "project": "surm-bench", "entity": None}, "results_dir": str(folder), "seed": 3}
+    return CONFIG | {"tracking": CONFIG["tracking"] | {"kind": kind}, "results_dir": str(folder)}
 
 
-@pytest.mark.parametrize("kind", ["none", "wandb"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_config_group_fits_its_schema(kind):
     loaded = OmegaConf.load(config_dir() / "tracking" / f"{kind}.yaml")
     assert OmegaConf.merge(OmegaConf.structured(TrackingConfig), loaded).kind == kind
@@ -89,26 +105,26 @@ def test_the_config_group_fits_its_schema(kind):
 @pytest.mark.parametrize("kind, mode", [("none", "online"), ("wandb", "disabled")])
 def test_none_and_disabled_write_nothing(tmp_path, stub, monkeypatch, kind, mode):
     monkeypatch.setenv("WANDB_MODE", mode)
-    with track(config(tmp_path, kind), "run", "group", TAGS) as tracker:
+    with track(config(tmp_path, kind), "run", "group") as tracker:
         tracker.log({"loss": 1.0}, step=1)
         tracker.summary({"score": 1.0})
     assert not stub.runs and not list(tmp_path.iterdir())
 
 
-def test_unknown_kind(tmp_path):
-    says = "unknown tracking kind 'tensorboard': choose from none, wandb"
-    with pytest.raises(UserError, match=says), track(config(tmp_path, "tensorboard"), "run", "group", TAGS):
-        pass
+def test_unknown_kind():
+    with pytest.raises(UserError, match="unknown tracking kind 'mlflow': choose from none, tensorboard, wandb"):
+        check_tracking(TrackingConfig(kind="mlflow"))
 
 
-def test_without_wandb_the_error_names_the_way_out(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match="tracking=none"), track(config(tmp_path), "run", "group", TAGS):
-        pass
+@pytest.mark.parametrize("kind", ["tensorboard", "wandb"])
+def test_without_its_package_the_error_names_the_command(monkeypatch, kind):
+    monkeypatch.setitem(sys.modules, kind, None)
+    with pytest.raises(UserError, match=rf"pip install 'surm-bench\[{kind}\]', or choose tracking=none"):
+        check_tracking(TrackingConfig(kind=kind))
 
 
 def test_wandb_is_told_who_and_what(tmp_path, stub):
-    with track(config(tmp_path / "new"), "run", "group", TAGS) as tracker:
+    with track(config(tmp_path / "new"), "run", "group") as tracker:
         tracker.log({"loss": 1.5}, step=10)
         tracker.summary({"parameters/adapter": 36864})
     (run,) = stub.runs
@@ -116,15 +132,17 @@ def test_wandb_is_told_who_and_what(tmp_path, stub):
         "project": "surm-bench",
         "entity": None,
         "id": "run",
-        "group": "group",
-        "name": "vit_digits-digits-circulant-seed3",
-        "tags": TAGS,
-        "config": config(tmp_path / "new"),
+        "group": "Circulant on digits, vit_digits, lr 0.005 (group)",
+        "job_type": "train",
+        "name": "Circulant on digits, vit_digits, lr 0.005, seed 3",
+        "tags": ["vit_digits", "digits", "circulant", "new"],
+        "config": config(tmp_path / "new") | {"experiment": "new"},
         "dir": str(tmp_path / "new"),
         "mode": "offline",
     }
     assert run.arguments.items() >= expected.items()
-    assert run.history == [(10, {"loss": 1.5})]
+    assert run.metrics["eval/*"] == {"step_metric": "step"} and run.metrics["step"] == {"hidden": True}
+    assert run.history == [(10, {"loss": 1.5, "step": 10})]
     assert run.summary == {"parameters/adapter": 36864}
     assert run.exit_code == 0
 
@@ -132,7 +150,7 @@ def test_wandb_is_told_who_and_what(tmp_path, stub):
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_error_passes_unchanged_and_the_run_is_finished_with_exit_code_1(tmp_path, stub, error):
     raised = error("the run's own")
-    with pytest.raises(error) as caught, track(config(tmp_path), "run", "group", TAGS):
+    with pytest.raises(error) as caught, track(config(tmp_path), "run", "group"):
         raise raised
     assert caught.value is raised
     assert stub.runs[0].exit_code == 1
@@ -144,7 +162,7 @@ def test_what_wandb_raises_is_one_line(tmp_path, stub, monkeypatch, capsys, wher
         raise RuntimeError("permission denied\nlong story")
 
     monkeypatch.setattr(stub if where == "init" else stub.Run, where, refuse)
-    with track(config(tmp_path), "run", "group", TAGS) as tracker:
+    with track(config(tmp_path), "run", "group") as tracker:
         for step in range(3):
             tracker.log({"loss": 1.0}, step=step)
         tracker.summary({"score": 0.5})
@@ -160,7 +178,7 @@ def test_a_wandb_that_hangs_costs_its_seconds_once(tmp_path, stub, monkeypatch, 
     monkeypatch.setattr(stub if where == "init" else stub.Run, where, lambda *_, **__: awake.wait(60))
     monkeypatch.setattr(wandb_tracker, "SECONDS", 1)
     began = time.monotonic()
-    with track(config(tmp_path), "run", "group", TAGS) as tracker:
+    with track(config(tmp_path), "run", "group") as tracker:
         entered = time.monotonic()
         tracker.log({"loss": 1.0}, step=1)
         tracker.summary({"score": 1.0})
@@ -175,7 +193,7 @@ def test_two_real_offline_runs_in_one_process_stay_apart(tmp_path, monkeypatch, 
     monkeypatch.setenv("WANDB_MODE", "offline")
     losses = {"aaaaaaaaaaaa": (0.123456789, 0.234567891), "bbbbbbbbbbbb": (0.345678912, 0.456789123)}
     for run_id, values in losses.items():
-        with track(config(tmp_path), run_id, "group", TAGS) as tracker:
+        with track(config(tmp_path), run_id, "group") as tracker:
             for step, loss in enumerate(values, start=1):
                 tracker.log({"loss": loss}, step=step)
             tracker.summary({"score": 0.9})
@@ -209,7 +227,7 @@ class Outcome:
     """One run in a process of its own: exit code, what it wrote, seconds from its end to the end of the process."""
 
     def __init__(self, folder, url, seconds=15, event="nothing"):
-        command = [sys.executable, "-c", RUN, str(folder), str(seconds), event]
+        command = [sys.executable, "-c", RUN, str(folder), str(seconds), event, json.dumps(CONFIG)]
         done = subprocess.run(
             command, env=os.environ | {"WANDB_BASE_URL": url}, stderr=subprocess.PIPE, text=True, timeout=60
         )
@@ -231,13 +249,23 @@ def test_a_server_that_answers_gets_the_whole_run(tmp_path, server, online):
     assert server.losses() == LOSSES
     assert server.summary["score"] == 0.987654321
     output = server.runs[0]
-    assert (output["name"], output["groupName"], output["displayName"]) == ("run", "group", "digits-seed3")
-    assert output["tags"] == ["digits"] and json.loads(output["config"])["seed"]["value"] == 3
+    assert (output["name"], output["jobType"]) == ("run", "train")
+    assert output["displayName"] == "Circulant on digits, vit_digits, lr 0.005, seed 3"
+    assert output["groupName"] == "Circulant on digits, vit_digits, lr 0.005 (group)"
+    assert "circulant" in output["tags"] and json.loads(output["config"])["seed"]["value"] == 3
 
 
 def test_a_server_gets_points_while_the_run_goes_on(tmp_path, server, online):
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN.replace("range(30)", "range(600)"), str(tmp_path), "15", "nothing"],
+        [
+            sys.executable,
+            "-c",
+            RUN.replace("range(30)", "range(600)"),
+            str(tmp_path),
+            "15",
+            "nothing",
+            json.dumps(CONFIG),
+        ],
         env=os.environ | {"WANDB_BASE_URL": server.url},
     )
     until = time.monotonic() + 30

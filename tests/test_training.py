@@ -54,6 +54,7 @@ def train(
     optimizer: OptimizerConfig,
     trainer: TrainerConfig,
     objective: Objective = OBJECTIVE,
+    log: Callable[[dict, int], None] = lambda values, step: None,
     **given,
 ) -> History:
     arguments = {"splits": {"reported": data[:20], "validation": data[20:]}, "collate": default_collate}
@@ -61,7 +62,7 @@ def train(
     settings = Config(
         task=TaskConfig(name="t"), adapter=AdapterConfig(label="a"), optimizer=optimizer, trainer=trainer, seed=3
     )
-    return fit(model, task, objective, settings)
+    return fit(model, task, objective, settings, log=log)
 
 
 def by_hand(
@@ -342,3 +343,28 @@ def test_a_composed_optimizer_is_no_impossible_setting():
 def test_half_precision_on_a_gpu():
     trainer = TrainerConfig(epochs=2, batch_size=8, precision="fp16", progress=False)
     assert np.isfinite(train(Classifier(), examples(), OptimizerConfig(), trainer).evaluations[-1]["train_loss"])
+
+
+def test_what_is_logged_is_the_norm_before_clipping_and_the_mean_loss_of_a_split():
+    data, model, logged = examples(20), Classifier(), {}
+    batch = default_collate(data)
+    nn.functional.cross_entropy(model(batch["x"]), batch["labels"]).backward()
+    norm = math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters()))
+    model.zero_grad()
+    optimizer = OptimizerConfig(lr=0.1, warmup_ratio=0.0, max_grad_norm=norm / 100)
+    trainer = TrainerConfig(epochs=1, batch_size=20)
+    train(
+        model, data, optimizer, trainer, log=lambda values, step: logged.update(values), splits={"reported": data[:7]}
+    )
+    assert logged["train/grad_norm"] == pytest.approx(norm, rel=1e-5)
+    with torch.no_grad():
+        chances = model(batch["x"][:7]).double().softmax(-1)
+    by_hand = -chances[torch.arange(7), batch["labels"][:7]].log().mean().item()
+    assert logged["eval/reported/loss"] == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_without_clipping_no_norm_is_computed():
+    data, logged = examples(30), {}
+    optimizer = OptimizerConfig(lr=0.1, max_grad_norm=0.0)
+    train(Classifier(), data, optimizer, TrainerConfig(epochs=1), log=lambda values, step: logged.update(values))
+    assert "train/loss" in logged and "train/grad_norm" not in logged

@@ -1,4 +1,4 @@
-"""``surm-bench plan|tune|experiment|status|tables|figures|collect|merge|reproduce|verify``: experiments."""
+"""``surm-bench plan|tune|experiment|status|tables|figures|dashboard|collect|merge|reproduce|verify``: experiments."""
 
 import argparse
 import sys
@@ -17,6 +17,7 @@ ABOUT = {
     "status": "what is done, running, failed and missing, the time left, and the best score of each task so far",
     "tables": "write the tables, from records alone",
     "figures": "draw the figures, from records alone",
+    "dashboard": "send tables and figures to Weights & Biases, and make a workspace for the runs there",
     "collect": "write the results to records.jsonl, from which tables and figures can be made elsewhere",
     "merge": "collect, together with the results of other machines",
     "reproduce": "repeat runs drawn at random elsewhere, and compare",
@@ -59,6 +60,10 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("--calibrate", action="store_true", help="time a few steps here, to tell the hours")
     if command == "status":
         parser.add_argument("--watch", action="store_true", help=f"again every {WATCH} seconds, until Ctrl-C")
+    if command == "dashboard":
+        parser.add_argument("--project", default="surm-bench", help="of W&B, as tracking.project of the runs")
+        parser.add_argument("--entity", help="of W&B, as tracking.entity of the runs; default: that of the key")
+        parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where the specification is written")
     if command == "reproduce":
         parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are repeated")
         parser.add_argument("--sample", type=_at_least_one, default=5, help="how many runs")
@@ -122,7 +127,9 @@ def _options(arguments: argparse.Namespace) -> dict:
         "sample": None if given.get("all") else given.get("sample"),
         "listed": given.get("runs", False),
     }
-    return found | {key: given[key] for key in ("outputs", "launcher", "calibrate") if key in given}
+    return found | {
+        key: given[key] for key in ("outputs", "launcher", "calibrate", "project", "entity") if key in given
+    }
 
 
 def _at_least_one(text: str) -> int:

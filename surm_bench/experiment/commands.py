@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from surm_bench import records
+from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
 from surm_bench.experiment.calibration import read_calibration
 from surm_bench.experiment.definition import Experiment
@@ -32,6 +33,8 @@ class Options:
     calibrate: bool = False
     sample: int | None = None
     merge: tuple[Path, ...] = ()
+    project: str = "surm-bench"  # of W&B
+    entity: str | None = None
 
 
 def run(experiment: Experiment, options: Options) -> list[str]:
@@ -119,6 +122,22 @@ def figures(experiment: Experiment, options: Options) -> list[str]:
     state, runs = _state(experiment, options)
     _report().write_figures(experiment, state, runs, options.folder)
     return []
+
+
+def dashboard(experiment: Experiment, options: Options) -> list[str]:
+    """Write tables and figures, send them to W&B and save a workspace there."""
+    from surm_bench.tracking.workspace import check_workspaces
+
+    check_workspaces()
+    from surm_bench.experiment.dashboard import make_dashboard
+
+    state, runs = _state(experiment, options)
+    _report().write_tables(experiment, state, runs, options.folder)
+    _report().write_figures(experiment, state, runs, options.folder)
+    tracking = TrackingConfig("wandb", options.project, options.entity)
+    for line in make_dashboard(experiment, state, options.folder, options.outputs, tracking):
+        print(line)
+    return runs.problems
 
 
 def reproduce(experiment: Experiment, options: Options) -> list[str]:

@@ -96,14 +96,15 @@ def line_key(looks: Mapping[str, Look], led: Collection[str], drawn: Collection[
 
 
 def axis_cut(axes: Axes, x: float | None = None, y: float | None = None) -> None:
-    """Two strokes across an axis, where what lies beyond is not to scale."""
+    """Two strokes across an axis whose limits are final, where what lies beyond is not to scale."""
     mark = [(-0.7, -1), (0.7, 1)] if y is None else [(-1, -0.7), (1, 0.7)]
     look = {"color": axes.spines["left"].get_edgecolor(), "linestyle": "", "markersize": 9, "clip_on": False}
-    if y is None:
-        axes.plot([x / 1.05, x * 1.05], [0, 0], marker=mark, transform=axes.get_xaxis_transform(), **look)
-    else:
-        step = 0.01 * np.ptp(axes.get_ylim())
-        axes.plot([0, 0], [y - step, y + step], marker=mark, transform=axes.get_yaxis_transform(), **look)
+    corner = axes.get_xlim()[0], axes.get_ylim()[0]
+    point = (corner[0] if x is None else x, corner[1] if y is None else y)
+    across, up = axes.transAxes.inverted().transform(axes.transData.transform(point))
+    apart = (0.006, 0) if y is None else (0, 0.01)
+    ends = [across - apart[0], across + apart[0]], [up - apart[1], up + apart[1]]
+    axes.plot(*ends, marker=mark, transform=axes.transAxes, **look)
 
 
 def _cut_far_below(axes: Axes, lines: dict[str, np.ndarray]) -> None:

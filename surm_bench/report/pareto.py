@@ -112,10 +112,12 @@ def _limits(axes: Axes, points: pd.DataFrame) -> None:
     axes.set_ylim(low - margin, high + margin)
     if len(some) < len(points):
         nothing, few = points["x"].min(), some["x"].min()
-        decades = 10.0 ** np.arange(np.ceil(np.log10(few / 2)), np.ceil(np.log10(axes.get_xlim()[1])))
+        cut = (nothing * few) ** 0.5
+        clear = (cut * few) ** 0.5  # ticks at less would lie on the cut
+        decades = 10.0 ** np.arange(np.ceil(np.log10(clear)), np.ceil(np.log10(axes.get_xlim()[1])))
         axes.set_xticks([nothing, *decades], ["0", *(f"$10^{{{round(np.log10(decade))}}}$" for decade in decades)])
-        axes.set_xticks([tick for tick in axes.get_xticks(minor=True) if tick > few / 2], minor=True)
-        axis_cut(axes, x=(nothing * few) ** 0.5)
+        axes.set_xticks([tick for tick in axes.get_xticks(minor=True) if tick > clear], minor=True)
+        axis_cut(axes, x=cut)
     if points["note"].any():
         bottom = points["y"].min()
         cut = (bottom + (some["y"] - some["spread"]).min()) / 2

@@ -1,56 +1,72 @@
-"""Mirror a run to Weights & Biases, or to nothing. Records are the truth."""
+"""Mirror a run to Weights & Biases, to TensorBoard, or to nothing. Records are the truth."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
+from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError, unknown
+from surm_bench.tracking.contents import experiment_of, group_name, job_type, run_name, summary_of, tags, with_score
+from surm_bench.tracking.tensorboard_tracker import TensorBoardTracker
 from surm_bench.tracking.tracker import Tracker
 from surm_bench.tracking.wandb_tracker import WandbTracker
 
-__all__ = ["KINDS", "Tracker", "track"]
+__all__ = ["KINDS", "Tracker", "check_tracking", "summary_of", "track", "with_score"]
 
-KINDS = ("none", "wandb")
+KINDS = ("none", "tensorboard", "wandb")
+
+
+def check_tracking(tracking: TrackingConfig) -> None:
+    """Refuse what cannot be had, before anything is trained.
+
+    Raises:
+        UserError: an unknown kind, or one whose package is not installed.
+    """
+    if tracking.kind not in KINDS:
+        raise unknown("tracking kind", tracking.kind, KINDS)
+    if tracking.kind == "none":
+        return
+    try:
+        import_module(tracking.kind)
+    except ImportError as error:
+        extra = f"surm-bench[{tracking.kind}]"
+        raise UserError(f"tracking={tracking.kind} needs: pip install '{extra}', or choose tracking=none") from error
 
 
 @contextmanager
-def track(config: dict, run_id: str, group_id: str, tags: Sequence[str]) -> Iterator[Tracker]:
+def track(config: dict, run_id: str, group_id: str) -> Iterator[Tracker]:
     """The tracker of ``config["tracking"]``, closed when the block ends.
 
-    W&B never fails a run, and start and end together wait at most 15 s for it. What it did not get lies in
+    No tracker fails a run. Start and end together wait at most 15 s for W&B; what it did not get lies in
     ``results_dir/wandb``, and one line says how to send it. Errors pass through the block unchanged.
 
     Args:
-        config: the resolved config of the run, as plain dicts.
-        tags: model, task and adapter.
-
-    Raises:
-        UserError: an unknown kind, or wandb is not installed.
+        config: the resolved config of the run, as plain dicts; check_tracking has passed it.
     """
-    kind = config["tracking"]["kind"]
-    if kind not in KINDS:
-        raise unknown("tracking kind", kind, KINDS)
-    if kind == "none" or os.environ.get("WANDB_MODE") == "disabled":
-        yield Tracker()
-        return
-
-    try:
-        import wandb  # noqa: F401
-    except ImportError as error:
-        raise UserError("tracking=wandb needs: pip install 'surm-bench[wandb]', or choose tracking=none") from error
-    tracker = WandbTracker(
-        project=config["tracking"]["project"],
-        entity=config["tracking"]["entity"],
-        id=run_id,
-        group=group_id,
-        name="-".join([*tags, f"seed{config['seed']}"]),
-        tags=list(tags),
-        config=config,
-        dir=config["results_dir"],
-    )
+    tracker = _tracker(config, run_id, group_id)
     exit_code = 1
     try:
         yield tracker
         exit_code = 0
     finally:  # without it the jobs of a multirun merge into one
         tracker.close(exit_code)
+
+
+def _tracker(config: dict, run_id: str, group_id: str) -> Tracker:
+    kind = config["tracking"]["kind"]
+    if kind == "tensorboard":
+        return TensorBoardTracker(config, run_id)
+    if kind == "wandb" and os.environ.get("WANDB_MODE") != "disabled":
+        return WandbTracker(
+            project=config["tracking"]["project"],
+            entity=config["tracking"]["entity"],
+            id=run_id,
+            group=group_name(config, group_id),
+            job_type=job_type(config),
+            name=run_name(config),
+            tags=tags(config),
+            config=config | {"experiment": experiment_of(config)},
+            dir=config["results_dir"],
+        )
+    return Tracker()

@@ -11,3 +11,6 @@ class Tracker:
 
     def summary(self, values: dict[str, Any]) -> None:
         """Set values that describe the whole run."""
+
+    def close(self, exit_code: int) -> None:
+        """Finish the run; 0 is a success."""

@@ -10,7 +10,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,51 @@ from surm_bench.tracking.upload import Upload
 
 SECONDS = 15  # how long a run waits for W&B in all
 ERROR_SECONDS = 3  # the most of it that is left for the end of a run that failed or was interrupted
+STEP = "step"  # optimiser steps: the x axis of curves
+CURVES = ("train/*", "eval/*", "score/*")
 
 
 class WandbTracker(Tracker):
     """Hands its calls to a thread that alone talks to wandb; only start and end wait for that thread.
 
     Args:
+        seconds: how long to wait for W&B in all; None is SECONDS.
         arguments: those of wandb.init, with id and dir.
     """
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, seconds: float | None = None, **arguments: Any) -> None:
+        # wandb's reports on itself go to the same server and hold the exit of the process for 10 s when it hangs
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb  # noqa: F401  # here, where its seconds are not W&B's
+
         self._arguments = arguments
         self._run: Any = None
         self._upload: Upload | None = None
         self._error: Exception | None = None
-        self._seconds_left: float = SECONDS
+        self._seconds_left = SECONDS if seconds is None else seconds
         self._calls: queue.SimpleQueue[Callable[[], Any] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="surm-bench-wandb", daemon=True).start()
         self._wait_for(self._start)
 
     def log(self, values: dict[str, Any], step: int) -> None:
-        self._calls.put(lambda: self._run.log(values, step=step))
+        self._calls.put(lambda: self._run.log(values | {STEP: step}, step=step))
 
     def summary(self, values: dict[str, Any]) -> None:
         self._calls.put(lambda: self._run.summary.update(values))
+
+    def files(self, name: str, paths: Sequence[Path]) -> None:
+        """Add files as one artifact of results; pictures are also shown on the page of the run."""
+
+        def add() -> None:
+            import wandb
+
+            artifact = wandb.Artifact(name, type="results")
+            for path in paths:
+                artifact.add_file(str(path))
+            self._run.log_artifact(artifact)
+            self._run.log({path.stem: wandb.Image(str(path)) for path in paths if path.suffix == ".png"})
+
+        self._calls.put(add)
 
     def close(self, exit_code: int) -> None:
         """Finish the run and its upload; one line says so if W&B did not get all of it."""
@@ -74,22 +95,30 @@ class WandbTracker(Tracker):
         return in_time
 
     def _start(self) -> None:
-        # wandb's reports on itself go to the same server and hold the exit of the process for 10 s when it hangs
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         Path(self._arguments["dir"]).mkdir(parents=True, exist_ok=True)  # else wandb takes a temporary folder
         settings = {"console": "off", "silent": True}  # printing must not wait for wandb either
         self._run = wandb.init(**self._arguments, mode="offline", settings=settings)
-        if wandb.setup().settings.mode == "online":  # by the environment and by the command "wandb offline"
+        self._run.define_metric(STEP, hidden=True)
+        for names in CURVES:
+            self._run.define_metric(names, step_metric=STEP)
+        if online():
             self._upload = Upload(Path(self._run.settings.sync_file))
 
     def _missing(self) -> str:
         name, error = f"run {self._arguments['id']}", str(self._error or "").partition("\n")[0]
         if self._run is None:
-            return f"W&B has nothing of {name}: {error or f'it did not start within {SECONDS} s'}"
+            return f"W&B has nothing of {name}: {error or 'it did not start in time'}"
         cause = f" ({error})" if error else ""
         return f"W&B does not have all of {name}{cause}; to send it: wandb sync {self._run.settings.sync_dir}"
+
+
+def online() -> bool:
+    """Whether W&B may be reached: there is a key, and neither the environment nor "wandb offline" says otherwise."""
+    import wandb
+
+    return wandb.setup().settings.mode == "online"
 
 
 def _kill_service() -> None:

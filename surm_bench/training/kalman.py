@@ -36,6 +36,8 @@ class KalmanStep:
             processes.
     """
 
+    grad_norm = None  # there are no gradients of a loss
+
     def __init__(
         self,
         in_head: Callable[[str], bool],

@@ -49,7 +49,8 @@ def fit(
         model: ``model(**inputs)`` gives logits, or an object that has them.
         settings: optimizer, trainer and seed are read; adapter.label and task.name for the progress bar.
         hooks: what the method adds to the loop, if anything.
-        log: called with losses as train/loss and scores as eval/<split>/<name>.
+        log: called with train/loss, train/lr and train/grad_norm (before clipping), with scores as
+            eval/<split>/<name> and the mean loss of a split as eval/<split>/loss.
 
     Raises:
         Diverged: a loss, a trained weight or a logit is not finite.
@@ -174,7 +175,12 @@ class Training:
             looked = self.step % CHECK_EVERY == 0 or self.step == self.steps
             if looked:
                 loss = self._finite_mean(value)
-                self.log({"train/loss": loss, "train/lr": self.update.lr}, self.step)
+                norm = self.update.grad_norm
+                self.log(
+                    {"train/loss": loss, "train/lr": self.update.lr}
+                    | ({} if norm is None else {"train/grad_norm": norm.item()}),
+                    self.step,
+                )
                 progress.set_loss(loss)
             self.history.step_seconds.append(time.perf_counter() - clock)
             progress.advance()
@@ -198,20 +204,23 @@ class Training:
 
     def _evaluate(self, train_loss: float) -> None:
         self._check_weights()
-        scores = {}
+        scores, losses = {}, {}
         for split, loader in self.scored.items():
             logits, labels = predict(self.model, loader, self.accelerator)
             finite = np.isfinite(logits)
             if not finite.all():
                 raise Diverged(f"a logit of the split {split!r}", self.step, float(logits[~finite][0]))
             scores[split] = self.objective.metrics(logits, labels)
+            losses[split] = self.objective.loss(torch.from_numpy(logits), torch.from_numpy(labels)).item()
             self.history.predictions[split], self.history.labels[split] = logits, labels
         self.evaluated = self.step
         self.history.evaluations.append(
             {"epoch": self.epoch, "step": self.step, "train_loss": train_loss, "scores": scores}
         )
         self.log(
-            {f"eval/{split}/{n}": value for split, named in scores.items() for n, value in named.items()}, self.step
+            {f"eval/{split}/{n}": value for split, named in scores.items() for n, value in named.items()}
+            | {f"eval/{split}/loss": loss for split, loss in losses.items()},
+            self.step,
         )
 
     def _primary_scores(self) -> dict[str, float]:

@@ -31,6 +31,10 @@ class Step(Protocol):
     def lr(self) -> float:
         """The rate of the next step."""
 
+    @property
+    def grad_norm(self) -> Tensor | None:
+        """The norm of all gradients of the last step before they were clipped, on the device; None if nothing clips."""
+
     def state_dict(self) -> dict:
         """What changes from step to step, apart from the parameters."""
 
@@ -69,6 +73,7 @@ class GradientStep:
             SCHEDULES[config.schedule], self.optimizer, round(config.warmup_ratio * steps), steps
         )  # not prepared: it counts optimiser steps, on every process alike
         self.step = 0
+        self.grad_norm: Tensor | None = None
         hooks.begin(steps)
 
     def __call__(self, batch: dict[str, Tensor]) -> Tensor:
@@ -77,7 +82,7 @@ class GradientStep:
             value = self.loss(forward(self.model, inputs), batch["labels"])
         self.accelerator.backward(value + self.hooks.penalty())
         if self.max_grad_norm:
-            self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
+            self.grad_norm = self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
         self.optimizer.step()
         self.schedule.step()
         self.step += 1

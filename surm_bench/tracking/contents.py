@@ -1,0 +1,76 @@
+"""What a tracker is sent of a run: names that people read, a score that can be compared, and the summary."""
+
+from pathlib import Path
+from typing import Any
+
+from surm_bench.records.agreement import reported_split
+
+
+def run_name(config: dict) -> str:
+    """As ``Circulant on glue/rte, roberta_base, lr 0.002, seed 0``."""
+    return f"{_configuration(config)}, seed {config['seed']}"
+
+
+def group_name(config: dict, group_id: str) -> str:
+    """Of all seeds of a configuration, as ``Circulant on glue/rte, roberta_base, lr 0.002 (3f2a9c81d04e)``."""
+    return f"{_configuration(config)} ({group_id})"
+
+
+def job_type(config: dict) -> str:
+    """``tune`` for a trial of a search, whose score is of training rows held out; otherwise ``train``."""
+    return "tune" if config["task"]["validation"] == "tuning" else "train"
+
+
+def experiment_of(config: dict) -> str:
+    """The folder of the results, which experiments have to themselves."""
+    return Path(config["results_dir"]).resolve().name
+
+
+def tags(config: dict) -> list[str]:
+    """Model, task, adapter and experiment."""
+    return [*(config[group]["name"] for group in ("model", "task", "adapter")), experiment_of(config)]
+
+
+def score_name(config: dict) -> str:
+    """The name of the primary metric on what is comparable, as ``score/vit_base/images/cifar10/fraction_0.02``."""
+    task = config["task"]
+    sizes = {"fraction": "fraction", "shots": "shots", "max_train_samples": "rows"}
+    given = [f"{name}_{task[key]:g}" for key, name in sizes.items() if task[key] is not None]
+    return "/".join(["score", config["model"]["name"], task["name"], *given, *["vtab1k"] * task["vtab1k"]])
+
+
+def with_score(values: dict[str, float], config: dict) -> dict[str, float]:
+    """The points of one step, with the primary metric by its ``score_name`` where they are of an evaluation."""
+    split = "validation" if job_type(config) == "tune" else "reported"
+    found = values.get(f"eval/{split}/{config['task']['primary_metric']}")
+    return values if found is None else values | {score_name(config): found}
+
+
+def summary_of(record: dict) -> dict[str, Any]:
+    """What describes a whole run: its scores, counts, times (ms, s) and memory (bytes). None is not to be had."""
+    scores = {
+        f"{epoch}/{split}/{name}": score
+        for split, of_split in record["scores"].items()
+        for epoch, named in of_split.items()
+        for name, score in named.items()
+    }
+    last_and_best = record["scores"][reported_split(record)]
+    timing, metric = record["timing"], record["primary_metric"]
+    return {
+        score_name(record["config"]): last_and_best["last"][metric],
+        "best_" + score_name(record["config"]): last_and_best["best"][metric],
+        **scores,
+        "best/epoch": record["epochs"]["best"]["epoch"],
+        **{f"parameters/{name}": count for name, count in record["parameters"].items()},
+        "lora/parameters": record["baseline"]["parameters"],
+        "lora/ratio": record["baseline"]["ratio"],
+        "time/step_ms": timing["step_ms_median"],
+        "time/train_seconds": timing["train_seconds"],
+        "time/wall_seconds": timing["wall_seconds"],
+        "memory/peak_bytes": record["memory"]["peak_bytes"],
+    }
+
+
+def _configuration(config: dict) -> str:
+    label, task, model = config["adapter"]["label"], config["task"]["name"], config["model"]["name"]
+    return f"{label} on {task}, {model}, lr {config['optimizer']['lr']:g}"

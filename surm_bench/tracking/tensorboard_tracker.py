@@ -1,0 +1,66 @@
+"""A run as TensorBoard files in ``results_dir/tensorboard``: no account, no network, no service."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from surm_bench.tracking.contents import job_type, run_name
+from surm_bench.tracking.tracker import Tracker
+
+
+class TensorBoardTracker(Tracker):
+    """Curves, and on the tab HPARAMS a row of settings and results. What cannot be written costs one line."""
+
+    def __init__(self, config: dict, run_id: str) -> None:
+        name = re.sub(r"[^\w.=-]+", " ", run_name(config).replace("/", "-")).strip()
+        self.folder = Path(config["results_dir"]) / "tensorboard" / f"{name} {run_id}"
+        self._config, self._run_id = config, run_id
+        self._writer: Any = None
+        self._step: int | None = None  # of the last point
+        self._error: Exception | None = None
+
+    def log(self, values: dict[str, Any], step: int) -> None:
+        """Points of an earlier process at this step or later are no longer shown."""
+        self._step = step
+
+        def write() -> None:
+            for name, value in values.items():
+                self._open().add_scalar(name, value, step)
+
+        self._attempt(write)
+
+    def summary(self, values: dict[str, Any]) -> None:
+        known = {name: value for name, value in values.items() if value is not None}
+        row = _settings(self._config)
+        self._attempt(lambda: self._open().add_hparams(row, known, run_name=".", global_step=self._step))
+
+    def close(self, exit_code: int) -> None:
+        if self._writer is not None:
+            self._attempt(self._writer.close)
+        if self._error is not None:
+            reason = f"{self._error}".partition("\n")[0]
+            print(f"surm-bench: TensorBoard does not have all of run {self._run_id} ({reason})", file=sys.stderr)
+
+    def _open(self) -> Any:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # seconds
+
+            self._writer = SummaryWriter(str(self.folder), purge_step=self._step)
+        return self._writer
+
+    def _attempt(self, write: Callable[[], None]) -> None:
+        """Do it unless an earlier one failed: a disk that is full would be asked again and again."""
+        if self._error is None:
+            try:
+                write()
+            except Exception as error:
+                self._error = error
+
+
+def _settings(config: dict) -> dict[str, Any]:
+    """What runs are told apart by."""
+    names = {group: config[group]["name"] for group in ("model", "task", "optimizer")}
+    values = {"lr": config["optimizer"]["lr"], "batch_size": config["trainer"]["batch_size"], "seed": config["seed"]}
+    return {"adapter": config["adapter"]["label"], **names, **values, "job": job_type(config)}
