@@ -119,8 +119,10 @@ class TrainerConfig:
     max_steps: int | None = None  # optimiser steps; ends training earlier than epochs would
     eval_steps: int | None = None  # fewest optimiser steps between two evaluations; null: one after every epoch
     batch_size: int = 32
+    micro_batch_size: int | None = None  # gradient accumulation: so many rows at once, their gradients added up
     eval_batch_size: int = 128
     precision: str = "no"  # no | bf16 | fp16
+    gradient_checkpointing: bool = False  # keep each layer's input alone, compute the rest again: less memory, slower
     compile: bool = False  # torch.compile the model that trains; evaluation takes it as it is
     cache_prefix: bool = False  # compute what lies before the first trained layer once per example (prefix_cache.py)
     workers: int = 0  # loader processes

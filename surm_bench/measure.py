@@ -19,6 +19,7 @@ from surm_bench.adapters.schedule import schedule
 from surm_bench.atomic import atomic
 from surm_bench.build import build
 from surm_bench.config import Config
+from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.prefix_cache import cache_prefix
 from surm_bench.storage import check_space
@@ -47,6 +48,8 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     backbone, data = build(settings)
     lora = lora_parameters(backbone.module, backbone.roles)
     model = attach(backbone.module, backbone.roles, settings.adapter)
+    if settings.trainer.gradient_checkpointing:
+        checkpoint_layers(model)
     parameters = count_parameters(model)
     known = {"parameters": parameters, "baseline": compare_with_lora(parameters, lora)}
     hooks, objective, original = schedule(model), objective_for(settings.task), original_weights(model)

@@ -154,6 +154,7 @@ COUNTS = {
     "trainer.max_steps": (TEXT, 100),
     "trainer.eval_steps": (TEXT, 100),
     "trainer.batch_size": (TEXT, 16),
+    "trainer.micro_batch_size": (TEXT, 8),
     "trainer.precision": (TEXT, "bf16"),
     "seed": (TEXT, 1),
 }
@@ -180,6 +181,7 @@ DOES_NOT_COUNT = {
     "adapter.label": "Another label",
     "adapter.lr": 0.5,
     "trainer.eval_batch_size": 7,
+    "trainer.gradient_checkpointing": True,
     "trainer.compile": True,
     "trainer.cache_prefix": True,
     "trainer.workers": 4,

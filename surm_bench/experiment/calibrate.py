@@ -21,6 +21,7 @@ from surm_bench.experiment.calibration import Calibration, Timed, Timing, digest
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import composed, pair
 from surm_bench.models import build_backbone
+from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, load_task, objective_for, prepare
 from surm_bench.training import fit
@@ -76,6 +77,8 @@ def time_run(settings: Config) -> Timing:
     backbone = build_backbone(settings.model, raw.config.num_labels, objective_for(settings.task).model_class)
     data = prepare(_sampled(raw, settings), backbone.processor)
     model = attach(backbone.module, backbone.roles, settings.adapter)
+    if settings.trainer.gradient_checkpointing:
+        checkpoint_layers(model)
     start = time.perf_counter() - began
     trainer = replace(settings.trainer, epochs=2, max_steps=None, eval_steps=None, progress=False)
     settings = replace(settings, trainer=trainer)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
@@ -37,6 +38,14 @@ class Batches(Sampler[list[int]]):
         if self.lengths is None:
             return torch.randperm(self.examples, generator=generator).tolist()
         return get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
+
+
+def micro_batches(batch: dict[str, Tensor], size: int | None) -> list[dict[str, Tensor]]:
+    """The batch in parts of so many rows, the last of what is left; None: in one part."""
+    if size is None:
+        return [batch]
+    parts = {name: tensor.split(size) for name, tensor in batch.items()}
+    return [dict(zip(parts, tensors, strict=True)) for tensors in zip(*parts.values(), strict=True)]
 
 
 def seed_of(*place: int) -> int:

@@ -19,8 +19,12 @@ def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int) 
         raise UserError(f"seed={seed} is not possible: from 0 to 2**32 - 1")
     _check_optimizer(optimizer)
     _check_trainer(trainer)
-    if optimizer.name == "loko" and trainer.compile:
-        raise UserError("trainer.compile=true is not possible with optimizer.name=loko, which looks into the model")
+    for name in ("compile", "gradient_checkpointing", "micro_batch_size") if optimizer.name == "loko" else ():
+        if getattr(trainer, name):
+            raise UserError(
+                f"trainer.{name}={_shown(getattr(trainer, name))} is not possible with optimizer.name=loko, which "
+                "looks into the model at a whole batch"
+            )
 
 
 def _check_optimizer(config: OptimizerConfig) -> None:
@@ -67,8 +71,18 @@ def _check_trainer(config: TrainerConfig) -> None:
     for name in ("max_steps", "eval_steps"):
         if getattr(config, name) is not None and getattr(config, name) < 1:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: at least 1, or null")
+    if config.micro_batch_size is not None and not 1 <= config.micro_batch_size < config.batch_size:
+        raise UserError(
+            f"trainer.micro_batch_size={config.micro_batch_size} is not possible: at least 1 and below "
+            f"trainer.batch_size={config.batch_size}, or null"
+        )
     if config.compile:
         _check_compiler()
+
+
+def _shown(value: object) -> str:
+    """As a command line has it."""
+    return str(value).lower()
 
 
 def _check_compiler() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from surm_bench.config import Config
 from surm_bench.tasks import Objective, TaskData
 from surm_bench.training.accelerator import make_accelerator
-from surm_bench.training.batches import Batches, seed_of, training_loader
+from surm_bench.training.batches import Batches, micro_batches, seed_of, training_loader
 from surm_bench.training.evaluation import evaluation_loader, predict
 from surm_bench.training.failures import Diverged
 from surm_bench.training.history import History
@@ -167,7 +167,7 @@ class Training:
         loader = skip_first_batches(self.loader, self.batch) if self.batch else self.loader
         clock = time.perf_counter()
         for batch in islice(loader, self.steps - self.step):
-            value = self.update(self._augmented(batch))
+            value = self.update(*micro_batches(self._augmented(batch), self.trainer.micro_batch_size))
             self.loss_sum += value
             self.batch, self.step = self.batch + 1, self.step + 1
             self.history.examples += len(batch["labels"]) * self.accelerator.num_processes

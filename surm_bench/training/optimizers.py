@@ -24,8 +24,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # logits, labels -> scalar
 class Step(Protocol):
     """One optimiser step a batch."""
 
-    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
-        """Change the parameters; the loss of the batch before that, detached."""
+    def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
+        """Change the parameters by a batch, in one part or several; its mean loss before that, detached."""
 
     @property
     def lr(self) -> float:
@@ -71,11 +71,15 @@ class GradientStep:
         self.step = 0
         hooks.begin(steps)
 
-    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-        with self.accelerator.autocast():
-            value = self.loss(forward(self.model, inputs), batch["labels"])
-        self.accelerator.backward(value + self.hooks.penalty())
+    def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
+        """The gradients of the parts add up to those of the mean over all their rows."""
+        rows = sum(len(part["labels"]) for part in parts)
+        *before, last = parts
+        values = []
+        for part in before:
+            with self.accelerator.no_sync(self.model):  # processes exchange gradients once, with the last part
+                values.append(self._backward(part, len(part["labels"]) / rows))
+        values.append(self._backward(last, len(last["labels"]) / rows, self.hooks.penalty()))
         if self.max_grad_norm:
             self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
         self.optimizer.step()
@@ -83,6 +87,16 @@ class GradientStep:
         self.step += 1
         self.hooks.after_step(self.step)
         self.optimizer.zero_grad()
+        return sum(values[1:], values[0])
+
+    def _backward(self, part: dict[str, Tensor], share: float, penalty: Tensor | float = 0.0) -> Tensor:
+        """Add the gradients of a part's loss times its share of the batch, which is returned."""
+        inputs = {name: tensor for name, tensor in part.items() if name != "labels"}
+        with self.accelerator.autocast():
+            value = self.loss(forward(self.model, inputs), part["labels"])
+        if share < 1:
+            value = value * share
+        self.accelerator.backward(value + penalty)
         return value.detach()
 
     @property
