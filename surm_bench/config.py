@@ -118,6 +118,11 @@ class TrainerConfig:
     epochs: int = 10
     max_steps: int | None = None  # optimiser steps; ends training earlier than epochs would
     eval_steps: int | None = None  # fewest optimiser steps between two evaluations; null: one after every epoch
+    # early stopping: training ends once so many evaluations in a row bring no better primary metric on rows held out
+    # (task.validation=holdout or tuning); null: never. The schedule spans the epochs all the same.
+    patience: int | None = None
+    # of the best epoch, by the same rows, are then the adapter, the predictions and the score that counts
+    keep_best: bool = False
     batch_size: int = 32
     micro_batch_size: int | None = None  # gradient accumulation: so many rows at once, their gradients added up
     eval_batch_size: int = 128

@@ -35,7 +35,9 @@ OPTIMIZER = {
     "loko": (),
     "": ("name", "lr", "head_lr", "weight_decay", "schedule", "warmup_ratio", "max_grad_norm"),
 }
-TRAINER = ("epochs", "max_steps", "eval_steps", "batch_size", "micro_batch_size", "precision")
+TRAINER = (
+    *("epochs", "max_steps", "eval_steps", "patience", "keep_best", "batch_size", "micro_batch_size", "precision"),
+)
 SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k", "max_eval_samples")
 
 # The values that mean "as before": a key that has it is left out.
@@ -55,6 +57,8 @@ AS_BEFORE: dict[str, Any] = {
     "optimizer.head_lr": None,
     "trainer.max_steps": None,
     "trainer.eval_steps": None,
+    "trainer.patience": None,
+    "trainer.keep_best": False,
     "trainer.micro_batch_size": None,
     "trainer.precision": "no",
     "loop": 1,

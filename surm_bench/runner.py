@@ -33,7 +33,15 @@ from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import num_labels
-from surm_bench.training import Diverged, check_config, check_outputs, evaluation_loader, make_accelerator, predict
+from surm_bench.training import (
+    Diverged,
+    check_config,
+    check_outputs,
+    check_selection,
+    evaluation_loader,
+    make_accelerator,
+    predict,
+)
 from surm_bench.values import plain
 
 KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
@@ -103,6 +111,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
         )
     check_model(settings.model)
     check_task(settings.task)
+    check_selection(settings.trainer, settings.task)
     config["task"]["num_labels"] = settings.task.num_labels = num_labels(settings.task)
     check_outputs(settings.optimizer, settings.task.num_labels)
     check_metric(settings.task)

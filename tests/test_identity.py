@@ -154,6 +154,8 @@ COUNTS = {
     "trainer.max_steps": (TEXT, 100),
     "trainer.eval_steps": (TEXT, 100),
     "trainer.batch_size": (TEXT, 16),
+    "trainer.patience": (TEXT, 3),
+    "trainer.keep_best": (TEXT, True),
     "trainer.micro_batch_size": (TEXT, 8),
     "trainer.precision": (TEXT, "bf16"),
     "seed": (TEXT, 1),

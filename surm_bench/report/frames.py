@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from surm_bench.errors import UserError
+from surm_bench.records.agreement import kept
 
 RUN_COLUMNS = {
     "run_id": "str",
@@ -206,8 +207,10 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
         **{name: record["environment"][name] for name in ("git_commit", "device", "platform")},
     }
     for split in ("reported", *config["task"]["extra_eval_splits"]):
-        last, best = (_get(record, "scores", split, epoch, record["primary_metric"]) for epoch in ("last", "best"))
-        yield shared | {"split": "" if split == "reported" else split, "score": last, "best_score": best}
+        score, best = (
+            _get(record, "scores", split, epoch, record["primary_metric"]) for epoch in (kept(record), "best")
+        )
+        yield shared | {"split": "" if split == "reported" else split, "score": score, "best_score": best}
 
 
 def _setting(task: dict[str, Any]) -> tuple[str, float | None]:

@@ -10,6 +10,7 @@ from surm_bench.training.hooks import Hooks
 from surm_bench.training.kalman import check_outputs
 from surm_bench.training.loop import fit
 from surm_bench.training.optimizers import parameter_groups, trainable
+from surm_bench.training.selection import check_selection
 from surm_bench.training.state import Checkpoint
 from surm_bench.training.stop import Interrupted
 
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingFailed",
     "check_config",
     "check_outputs",
+    "check_selection",
     "evaluation_loader",
     "fit",
     "forward",

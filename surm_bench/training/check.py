@@ -68,7 +68,7 @@ def _check_trainer(config: TrainerConfig) -> None:
     for name in ("epochs", "batch_size", "eval_batch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: at least 1")
-    for name in ("max_steps", "eval_steps"):
+    for name in ("max_steps", "eval_steps", "patience"):
         if getattr(config, name) is not None and getattr(config, name) < 1:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: at least 1, or null")
     if config.micro_batch_size is not None and not 1 <= config.micro_batch_size < config.batch_size:
