@@ -191,8 +191,5 @@ def _mirrored(record: dict) -> dict:
         for name, score in scores[epoch].items()
     }
     counts = {f"parameters/{name}": count for name, count in record["parameters"].items()}
-    return (
-        counts
-        | {"lora/parameters": record["baseline"]["parameters"], "lora/ratio": record["baseline"]["ratio"]}
-        | found
-    )
+    lora = {f"lora/{name}": record["baseline"][name] for name in ("parameters", "ratio")}
+    return counts | lora | found

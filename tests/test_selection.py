@@ -73,7 +73,7 @@ def fitted(trainer: dict, checkpoint: Checkpoint | None = None, hooks: Hooks | N
         torch.nn.init.zeros_(model.head.weight)
     settings = Config(
         task=TaskConfig(name="t", validation="holdout"), adapter=AdapterConfig(label="a"),
-        optimizer=OptimizerConfig(lr=0.1, schedule="constant"),
+        optimizer=OptimizerConfig(lr=0.1, schedule="constant", warmup_ratio=0),
         trainer=TrainerConfig(epochs=12, batch_size=8, progress=False, **trainer), seed=3,
     )  # fmt: skip
     task = TaskData(data, {"reported": data[:20], "validation": data[20:]}, default_collate, None, {})

@@ -25,7 +25,7 @@ RUN_COLUMNS = {
     "seed": "Int64",
     "lr": "float64",
     "metric": "str",
-    "score": "float64",  # primary metric after the last epoch: no choice of epoch on the reported split
+    "score": "float64",  # primary metric in the epoch kept, by default the last: none is chosen on the reported split
     "best_score": "float64",
     "selection": "str",  # the split that the best epoch was chosen on: reported or validation
     "epochs": "Int64",
@@ -207,9 +207,8 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
         **{name: record["environment"][name] for name in ("git_commit", "device", "platform")},
     }
     for split in ("reported", *config["task"]["extra_eval_splits"]):
-        score, best = (
-            _get(record, "scores", split, epoch, record["primary_metric"]) for epoch in (kept(record), "best")
-        )
+        epochs = kept(record), "best"
+        score, best = (_get(record, "scores", split, epoch, record["primary_metric"]) for epoch in epochs)
         yield shared | {"split": "" if split == "reported" else split, "score": score, "best_score": best}
 
 
