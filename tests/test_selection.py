@@ -1,9 +1,6 @@
 """Early stopping and the best epoch: by rows held out, by hand; and that an interruption loses neither."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +70,7 @@ def fitted(trainer: dict, checkpoint: Checkpoint | None = None, hooks: Hooks | N
         torch.nn.init.zeros_(model.head.weight)
     settings = Config(
         task=TaskConfig(name="t", validation="holdout"), adapter=AdapterConfig(label="a"),
-        optimizer=OptimizerConfig(lr=0.1, schedule="constant", warmup_ratio=0),
+        optimizer=OptimizerConfig(lr=0.15, schedule="constant", warmup_ratio=0),
         trainer=TrainerConfig(epochs=12, batch_size=8, progress=False, **trainer), seed=3,
     )  # fmt: skip
     task = TaskData(data, {"reported": data[:20], "validation": data[20:]}, default_collate, None, {})
@@ -150,13 +147,13 @@ def results_dir(tmp_path_factory) -> Path:
         [*DIGITS, "adapter=circulant"],
         [*GRAMMAR, "adapter=lora"],
         [*DIGITS, "adapter=adalora"],
-        [*DIGITS, "adapter=lora2"],
+        [*DIGITS, "adapter=lora2", "optimizer.lr=0.15"],
     ],
-    ids=lambda overrides: overrides[-1],
+    ids=lambda overrides: overrides[4] if overrides[4:] else overrides[-1],
 )
 def test_the_adapter_that_is_kept_has_the_best_recorded_score(overrides, results_dir, capsys):
     """Loaded again and scored by the command; AdaLoRA's and lora2's ranks are then those of that epoch, too."""
-    found = start(results_dir, *overrides, *BEST)
+    found = start(results_dir, *BEST, *overrides)
     chosen = [one["scores"]["validation"][found["primary_metric"]] for one in found["history"]]
     best = chosen.index(max(chosen))
     assert found["kept"] == "best" and found["selection"] == "validation"
@@ -202,26 +199,6 @@ def test_killed_without_warning_nothing_is_lost(tmp_path):
     resumed = start(folder, *overrides)
     assert resumed["history"] == whole["history"] and resumed["files"] == whole["files"]
     assert len(resumed["segments"]) == 2 and resumed["segments"][1]["from_step"] > 0
-
-
-def test_processes_agree_on_the_best_epoch(tmp_path):
-    code = f"""
-from test_selection import *
-from accelerate import PartialState
-
-rank = PartialState(cpu=True).process_index
-model, history = fitted({{"keep_best": True, "patience": 3}})
-scores = [one["scores"]["validation"]["accuracy"] for one in history.evaluations]
-assert len(scores) < 12 and max(scores) not in scores[-3:]
-torch.testing.assert_close(torch.tensor(held_out_score(model)), torch.tensor(max(scores)))
-Path({str(tmp_path)!r}, f"{{rank}}.json").write_text(json.dumps(scores))
-"""
-    script = tmp_path / "script.py"
-    script.write_text(f"import sys\nsys.path[:0] = {[str(Path(__file__).parent), os.getcwd()]!r}\n{code}")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(script)]
-    done = subprocess.run(launch, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "0.json").read_text() == (tmp_path / "1.json").read_text()
 
 
 def test_tables_say_which_rows_are_of_the_best_epoch():
