@@ -127,6 +127,7 @@ class TrainerConfig:
     micro_batch_size: int | None = None  # gradient accumulation: so many rows at once, their gradients added up
     eval_batch_size: int = 128
     precision: str = "no"  # no | bf16 | fp16
+    device: str | None = None  # cpu | cuda | cuda:1 | mps; null: a GPU of CUDA where there is one, or else the CPU
     gradient_checkpointing: bool = False  # keep each layer's input alone, compute the rest again: less memory, slower
     compile: bool = False  # torch.compile the model that trains; evaluation takes it as it is
     cache_prefix: bool = False  # compute what lies before the first trained layer once per example (prefix_cache.py)

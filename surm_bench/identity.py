@@ -72,8 +72,8 @@ NOT_IN_IDENTITY = (
     *("task.name", "task.source", "task.dataset", "task.subset", "task.revision", "task.train_split"),
     *("task.eval_split", "task.extra_eval_splits", "task.inputs", "task.label", "task.rename", "task.data_dir"),
     *("adapter.name", "adapter.label", "adapter.lr"),
-    *("trainer.eval_batch_size", "trainer.gradient_checkpointing", "trainer.compile", "trainer.cache_prefix"),
-    *("trainer.workers", "trainer.progress", "trainer.save_seconds", "trainer.save_adapter"),
+    *("trainer.eval_batch_size", "trainer.device", "trainer.gradient_checkpointing", "trainer.compile"),
+    *("trainer.cache_prefix", "trainer.workers", "trainer.progress", "trainer.save_seconds", "trainer.save_adapter"),
 )
 # Fields of PEFT configs that are no choice of the method, or that the runner sets.
 NOT_OF_METHOD = {

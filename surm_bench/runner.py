@@ -41,6 +41,7 @@ from surm_bench.training import (
     evaluation_loader,
     make_accelerator,
     predict,
+    use_device,
 )
 from surm_bench.values import plain
 
@@ -67,10 +68,10 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         Claimed: another process trains this run, or took it over: nothing is written.
         StorageError: the disk of the results is full or gone: no record can be written.
     """
-    PartialState(cpu=not torch.cuda.is_available())  # unasked it would not see the processes of torchrun on a CPU
+    config, settings = checked(cfg)
+    use_device(settings.trainer.device)
     main = PartialState().is_main_process  # one record, one report, one W&B run of however many processes
     report = report if main else (lambda line: None)
-    config, settings = checked(cfg)
     identifier = run_id(config, PartialState().num_processes)
     folder = records.run_folder(settings.results_dir, identifier)
     earlier = _earlier(settings, identifier)

@@ -183,6 +183,7 @@ DOES_NOT_COUNT = {
     "adapter.label": "Another label",
     "adapter.lr": 0.5,
     "trainer.eval_batch_size": 7,
+    "trainer.device": "cpu",
     "trainer.gradient_checkpointing": True,
     "trainer.compile": True,
     "trainer.cache_prefix": True,

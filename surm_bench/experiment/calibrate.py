@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import Dataset
 
@@ -24,7 +23,7 @@ from surm_bench.models import build_backbone
 from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, load_task, objective_for, prepare
-from surm_bench.training import fit
+from surm_bench.training import fit, use_device
 
 STEPS = 5  # of an epoch that warms up, and of the one that is timed
 
@@ -37,7 +36,6 @@ def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) 
     Returns:
         A line for each reason to leave tasks or adapters out.
     """
-    PartialState(cpu=not torch.cuda.is_available())
     load = os.getloadavg()[0]
     tasks: dict[str, Timed] = {}
     left_out: dict[str, list[str]] = {}  # reason -> what
@@ -71,6 +69,7 @@ def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) 
 
 def time_run(settings: Config) -> Timing:
     """Seconds of a run's parts: an epoch of a few batches warms up, another is timed, then a batch is scored."""
+    use_device(settings.trainer.device)
     set_seed(settings.seed)
     began = time.perf_counter()
     raw = load_task(settings.task, settings.seed)

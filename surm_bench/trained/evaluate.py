@@ -15,7 +15,7 @@ from surm_bench.records.agreement import kept
 from surm_bench.tasks import check_metric, check_task
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import num_labels
-from surm_bench.training import check_config
+from surm_bench.training import check_config, use_device
 
 
 class Score(NamedTuple):
@@ -38,6 +38,7 @@ def evaluate(folder: Path, record: dict, settings: Config) -> list[Score]:
             another number of labels than the run's.
     """
     _check(record, settings)
+    use_device(settings.trainer.device)
     same = _task(asdict(settings)) == _task(record["config"])
     model, data, settings = runner.load_run(folder, settings)
     return [

@@ -1,7 +1,7 @@
 """The loop: optimisers, evaluation, a state that is saved and restored. It uses modules and data sets only."""
 
 import surm_bench.torchvision_stub  # noqa: F401
-from surm_bench.training.accelerator import make_accelerator
+from surm_bench.training.accelerator import make_accelerator, use_device
 from surm_bench.training.check import check_config
 from surm_bench.training.evaluation import evaluation_loader, forward, predict
 from surm_bench.training.failures import Diverged, TrainingFailed
@@ -31,4 +31,5 @@ __all__ = [
     "parameter_groups",
     "predict",
     "trainable",
+    "use_device",
 ]

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from surm_bench.config import TrainerConfig
+from surm_bench.environment import on_gpu
 
 
 class Batches(Sampler[list[int]]):
@@ -60,6 +61,6 @@ def training_loader(data: Dataset, batches: Batches, collate: Callable, trainer:
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=trainer.workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=on_gpu(),
         generator=torch.Generator(),
     )

@@ -5,6 +5,7 @@ import torch
 from surm_bench.config import OptimizerConfig, TrainerConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.identity import canonical
+from surm_bench.training.accelerator import check_device, device_type
 from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("no", "bf16", "fp16")
@@ -60,8 +61,9 @@ def _check_optimizer(config: OptimizerConfig) -> None:
 def _check_trainer(config: TrainerConfig) -> None:
     if config.precision not in PRECISIONS:
         raise unknown("precision", config.precision, PRECISIONS)
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise UserError("trainer.precision='fp16' needs a GPU: choose bf16 or no")
+    check_device(config.device)
+    if config.precision == "fp16" and device_type(config.device) != "cuda":
+        raise UserError("trainer.precision='fp16' needs a GPU of CUDA: choose bf16 or no")
     for name in ("workers", "save_seconds"):
         if not getattr(config, name) >= 0:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: 0 or more")
@@ -77,7 +79,7 @@ def _check_trainer(config: TrainerConfig) -> None:
             f"trainer.batch_size={config.batch_size}, or null"
         )
     if config.compile:
-        _check_compiler()
+        _check_compiler(device_type(config.device))
 
 
 def _shown(value: object) -> str:
@@ -85,9 +87,8 @@ def _shown(value: object) -> str:
     return str(value).lower()
 
 
-def _check_compiler() -> None:
+def _check_compiler(device: str) -> None:
     """Compile something small: only a trial shows whether the compiler and all that it needs are there."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
     except Exception as error:  # of many kinds, from several packages
