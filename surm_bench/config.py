@@ -49,12 +49,15 @@ class TaskConfig:
     label: str = "label"
     rename: dict[str, str] = field(default_factory=dict)  # a source's column names -> those of inputs and label
     num_labels: int | None = (
-        MISSING  # 1 means regression; null for a folder, where it is counted and written to the record
+        MISSING  # 1 means regression; null for a folder or names, where it is counted and written to the record
     )
+    # the classes in order; null: the folders of images, or the labels of local rows where these are names, sorted; the
+    # record then has them
+    label_names: list[str] | None = None
     metric: str = MISSING  # configuration of the shipped evaluate module
     primary_metric: str = MISSING  # the key of that metric's result shown in tables
-    # local data: parquet as data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, for the source
-    # folder images as data_dir/{train,validation|test|val}/<class>/*.png
+    # local data: data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, or .csv or .jsonl; for the
+    # source folder images as data_dir/{train,validation|test|val}/<class>/*.png
     data_dir: str | None = None
     # Training on less, at most one of these four:
     fraction: float | None = None  # a part of the training rows, above 0 up to 1, classes as equal as their sizes allow

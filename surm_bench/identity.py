@@ -70,6 +70,7 @@ NOT_IN_IDENTITY = (
     *("results_dir", "rerun", "tracking"),
     *("model.name", "model.family", "model.source", "model.checkpoint", "model.weights", "model.revision"),
     *("task.name", "task.source", "task.dataset", "task.subset", "task.revision", "task.train_split"),
+    "task.label_names",
     *("task.eval_split", "task.extra_eval_splits", "task.inputs", "task.label", "task.rename", "task.data_dir"),
     *("adapter.name", "adapter.label", "adapter.lr"),
     *("trainer.eval_batch_size", "trainer.device", "trainer.gradient_checkpointing", "trainer.compile"),

@@ -168,6 +168,7 @@ DOES_NOT_COUNT = {
     "model.weights": "/elsewhere",
     "model.revision": "main",
     "task.data_dir": "/elsewhere",
+    "task.label_names": ["no", "yes"],
     "task.source": "folder",
     "task.dataset": "somebody/rte",
     "task.subset": None,
