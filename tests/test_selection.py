@@ -70,7 +70,7 @@ def fitted(trainer: dict, checkpoint: Checkpoint | None = None, hooks: Hooks | N
         torch.nn.init.zeros_(model.head.weight)
     settings = Config(
         task=TaskConfig(name="t", validation="holdout"), adapter=AdapterConfig(label="a"),
-        optimizer=OptimizerConfig(lr=0.15, schedule="constant", warmup_ratio=0),
+        optimizer=OptimizerConfig(lr=0.2, schedule="constant", warmup_ratio=0),
         trainer=TrainerConfig(epochs=12, batch_size=8, progress=False, **trainer), seed=3,
     )  # fmt: skip
     task = TaskData(data, {"reported": data[:20], "validation": data[20:]}, default_collate, None, {})
@@ -122,7 +122,7 @@ class Stopper(Hooks):
 
 def test_a_run_in_pieces_keeps_the_best_so_far(tmp_path):
     """Interrupted in every epoch, before and after the best one; each piece starts with other parameters."""
-    options = {"keep_best": True, "patience": 4}
+    options = {"keep_best": True, "patience": 3}
     whole, history = fitted(options)
     steps = [one["step"] for one in history.evaluations]
     assert len(steps) > 4
