@@ -68,6 +68,15 @@ def test_a_key_that_is_added_changes_no_id():
         assert run_id(config | {"a_later_key": 1}, entry.get("processes", 1)) == entry["id"]
 
 
+def test_a_record_without_the_keys_that_were_added_later_keeps_its_id():
+    """It is read as what the key means "as before"."""
+    for entry in COMMITTED:
+        config = composed(*entry["overrides"])
+        for group, key in (("trainer", "patience"), ("trainer", "keep_best"), ("trainer", "micro_batch_size")):
+            del config[group][key]
+        assert run_id(config, entry.get("processes", 1)) == entry["id"]
+
+
 def test_an_id_by_hand():
     """JSON of what counts, keys sorted, without spaces, and the beginning of its SHA-256."""
     document = {

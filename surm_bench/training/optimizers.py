@@ -77,9 +77,12 @@ class GradientStep:
         *before, last = parts
         values = []
         for part in before:
-            with self.accelerator.no_sync(self.model):  # processes exchange gradients once, with the last part
-                values.append(self._backward(part, len(part["labels"]) / rows))
-        values.append(self._backward(last, len(last["labels"]) / rows, self.hooks.penalty()))
+            with self.accelerator.no_sync(self.model):  # processes exchange gradients once, with those of the last part
+                value = self._share(part, rows)
+                self.accelerator.backward(value)
+            values.append(value.detach())
+        value = self._share(last, rows)
+        self.accelerator.backward(value + self.hooks.penalty())
         if self.max_grad_norm:
             self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
         self.optimizer.step()
@@ -87,17 +90,15 @@ class GradientStep:
         self.step += 1
         self.hooks.after_step(self.step)
         self.optimizer.zero_grad()
-        return sum(values[1:], values[0])
+        return sum(values, value.detach())
 
-    def _backward(self, part: dict[str, Tensor], share: float, penalty: Tensor | float = 0.0) -> Tensor:
-        """Add the gradients of a part's loss times its share of the batch, which is returned."""
+    def _share(self, part: dict[str, Tensor], rows: int) -> Tensor:
+        """What the part adds to the mean loss of a batch of so many rows."""
         inputs = {name: tensor for name, tensor in part.items() if name != "labels"}
         with self.accelerator.autocast():
             value = self.loss(forward(self.model, inputs), part["labels"])
-        if share < 1:
-            value = value * share
-        self.accelerator.backward(value + penalty)
-        return value.detach()
+        own = len(part["labels"])
+        return value if own == rows else value * (own / rows)
 
     @property
     def lr(self) -> float:
