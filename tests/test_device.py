@@ -6,6 +6,7 @@ from accelerate import PartialState
 from runs import DIGITS, start
 
 from surm_bench import environment
+from surm_bench.composition import compose
 from surm_bench.config import OptimizerConfig, TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.training import accelerator, check_config, use_device
@@ -28,6 +29,7 @@ def refused(**trainer) -> str:
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(two_gpus):
     assert refused(device="cuda:2") == "unknown trainer.device 'cuda:2': choose from cpu, cuda, cuda:0, cuda:1"
     assert "choose from cpu, cuda, cuda:0, cuda:1" in refused(device="gpu")
+    assert compose(["trainer.device=cuda:1"]).trainer.device == "cuda:1"
     for device in (None, "cpu", "cuda", "cuda:1"):
         check_config(OptimizerConfig(), TrainerConfig(device=device), 0)
 

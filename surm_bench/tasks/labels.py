@@ -59,6 +59,7 @@ def encoded(dataset: Dataset, origin: str, names: Sequence[str] | None, config: 
         except ValueError:
             raise UserError(f"{origin}: column {config.label} must hold numbers, found {value!r}") from None
 
-    labels = [encode(value) for value in dataset[:][config.label]]
+    values = dataset.select_columns(config.label)[:][config.label]  # without decoding images
+    labels = [encode(value) for value in values]
     feature = ClassLabel(names=list(names)) if names else Value(kind)
     return dataset.remove_columns(config.label).add_column(config.label, labels, feature=feature)
