@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_names_are_counted_sorted_and_may_be_given_in_another_order(tmp_path):
     assert load_task(config, 0).train[:]["label"] == [sorted(set(labels)).index(label) for label in labels]
     given = written(tmp_path, "csv", labels, num_labels=None, label_names=["good", "neutral", "bad"])
     assert load_task(given, 0).train[:]["label"][:4] == [1, 0, 2, 2]
-    assert task_digest(given) != task_digest(config)
+    assert task_digest(replace(given, num_labels=3)) != task_digest(replace(config, num_labels=3))
     grades = written(tmp_path / "grades", "csv", ["1", "2", "5", "5"] * 3, num_labels=None, label_names=["1", "2", "5"])
     assert load_task(grades, 0).train[:]["label"][:4] == [0, 1, 2, 2]
 
@@ -90,9 +91,10 @@ def test_names_are_counted_sorted_and_may_be_given_in_another_order(tmp_path):
 def test_the_cache_of_digests_knows_what_a_name_meant(tmp_path):
     """The reported file stays as it is, and the names that train gives change its labels."""
     cache = FileCache(tmp_path / "cache")
-    config = written(tmp_path, "csv", ["b", "c"] * 6, ["c", "c"] * 6, num_labels=None)
+    config = written(tmp_path, "csv", ["b", "c"] * 6, ["c", "c"] * 6, num_labels=2)
     before = task_digest(config, cache).split("-")
     write(tmp_path, "csv", rows_of(["a", "b", "c"] * 4), "train")
+    config.num_labels = 3
     after = task_digest(config, cache).split("-")
     assert before[1] != after[1] == task_digest(config, FileCache(tmp_path / "empty")).split("-")[1]
 
