@@ -193,7 +193,7 @@ def test_killed_without_warning_nothing_is_lost(tmp_path):
     folder = tmp_path / "stopped"
     process = begin(folder, *overrides)
     log = folder_of(folder, whole) / "run.log"
-    wait_for(lambda: (log.exists() and log.read_text().count("epoch") > 7) or not process.is_alive())
+    wait_for(lambda: (log.exists() and log.read_text().count("epoch") > 7) or not process.is_alive(), 300)
     stop(process, signal.SIGKILL)
     assert process.exitcode == -signal.SIGKILL
     resumed = start(folder, *overrides)

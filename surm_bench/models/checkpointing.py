@@ -21,4 +21,5 @@ def checkpoint_layers(model: PeftModel) -> None:
     if isinstance(base, VisionTransformer):
         base.set_grad_checkpointing()
     else:
-        base.activation_checkpointing_enable({"use_reentrant": False})  # the embeddings before it are not trained
+        base.activation_checkpointing_enable({"use_reentrant": False})
+        base.disable_input_require_grads()  # for reentrant ones: frozen layers would be computed again and differentiated
