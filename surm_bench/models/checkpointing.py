@@ -22,4 +22,4 @@ def checkpoint_layers(model: PeftModel) -> None:
         base.set_grad_checkpointing()
     else:
         base.activation_checkpointing_enable({"use_reentrant": False})
-        base.disable_input_require_grads()  # for reentrant ones: frozen layers would be computed again and differentiated
+        base.disable_input_require_grads()  # which send gradients through frozen first layers
