@@ -49,12 +49,15 @@ class TaskConfig:
     label: str = "label"
     rename: dict[str, str] = field(default_factory=dict)  # a source's column names -> those of inputs and label
     num_labels: int | None = (
-        MISSING  # 1 means regression; null for a folder, where it is counted and written to the record
+        MISSING  # 1 means regression; null for a folder or names, where it is counted and written to the record
     )
+    # the classes in order; null: the folders of images, or the labels of local rows where these are names, sorted; the
+    # record then has them
+    label_names: list[str] | None = None
     metric: str = MISSING  # configuration of the shipped evaluate module
     primary_metric: str = MISSING  # the key of that metric's result shown in tables
-    # local data: parquet as data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, for the source
-    # folder images as data_dir/{train,validation|test|val}/<class>/*.png
+    # local data: data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, or .csv or .jsonl; for the
+    # source folder images as data_dir/{train,validation|test|val}/<class>/*.png
     data_dir: str | None = None
     # Training on less, at most one of these four:
     fraction: float | None = None  # a part of the training rows, above 0 up to 1, classes as equal as their sizes allow
@@ -118,9 +121,17 @@ class TrainerConfig:
     epochs: int = 10
     max_steps: int | None = None  # optimiser steps; ends training earlier than epochs would
     eval_steps: int | None = None  # fewest optimiser steps between two evaluations; null: one after every epoch
+    # early stopping: training ends once so many evaluations in a row bring no better primary metric on rows held out
+    # (task.validation=holdout or tuning); null: never. The schedule spans the epochs all the same.
+    patience: int | None = None
+    # of the best epoch, by the same rows, are then the adapter, the predictions and the score that counts
+    keep_best: bool = False
     batch_size: int = 32
+    micro_batch_size: int | None = None  # gradient accumulation: so many rows at once, their gradients added up
     eval_batch_size: int = 128
     precision: str = "no"  # no | bf16 | fp16
+    device: str | None = None  # cpu | cuda | cuda:1 | mps; null: a GPU of CUDA where there is one, or else the CPU
+    gradient_checkpointing: bool = False  # keep each layer's input alone, compute the rest again: less memory, slower
     compile: bool = False  # torch.compile the model that trains; evaluation takes it as it is
     cache_prefix: bool = False  # compute what lies before the first trained layer once per example (prefix_cache.py)
     workers: int = 0  # loader processes

@@ -29,7 +29,7 @@ def describe() -> dict:
         "surm_bench": surm_bench.__version__,
         "git_commit": commit,
         "git_dirty": dirty,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _cpu(),
+        "device": _device(),
         "device_kind": device_kind(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
@@ -43,17 +43,26 @@ def describe() -> dict:
 def device_kind() -> str:
     """What decides the last digits and the speed: the GPU's name, or the CPU's name and its widest instructions."""
     import torch
+    from accelerate import PartialState
 
-    if torch.cuda.is_available():
+    if on_gpu():
         return torch.cuda.get_device_name()
-    return f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
+    mps = PartialState().device.type == "mps"
+    return f"{_cpu_name()}, {'mps' if mps else torch.backends.cpu.get_cpu_capability()}"
+
+
+def on_gpu() -> bool:
+    """Whether this process works on a GPU of CUDA: trainer.device may name something else where there is one."""
+    from accelerate import PartialState
+
+    return PartialState().device.type == "cuda"
 
 
 def reset_peak_memory() -> None:
     """Let peak_memory_bytes start anew, so that a run does not report the peak of an earlier one in its process."""
     import torch
 
-    if torch.cuda.is_available():
+    if on_gpu():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):  # not on Linux, or not allowed
         (PROCESS / "clear_refs").write_text("5")
@@ -65,7 +74,7 @@ def peak_memory_bytes() -> int:
     """
     import torch
 
-    if torch.cuda.is_available():
+    if on_gpu():
         return torch.cuda.max_memory_allocated()
     with suppress(OSError):
         if found := re.search(r"^VmHWM:\s+(\d+) kB$", (PROCESS / "status").read_text(), re.MULTILINE):
@@ -87,9 +96,14 @@ def available_memory_bytes() -> int:
     return max(0, min(left, limit - int(used["anon"]) - int(used["shmem"])))  # the rest of what is used can be dropped
 
 
-def _cpu() -> str:
-    """The processor's name, where the system has it, and its cores: ``cpu (AMD EPYC, 2 cores)``."""
-    return f"cpu ({_cpu_name()}, {os.cpu_count()} cores)"
+def _device() -> str:
+    """The GPU's name, or the processor's, where the system has it, and its cores: ``cpu (AMD EPYC, 2 cores)``."""
+    import torch
+    from accelerate import PartialState
+
+    if on_gpu():
+        return torch.cuda.get_device_name()
+    return f"{PartialState().device.type} ({_cpu_name()}, {os.cpu_count()} cores)"
 
 
 def _cpu_name() -> str:

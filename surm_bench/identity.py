@@ -35,7 +35,9 @@ OPTIMIZER = {
     "loko": (),
     "": ("name", "lr", "head_lr", "weight_decay", "schedule", "warmup_ratio", "max_grad_norm"),
 }
-TRAINER = ("epochs", "max_steps", "eval_steps", "batch_size", "precision")
+TRAINER = (
+    *("epochs", "max_steps", "eval_steps", "patience", "keep_best", "batch_size", "micro_batch_size", "precision"),
+)
 SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k", "max_eval_samples")
 
 # The values that mean "as before": a key that has it is left out.
@@ -55,6 +57,9 @@ AS_BEFORE: dict[str, Any] = {
     "optimizer.head_lr": None,
     "trainer.max_steps": None,
     "trainer.eval_steps": None,
+    "trainer.patience": None,
+    "trainer.keep_best": False,
+    "trainer.micro_batch_size": None,
     "trainer.precision": "no",
     "loop": 1,
     "processes": 1,
@@ -65,10 +70,11 @@ NOT_IN_IDENTITY = (
     *("results_dir", "rerun", "tracking"),
     *("model.name", "model.family", "model.source", "model.checkpoint", "model.weights", "model.revision"),
     *("task.name", "task.source", "task.dataset", "task.subset", "task.revision", "task.train_split"),
+    "task.label_names",
     *("task.eval_split", "task.extra_eval_splits", "task.inputs", "task.label", "task.rename", "task.data_dir"),
     *("adapter.name", "adapter.label", "adapter.lr"),
-    *("trainer.eval_batch_size", "trainer.compile", "trainer.cache_prefix", "trainer.workers"),
-    *("trainer.progress", "trainer.save_seconds", "trainer.save_adapter"),
+    *("trainer.eval_batch_size", "trainer.device", "trainer.gradient_checkpointing", "trainer.compile"),
+    *("trainer.cache_prefix", "trainer.workers", "trainer.progress", "trainer.save_seconds", "trainer.save_adapter"),
 )
 # Fields of PEFT configs that are no choice of the method, or that the runner sets.
 NOT_OF_METHOD = {
@@ -115,7 +121,7 @@ def identity(config: dict, processes: int = 1) -> dict[str, Any]:
         "processes": processes,
         "loop": LOOP_VERSION,
     }
-    if found["optimizer.head_lr"] == found["optimizer.lr"]:
+    if found.get("optimizer.head_lr") == found["optimizer.lr"]:
         del found["optimizer.head_lr"]
     return {key: canonical(value) for key, value in found.items() if AS_BEFORE.get(key, _ABSENT) != value}
 
@@ -196,7 +202,8 @@ def _fields(target: str) -> tuple[dataclasses.Field, ...]:
 
 
 def _pick(group: str, values: dict, keys: tuple[str, ...]) -> dict[str, Any]:
-    return {f"{group}.{key}": values[key] for key in keys}
+    """A record made before a key was added lacks it, which is as before."""
+    return {f"{group}.{key}": values[key] for key in keys if key in values or f"{group}.{key}" not in AS_BEFORE}
 
 
 def _draws(task: dict) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from surm_bench.adapters.schedule import schedule
 from surm_bench.atomic import atomic
 from surm_bench.build import build
 from surm_bench.config import Config
+from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.prefix_cache import cache_prefix
 from surm_bench.storage import check_space
@@ -48,6 +49,8 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     backbone, data = build(settings)
     lora = lora_parameters(backbone.module, backbone.roles)
     model = attach(backbone.module, backbone.roles, settings.adapter)
+    if settings.trainer.gradient_checkpointing:
+        checkpoint_layers(model)
     parameters = count_parameters(model)
     known = {"parameters": parameters, "baseline": compare_with_lora(parameters, lora)}
     hooks, objective, original = schedule(model), objective_for(settings.task), original_weights(model)
@@ -59,12 +62,12 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     checkpoint = Checkpoint(folder / STATE, _code(record, settings), settings.trainer.save_seconds, about, held)
     main = PartialState().is_main_process
     if main:
-        check_space(folder, needed_bytes(model, data, settings.task.num_labels), f"run {record['run_id']}")
+        check_space(folder, needed_bytes(model, data, settings), f"run {record['run_id']}")
     config = record["config"] | {"results_dir": settings.results_dir}
     tracked = track(config, record["run_id"], record["group_id"]) if main else nullcontext(Tracker())
     with tracked as tracker:
         history = fit(trained, data, objective, settings, hooks=hooks, log=_log(tracker, config), checkpoint=checkpoint)
-        found = record | known | results(history, objective, settings.task.validation)
+        found = record | known | results(history, objective, settings.task.validation, settings.trainer.keep_best)
         found["timing"] = timing | _timing(history)
         found["memory"] = {"peak_bytes": environment.peak_memory_bytes()}
         if main:
@@ -83,15 +86,16 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     return found
 
 
-def needed_bytes(model: PeftModel, data: TaskData, outputs: int) -> int:
+def needed_bytes(model: PeftModel, data: TaskData, settings: Config) -> int:
     """At most what a run writes: a saved state beside the one that it replaces, the adapter and its predictions.
 
-    A state has each trained number and the two moments of Adam's, and the logits of the splits that are scored.
+    A state has each trained number, perhaps that of the best epoch, too, the two moments of Adam's, and the logits of
+    the splits that are scored.
     """
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     adapter = sum(t.numel() * t.element_size() for t in get_peft_model_state_dict(model).values())
     rows = sum(len(split) for split in data.splits.values())
-    state = 3 * trained + 4 * rows * (outputs + 1)
+    state = (3 + settings.trainer.keep_best) * trained + 4 * rows * (settings.task.num_labels + 1)
     return 2 * state + adapter + 16 * rows + MARGIN
 
 
@@ -114,7 +118,7 @@ def _with_cached_prefix(model: PeftModel, data: TaskData, settings: Config) -> t
     return suffix, cached, {"prefix_seconds": time.perf_counter() - clock}
 
 
-def results(history: History, objective: Objective, validation: str) -> dict:
+def results(history: History, objective: Objective, validation: str, keep_best: bool = False) -> dict:
     """Scores of every split after the last step and in the best epoch, chosen on the split that ``selection`` names."""
     selection = CHOOSING[validation]
     last, best = history.evaluations[-1], objective.best(history.evaluations, selection)
@@ -122,6 +126,7 @@ def results(history: History, objective: Objective, validation: str) -> dict:
         "scores": {split: {"last": last["scores"][split], "best": best["scores"][split]} for split in last["scores"]},
         "epochs": {name: {key: at[key] for key in ("epoch", "step")} for name, at in (("last", last), ("best", best))},
         "selection": selection,
+        "kept": "best" if keep_best else "last",
         "examples": {split: len(labels) for split, labels in history.labels.items()},
         "history": history.evaluations,
         "segments": history.segments,
@@ -155,7 +160,7 @@ def _earlier_seconds(history: History) -> float:
 
 
 def _save_predictions(history: History, objective: Objective, data: TaskData, folder: Path) -> None:
-    """Label and prediction of every example scored after the last step, by its row in the split as it was read."""
+    """Label and prediction of every example of the splits that are scored, by its row in the split as it was read."""
     frames = [
         pd.DataFrame(
             {
@@ -172,7 +177,7 @@ def _save_predictions(history: History, objective: Objective, data: TaskData, fo
 
 
 def _save_adapter(model: PeftModel, folder: Path) -> None:
-    """Save adapter and head of the last step beside the record, whole or not at all."""
+    """Save adapter and head as they are now beside the record, whole or not at all."""
     temporary, final = folder / ".adapter", folder / "adapter"
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary, save_embedding_layers=False)

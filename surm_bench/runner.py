@@ -32,9 +32,18 @@ from surm_bench.storage import StorageError, storage_errors
 from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
-from surm_bench.tasks.sources import num_labels
+from surm_bench.tasks.sources import label_names, num_labels
 from surm_bench.tracking import check_tracking
-from surm_bench.training import Diverged, check_config, check_outputs, evaluation_loader, make_accelerator, predict
+from surm_bench.training import (
+    Diverged,
+    check_config,
+    check_outputs,
+    check_selection,
+    evaluation_loader,
+    make_accelerator,
+    predict,
+    use_device,
+)
 from surm_bench.values import plain
 
 KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
@@ -60,10 +69,10 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         Claimed: another process trains this run, or took it over: nothing is written.
         StorageError: the disk of the results is full or gone: no record can be written.
     """
-    PartialState(cpu=not torch.cuda.is_available())  # unasked it would not see the processes of torchrun on a CPU
+    config, settings = checked(cfg)
+    use_device(settings.trainer.device)
     main = PartialState().is_main_process  # one record, one report, one W&B run of however many processes
     report = report if main else (lambda line: None)
-    config, settings = checked(cfg)
     identifier = run_id(config, PartialState().num_processes)
     folder = records.run_folder(settings.results_dir, identifier)
     earlier = _earlier(settings, identifier)
@@ -105,6 +114,8 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
         )
     check_model(settings.model)
     check_task(settings.task)
+    check_selection(settings.trainer, settings.task)
+    config["task"]["label_names"] = settings.task.label_names = label_names(settings.task)
     config["task"]["num_labels"] = settings.task.num_labels = num_labels(settings.task)
     check_outputs(settings.optimizer, settings.task.num_labels)
     check_metric(settings.task)

@@ -1,6 +1,6 @@
 """What came of a run, in one line."""
 
-from surm_bench.records.agreement import reported_split
+from surm_bench.records.agreement import kept, reported_split
 
 
 def summary(record: dict) -> str:
@@ -15,7 +15,7 @@ def summary(record: dict) -> str:
     scores = record["scores"][split]
     on = "" if split == "reported" else " on training rows held out"
     return (
-        f"{what}: {metric} {scores['last'][metric]:.4f}{on} (best epoch {scores['best'][metric]:.4f}), "
+        f"{what}: {metric} {scores[kept(record)][metric]:.4f}{on} (best epoch {scores['best'][metric]:.4f}), "
         f"{record['parameters']['adapter']:,} adapter parameters, {_compared(record['baseline'])}, "
         f"{record['timing']['train_seconds']:.1f} s, run {record['run_id']}"
     )

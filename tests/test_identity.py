@@ -68,6 +68,15 @@ def test_a_key_that_is_added_changes_no_id():
         assert run_id(config | {"a_later_key": 1}, entry.get("processes", 1)) == entry["id"]
 
 
+def test_a_record_without_the_keys_that_were_added_later_keeps_its_id():
+    """It is read as what the key means "as before"."""
+    for entry in COMMITTED:
+        config = composed(*entry["overrides"])
+        for group, key in (("trainer", "patience"), ("trainer", "keep_best"), ("trainer", "micro_batch_size")):
+            del config[group][key]
+        assert run_id(config, entry.get("processes", 1)) == entry["id"]
+
+
 def test_an_id_by_hand():
     """JSON of what counts, keys sorted, without spaces, and the beginning of its SHA-256."""
     document = {
@@ -154,6 +163,9 @@ COUNTS = {
     "trainer.max_steps": (TEXT, 100),
     "trainer.eval_steps": (TEXT, 100),
     "trainer.batch_size": (TEXT, 16),
+    "trainer.patience": (TEXT, 3),
+    "trainer.keep_best": (TEXT, True),
+    "trainer.micro_batch_size": (TEXT, 8),
     "trainer.precision": (TEXT, "bf16"),
     "seed": (TEXT, 1),
 }
@@ -165,6 +177,7 @@ DOES_NOT_COUNT = {
     "model.weights": "/elsewhere",
     "model.revision": "main",
     "task.data_dir": "/elsewhere",
+    "task.label_names": ["no", "yes"],
     "task.source": "folder",
     "task.dataset": "somebody/rte",
     "task.subset": None,
@@ -180,6 +193,8 @@ DOES_NOT_COUNT = {
     "adapter.label": "Another label",
     "adapter.lr": 0.5,
     "trainer.eval_batch_size": 7,
+    "trainer.device": "cpu",
+    "trainer.gradient_checkpointing": True,
     "trainer.compile": True,
     "trainer.cache_prefix": True,
     "trainer.workers": 4,

@@ -45,8 +45,8 @@ def test_the_record_says_everything(tmp_path):
     assert json.loads(path.read_text()) == records.read(path) == record
     known = {"schema_version", "checksum", "run_id", "group_id", "status", "config", "identity", "code", "command"}
     known |= {"seed", "environment", "created", "attempts", "files", "primary_metric", "greater_is_better"}
-    measured = {"scores", "epochs", "selection", "examples", "parameters", "baseline", "timing", "memory", "history"}
-    assert set(record) == known | measured | {"segments", "change"}
+    measured = {"scores", "epochs", "selection", "kept", "examples", "parameters", "baseline", "timing", "memory"}
+    assert set(record) == known | measured | {"history", "segments", "change"}
     assert (record["seed"], record["config"]["optimizer"]["lr"], record["attempts"]) == (5, 0.02, 1)
     depth, d = 4, 64  # of vit_digits
     assert record["parameters"]["adapter"] == depth * 2 * 2 * d

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import set_seed
 from datasets import Dataset
 
@@ -21,9 +20,10 @@ from surm_bench.experiment.calibration import Calibration, Timed, Timing, digest
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import composed, pair
 from surm_bench.models import build_backbone
+from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, load_task, objective_for, prepare
-from surm_bench.training import fit
+from surm_bench.training import fit, use_device
 
 STEPS = 5  # of an epoch that warms up, and of the one that is timed
 
@@ -36,7 +36,6 @@ def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) 
     Returns:
         A line for each reason to leave tasks or adapters out.
     """
-    PartialState(cpu=not torch.cuda.is_available())
     load = os.getloadavg()[0]
     tasks: dict[str, Timed] = {}
     left_out: dict[str, list[str]] = {}  # reason -> what
@@ -70,12 +69,15 @@ def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) 
 
 def time_run(settings: Config) -> Timing:
     """Seconds of a run's parts: an epoch of a few batches warms up, another is timed, then a batch is scored."""
+    use_device(settings.trainer.device)
     set_seed(settings.seed)
     began = time.perf_counter()
     raw = load_task(settings.task, settings.seed)
     backbone = build_backbone(settings.model, raw.config.num_labels, objective_for(settings.task).model_class)
     data = prepare(_sampled(raw, settings), backbone.processor)
     model = attach(backbone.module, backbone.roles, settings.adapter)
+    if settings.trainer.gradient_checkpointing:
+        checkpoint_layers(model)
     start = time.perf_counter() - began
     trainer = replace(settings.trainer, epochs=2, max_steps=None, eval_steps=None, progress=False)
     settings = replace(settings, trainer=trainer)

@@ -12,7 +12,7 @@ from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table
-from surm_bench.report.best_epoch import best_epoch_note, show_best_epoch
+from surm_bench.report.best_epoch import best_epoch_note, kept_note, show_best_epoch
 from surm_bench.report.changes import changes_table
 from surm_bench.report.console import print_table
 from surm_bench.report.expected_validation import expected_validation
@@ -72,7 +72,8 @@ def protocol(
     experiment: Experiment, state: Tuned, frame: pd.DataFrame, results: Sequence[dict], best_epoch: Sequence[str]
 ) -> str:
     """Which epoch is shown, how settings were chosen, and where the runs come from, in sentences."""
-    parts = best_epoch_note(frame, best_epoch), tuning_note(experiment, state), provenance(results)
+    notes = best_epoch_note(frame, best_epoch), kept_note(results)
+    parts = *notes, tuning_note(experiment, state), provenance(results)
     return " ".join(filter(None, parts))
 
 

@@ -7,6 +7,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from timm.layers import DropPath, PatchDropout
+from timm.models import checkpoint_seq
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from transformers import BertForSequenceClassification, RobertaForSequenceClassification
@@ -78,8 +79,8 @@ class VisionSuffix(Suffix):
         vit = self.base
         if self.first is None:
             return vit.head(hidden[:, 0])
-        for block in vit.blocks[self.first :]:
-            hidden = block(hidden)
+        blocks = vit.blocks[self.first :]
+        hidden = checkpoint_seq(blocks, hidden) if vit.grad_checkpointing else blocks(hidden)
         return vit.forward_head(vit.norm(hidden))
 
     def _needed(self, hidden: Tensor) -> Tensor:

@@ -13,11 +13,16 @@ def reported_split(record: dict) -> str:
     return "reported" if "reported" in record["scores"] else "validation"
 
 
+def kept(record: dict) -> str:
+    """The epoch that a run's score, adapter and predictions are of: "last", or "best" with trainer.keep_best."""
+    return record.get("kept", "last")  # absent from earlier records
+
+
 def score(record: dict) -> float | None:
-    """The primary metric after the last step; None for a run that diverged."""
+    """The primary metric in the epoch that is kept; None for a run that diverged."""
     if record["status"] != "success":
         return None
-    return record["scores"][reported_split(record)]["last"][record["primary_metric"]]
+    return record["scores"][reported_split(record)][kept(record)][record["primary_metric"]]
 
 
 def same_machine(first: dict, second: dict) -> bool:
@@ -43,7 +48,7 @@ def tolerance(record: dict, of_seeds: Sequence[float] = ()) -> float:
 def standard_error(record: dict) -> float:
     """Of the score over its examples: binomial, or that of a correlation (1 − ρ²)/√(n − 1); MCC is one."""
     split = reported_split(record)
-    value, n = record["scores"][split]["last"][record["primary_metric"]], record["examples"][split]
+    value, n = record["scores"][split][kept(record)][record["primary_metric"]], record["examples"][split]
     if record["primary_metric"] in CORRELATIONS:
         return (1 - value**2) / math.sqrt(max(n - 1, 1))
     return math.sqrt(value * (1 - value) / n)

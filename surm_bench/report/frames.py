@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from surm_bench.errors import UserError
+from surm_bench.records.agreement import kept
 
 RUN_COLUMNS = {
     "run_id": "str",
@@ -24,7 +25,7 @@ RUN_COLUMNS = {
     "seed": "Int64",
     "lr": "float64",
     "metric": "str",
-    "score": "float64",  # primary metric after the last epoch: no choice of epoch on the reported split
+    "score": "float64",  # primary metric in the epoch kept, by default the last: none is chosen on the reported split
     "best_score": "float64",
     "selection": "str",  # the split that the best epoch was chosen on: reported or validation
     "epochs": "Int64",
@@ -206,8 +207,9 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
         **{name: record["environment"][name] for name in ("git_commit", "device", "platform")},
     }
     for split in ("reported", *config["task"]["extra_eval_splits"]):
-        last, best = (_get(record, "scores", split, epoch, record["primary_metric"]) for epoch in ("last", "best"))
-        yield shared | {"split": "" if split == "reported" else split, "score": last, "best_score": best}
+        epochs = kept(record), "best"
+        score, best = (_get(record, "scores", split, epoch, record["primary_metric"]) for epoch in epochs)
+        yield shared | {"split": "" if split == "reported" else split, "score": score, "best_score": best}
 
 
 def _setting(task: dict[str, Any]) -> tuple[str, float | None]:

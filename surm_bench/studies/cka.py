@@ -18,6 +18,7 @@ from surm_bench.build import build
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.models.weights import readable
+from surm_bench.records.agreement import kept
 from surm_bench.runner import evaluate, load_run
 from surm_bench.studies import cka_report, measurements
 from surm_bench.studies.cka_models import Tuned, deltas, features, pretrained, random_like, weights
@@ -156,7 +157,7 @@ def _task(record: dict) -> tuple[str, str]:
 
 
 def _score(record: dict) -> float:
-    return record["scores"]["reported"]["last"][record["primary_metric"]]
+    return record["scores"]["reported"][kept(record)][record["primary_metric"]]
 
 
 def _name(record: dict) -> str:

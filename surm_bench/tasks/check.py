@@ -34,6 +34,8 @@ def check_task(config: TaskConfig) -> None:
         raise UserError(f"task.max_length={config.max_length} has no effect: {config.name} is a task of {config.kind}")
     if config.max_length < 1:
         raise UserError(f"task.max_length={config.max_length} is not possible: at least 1 token")
+    if config.label_names is not None and not 2 <= len(set(config.label_names)) == len(config.label_names):
+        raise UserError(f"task.label_names={','.join(config.label_names)} is not possible: two different ones at least")
     for name in config.extra_eval_splits:
         if name in TAKEN or not name.isidentifier():
             raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")

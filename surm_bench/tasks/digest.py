@@ -60,4 +60,5 @@ def _digest(dataset: Dataset, origin: str, config: TaskConfig, cache: FileCache)
         return compute()
     # All that decides which rows and columns are read: one file may hold several splits (train[:100] on the hub).
     read = {"kind": config.kind, "inputs": config.inputs, "label": config.label, "rename": config.rename}
+    read["numbers"] = str(dataset.features[config.label])  # labels that are names count by the names of train
     return cache.get(files, f"rows of {origin}, {len(dataset)}: {json.dumps(read, sort_keys=True)}", compute)

@@ -1,17 +1,17 @@
-"""Where splits come from: a local folder of parquet files or images, the hub, or a generator of this package."""
+"""Where splits come from: local files of rows or folders of images, the hub, or a generator of this package."""
 
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow
-import pyarrow.parquet
 from datasets import Dataset, load_dataset
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.hub import hub_access
 from surm_bench.tasks.folders import class_names, read_folder, split_folders
+from surm_bench.tasks.labels import encoded, names_of
+from surm_bench.tasks.tables import find_table, read_table
 
 GENERATORS = ("digits", "grammar")  # modules of surm_bench.tasks.embedded that have load()
 
@@ -24,13 +24,16 @@ class Split(NamedTuple):
 
 
 def read_splits(config: TaskConfig) -> list[Split]:
-    """The training, the reported and the extra splits, columns renamed. Local data go before the task's own source."""
+    """The training, the reported and the extra splits, columns renamed. Local data go before the task's own source.
+
+    Of local files, labels that are strings become numbers (surm_bench.tasks.labels).
+    """
     if config.source == "folder":
         folders = local_files(config)
         names = class_names(folders[0])
         splits = [Split(read_folder(folder, names), str(folder)) for folder in folders]
     elif config.data_dir is not None:
-        splits = [_read_parquet(file) for file in local_files(config)]
+        return _read_tables(config)
     elif config.source == "hub":
         splits = _from_hub(config)
     elif config.source == "embedded":
@@ -41,19 +44,44 @@ def read_splits(config: TaskConfig) -> list[Split]:
 
 
 def num_labels(config: TaskConfig) -> int:
-    """The number of labels: as configured, or the number of classes that a folder of images has.
+    """The number of labels: as configured, or how many names there are.
 
     Raises:
-        UserError: it is not configured and cannot be found, or it is not the folder's.
+        UserError: it is not configured and cannot be found, or is not that of the names.
+    """
+    names = label_names(config)
+    if names is not None:
+        if config.num_labels not in (None, len(names)):
+            has = f"task.data_dir={config.data_dir} has" if config.label_names is None else "task.label_names has"
+            raise UserError(f"task.num_labels={config.num_labels}, but {has} {len(names)}")
+        return len(names)
+    if config.num_labels is None:
+        raise UserError(
+            f"task.num_labels of {config.name} is null: it is counted only for a folder of images, and for local rows "
+            "whose labels are names"
+        )
+    return config.num_labels
+
+
+def label_names(config: TaskConfig) -> list[str] | None:
+    """The names of the classes in order: as configured, or those that local data have; None where labels are numbers.
+
+    Raises:
+        UserError: local data are not there, or a folder of images has other classes than are configured.
     """
     if config.source == "folder":
-        found = len(class_names(local_files(config)[0]))
-        if config.num_labels not in (None, found):
-            raise UserError(f"task.num_labels={config.num_labels}, but task.data_dir={config.data_dir} has {found}")
+        found = class_names(local_files(config)[0])
+        if config.label_names not in (None, found):
+            raise UserError(
+                f"task.label_names={','.join(config.label_names)}, but task.data_dir={config.data_dir} has "
+                f"{','.join(found)}"
+            )
         return found
-    if config.num_labels is None:
-        raise UserError(f"task.num_labels of {config.name} is null: only for a folder of images is it counted")
-    return config.num_labels
+    if config.label_names is not None or config.data_dir is None:
+        return config.label_names
+    columns = [config.label, *(old for old, new in config.rename.items() if new == config.label)]
+    file = local_files(config)[0]
+    return names_of(_renamed(Split(read_table(file, columns), str(file)), config).dataset, config)
 
 
 def local_files(config: TaskConfig) -> list[Path]:
@@ -66,8 +94,10 @@ def local_files(config: TaskConfig) -> list[Path]:
         paths = split_folders(config)
         expected = f"{paths[0]}/<class>/*.png, and {paths[0].parent}/{{validation,test or val}}/<class>/*.png"
     else:
-        paths = _parquet_files(config)
-        expected = f"{paths[0]} and {paths[0].parent}/{config.eval_split}.parquet (or validation.parquet)"
+        paths = _table_files(config)
+        expected = (
+            f"{paths[0]} and {paths[0].parent}/{config.eval_split}.parquet (or validation.parquet), or .csv or .jsonl"
+        )
     missing = [str(path) for path in paths[:2] if not path.exists()]
     if missing:
         raise UserError(f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {expected}")
@@ -85,23 +115,19 @@ def _renamed(split: Split, config: TaskConfig) -> Split:
     return Split(split.dataset.rename_columns(names), split.origin)
 
 
-def _parquet_files(config: TaskConfig) -> list[Path]:
+def _table_files(config: TaskConfig) -> list[Path]:
     folder = Path(config.data_dir).expanduser() / config.name.rpartition("/")[-1]
-    train, evaluation = folder / "train.parquet", folder / f"{config.eval_split}.parquet"
-    if not evaluation.is_file():  # a folder may simply call its reported split validation (MNLI's has two)
-        evaluation = folder / "validation.parquet" if (folder / "validation.parquet").is_file() else evaluation
-    return [train, evaluation, *(folder / f"{split}.parquet" for split in config.extra_eval_splits.values())]
+    evaluation, fallback = (find_table(folder, split) for split in (config.eval_split, "validation"))
+    if not evaluation.is_file() and fallback.is_file():
+        evaluation = fallback  # a folder may simply call its reported split validation (MNLI's has two)
+    extra = [find_table(folder, split) for split in config.extra_eval_splits.values()]
+    return [find_table(folder, "train"), evaluation, *extra]
 
 
-def _read_parquet(file: Path) -> Split:
-    """Straight into memory: load_dataset would copy the data to a cache first."""
-    try:
-        table = pyarrow.parquet.read_table(file)
-        table.validate(full=True)  # text that is none would be found only where it is used
-        return Split(Dataset(table), str(file))
-    except Exception as error:  # pyarrow and datasets raise whatever a flipped byte leads them to
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{file} is not a readable parquet file ({reason}): give it anew") from error
+def _read_tables(config: TaskConfig) -> list[Split]:
+    splits = [_renamed(Split(read_table(file), str(file)), config) for file in local_files(config)]
+    names = config.label_names or names_of(splits[0].dataset, config)
+    return [Split(encoded(*split, names, config), split.origin) for split in splits]
 
 
 def _from_hub(config: TaskConfig) -> list[Split]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from surm_bench.records.agreement import reported_split
+from surm_bench.records.agreement import kept, reported_split
 
 
 def run_name(config: dict) -> str:
@@ -57,7 +57,7 @@ def summary_of(record: dict) -> dict[str, Any]:
     last_and_best = record["scores"][reported_split(record)]
     timing, metric = record["timing"], record["primary_metric"]
     return {
-        score_name(record["config"]): last_and_best["last"][metric],
+        score_name(record["config"]): last_and_best[kept(record)][metric],
         "best_" + score_name(record["config"]): last_and_best["best"][metric],
         **scores,
         "best/epoch": record["epochs"]["best"]["epoch"],

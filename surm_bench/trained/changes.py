@@ -11,7 +11,7 @@ from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
 from surm_bench.values import plain
 
-CHANGEABLE = ("model.weights", "trainer.eval_batch_size", "trainer.precision", "trainer.workers")  # and the task
+CHANGEABLE = ("model.weights", "trainer.eval_batch_size", "trainer.precision", "trainer.device", "trainer.workers")
 
 
 def changed_settings(config: dict, overrides: Sequence[str]) -> Config:
@@ -47,6 +47,7 @@ def _changed(config: dict, overrides: Sequence[str]) -> Config:
         check_choices(of_task)
         config = config | {"task": resolved(of_task)["task"]}
         overrides = [override for override in overrides if override not in of_task]
+    config = config | {"trainer": config["trainer"] | {"device": None}}  # of the machine that trained
     try:
         given = OmegaConf.from_dotlist(list(overrides))
         return settings_of(plain(OmegaConf.merge(OmegaConf.structured(Config), config, given)))

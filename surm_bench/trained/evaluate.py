@@ -11,10 +11,11 @@ from surm_bench import runner
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.identity import identity
+from surm_bench.records.agreement import kept
 from surm_bench.tasks import check_metric, check_task
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import num_labels
-from surm_bench.training import check_config
+from surm_bench.training import check_config, use_device
 
 
 class Score(NamedTuple):
@@ -37,10 +38,11 @@ def evaluate(folder: Path, record: dict, settings: Config) -> list[Score]:
             another number of labels than the run's.
     """
     _check(record, settings)
+    use_device(settings.trainer.device)
     same = _task(asdict(settings)) == _task(record["config"])
     model, data, settings = runner.load_run(folder, settings)
     return [
-        Score(split, metric, score, record["scores"][split]["last"][metric] if same else None)
+        Score(split, metric, score, record["scores"][split][kept(record)][metric] if same else None)
         for split in data.splits
         for metric, score in runner.evaluate(model, data, settings, split).items()
     ]

@@ -9,11 +9,11 @@ from datasets import Dataset, Image
 
 from surm_bench.errors import UserError
 from surm_bench.tasks.folders import EXTENSIONS, image_files
+from surm_bench.tasks.tables import FRAMES
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": pd.read_parquet,
-    ".csv": lambda file: pd.read_csv(file, dtype=str, keep_default_na=False),  # "NA" is a text
-    ".jsonl": lambda file: pd.read_json(file, lines=True, dtype=False, convert_dates=False),
+    **FRAMES,
 }
 
 

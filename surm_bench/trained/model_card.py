@@ -9,7 +9,7 @@ import pandas as pd
 import timm
 from huggingface_hub import EvalResult, ModelCardData
 
-from surm_bench.records.agreement import reported_split
+from surm_bench.records.agreement import kept, reported_split
 from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interval
 from surm_bench.trained.loading import loading
 
@@ -57,7 +57,7 @@ def score_interval(record: dict, run: Path) -> tuple[float, float] | None:
 
 
 def _results(record: dict, interval: tuple[float, float] | None) -> list[EvalResult]:
-    """Every score after the last step."""
+    """Every score in the epoch that is kept."""
     task = record["config"]["task"]
     hub = task["source"] == "hub"
     return [
@@ -73,7 +73,7 @@ def _results(record: dict, interval: tuple[float, float] | None) -> list[EvalRes
             metric_value=score,
         )
         for split, scores in record["scores"].items()
-        for metric, score in scores["last"].items()
+        for metric, score in scores[kept(record)].items()
     ]
 
 
@@ -98,7 +98,7 @@ def _shown(interval: tuple[float, float]) -> str:
 
 def _body(record: dict, interval: tuple[float, float] | None) -> str:
     config, metric, split = record["config"], record["primary_metric"], reported_split(record)
-    task, score = config["task"], record["scores"][split]["last"][metric]
+    task, score = config["task"], record["scores"][split][kept(record)][metric]
     rows = {f"{metric} on {_split(split, task)}": f"{score:.4f} ({record['examples'][split]:,} examples)"}
     if interval is not None:
         how = METHODS.get(metric, RESAMPLED)
@@ -111,7 +111,7 @@ def _body(record: dict, interval: tuple[float, float] | None) -> str:
         "parameters of the head": f"{counts['head']:,}",
         "parameters of the whole model": f"{counts['total']:,}",
         "seed": record["seed"],
-        "optimiser steps": f"{record['epochs']['last']['step']:,}",
+        "optimiser steps": f"{record['epochs'][kept(record)]['step']:,}",
         "record": f"`{record['run_id']}`, of {record['created']}",
         "commit": f"{versions['git_commit']}{changed}",
         "versions": ", ".join(f"{name} {versions[name]}" for name in ("surm_bench", "torch", "peft")),
@@ -119,7 +119,8 @@ def _body(record: dict, interval: tuple[float, float] | None) -> str:
     rows |= {"command": f"`{record['command']}`"} if record["command"] else {}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     title = f"{config['adapter']['label']} on {task['name']}"
+    weights = {"last": "after the last step", "best": "of the best epoch, by rows held out"}[kept(record)]
     return (
         f"# {title}\n\n{config['model']['name']} trained with {config['adapter']['label']} and a new head on "
-        f"{task['name']} by surm-bench; the weights are those after the last step.\n\n| | |\n|---|---|\n{table}\n"
+        f"{task['name']} by surm-bench; the weights are those {weights}.\n\n| | |\n|---|---|\n{table}\n"
     )

@@ -18,7 +18,8 @@ from surm_bench.training import evaluation_loader, make_accelerator, predict
 
 
 def predictions(folder: Path, source: Path, config: dict) -> pd.DataFrame:
-    """A row for each input, in fp32: ``row`` or ``file``, ``prediction``, and ``probability_0``, … of classes.
+    """A row for each input, in fp32: ``row`` or ``file``, ``prediction``, ``label`` where classes have names, and
+    ``probability_0``, … of classes.
 
     The prediction is a class's number, or the value of a regression, which has no probabilities.
 
@@ -34,6 +35,8 @@ def predictions(folder: Path, source: Path, config: dict) -> pd.DataFrame:
     model, backbone, settings = load_model(folder)
     logits = _logits(model, backbone, settings, inputs)
     frame = pd.DataFrame({inputs.key: inputs.names, "prediction": objective_for(settings.task).predictions(logits)})
+    if settings.task.label_names is not None:
+        frame["label"] = [settings.task.label_names[number] for number in frame["prediction"]]
     if settings.task.num_labels > 1:
         for label, probabilities in enumerate(softmax(logits.astype(np.float64), axis=-1).T):
             frame[f"probability_{label}"] = probabilities

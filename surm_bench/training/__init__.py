@@ -1,7 +1,7 @@
 """The loop: optimisers, evaluation, a state that is saved and restored. It uses modules and data sets only."""
 
 import surm_bench.torchvision_stub  # noqa: F401
-from surm_bench.training.accelerator import make_accelerator
+from surm_bench.training.accelerator import make_accelerator, use_device
 from surm_bench.training.check import check_config
 from surm_bench.training.evaluation import evaluation_loader, forward, predict
 from surm_bench.training.failures import Diverged, TrainingFailed
@@ -10,6 +10,7 @@ from surm_bench.training.hooks import Hooks
 from surm_bench.training.kalman import check_outputs
 from surm_bench.training.loop import fit
 from surm_bench.training.optimizers import parameter_groups, trainable
+from surm_bench.training.selection import check_selection
 from surm_bench.training.state import Checkpoint
 from surm_bench.training.stop import Interrupted
 
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingFailed",
     "check_config",
     "check_outputs",
+    "check_selection",
     "evaluation_loader",
     "fit",
     "forward",
@@ -29,4 +31,5 @@ __all__ = [
     "parameter_groups",
     "predict",
     "trainable",
+    "use_device",
 ]

@@ -1,14 +1,46 @@
 """The device, the processes and the precision of a run, as accelerate sees them."""
 
+import os
+
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration
+
+from surm_bench.environment import on_gpu
+from surm_bench.errors import UserError, unknown
+
+
+def check_device(name: str | None) -> None:
+    """Refuse a device that this machine does not have, or one GPU for several processes; raises UserError."""
+    if name is not None and name not in devices():
+        raise unknown("trainer.device", name, devices())
+    if name is not None and ":" in name and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(f"trainer.device={name} is one GPU for several processes: give cuda, of which each takes one")
+
+
+def devices() -> list[str]:
+    """The choices that this machine offers."""
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *(["cuda", *gpus] if gpus else []), *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
+def device_type(name: str | None) -> str:
+    """cpu, cuda or mps; without a name a GPU of CUDA where there is one, or else the CPU."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu")).type
+
+
+def use_device(name: str | None) -> None:
+    """From here on the accelerators of this process are on that device; a process that has another one starts anew."""
+    kind = device_type(name)
+    if PartialState._shared_state and PartialState().device.type != kind:
+        AcceleratorState._reset_state(reset_partial_state=True)
+    state = PartialState(cpu=kind == "cpu")  # unasked it would not see the processes of torchrun on a CPU
+    if name is not None and kind == "cuda" and state.num_processes == 1:
+        torch.cuda.set_device(torch.device(name).index or 0)  # what "cuda" then means
 
 
 def make_accelerator(precision: str) -> Accelerator:
     """An accelerator of its own precision; accelerate otherwise keeps that of the process's first one."""
     AcceleratorState._reset_state()
-    return Accelerator(
-        mixed_precision=precision, dataloader_config=DataLoaderConfiguration(non_blocking=torch.cuda.is_available())
-    )
+    return Accelerator(mixed_precision=precision, dataloader_config=DataLoaderConfiguration(non_blocking=on_gpu()))

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from surm_bench.config import TrainerConfig
+from surm_bench.environment import on_gpu
 
 
 class Batches(Sampler[list[int]]):
@@ -39,6 +41,14 @@ class Batches(Sampler[list[int]]):
         return get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
 
 
+def micro_batches(batch: dict[str, Tensor], size: int | None) -> list[dict[str, Tensor]]:
+    """The batch in parts of so many rows, the last of what is left; None: in one part."""
+    if size is None:
+        return [batch]
+    parts = {name: tensor.split(size) for name, tensor in batch.items()}
+    return [dict(zip(parts, tensors, strict=True)) for tensors in zip(*parts.values(), strict=True)]
+
+
 def seed_of(*place: int) -> int:
     """A seed for each place in each run, as (seed, epoch); seed + epoch would give run 1 the second epoch of run 0."""
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
@@ -51,6 +61,6 @@ def training_loader(data: Dataset, batches: Batches, collate: Callable, trainer:
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=trainer.workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=on_gpu(),
         generator=torch.Generator(),
     )

@@ -5,6 +5,7 @@ import torch
 from surm_bench.config import OptimizerConfig, TrainerConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.identity import canonical
+from surm_bench.training.accelerator import check_device, device_type
 from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("no", "bf16", "fp16")
@@ -19,8 +20,12 @@ def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int) 
         raise UserError(f"seed={seed} is not possible: from 0 to 2**32 - 1")
     _check_optimizer(optimizer)
     _check_trainer(trainer)
-    if optimizer.name == "loko" and trainer.compile:
-        raise UserError("trainer.compile=true is not possible with optimizer.name=loko, which looks into the model")
+    for name in ("compile", "gradient_checkpointing", "micro_batch_size") if optimizer.name == "loko" else ():
+        if getattr(trainer, name):
+            raise UserError(
+                f"trainer.{name}={_shown(getattr(trainer, name))} is not possible with optimizer.name=loko, which "
+                "looks into the model at a whole batch"
+            )
 
 
 def _check_optimizer(config: OptimizerConfig) -> None:
@@ -56,24 +61,34 @@ def _check_optimizer(config: OptimizerConfig) -> None:
 def _check_trainer(config: TrainerConfig) -> None:
     if config.precision not in PRECISIONS:
         raise unknown("precision", config.precision, PRECISIONS)
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise UserError("trainer.precision='fp16' needs a GPU: choose bf16 or no")
+    check_device(config.device)
+    if config.precision == "fp16" and device_type(config.device) != "cuda":
+        raise UserError("trainer.precision='fp16' needs a GPU of CUDA: choose bf16 or no")
     for name in ("workers", "save_seconds"):
         if not getattr(config, name) >= 0:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: 0 or more")
     for name in ("epochs", "batch_size", "eval_batch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: at least 1")
-    for name in ("max_steps", "eval_steps"):
+    for name in ("max_steps", "eval_steps", "patience"):
         if getattr(config, name) is not None and getattr(config, name) < 1:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: at least 1, or null")
+    if config.micro_batch_size is not None and not 1 <= config.micro_batch_size < config.batch_size:
+        raise UserError(
+            f"trainer.micro_batch_size={config.micro_batch_size} is not possible: at least 1 and below "
+            f"trainer.batch_size={config.batch_size}, or null"
+        )
     if config.compile:
-        _check_compiler()
+        _check_compiler(device_type(config.device))
 
 
-def _check_compiler() -> None:
+def _shown(value: object) -> str:
+    """As a command line has it."""
+    return str(value).lower()
+
+
+def _check_compiler(device: str) -> None:
     """Compile something small: only a trial shows whether the compiler and all that it needs are there."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
     except Exception as error:  # of many kinds, from several packages

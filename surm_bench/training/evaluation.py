@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from surm_bench.config import TrainerConfig
+from surm_bench.environment import on_gpu
 
 
 def evaluation_loader(data: Dataset, collate: Callable, trainer: TrainerConfig) -> DataLoader:
@@ -18,7 +19,7 @@ def evaluation_loader(data: Dataset, collate: Callable, trainer: TrainerConfig) 
         trainer.eval_batch_size,
         collate_fn=collate,
         num_workers=trainer.workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=on_gpu(),
         generator=torch.Generator(),  # of its own: a loader draws a number each time, though it uses none
     )
 

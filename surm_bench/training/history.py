@@ -13,7 +13,8 @@ class History:
 
     Attributes:
         evaluations: {"epoch", "step", "train_loss", "scores": {split: {name: value}}}, in order.
-        predictions: split -> logits (N, num_labels), fp32, of the last evaluation, in the order of its loader.
+        predictions: split -> logits (N, num_labels), fp32, of the last evaluation, or of the best one with
+            trainer.keep_best, in the order of its loader.
         labels: split -> (N,), in the same order.
         step_seconds: of each optimiser step.
         examples: how many were trained on, repetitions counted.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from surm_bench.config import Config
 from surm_bench.tasks import Objective, TaskData
 from surm_bench.training.accelerator import make_accelerator
-from surm_bench.training.batches import Batches, seed_of, training_loader
+from surm_bench.training.batches import Batches, micro_batches, seed_of, training_loader
 from surm_bench.training.evaluation import evaluation_loader, predict
 from surm_bench.training.failures import Diverged
 from surm_bench.training.history import History
@@ -21,6 +21,7 @@ from surm_bench.training.hooks import Hooks
 from surm_bench.training.optimizers import OPTIMIZERS
 from surm_bench.training.progress import RunProgress
 from surm_bench.training.random_streams import random_state, set_random_state
+from surm_bench.training.selection import Kept, is_best, is_exhausted
 from surm_bench.training.state import Checkpoint
 from surm_bench.training.stop import StopSignals
 
@@ -40,7 +41,8 @@ def fit(
     checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train the parameters that require gradients, in place; evaluate every split to be scored after each epoch, or
-    after those that end trainer.eval_steps or more after the last evaluation.
+    after those that end trainer.eval_steps or more after the last evaluation. trainer.patience may end training early;
+    with trainer.keep_best the parameters are in the end those of the best epoch.
 
     With a checkpoint the run goes on from the state that is saved there, and on a CPU ends with the bits of a run that
     was never interrupted. Nothing is removed there: Checkpoint.clear does it, once the outcome is recorded.
@@ -88,6 +90,7 @@ class Training:
         loader = training_loader(data.train, self.batches, data.collate, self.trainer)
         scored = [evaluation_loader(split, data.collate, self.trainer) for split in data.splits.values()]
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.kept = Kept(self.trained, hooks)
         self.model, self.loader, *scored = self.accelerator.prepare(model, loader, *scored)
         self.scored = dict(zip(data.splits, scored, strict=True))
         whole = self.trainer.epochs * len(self.loader)
@@ -109,9 +112,10 @@ class Training:
         """Do what is left; ``pause`` is called after each step and each epoch, with True where all processes meet."""
         shown = self.trainer.progress and self.accelerator.is_main_process
         with RunProgress(self.title, self.steps, self.step, shown) as progress:
-            while self.evaluated < self.steps:
+            while self.evaluated < self.steps and not self._is_exhausted():
                 self._train_epoch(pause, progress)
                 pause(True)
+        self.kept.restore()
         if self.accelerator.device.type == "cuda":  # elsewhere it only costs a third of a second of garbage collection
             self.accelerator.free_memory()
         self.history.update_segment()
@@ -145,6 +149,7 @@ class Training:
             "parameters": self.trained,
             "update": self.update.state_dict(),
             "history": self.history.state_dict(),
+            "kept": self.kept.state,
             "processes": gather_object([own]),
         }
 
@@ -157,6 +162,7 @@ class Training:
             parameter.copy_(state["parameters"][name])
         self.update.load_state_dict(state["update"])
         self.history.load_state_dict(state["history"])
+        self.kept.state = state["kept"]
         own = state["processes"][self.accelerator.process_index]
         self.loss_sum.fill_(own["loss_sum"])
         set_random_state(own["random"])
@@ -168,7 +174,7 @@ class Training:
         loader = skip_first_batches(self.loader, self.batch) if self.batch else self.loader
         clock = time.perf_counter()
         for batch in islice(loader, self.steps - self.step):
-            value = self.update(self._augmented(batch))
+            value = self.update(*micro_batches(self._augmented(batch), self.trainer.micro_batch_size))
             self.loss_sum += value
             self.batch, self.step = self.batch + 1, self.step + 1
             self.history.examples += len(batch["labels"]) * self.accelerator.num_processes
@@ -204,24 +210,31 @@ class Training:
 
     def _evaluate(self, train_loss: float) -> None:
         self._check_weights()
-        scores, losses = {}, {}
+        answers, scores, losses = {}, {}, {}
         for split, loader in self.scored.items():
             logits, labels = predict(self.model, loader, self.accelerator)
             finite = np.isfinite(logits)
             if not finite.all():
                 raise Diverged(f"a logit of the split {split!r}", self.step, float(logits[~finite][0]))
-            scores[split] = self.objective.metrics(logits, labels)
+            answers[split], scores[split] = (logits, labels), self.objective.metrics(logits, labels)
             losses[split] = self.objective.loss(torch.from_numpy(logits), torch.from_numpy(labels)).item()
-            self.history.predictions[split], self.history.labels[split] = logits, labels
         self.evaluated = self.step
         self.history.evaluations.append(
             {"epoch": self.epoch, "step": self.step, "train_loss": train_loss, "scores": scores}
         )
+        if not self.trainer.keep_best or is_best(self.objective, self.history.evaluations):
+            for split, (logits, labels) in answers.items():
+                self.history.predictions[split], self.history.labels[split] = logits, labels
+            if self.trainer.keep_best:
+                self.kept.keep()
         self.log(
             {f"eval/{split}/{n}": value for split, named in scores.items() for n, value in named.items()}
             | {f"eval/{split}/loss": loss for split, loss in losses.items()},
             self.step,
         )
+
+    def _is_exhausted(self) -> bool:
+        return is_exhausted(self.objective, self.history.evaluations, self.trainer.patience)
 
     def _primary_scores(self) -> dict[str, float]:
         """Of the splits evaluated at this step, if it is one of an evaluation."""

@@ -24,8 +24,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # logits, labels -> scalar
 class Step(Protocol):
     """One optimiser step a batch."""
 
-    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
-        """Change the parameters; the loss of the batch before that, detached."""
+    def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
+        """Change the parameters by a batch, in one part or several; its mean loss before that, detached."""
 
     @property
     def lr(self) -> float:
@@ -76,10 +76,17 @@ class GradientStep:
         self.grad_norm: Tensor | None = None
         hooks.begin(steps)
 
-    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-        with self.accelerator.autocast():
-            value = self.loss(forward(self.model, inputs), batch["labels"])
+    def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
+        """The gradients of the parts add up to those of the mean over all their rows."""
+        rows = sum(len(part["labels"]) for part in parts)
+        *before, last = parts
+        values = []
+        for part in before:
+            with self.accelerator.no_sync(self.model):  # processes exchange gradients once, with those of the last part
+                value = self._share(part, rows)
+                self.accelerator.backward(value)
+            values.append(value.detach())
+        value = self._share(last, rows)
         self.accelerator.backward(value + self.hooks.penalty())
         if self.max_grad_norm:
             self.grad_norm = self.accelerator.clip_grad_norm_(self.parameters, self.max_grad_norm)
@@ -88,7 +95,15 @@ class GradientStep:
         self.step += 1
         self.hooks.after_step(self.step)
         self.optimizer.zero_grad()
-        return value.detach()
+        return sum(values, value.detach())
+
+    def _share(self, part: dict[str, Tensor], rows: int) -> Tensor:
+        """What the part adds to the mean loss of a batch of so many rows."""
+        inputs = {name: tensor for name, tensor in part.items() if name != "labels"}
+        with self.accelerator.autocast():
+            value = self.loss(forward(self.model, inputs), part["labels"])
+        own = len(part["labels"])
+        return value if own == rows else value * (own / rows)
 
     @property
     def lr(self) -> float:

@@ -5,6 +5,8 @@ import random
 import numpy as np
 import torch
 
+from surm_bench.environment import on_gpu
+
 
 def random_state() -> dict:
     """Where the streams of Python, numpy, torch and the current GPU stand."""
@@ -15,7 +17,7 @@ def random_state() -> dict:
         "numpy": [kind, keys.tolist(), *rest],
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
+    if on_gpu():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
@@ -26,5 +28,5 @@ def set_random_state(state: dict) -> None:
     random.setstate((version, tuple(numbers), gauss))
     np.random.set_state(tuple(state["numpy"]))
     torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
+    if "cuda" in state and on_gpu():
         torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,64 @@
+"""The best epoch, by rows that are held out: whether training still gets better, and what it had trained by then."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from surm_bench.config import TaskConfig, TrainerConfig
+from surm_bench.errors import UserError
+from surm_bench.tasks import Objective
+from surm_bench.training.hooks import Hooks
+
+SPLIT = "validation"  # never the reported one: a score that was chosen by itself is too good
+
+
+def check_selection(trainer: TrainerConfig, task: TaskConfig) -> None:
+    """Refuse a choice of epoch by the reported split; raises UserError."""
+    chosen = {"patience": trainer.patience, "keep_best": "true" if trainer.keep_best else None}
+    for name, value in chosen.items():
+        if value is not None and task.validation == "dev":
+            raise UserError(
+                f"trainer.{name}={value} would choose an epoch by the split that is reported: give "
+                "task.validation=holdout or tuning, which choose by rows that are held out"
+            )
+
+
+def is_best(objective: Objective, evaluations: Sequence[dict]) -> bool:
+    """Whether the last evaluation is better than all before."""
+    return objective.best(evaluations, SPLIT) is evaluations[-1]
+
+
+def is_exhausted(objective: Objective, evaluations: Sequence[dict], patience: int | None) -> bool:
+    """Whether the last ``patience`` evaluations were all no better than the best before them; None: never."""
+    if patience is None or len(evaluations) <= patience:
+        return False
+    return objective.best(evaluations, SPLIT) in evaluations[:-patience]
+
+
+class Kept:
+    """What was trained by the best epoch so far.
+
+    Args:
+        trained: the trained parameters by name.
+        hooks: of the method, whose state belongs to them.
+    """
+
+    def __init__(self, trained: dict[str, Tensor], hooks: Hooks) -> None:
+        self.trained, self.hooks = trained, hooks
+        self.state: dict = {}
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Keep what is trained now."""
+        parameters = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
+        self.state = {"parameters": parameters, "hooks": copy.deepcopy(self.hooks.state_dict())}
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Set parameters and hooks to what was kept, if anything was."""
+        if self.state:
+            for name, parameter in self.trained.items():
+                parameter.copy_(self.state["parameters"][name])
+            self.hooks.load_state_dict(self.state["hooks"])

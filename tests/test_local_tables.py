@@ -1,0 +1,197 @@
+"""CSV and JSON Lines as local data, and labels that are names: against the same rows as parquet with whole numbers."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+import pytest
+from runs import folder_of, start
+from test_tasks import task_config
+
+from surm_bench.command.errors import exit_code
+from surm_bench.command.main import command
+from surm_bench.content import FileCache
+from surm_bench.errors import UserError
+from surm_bench.tasks import check_task, load_task
+from surm_bench.tasks.digest import task_digest
+from surm_bench.tasks.embedded import grammar
+from surm_bench.tasks.sources import label_names, num_labels, read_splits
+
+TEXTS = ["NA", "007", "a, b", 'said "so"', "two\nlines", "", "Zoë", "1e3", "true", "2020-01-01", "null", " padded "]
+NAMES = ["entailment", "not_entailment"]
+
+
+def rows_of(labels: list) -> dict[str, list]:
+    return {"sentence1": TEXTS, "sentence2": TEXTS[::-1], "label": labels}
+
+
+def write(folder: Path, ending: str, columns: dict[str, list], split: str) -> None:
+    """By the csv and json modules and pyarrow, none of which reads them."""
+    file = folder / "rte" / f"{split}.{ending}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = list(zip(*columns.values(), strict=True))
+    if ending == "parquet":
+        pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    elif ending == "jsonl":
+        file.write_text("".join(json.dumps(dict(zip(columns, line, strict=True))) + "\n" for line in lines))
+    else:
+        with file.open("w", newline="") as opened:
+            csv.writer(opened).writerows([list(columns), *lines])
+
+
+def written(folder: Path, ending: str, labels: list, reported: list | None = None, **changes):
+    write(folder, ending, rows_of(labels), "train")
+    write(folder, ending, rows_of(reported or labels), "validation")
+    return task_config("glue/rte", data_dir=str(folder), **changes)
+
+
+NUMBERS = [0, 1, 1, 0, 1, 0, 0, 1, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("labels", ["numbers", "strings of numbers", "names"])
+def test_the_same_rows_are_the_same_task(tmp_path, ending, labels):
+    given = {"numbers": NUMBERS, "strings of numbers": [str(n) for n in NUMBERS], "names": [NAMES[n] for n in NUMBERS]}
+    plain = written(tmp_path / "plain", "parquet", NUMBERS)
+    config = written(tmp_path / "other", ending, given[labels])
+    cache = FileCache(tmp_path / "cache")
+    assert task_digest(config, cache) == task_digest(plain, cache)
+    train, reported = (split.dataset[:] for split in read_splits(config))
+    for rows in (train, reported):
+        assert rows == rows_of(NUMBERS) and {type(label) for label in rows["label"]} == {int}
+    assert label_names(config) == (NAMES if labels == "names" else None)
+    assert label_names(plain) is None and num_labels(config) == 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_values_of_a_regression(tmp_path, ending):
+    values = [0.1, 3.8, 5.0, 2.25, 1 / 3, 4.0, 0.0, 1.0, 2.0, 3.0, 4.5, 2.2]
+    config = written(tmp_path, ending, values, num_labels=1)
+    train = read_splits(config)[0].dataset
+    assert np.array_equal(train[:]["label"], values) and label_names(config) is None
+
+
+def test_names_are_counted_sorted_and_may_be_given_in_another_order(tmp_path):
+    labels = ["neutral", "good", "bad", "bad"] * 3
+    config = written(tmp_path, "csv", labels, num_labels=None)
+    assert label_names(config) == ["bad", "good", "neutral"] and num_labels(config) == 3
+    assert load_task(config, 0).train[:]["label"] == [sorted(set(labels)).index(label) for label in labels]
+    given = written(tmp_path, "csv", labels, num_labels=None, label_names=["good", "neutral", "bad"])
+    assert load_task(given, 0).train[:]["label"][:4] == [1, 0, 2, 2]
+    assert task_digest(replace(given, num_labels=3)) != task_digest(replace(config, num_labels=3))
+    grades = written(tmp_path / "grades", "csv", ["1", "2", "5", "5"] * 3, num_labels=None, label_names=["1", "2", "5"])
+    assert load_task(grades, 0).train[:]["label"][:4] == [0, 1, 2, 2]
+
+
+def test_the_cache_of_digests_knows_what_a_name_meant(tmp_path):
+    """The reported file stays as it is, and the names that train gives change its labels."""
+    cache = FileCache(tmp_path / "cache")
+    config = written(tmp_path, "csv", ["b", "c"] * 6, ["c", "c"] * 6, num_labels=2)
+    before = task_digest(config, cache).split("-")
+    write(tmp_path, "csv", rows_of(["a", "b", "c"] * 4), "train")
+    config.num_labels = 3
+    after = task_digest(config, cache).split("-")
+    assert before[1] != after[1] == task_digest(config, FileCache(tmp_path / "empty")).split("-")[1]
+
+
+def test_of_several_files_parquet_comes_first(tmp_path):
+    written(tmp_path, "csv", NUMBERS[::-1])
+    config = written(tmp_path, "parquet", NUMBERS)
+    assert read_splits(config)[0].dataset[:]["label"] == NUMBERS
+
+
+def test_renamed_columns(tmp_path):
+    for split in ("train", "validation"):
+        columns = {"premise": TEXTS, "hypothesis": TEXTS, "gold": [NAMES[n] for n in NUMBERS], "id": TEXTS}
+        write(tmp_path, "csv", columns, split)
+    rename = {"premise": "sentence1", "hypothesis": "sentence2", "gold": "label"}
+    config = task_config("glue/rte", data_dir=str(tmp_path), rename=rename)
+    assert label_names(config) == NAMES and load_task(config, 0).train[:]["label"] == NUMBERS
+
+
+TWELVE = ["yes", "no"] * 6
+
+
+@pytest.mark.parametrize(
+    ("ending", "train", "reported", "changes", "words"),
+    [
+        (
+            "csv",
+            TWELVE,
+            ["maybe", *TWELVE[1:]],
+            {},
+            "rte/validation.csv: column label has the label 'maybe', the",
+        ),
+        ("jsonl", TWELVE, [" yes", *TWELVE[1:]], {}, "rte/validation.jsonl: column label has the label ' yes', the"),
+        ("csv", NUMBERS, ["one", *NUMBERS[1:]], {}, "rte/validation.csv: column label must hold numbers, found 'one'"),
+        ("csv", ["", *TWELVE[1:]], TWELVE, {}, "rte/train.csv: column label has rows without a label"),
+        ("jsonl", [None, *TWELVE[1:]], TWELVE, {}, "rte/train.jsonl: column label has rows without a label"),
+        ("csv", TWELVE, TWELVE, {"num_labels": 1}, "rte/train.csv: column label must hold numbers, found 'yes'"),
+        ("csv", TWELVE, TWELVE, {"num_labels": 3}, "task.num_labels=3, but task.data_dir=.* has 2"),
+        ("csv", TWELVE, TWELVE, {"label_names": ["no", "si"]}, "the label 'yes', the classes are no, si"),
+        (
+            "csv",
+            NUMBERS,
+            NUMBERS,
+            {"num_labels": None},
+            "is null: it is counted only for a folder of images",
+        ),
+        ("csv", [5, *NUMBERS[1:]], NUMBERS, {}, r"rte/train.csv: labels 5 are outside 0..1"),
+        ("jsonl", [{"a": 1}, *TWELVE[1:]], TWELVE, {}, "rte/train.jsonl is not a readable jsonl file"),
+    ],
+)
+def test_labels_that_are_refused(tmp_path, ending, train, reported, changes, words):
+    with pytest.raises(UserError, match=words) as error:
+        load_task(written(tmp_path, ending, train, reported, **changes), 0)
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_are_refused(tmp_path):
+    config = written(tmp_path, "csv", TWELVE)
+    (tmp_path / "rte" / "validation.csv").write_text("sentence1,sentence2,label\na,b\nc,d,yes,what,else\n")
+    with pytest.raises(UserError, match="validation.csv is not a readable csv file"):
+        load_task(config, 0)
+    (tmp_path / "rte" / "validation.csv").write_text("sentence1,label\na,yes\n")
+    with pytest.raises(UserError, match="validation.csv: no column sentence2; found"):
+        load_task(config, 0)
+    (tmp_path / "rte" / "validation.csv").unlink()
+    with pytest.raises(UserError, match=r"does not hold .*rte/validation.parquet: expected .* \.csv or \.jsonl"):
+        load_task(config, 0)
+
+
+@pytest.mark.parametrize("names", [["yes"], ["yes", "yes"]])
+def test_names_that_are_none(names):
+    with pytest.raises(UserError, match="task.label_names=.* is not possible: two different ones at least"):
+        check_task(task_config("glue/rte", label_names=names))
+
+
+def test_a_run_on_names_records_them_and_answers_with_them(tmp_path, capsys):
+    rows = grammar.load("sentiment")
+    folder = tmp_path / "data" / "sentiment"
+    folder.mkdir(parents=True)
+    for split, size in (("train", 120), ("validation", 60)):
+        table = rows[split].to_pandas().head(size)
+        table["label"] = table["label"].map({0: "bad", 1: "good"})
+        table.to_csv(folder / f"{split}.csv", index=False)
+    overrides = ["model=roberta_tiny", "task=grammar/sentiment", "adapter=lora", f"task.data_dir={folder.parent}"]
+    found = start(
+        tmp_path, *overrides, "task.num_labels=null", "task.max_train_samples=null", "task.max_eval_samples=null"
+    )
+    assert (found["config"]["task"]["label_names"], found["config"]["task"]["num_labels"]) == (["bad", "good"], 2)
+    run = folder_of(tmp_path, found)
+    assert command(["evaluate", str(run)]) == 0
+    assert "(record: " in capsys.readouterr().out
+    assert command(["predict", str(run), str(folder / "validation.csv"), "--out", str(tmp_path / "out.csv")]) == 0
+    answers = pd.read_csv(tmp_path / "out.csv")
+    assert list(answers) == ["row", "prediction", "label", "probability_0", "probability_1"]
+    assert answers["label"].tolist() == [["bad", "good"][n] for n in answers["prediction"]]
+    other = pd.read_csv(folder / "validation.csv").assign(label="ugly")
+    other.to_csv(folder / "validation.csv", index=False)
+    capsys.readouterr()
+    assert exit_code(command, ["evaluate", str(run), f"task.data_dir={folder.parent}"]) == 2
+    assert "has the label 'ugly', the classes are bad, good" in capsys.readouterr().err
