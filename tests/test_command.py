@@ -15,7 +15,7 @@ from surm_bench import composition, records
 from surm_bench.benchmark.parts import PARTS
 from surm_bench.command import bench, completion
 from surm_bench.command.errors import exit_code
-from surm_bench.command.main import command
+from surm_bench.command.main import GROUPS, command
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
 from surm_bench.experiment.commands import Options, run, status, tune
@@ -134,6 +134,16 @@ def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit, match="0"):
         command(["--version"])
     assert capsys.readouterr().out == "surm-bench 0.1.0\n"
+
+
+def test_the_help_lists_every_command_once_under_a_heading(capsys):
+    """Of what completion knows; a heading begins a line, its commands are indented."""
+    with pytest.raises(SystemExit, match="0"):
+        command(["--help"])
+    out = capsys.readouterr().out
+    assert re.findall(r"^  (\w+)  +\S", out, re.MULTILINE) == [name for names in GROUPS.values() for name in names]
+    assert sorted(re.findall(r"^  (\w+)  +\S", out, re.MULTILINE)) == sorted(completion.COMMANDS)
+    assert re.findall(r"^(\w[\w ]+):$", out, re.MULTILINE) == ["options", *GROUPS]
 
 
 def test_the_hub_out_of_reach_is_told_before_torch_is_imported(tmp_path):
