@@ -20,17 +20,18 @@ GROUPS = {  # group -> its dataclass and the file that is taken where none is na
     "tracking": ("TrackingConfig", "tracking/none.yaml"),
 }
 MISSING = "given by its file"
+KEYS = ("key", "type", "default", "meaning")
 
 
 def configuration() -> str:
     """Every key with its type, default and meaning, from ``surm_bench/config.py`` and the default files."""
     source = CHECKOUT / "surm_bench" / "config.py"
     classes, comments = _classes(source), _comments(source)
-    top = [(name, kind, default, text) for name, kind, default, text in _fields(classes["Config"], comments, {})]
-    parts = ["## Of a run", _table(KEYS, [row for row in top if row[0] not in GROUPS])]
+    top = [row for row in _fields(classes["Config"], comments, {}) if row[0] not in GROUPS]
+    parts = ["## Of a run", _table(KEYS, [_quoted(*row) for row in top])]
     for group, (name, file) in GROUPS.items():
         given = yaml.safe_load((CONFIGS / file).read_text()) if file else {}
-        rows = [(f"{group}.{key}", *rest) for key, *rest in _fields(classes[name], comments, given)]
+        rows = [_quoted(f"{group}.{key}", *rest) for key, *rest in _fields(classes[name], comments, given)]
         parts += [f"## {group}", ast.get_docstring(classes[name]), _table(KEYS, rows)]
     return "\n\n".join(parts)
 
@@ -80,9 +81,6 @@ def examples() -> str:
     return "\n\n".join(parts)
 
 
-KEYS = ("key", "type", "default", "meaning")
-
-
 def _fields(node: ast.ClassDef, comments: dict[int, str], given: dict) -> Iterator[tuple[str, str, str, str]]:
     """Name, type, default and meaning of each field of a dataclass."""
     end = node.body[0].end_lineno  # the docstring's: comments begin behind it
@@ -91,8 +89,12 @@ def _fields(node: ast.ClassDef, comments: dict[int, str], given: dict) -> Iterat
             name = field.target.id
             text = " ".join(comments[line] for line in range(end + 1, field.end_lineno + 1) if line in comments)
             default = _shown(given[name]) if name in given else _default(field.value)
-            yield name, f"`{ast.unparse(field.annotation)}`", default, text
+            yield name, ast.unparse(field.annotation), default, text
             end = field.end_lineno
+
+
+def _quoted(key: str, kind: str, default: str, text: str) -> tuple[str, str, str, str]:
+    return f"`{key}`", f"`{kind}`", default, text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _default(value: ast.expr) -> str:
