@@ -98,15 +98,15 @@ class OptimizerConfig:
     """The optimiser and its schedule. Weight decay spares biases and norms."""
 
     name: str = "adamw"  # adamw | adam | sgd | loko
-    lr: float = 1e-3  # loko: the variance of each parameter at the start
+    lr: float = 1e-3  # the learning rate; loko: the variance of each parameter at the start
     head_lr: float | None = None  # of the head, which is trained beside every adapter; null: lr
     weight_decay: float = (
         0.0  # adamw: decoupled (Loshchilov & Hutter 2019); adam, sgd: added to the gradient; loko: none
     )
-    betas: tuple[float, float] = (0.9, 0.999)  # adamw, adam
-    eps: float = 1e-8  # adamw, adam
-    momentum: float = 0.0  # sgd
-    schedule: str = "linear"  # linear | cosine | constant
+    betas: tuple[float, float] = (0.9, 0.999)  # decay of the two moments, of adamw and adam alone
+    eps: float = 1e-8  # added to the denominator, of adamw and adam alone
+    momentum: float = 0.0  # of sgd alone
+    schedule: str = "linear"  # linear | cosine | constant, behind the warm-up
     warmup_ratio: float = 0.06  # the part of the steps in which the rate rises from 0, linearly
     max_grad_norm: float = 1.0  # gradients are clipped to this norm; 0: not clipped
 
