@@ -15,8 +15,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 CHECKOUT = Path(__file__).parents[2]
-PAGES = ("*.md", "docs", "results", "LICENSE", "CITATION.cff")
-SUFFIXES = {".md", ".png", ".csv", ".py", ".css", ".yaml", ".cff", ""}
+PAGES = (":(glob)*.md", "docs", "results", "LICENSE", "CITATION.cff")
+SUFFIXES = {".md", ".png", ".csv", ".py", ".css", ".js", ".yaml", ".cff", ""}
 MARK = re.compile(r"^<!-- made from the code: (\w+) -->$", re.MULTILINE)
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -25,13 +25,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """What git tracks of the documentation, and what is new there; files of the theme stay."""
     tracked = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *PAGES]
     names = subprocess.run(tracked, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.splitlines()
-    kept = [file for file in files if file.generated_by]
+    theme = [file for file in files if file.src_dir != config.docs_dir]
     site = [
         File.generated(config, name, abs_src_path=str(CHECKOUT / name))
         for name in sorted(set(names))
         if Path(name).suffix in SUFFIXES and (CHECKOUT / name).is_file()
     ]
-    return Files([*kept, *site])
+    return Files([*theme, *site])
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
