@@ -161,6 +161,12 @@ def _block(text: str) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """In Markdown; a | in a cell is escaped."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    """In Markdown."""
+    lines = [head, ("---",) * len(head), *(map(_cell, row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """As it stands: nothing in it is a column, an emphasis or a tag."""
+    text = text.replace("|", "\\|")
+    return text if text.startswith("`") else text.replace("*", "\\*").replace("<", "&lt;")
