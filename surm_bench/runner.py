@@ -34,9 +34,8 @@ from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import num_labels
 from surm_bench.training import Diverged, check_config, check_outputs, evaluation_loader, make_accelerator, predict
-from surm_bench.values import plain
+from surm_bench.values import check_family, plain
 
-KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
 logger = logging.getLogger(__name__)
 
 
@@ -96,11 +95,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     config = plain(cfg)
     settings = settings_of(config)
     check_config(settings.optimizer, settings.trainer, settings.seed)
-    if KINDS.get(settings.task.kind) != settings.model.family:
-        raise UserError(
-            f"task {settings.task.name} is of kind {settings.task.kind!r}, model {settings.model.name} of family "
-            f"{settings.model.family!r}: choose a {KINDS.get(settings.task.kind)} model"
-        )
+    check_family(settings)
     check_model(settings.model)
     check_task(settings.task)
     config["task"]["num_labels"] = settings.task.num_labels = num_labels(settings.task)

@@ -104,6 +104,31 @@ def test_a_package_that_is_missing_is_one_line(arguments):
 
 
 @pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "surm-bench: the following arguments are required: COMMAND (surm-bench --help has more)"),
+        ("plan", "surm-bench plan: the following arguments are required: experiment (surm-bench plan --help has more)"),
+        ("study it", "surm-bench study: argument STUDY: invalid choice: 'it' (choose from "),
+        ("run model=vit_digits task=glue/rte", "family 'vision': choose a text model"),
+        (
+            "plan demo --config-dir nowhere",
+            "--config-dir nowhere is not a folder: name one that is laid out as configs",
+        ),
+        ("report demo --results nowhere", "below nowhere: run one first, or name a folder by --results"),
+        ("reproduce demo --results nowhere", "to be repeated: run it first, or name a folder by --results"),
+    ],
+)
+def test_a_refusal_is_one_line_that_names_the_next_step(line, says, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert exit_code(command, line.split()) in (1, 2)
+    except SystemExit as end:
+        assert end.code == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
         (["--help"], "hydra omegaconf numpy torch pandas"),

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from surm_bench import __version__
 from surm_bench.command import bench, completion, experiments, params, report, study, trained, verdict
@@ -43,9 +44,16 @@ def _run(arguments: Sequence[str]) -> int:
     return run.run(arguments)
 
 
+class Parser(argparse.ArgumentParser):
+    """Ends bad input in one line, as all other refusals do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help has more)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands; only run leaves its arguments to Hydra."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="surm-bench",
         usage="%(prog)s [-h] [--version] COMMAND ...",
         description=__doc__,
