@@ -40,7 +40,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
-.PHONY: verdict report dashboard study-approximation study-pinwheel study-cka bench lint minilm test-slow test-peft
+.PHONY: verdict report dashboard study-approximation study-pinwheel study-cka bench lint minilm test-slow test-peft docs
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
@@ -108,7 +108,7 @@ bench: $(READY) ## speed and memory of every structure beside LoRA and C3A [ARGS
 test: $(READY) ## run the tests; SURM_BENCH_DATA and SURM_BENCH_WEIGHTS name real data and weights
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-test-slow: $(READY) ## carry out the recipes of the README, each in a copy of the checkout, minutes
+test-slow: $(READY) ## carry out the recipes of docs/own_*.md, each in a copy of the checkout, minutes
 	$(BIN)/python -m pytest -n auto -m slow
 
 test-peft: $(READY) ## PEFT's own tests over our methods, offline but for one download [ARGS="-k SURM"]; outputs/peft
@@ -116,6 +116,13 @@ test-peft: $(READY) ## PEFT's own tests over our methods, offline but for one do
 
 params: $(READY) ## MODEL=roberta_base or all: parameters of every adapter, without weights; results/parameters
 	$(BIN)/surm-bench params $(or $(MODEL),all)
+
+docs: $(VENV)/.docs ## build the documentation; outputs/site, which opens from disk
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 lint: $(READY) ## ruff, the map's direction (import-linter), and types (mypy) of what pyproject.toml lists
 	$(BIN)/ruff check .

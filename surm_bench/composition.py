@@ -44,7 +44,7 @@ def add_config_dir(folder: str | Path) -> None:
     """
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():
-        raise UserError(f"--config-dir {folder} is not a folder")
+        raise UserError(f"--config-dir {folder} is not a folder: name one that is laid out as configs")
     for file in sorted(path.rglob("*.yaml")):
         if (config_dir() / file.relative_to(path)).exists():
             raise UserError(f"{file} has the name of a file of surm-bench: give it another one")

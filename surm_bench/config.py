@@ -18,14 +18,14 @@ def config_dir() -> Path:
 class ModelConfig:
     """A backbone: which architecture, and where its weights come from."""
 
-    name: str = MISSING
+    name: str = MISSING  # in records and tables
     family: str = MISSING  # text | vision
     source: str = MISSING  # hub | package | embedded
     checkpoint: str = MISSING  # hub id, timm architecture, package name or embedded folder
     revision: str | None = None  # pinned revision on the hub
     weights: str | None = None  # a local safetensors file or checkpoint folder, instead of the source's weights
-    image_size: int | None = None  # vision: square side in pixels; None is the checkpoint's own
-    crop_pct: float | None = None  # vision: the middle of an image that is kept, 1: all of it; None: the checkpoint's
+    image_size: int | None = None  # vision: square side in pixels; null: the checkpoint's own
+    crop_pct: float | None = None  # vision: the middle of an image that is kept, 1: all of it; null: the checkpoint's
     # What the weights (and, after a dash, the tokenizer) must be: see surm_bench/content. null: whatever is found, and
     # the record then has it. The id of a run takes it, so that a run is the same wherever its weights come from.
     digest: str | None = None
@@ -36,17 +36,17 @@ class ModelConfig:
 class TaskConfig:
     """A data set, its columns and its metric."""
 
-    name: str = MISSING
+    name: str = MISSING  # in records and tables; the last part is the folder of local data
     kind: str = MISSING  # text | image
     source: str = MISSING  # hub | embedded | folder
     dataset: str | None = MISSING  # hub id, or the embedded generator's name; null for a folder, which is data_dir
     subset: str | None = None  # hub configuration, e.g. "rte" of nyu-mll/glue
     revision: str | None = None  # pinned revision on the hub
-    train_split: str = "train"
+    train_split: str = "train"  # the split that is trained on
     eval_split: str = MISSING  # the reported split
     extra_eval_splits: dict[str, str] = field(default_factory=dict)  # name -> split, reported beside it: metrics.extra
     inputs: list[str] = MISSING  # the text columns (one or two), or the image column
-    label: str = "label"
+    label: str = "label"  # the column of the labels
     rename: dict[str, str] = field(default_factory=dict)  # a source's column names -> those of inputs and label
     num_labels: int | None = (
         MISSING  # 1 means regression; null for a folder or names, where it is counted and written to the record
@@ -86,7 +86,7 @@ class TaskConfig:
 class AdapterConfig:
     """A PEFT config by its class and fields, and the roles of the layers it adapts."""
 
-    name: str = MISSING
+    name: str = MISSING  # in records
     label: str = MISSING  # how tables call it
     lr: float = MISSING  # its usual learning rate, the default of optimizer.lr
     roles: list[str] = field(default_factory=list)  # names from surm_bench.roles; empty: the method's own
@@ -101,24 +101,24 @@ class OptimizerConfig:
     """The optimiser and its schedule. Weight decay spares biases and norms."""
 
     name: str = "adamw"  # adamw | adam | sgd | loko
-    lr: float = 1e-3  # loko: the variance of each parameter at the start
+    lr: float = 1e-3  # the learning rate; loko: the variance of each parameter at the start
     head_lr: float | None = None  # of the head, which is trained beside every adapter; null: lr
     weight_decay: float = (
         0.0  # adamw: decoupled (Loshchilov & Hutter 2019); adam, sgd: added to the gradient; loko: none
     )
-    betas: tuple[float, float] = (0.9, 0.999)  # adamw, adam
-    eps: float = 1e-8  # adamw, adam
-    momentum: float = 0.0  # sgd
-    schedule: str = "linear"  # linear | cosine | constant
-    warmup_ratio: float = 0.06
-    max_grad_norm: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)  # decay of the two moments, of adamw and adam alone
+    eps: float = 1e-8  # added to the denominator, of adamw and adam alone
+    momentum: float = 0.0  # of sgd alone
+    schedule: str = "linear"  # linear | cosine | constant, behind the warm-up
+    warmup_ratio: float = 0.06  # the part of the steps in which the rate rises from 0, linearly
+    max_grad_norm: float = 1.0  # gradients are clipped to this norm; 0: not clipped
 
 
 @dataclass
 class TrainerConfig:
     """How long and how to run."""
 
-    epochs: int = 10
+    epochs: int = 10  # passes over the training rows
     max_steps: int | None = None  # optimiser steps; ends training earlier than epochs would
     eval_steps: int | None = None  # fewest optimiser steps between two evaluations; null: one after every epoch
     # early stopping: training ends once so many evaluations in a row bring no better primary metric on rows held out
@@ -126,9 +126,9 @@ class TrainerConfig:
     patience: int | None = None
     # of the best epoch, by the same rows, are then the adapter, the predictions and the score that counts
     keep_best: bool = False
-    batch_size: int = 32
+    batch_size: int = 32  # training examples of a step, on each device
     micro_batch_size: int | None = None  # gradient accumulation: so many rows at once, their gradients added up
-    eval_batch_size: int = 128
+    eval_batch_size: int = 128  # examples at once in evaluation; no score depends on it beyond rounding
     precision: str = "no"  # no | bf16 | fp16
     device: str | None = None  # cpu | cuda | cuda:1 | mps; null: a GPU of CUDA where there is one, or else the CPU
     gradient_checkpointing: bool = False  # keep each layer's input alone, compute the rest again: less memory, slower
@@ -136,7 +136,7 @@ class TrainerConfig:
     cache_prefix: bool = False  # compute what lies before the first trained layer once per example (prefix_cache.py)
     workers: int = 0  # loader processes
     save_seconds: float = 60.0  # between two times of saving the state that an interrupted run goes on from
-    progress: bool = True
+    progress: bool = True  # show a progress bar
     save_adapter: bool = True  # keep the trained adapter and head beside the record
 
 
@@ -145,8 +145,8 @@ class TrackingConfig:
     """Where a run is mirrored; records are the truth."""
 
     kind: str = "none"  # none | tensorboard | wandb
-    project: str = "surm-bench"  # of wandb, as entity
-    entity: str | None = None
+    project: str = "surm-bench"  # of Weights & Biases
+    entity: str | None = None  # team or user of Weights & Biases; null: that of the key
 
 
 @dataclass
@@ -159,6 +159,6 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    seed: int = 0
-    results_dir: str = "results"
+    seed: int = 0  # of the start of adapter and head, the order of the rows and dropout; from 0 to 2**32 - 1
+    results_dir: str = "results"  # the folder that records are written to, as runs/<id>/record.json
     rerun: bool = False  # run again although a finished record exists

@@ -44,9 +44,8 @@ from surm_bench.training import (
     predict,
     use_device,
 )
-from surm_bench.values import plain
+from surm_bench.values import check_family, plain
 
-KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
 logger = logging.getLogger(__name__)
 
 
@@ -107,11 +106,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     config = plain(cfg)
     settings = settings_of(config)
     check_config(settings.optimizer, settings.trainer, settings.seed)
-    if KINDS.get(settings.task.kind) != settings.model.family:
-        raise UserError(
-            f"task {settings.task.name} is of kind {settings.task.kind!r}, model {settings.model.name} of family "
-            f"{settings.model.family!r}: choose a {KINDS.get(settings.task.kind)} model"
-        )
+    check_family(settings)
     check_model(settings.model)
     check_task(settings.task)
     check_selection(settings.trainer, settings.task)

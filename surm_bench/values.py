@@ -7,10 +7,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.places import PLACES
 
 NAMES = ("model.name", "task.name", "adapter.name")
+KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
 NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a word, or several with / between; no .. and no absolute path
 
 
@@ -31,6 +33,16 @@ def plain(cfg: DictConfig) -> dict:
         if key in NAMES and isinstance(value, str) and not NAME.fullmatch(value):
             raise UserError(f"{key}={value!r} is not possible: letters, digits, _, -, + and ., in parts divided by /")
     return config
+
+
+def check_family(config: Config) -> None:
+    """Refuse a text model for images, and the other way round."""
+    wanted = KINDS.get(config.task.kind)
+    if wanted != config.model.family:
+        raise UserError(
+            f"task {config.task.name} is of kind {config.task.kind!r}, model {config.model.name} of family "
+            f"{config.model.family!r}: choose a {wanted} model"
+        )
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

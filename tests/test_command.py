@@ -15,7 +15,7 @@ from surm_bench import composition, records
 from surm_bench.benchmark.parts import PARTS
 from surm_bench.command import bench, completion
 from surm_bench.command.errors import exit_code
-from surm_bench.command.main import command
+from surm_bench.command.main import GROUPS, command
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
 from surm_bench.experiment.commands import Options, run, status, tune
@@ -104,6 +104,31 @@ def test_a_package_that_is_missing_is_one_line(arguments):
 
 
 @pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "surm-bench: the following arguments are required: COMMAND (surm-bench --help has more)"),
+        ("plan", "surm-bench plan: the following arguments are required: experiment (surm-bench plan --help has more)"),
+        ("study it", "surm-bench study: argument STUDY: invalid choice: 'it' (choose from "),
+        ("run model=vit_digits task=glue/rte", "family 'vision': choose a text model"),
+        (
+            "plan demo --config-dir nowhere",
+            "--config-dir nowhere is not a folder: name one that is laid out as configs",
+        ),
+        ("report demo --results nowhere", "below nowhere: run one first, or name a folder by --results"),
+        ("reproduce demo --results nowhere", "to be repeated: run it first, or name a folder by --results"),
+    ],
+)
+def test_a_refusal_is_one_line_that_names_the_next_step(line, says, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert exit_code(command, line.split()) in (1, 2)
+    except SystemExit as end:
+        assert end.code == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
         (["--help"], "hydra omegaconf numpy torch pandas"),
@@ -134,6 +159,16 @@ def test_the_version_is_the_packages(capsys):
     with pytest.raises(SystemExit, match="0"):
         command(["--version"])
     assert capsys.readouterr().out == "surm-bench 0.1.0\n"
+
+
+def test_the_help_lists_every_command_once_under_a_heading(capsys):
+    """Of what completion knows; a heading begins a line, its commands are indented."""
+    with pytest.raises(SystemExit, match="0"):
+        command(["--help"])
+    out = capsys.readouterr().out
+    assert re.findall(r"^  (\w+)  +\S", out, re.MULTILINE) == [name for names in GROUPS.values() for name in names]
+    assert sorted(re.findall(r"^  (\w+)  +\S", out, re.MULTILINE)) == sorted(completion.COMMANDS)
+    assert re.findall(r"^(\w[\w ]+):$", out, re.MULTILINE) == ["options", *GROUPS]
 
 
 def test_the_hub_out_of_reach_is_told_before_torch_is_imported(tmp_path):

@@ -1,4 +1,4 @@
-"""The recipes of the README's "Add your own", carried out in a copy of the checkout as they stand there.
+"""The recipes of docs/own_*.md, carried out in a copy of the checkout as they stand there.
 
 The first line of a block is ``# PATH``, which it is written to, or ``# PATH: in NAME``, whose value it is put into; a
 block of bash is run. What a recipe needs beside it, data or weights, the tests make.
@@ -28,12 +28,12 @@ BLOCK = re.compile(r"^```(python|yaml|bash)\n(.*?)^```$", re.DOTALL | re.MULTILI
 
 
 class Recipe:
-    """A part of "Add your own", from its bold title to the next one, and the copy that it is carried out in."""
+    """A section of these pages, from its heading to the next one, and the copy that it is carried out in."""
 
     def __init__(self, title: str, tree: Path) -> None:
-        text = (CHECKOUT / "README.md").read_text().partition("\n## Add your own\n")[2].partition("\n## ")[0]
-        part = re.search(rf"^\*\*{title}\.\*\*(.*?)(?=^\*\*|\Z)", text, re.DOTALL | re.MULTILINE)
-        self.blocks, self.tree = BLOCK.findall(part[1]), tree
+        pages = [page.read_text() for page in sorted((CHECKOUT / "docs").glob("own_*.md"))]
+        (section,) = (page.partition(f"\n## {title}\n")[2] for page in pages if f"\n## {title}\n" in page)
+        self.blocks, self.tree = BLOCK.findall(section.partition("\n## ")[0]), tree
 
     def follow(self) -> str:
         """Do all that it says; returns what its commands print."""

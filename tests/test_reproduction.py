@@ -151,7 +151,9 @@ def test_the_spread_over_seeds_is_that_of_the_records(options, monkeypatch, caps
 
 def test_a_sample_is_drawn_of_what_is_done_and_what_fails_is_told(options, monkeypatch, capsys):
     tiny = tiny_experiment()
-    assert commands.reproduce(tiny, options) == [f"tiny has no result in {options.folder} to be repeated"]
+    assert commands.reproduce(tiny, options) == [
+        f"tiny has no result in {options.folder} to be repeated: run it first, or name a folder by --results"
+    ]
     for adapter in tiny.adapters:
         for setting in tiny.settings(adapter):
             for job in trial_jobs(tiny, "digits", adapter, Trial(setting)):

@@ -397,7 +397,7 @@ def test_cost_rule():
 
 
 def test_a_new_structure_needs_three_functions():
-    """As the README says; gradients by its own route then are autograd's."""
+    """As docs/own_structure.md says; gradients by its own route then are autograd's."""
 
     class Diagonal(Structure):
         def start(self) -> dict[str, Tensor]:

@@ -3,10 +3,19 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from surm_bench import __version__
 from surm_bench.command import bench, completion, experiments, params, report, study, trained, verdict
 from surm_bench.command.errors import exit_code
+
+GROUPS = {  # of --help: heading -> commands
+    "Run": ("run",),
+    "Experiments": ("plan", "tune", "experiment", "status", "reproduce"),
+    "Results": ("collect", "merge", "verify", "tables", "figures", "verdict", "report", "dashboard"),
+    "Use what was trained": ("evaluate", "predict", "export"),
+    "Measure": ("params", "study", "bench"),
+}
 
 
 def main() -> None:
@@ -25,7 +34,7 @@ def command(arguments: Sequence[str]) -> int:
         return _run(arguments[1:])
     if completion.asked(arguments):
         return completion.complete(arguments)
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     return options.call(options)
 
 
@@ -35,12 +44,35 @@ def _run(arguments: Sequence[str]) -> int:
     return run.run(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="surm-bench", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"surm-bench {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+class Parser(argparse.ArgumentParser):
+    """Ends bad input in one line, as all other refusals do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help has more)\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands; only run leaves its arguments to Hydra."""
+    top = Parser(
+        prog="surm-bench",
+        usage="%(prog)s [-h] [--version] COMMAND ...",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"surm-bench {__version__}")
+    commands = top.add_subparsers(prog="surm-bench", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     about = "one run, or a sweep (-m): model=… task=… adapter=… and any other key; --cfg job shows them"
-    commands.add_parser("run", help=about, add_help=False)
+    commands.add_parser("run", description=about, add_help=False)
     for module in (experiments, trained, verdict, report, params, study, bench):
         module.add_commands(commands)
-    return parser
+    top.epilog = _listed({name: command.description for name, command in commands.choices.items()})
+    return top
+
+
+def _listed(abouts: dict[str, str]) -> str:
+    """The commands and what each does, under the headings of their groups."""
+    width = max(map(len, abouts)) + 2
+    lines = []
+    for heading, names in GROUPS.items():
+        lines += [f"{heading}:", *(f"  {name:<{width}}{abouts[name]}" for name in names), ""]
+    return "\n".join([*lines, "surm-bench COMMAND --help lists the options of a command."])

@@ -22,7 +22,7 @@ from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
 from surm_bench.places import is_place
 from surm_bench.storage import StorageError
-from surm_bench.values import plain
+from surm_bench.values import check_family, plain
 
 _refused: list[UserError] = []
 
@@ -61,7 +61,9 @@ def _job(cfg: DictConfig) -> None:
         return  # the rest of a sweep: nothing could be recorded
     overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
     try:
-        check_reach(settings_of(plain(cfg)))
+        settings = settings_of(plain(cfg))
+        check_family(settings)
+        check_reach(settings)
         from surm_bench.runner import run  # torch and friends: not for --help or what is refused
 
         run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))

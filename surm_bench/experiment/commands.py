@@ -145,7 +145,8 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
     state, runs = _state(experiment, options)
     done = [job for job in reported_jobs(experiment, state.choices) if runs.result(job) is not None]
     if not done:
-        return [f"{experiment.name} has no result in {options.folder} to be repeated"]
+        nothing = f"{experiment.name} has no result in {options.folder} to be repeated"
+        return [f"{nothing}: run it first, or name a folder by --results"]
     folder = options.outputs / experiment.name
 
     def repeat(jobs: list[Job]) -> list[str]:

@@ -38,7 +38,8 @@ def write_report(results: Path, experiments: Sequence[str] | None, out: Path) ->
     named = experiments or [name for name in experiment_files() if _has_records(results / name)]
     found = [shown for name in named if (shown := _of_experiment(name, results / name)) is not None]
     if not found:
-        raise UserError(f"no record of {', '.join(named) or 'any experiment'} below {results}: nothing to report")
+        nothing = f"no record of {', '.join(named) or 'any experiment'} below {results}"
+        raise UserError(f"{nothing}: run one first, or name a folder by --results")
     return _write(found, _claims(results, named), out)
 
 

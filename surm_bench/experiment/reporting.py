@@ -31,7 +31,7 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
     """
     table = comparison(experiment, state, runs, folder)
     if table is None:
-        print(f"{experiment.name}: no record of a run in {folder}")
+        print(f"{experiment.name}: no record of a run in {folder}; surm-bench experiment {experiment.name} makes them")
         return
     written = write_table(table, folder, "table")
     jobs = reported_jobs(experiment, state.choices)

@@ -45,7 +45,7 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
             raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the line first)")
         _read(folder / PREDICTIONS, lost)
         if lost:
-            raise UserError(f"{lost[0]} (collecting would lose it)")
+            raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the file first)")
         archive = Archive(folder)
         problems, found = list(archive.problems), archive.results()
         for other in others:

@@ -20,7 +20,8 @@ def finished(folder: str | Path) -> tuple[dict, dict]:
     folder = Path(folder)
     record = _record(folder)
     if record["status"] != "success":
-        raise UserError(f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded")
+        reason = f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded"
+        raise UserError(f"{reason}; run.log in {folder} says more, and rerun=true tries it again")
     config = with_places(record["config"], folder)
     if not all((folder / name).is_file() for name in ADAPTER):
         raise UserError(f"the adapter of run {record['run_id']} is not in {folder}: {_again(record, config, folder)}")

@@ -34,7 +34,8 @@ def check_writable(results_dir: str | Path) -> None:
         with tempfile.TemporaryFile(dir=runs):
             pass
     except OSError as error:
-        raise UserError(f"cannot write to results_dir {str(results_dir)!r}: {error.strerror or error}") from error
+        reason = f"cannot write to results_dir {str(results_dir)!r}: {error.strerror or error}"
+        raise UserError(f"{reason}; name another folder") from error
 
 
 def write(record: dict, results_dir: str | Path) -> dict:

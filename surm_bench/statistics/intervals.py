@@ -58,7 +58,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) 
     It covers other seeds on the same test examples; ``paired_difference_with_examples`` covers other examples too.
 
     Args:
-        first, second: scores (seeds,), the same seed at the same place. A pair with a missing run is missing.
+        first: scores (seeds,). A pair with a missing run is missing.
+        second: scores (seeds,), the same seed at the same place.
 
     Raises:
         UserError: the numbers of seeds differ.

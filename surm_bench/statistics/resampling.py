@@ -46,8 +46,8 @@ def paired_difference_with_examples(
     up to √2.
 
     Args:
-        first, second: (seeds, examples), the same seed and example at the same place. A pair with a number that is not
-            finite is missing.
+        first: (seeds, examples). A pair with a number that is not finite is missing.
+        second: (seeds, examples), the same seed and example at the same place.
         labels: (examples,), or None where first and second are scores of examples.
         metric: from labels (n,) and predictions (..., n) to scores (...); None where there are no labels.
 

@@ -27,7 +27,9 @@ def changed_settings(config: dict, overrides: Sequence[str]) -> Config:
     for key in ("kind", "num_labels"):
         now, before = getattr(settings.task, key), config["task"][key]
         if now not in (before, None):  # None: of a folder of images, counted when it is read
-            raise UserError(f"task {settings.task.name} has {key} {now!r}, the run was trained with {before!r}")
+            raise UserError(
+                f"task {settings.task.name} has {key} {now!r}, the run was trained with {before!r}: name another task"
+            )
     check_reach(settings)
     return settings
 

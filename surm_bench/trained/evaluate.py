@@ -55,7 +55,8 @@ def _check(record: dict, settings: Config) -> None:
     check_task(task)
     task.num_labels = num_labels(task)
     if task.num_labels != trained:
-        raise UserError(f"task {task.name} has {task.num_labels} labels, the run was trained with {trained}")
+        reason = f"task {task.name} has {task.num_labels} labels, the run was trained with {trained}"
+        raise UserError(f"{reason}: name a task of {trained}")
     check_metric(task)
     task.digest = task.digest or task_digest(task)
 

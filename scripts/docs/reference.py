@@ -1,0 +1,172 @@
+"""Reference pages in Markdown, from the code: configuration keys, choices of a group, commands. No torch here."""
+
+import argparse
+import ast
+import os
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+CHECKOUT = Path(__file__).parents[2]
+CONFIGS = CHECKOUT / "configs"
+GROUPS = {  # group -> its dataclass and the file that is taken where none is named
+    "model": ("ModelConfig", None),
+    "task": ("TaskConfig", None),
+    "adapter": ("AdapterConfig", None),
+    "optimizer": ("OptimizerConfig", "optimizer/adamw.yaml"),
+    "trainer": ("TrainerConfig", "trainer/default.yaml"),
+    "tracking": ("TrackingConfig", "tracking/none.yaml"),
+}
+MISSING = "given by its file"
+KEYS = ("key", "type", "default", "meaning")
+
+
+def configuration() -> str:
+    """Every key with its type, default and meaning, from ``surm_bench/config.py`` and the default files."""
+    source = CHECKOUT / "surm_bench" / "config.py"
+    classes, comments = _classes(source), _comments(source)
+    top = [row for row in _fields(classes["Config"], comments, {}) if row[0] not in GROUPS]
+    parts = ["## Of a run", _table(KEYS, [_quoted(*row) for row in top])]
+    for group, (name, file) in GROUPS.items():
+        given = yaml.safe_load((CONFIGS / file).read_text()) if file else {}
+        rows = [_quoted(f"{group}.{key}", *rest) for key, *rest in _fields(classes[name], comments, given)]
+        parts += [f"## {group}", ast.get_docstring(classes[name]), _table(KEYS, rows)]
+    return "\n\n".join(parts)
+
+
+def choices() -> str:
+    """What each group can be, a line a file: its name and its first comment."""
+    parts = []
+    for group in (*GROUPS, "experiment"):
+        files = sorted((CONFIGS / group).rglob("*.yaml"))
+        rows = [(file.relative_to(CONFIGS / group).with_suffix("").as_posix(), _head(file)) for file in files]
+        parts += [f"## {group}", _table(("name", "what it is"), [(f"`{name}`", text) for name, text in rows])]
+    return "\n\n".join(parts)
+
+
+def peft_fields() -> str:
+    """The fields of our PEFT configs, from the ``help`` that each carries."""
+    parts = []
+    for file in sorted((CHECKOUT / "surm_bench" / "adapters").glob("*.py")):
+        for name, node in _classes(file).items():
+            if rows := list(_helped(node)):
+                about = ast.get_docstring(node).partition("\n\n")[0].replace("\n", " ")
+                parts += [f"## {name}", about, _table(("field", "type", "default", "meaning"), rows)]
+    return "\n\n".join(parts)
+
+
+def commands() -> str:
+    """The help of every command, as argparse prints it."""
+    from surm_bench.command.main import GROUPS, parser
+
+    os.environ["COLUMNS"] = "100"
+    subparsers = _subparsers(parser())
+    parts = [_block(parser().format_help())]
+    for heading, names in GROUPS.items():
+        parts.append(f"## {heading}")
+        for name in names:
+            parts += [f"### surm-bench {name}", *_help(subparsers[name])]
+    return "\n\n".join(parts)
+
+
+def examples() -> str:
+    """The scripts of docs/examples: what each is, and its text."""
+    parts = []
+    for file in sorted((CHECKOUT / "docs" / "examples").glob("*.py")):
+        text = file.read_text()
+        title, _, about = ast.get_docstring(ast.parse(text)).partition("\n")
+        parts += [f"## {title.rstrip('.')}", about.strip(), f'```python title="docs/examples/{file.name}"\n{text}```']
+    return "\n\n".join(parts)
+
+
+def _fields(node: ast.ClassDef, comments: dict[int, str], given: dict) -> Iterator[tuple[str, str, str, str]]:
+    """Name, type, default and meaning of each field of a dataclass."""
+    end = node.body[0].end_lineno  # the docstring's: comments begin behind it
+    for field in node.body:
+        if isinstance(field, ast.AnnAssign):
+            name = field.target.id
+            text = " ".join(comments[line] for line in range(end + 1, field.end_lineno + 1) if line in comments)
+            default = _shown(given[name]) if name in given else _default(field.value)
+            yield name, ast.unparse(field.annotation), default, text
+            end = field.end_lineno
+
+
+def _quoted(key: str, kind: str, default: str, text: str) -> tuple[str, str, str, str]:
+    return f"`{key}`", f"`{kind}`", default, text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _default(value: ast.expr) -> str:
+    """What the code says the default is."""
+    if isinstance(value, ast.Name) and value.id == "MISSING":
+        return MISSING
+    if isinstance(value, ast.Call):  # field(default=...) or field(default_factory=...)
+        arguments = {keyword.arg: keyword.value for keyword in value.keywords}
+        return _default(arguments["default"]) if "default" in arguments else "empty"
+    return _shown(ast.literal_eval(value))
+
+
+def _shown(value: object) -> str:
+    """A value as it is written on the command line."""
+    names = {None: "null", True: "true", False: "false"}
+    return f"`{names[value] if value is None or isinstance(value, bool) else value}`"
+
+
+def _helped(node: ast.ClassDef) -> Iterator[tuple[str, str, str, str]]:
+    """The fields of a PEFT config that say what they mean."""
+    for field in node.body:
+        if isinstance(field, ast.AnnAssign) and isinstance(field.value, ast.Call):
+            arguments = {keyword.arg: keyword.value for keyword in field.value.keywords}
+            if "metadata" in arguments:
+                text = ast.literal_eval(arguments["metadata"])["help"]
+                yield f"`{field.target.id}`", f"`{ast.unparse(field.annotation)}`", _default(field.value), text
+
+
+def _classes(file: Path) -> dict[str, ast.ClassDef]:
+    return {node.name: node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)}
+
+
+def _comments(file: Path) -> dict[int, str]:
+    """Line number -> its comment."""
+    with tokenize.open(file) as lines:
+        tokens = list(tokenize.generate_tokens(lines.readline))
+    return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+
+
+def _head(file: Path) -> str:
+    """The comment that a file begins with."""
+    lines = file.read_text().splitlines()
+    ends = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    return " ".join(line.lstrip("# ") for line in lines[:ends])
+
+
+def _help(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Of a command, and of those below it."""
+    if not parser.add_help:  # run, whose keys are Hydra's
+        yield parser.description
+        return
+    yield _block(parser.format_help())
+    for inner in _subparsers(parser).values():
+        yield _block(inner.format_help())
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return actions[0].choices if actions else {}
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """In Markdown."""
+    lines = [head, ("---",) * len(head), *(map(_cell, row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """As it stands: nothing in it is a column, an emphasis or a tag."""
+    text = text.replace("|", "\\|")
+    return text if text.startswith("`") else text.replace("*", "\\*").replace("<", "&lt;")
