@@ -41,9 +41,9 @@ class Settings:
         points: how often loss and exact match are measured, from before the first step to after the last.
     """
 
-    pairs: int = 24
-    batch: int = 24
-    steps: int = 100
+    pairs: int = 16
+    batch: int = 16
+    steps: int = 80
     ranks: tuple[int, ...] = (1, 2, 4)
     large: int = 64
     rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
