@@ -41,15 +41,15 @@ class Settings:
         points: how often loss and exact match are measured, from before the first step to after the last.
     """
 
-    pairs: int = 16
-    batch: int = 16
-    steps: int = 80
+    pairs: int = 8
+    batch: int = 8
+    steps: int = 60
     ranks: tuple[int, ...] = (1, 2, 4)
     large: int = 64
-    rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    rates: tuple[float, ...] = (0.005, 0.02, 0.08)
     seeds: tuple[int, ...] = (0, 1, 2)
     tuning_seeds: tuple[int, ...] = (1000,)
-    points: int = 11
+    points: int = 7
 
 
 @dataclass(frozen=True)
