@@ -63,7 +63,7 @@ class Pretraining:
     rate: float = 0.005
 
 
-QUICK = Settings(pairs=4, batch=4, steps=4, ranks=(1, 2), rates=(0.01,), seeds=(0, 1), points=3)
+QUICK = Settings(pairs=4, batch=4, steps=4, ranks=(1,), large=8, rates=(0.01,), seeds=(0, 1), points=3)
 # Of a real Llama: pairs, LoRA's large rank and the largest r are the paper's (B.1), all else is ours and not measured.
 REAL = Settings(pairs=10_000, batch=64, steps=5_000, large=256, rates=(1e-4, 3e-4, 1e-3, 3e-3))
 

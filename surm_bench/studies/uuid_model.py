@@ -110,6 +110,8 @@ def _reading(name: str) -> Iterator[None]:
     try:
         with readable(Path(name)):
             yield
-    except OSError as error:
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:  # of transformers
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"no model of transformers with safetensors at {name}: {reason}") from error
