@@ -43,13 +43,13 @@ class Settings:
 
     pairs: int = 8
     batch: int = 8
-    steps: int = 60
+    steps: int = 40
     ranks: tuple[int, ...] = (1, 2, 4)
     large: int = 64
     rates: tuple[float, ...] = (0.005, 0.02, 0.08)
     seeds: tuple[int, ...] = (0, 1, 2)
     tuning_seeds: tuple[int, ...] = (1000,)
-    points: int = 7
+    points: int = 9
 
 
 @dataclass(frozen=True)
