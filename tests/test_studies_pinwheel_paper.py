@@ -86,21 +86,12 @@ def test_what_the_paper_says_beside_what_is_measured():
         for method, cka in alike.items():
             row = {"setting": setting, "method": method, "cka_features": cka, "cka_weights": 1 - cka}
             similarities += [row | {"seed": seed} for seed in (0, 1)]
-    settings = {
-        "width": 64,
-        "arms": 5,
-        "train_per_arm": 1,
-        "steps": 1,
-        "seeds": [0, 1],
-        "tuning_seeds": [9],
-        "rates": [1],
-    }
+    settings = {"width": 64, "arms": 5, "train_per_arm": 1, "steps": 1}
+    settings |= {"seeds": [0, 1], "tuning_seeds": [9], "rates": [1]}
     records = {"settings": settings, "runs": runs, "similarities": similarities, "structures": declarations()}
     caption = pinwheel_paper_report.similarity_table(records).caption
-    assert (
-        "the highest, as in the paper, in 1 of 2 settings, and within a factor of two of the paper's in 1;" in caption
-    )
-    assert "embedding frozen: 0.800, the structured 0.100 to 0.300, dense 0.050" in caption
-    assert "by CKA, features all three are nearer than LoRA in 0 of 2 settings, circulant first in 2;" in caption
-    assert "by CKA, matrix all three are nearer than LoRA in 0 of 2 settings, circulant first in 0." in caption
+    assert "LoRA's loss is the highest in 1 of 2 settings, unlike there, and within a factor" in caption
+    assert "of that size in 1 of 2 settings, unlike there; embedding frozen: 0.800, the structured 0.100" in caption
+    assert "features LoRA is the last in 0 of 2 settings, unlike there, and circulant the first in 2 of 2" in caption
+    assert "matrix LoRA is the last in 0 of 2 settings, unlike there, and circulant the first in 0 of 2" in caption
     assert "not trained is ahead of 8 of 16 trained ones" in caption  # 3 of 4 by features, 1 of 4 by the matrix

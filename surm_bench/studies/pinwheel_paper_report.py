@@ -15,6 +15,7 @@ TITLES = {
 LORA, DENSE, UNTRAINED = "low_rank", "dense", "dense, not trained"
 STRUCTURED = ("circulant", "symmetric_toeplitz", "toeplitz")
 MEASURES = {"cka_features": "CKA, features", "cka_weights": "CKA, matrix"}
+COMPARED = {"cka_features": "features", "cka_weights": "the hidden matrix"}
 CAPTION = (
     "A network with two hidden layers of {width} units on a pinwheel of {arms} arms, {train_per_arm} points each: an "
     "embedding (2 → {width}), the hidden matrix, which is the structured one itself or a dense one, and the head. "
@@ -29,8 +30,7 @@ PAPERS_LOSS = 0.9  # of LoRA, at the end of both figures
 LOSS = (
     "The paper: LoRA's training loss stays at about {paper}, those of the structured matrices end near the dense one's "
     "(Fig. 4 and 9, by the curves in the authors' repository, arijitthegame/structured-matrices-PEFT at a28432f). "
-    "Here, LoRA's loss is the highest, as in the paper, in {highest} of {settings} settings, and within a factor of "
-    "two of the paper's in {close}{size}."
+    "Here, LoRA's loss is the highest in {highest}, and within a factor of two of that size in {close}{size}."
 )
 SIZE = "; {setting}: {lora:.3f}, the structured {low:.3f} to {high:.3f}, dense {dense:.3f}"
 ALIKE = (
@@ -39,7 +39,7 @@ ALIKE = (
     "dense network that was not trained is ahead of {untrained} of {compared} trained ones: CKA alone does not say "
     "what training did."
 )
-MEASURE = "by {title} all three are nearer than LoRA in {nearer} of {settings} settings, circulant first in {first}"
+MEASURE = "by the CKA of {what} LoRA is the last in {last}, and circulant the first in {first}"
 
 
 def write(folder: Path) -> Table:
@@ -100,18 +100,25 @@ def _losses(data: pd.DataFrame) -> str:
     ]
     highest = int((losses.idxmax(axis=1) == LORA).sum())
     close = int(losses[LORA].between(PAPERS_LOSS / 2, 2 * PAPERS_LOSS).sum())
-    return LOSS.format(paper=PAPERS_LOSS, highest=highest, settings=len(losses), close=close, size="".join(size))
+    found = {"highest": _agreement(highest, len(losses)), "close": _agreement(close, len(losses))}
+    return LOSS.format(paper=PAPERS_LOSS, size="".join(size), **found)
 
 
 def _similarities(data: pd.DataFrame) -> str:
     """Which network is most like the dense one, against Table 8."""
     measures, untrained, compared = [], 0, 0
-    for name, title in MEASURES.items():
+    for name, what in COMPARED.items():
         alike = data.dropna(subset=f"{name}_mean").pivot(index="setting", columns="method", values=f"{name}_mean")
         structured, reference = alike[[*STRUCTURED]], alike[UNTRAINED]
-        nearer = int(structured.gt(alike[LORA], axis=0).all(axis=1).sum())
+        last = int(structured.gt(alike[LORA], axis=0).all(axis=1).sum())
         first = int((structured.idxmax(axis=1) == "circulant").sum())
-        measures.append(MEASURE.format(title=title, nearer=nearer, settings=len(alike), first=first))
+        found = {"last": _agreement(last, len(alike)), "first": _agreement(first, len(alike))}
+        measures.append(MEASURE.format(what=what, **found))
         trained = alike[[LORA, *STRUCTURED]]
         untrained, compared = untrained + int(trained.lt(reference, axis=0).sum(axis=None)), compared + trained.size
     return ALIKE.format(measures="; ".join(measures), untrained=untrained, compared=compared)
+
+
+def _agreement(count: int, settings: int) -> str:
+    """In how many settings it is as in the paper."""
+    return f"{count} of {settings} settings, {'as' if count == settings else 'unlike'} there"
