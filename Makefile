@@ -14,6 +14,8 @@ EXPERIMENT ?=
 LAUNCHER ?=
 TRACKING ?=
 
+STUDIES := $(addprefix study-,approximation approximation-psd approximation-descent pinwheel pinwheel-paper uuid weights cka)
+
 # Options that are given, as the overrides they stand for.
 LOCAL    = $(if $(DATA),'task.data_dir=$(DATA)') $(if $(WEIGHTS),'model.weights=$(WEIGHTS)')
 
@@ -22,7 +24,7 @@ READING  = $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)'
 RUNNING  = $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(TRACKING),--tracking '$(TRACKING)') $(READING)
 
 # Networks as small as the demo's gain little from a second thread, and lose much where something else runs beside.
-demo test test-slow test-peft study-approximation study-pinwheel study-cka: export OMP_NUM_THREADS = 1
+demo test test-slow test-peft $(STUDIES): export OMP_NUM_THREADS = 1
 ifneq ($(filter demo%,$(EXPERIMENT)),)
 tune experiment reproduce: export OMP_NUM_THREADS = 1
 endif
@@ -40,10 +42,10 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
-.PHONY: verdict report dashboard study-approximation study-pinwheel study-cka bench lint minilm test-slow test-peft docs
+.PHONY: verdict report dashboard $(STUDIES) bench lint minilm test-slow test-peft docs
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 21
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 29
 	@echo 'adapters: $(basename $(notdir $(wildcard configs/adapter/*.yaml)))'
 	@echo 'models:   $(basename $(notdir $(wildcard configs/model/*.yaml)))'
 	@echo 'experiments: $(basename $(notdir $(wildcard configs/experiment/*.yaml)))'
@@ -95,12 +97,17 @@ report: $(READY) ## [EXPERIMENT=...] [ARGS="--folder RUNS"] one HTML page of all
 dashboard: $(READY) ## EXPERIMENT=demo [ARGS="--entity me"] tables and figures to W&B, and a workspace for its runs there
 	$(BIN)/surm-bench dashboard $(EXPERIMENT) $(ARGS)
 
-study-approximation study-pinwheel study-cka: study-%: $(READY)
-	$(BIN)/surm-bench study $*
+$(STUDIES): study-%: $(READY)
+	$(BIN)/surm-bench study $(subst -,_,$*) $(ARGS)
 
-study-approximation: ## how well each structure approximates a matrix (Fig. 1 left); results/studies
+study-approximation: ## how well each structure approximates a matrix; results/studies [ARGS=--quick: outputs/studies]
+study-approximation-psd: ## the same in the setting of Fig. 1 left
+study-approximation-descent: ## the same along training, W(G, H) of several r (Fig. 5)
 study-pinwheel: ## a toy network with one adapted matrix
-study-cka: ## how alike full fine-tuning and each adapter are, from the demo's runs (Table 8)
+study-pinwheel-paper: ## the same in the setting of Fig. 4 and 9, and CKA (Table 8)
+study-uuid: ## random pairs of UUIDs memorised by W(G, H) and LoRA (Fig. 8) [ARGS="--model FOLDER": a real Llama]
+study-weights: ## distance from the pretrained weights and rank of ΔW, from the demo's records (Fig. 11, B.4)
+study-cka: ## how alike full fine-tuning and each adapter are, from the demo's runs (Table 8's question)
 
 bench: $(READY) ## speed and memory of every structure beside LoRA and C3A [ARGS=--quick]; results/performance
 	$(BIN)/surm-bench bench $(ARGS)

@@ -16,6 +16,7 @@ from surm_bench.benchmark.parts import PARTS
 from surm_bench.command import bench, completion
 from surm_bench.command.errors import exit_code
 from surm_bench.command.main import GROUPS, command
+from surm_bench.command.study import STUDIES
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
 from surm_bench.experiment.commands import Options, run, status, tune
@@ -153,6 +154,11 @@ def test_what_is_answered_at_once_imports_nothing_heavy(arguments, heavy):
 
 def test_the_parts_of_the_benchmark_have_their_names():
     assert tuple(PARTS) == bench.PARTS
+
+
+def test_every_study_has_a_make_target():
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    assert set(re.findall(r"^study-(\S+): ##", makefile, re.MULTILINE)) == {name.replace("_", "-") for name in STUDIES}
 
 
 def test_the_version_is_the_packages(capsys):

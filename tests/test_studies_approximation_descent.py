@@ -58,11 +58,21 @@ def test_the_table_by_hand():
     def row(member, trial, last):
         return {"target": "t", "member": member, "trial": trial, "stored": 1000, "errors": [1.0, last]}
 
-    rows = [row("a", 0, 0.2), row("a", 1, 0.4), row("b", 0, 0.5), row("b", 1, 0.5)]
+    one, two = "W(G, H), r = 1", "W(G, H), r = 2"
+    rows = [row(two, 0, 0.2), row(two, 1, 0.4), row(one, 0, 0.5), row(one, 1, 0.5)]
+    rows += [row(name, trial, 0.8) for name in ("circulant", "Toeplitz") for trial in (0, 1)]
+    rows = sorted(rows, key=lambda row: row["member"])
     settings = {"steps": 9, "side": 4, "trials": 2, "noise": 0.05, "rank": 4, "rate": 0.1}
     table = approximation_descent_report.error_table({"settings": settings, "descents": rows})
     assert [[cell.text for cell in row] for row in table.rows] == [
-        ["a", "1,000", "0.300 ± 0.141"],
-        ["b", "1,000", "0.500 ± 0.000"],
+        ["Toeplitz", "1,000", "0.800 ± 0.000"],
+        [one, "1,000", "0.500 ± 0.000"],
+        [two, "1,000", "0.300 ± 0.141"],
+        ["circulant", "1,000", "0.800 ± 0.000"],
     ]
-    assert [row[2].mark for row in table.rows] == ["best", "second"]
+    assert [row[2].mark for row in table.rows] == ["", "second", "best", ""]
+    assert "on 1 of 1 targets, W(G, H) of r = 2 is ahead of Toeplitz on 1 of 1, and" in table.caption
+    assert "leave at least 0.800: the order is the theorem's" in table.caption
+    worse = [one_row | {"errors": [1.0, 0.9]} if one_row["member"] == two else one_row for one_row in rows]
+    caption = approximation_descent_report.error_table({"settings": settings, "descents": worse}).caption
+    assert "on 0 of 1 targets" in caption and "the order is not the theorem's" in caption

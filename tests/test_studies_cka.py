@@ -274,7 +274,7 @@ def test_the_table_averages_over_layers_and_other_seeds_by_hand():
         made("Pretrained", None, 0, [0.25, None], reference=True),
     ]  # fmt: skip
     runs = [{"model": "m", "task": "t", "label": "LoRA", "score": score} for score in (0.7, 0.9)]
-    table = cka_report.similarity_table(pairs, runs)
+    table = cka_report.similarity_table({"pairs": pairs, "runs": runs})
     lora, pretrained = ([cell.text for cell in row] for row in table.rows)
     spread = 0.2 / np.sqrt(2)  # sample standard deviation of 0.4 and 0.6
     assert lora[:4] == ["t (m)", "LoRA", f"80.0 ± {100 * spread:.1f}", f"0.500 ± {spread:.3f}"]

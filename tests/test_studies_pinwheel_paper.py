@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from surm_bench.studies import measurements, pinwheel_paper
+from surm_bench.studies import measurements, pinwheel_paper, pinwheel_paper_report
+from surm_bench.studies.members import declarations
 from surm_bench.studies.pinwheel_data import TEST, TRAIN
 from surm_bench.studies.pinwheel_network import STRUCTURED, matrix_counts, train
 from surm_bench.studies.pinwheel_paper import ARMS, FROZEN, METHODS, QUICK, TRAINED, WIDTH, build, points, similarity
@@ -71,3 +72,26 @@ def test_the_study_leaves_records_a_table_and_figures(tmp_path):
     assert all(name in table for name in ("LoRA r=1", "symmetric Toeplitz", "dense, another seed", "embedding trained"))
     for name in ("decision_regions", "loss_curves"):
         assert matplotlib.image.imread(tmp_path / f"{name}.png").shape[1] == 1600
+
+
+def test_what_the_paper_says_beside_what_is_measured():
+    """By hand: LoRA's loss is the highest in one of two settings; by features circulant alone is nearer than LoRA."""
+    losses = {"low_rank": (0.8, 0.1), "circulant": (0.2, 0.2), "symmetric_toeplitz": (0.3, 0.2), "toeplitz": (0.1, 0.1)}
+    alike = {"low_rank": 0.5, "circulant": 0.9, "symmetric_toeplitz": 0.4, "toeplitz": 0.4, "dense, not trained": 0.6}
+    runs, similarities = [], []
+    for place, setting in enumerate((FROZEN, TRAINED)):
+        for method, loss in (losses | {"dense": (0.05, 0.05)}).items():
+            counts = {"trained": 128, "stored": 128, "rate": 0.01, "accuracy": 0.9, "losses": [loss[place]]}
+            runs += [{"setting": setting, "method": method, "seed": seed} | counts for seed in (0, 1)]
+        for method, cka in alike.items():
+            row = {"setting": setting, "method": method, "cka_features": cka, "cka_weights": 1 - cka}
+            similarities += [row | {"seed": seed} for seed in (0, 1)]
+    settings = {"width": 64, "arms": 5, "train_per_arm": 1, "steps": 1}
+    settings |= {"seeds": [0, 1], "tuning_seeds": [9], "rates": [1]}
+    records = {"settings": settings, "runs": runs, "similarities": similarities, "structures": declarations()}
+    caption = pinwheel_paper_report.similarity_table(records).caption
+    assert "LoRA's loss is the highest in 1 of 2 settings, unlike there, and within a factor" in caption
+    assert "of that size in 1 of 2 settings, unlike there; embedding frozen: 0.800, the structured 0.100" in caption
+    assert "features LoRA is the last in 0 of 2 settings, unlike there, and circulant the first in 2 of 2" in caption
+    assert "matrix LoRA is the last in 0 of 2 settings, unlike there, and circulant the first in 0 of 2" in caption
+    assert "not trained is ahead of 8 of 16 trained ones" in caption  # 3 of 4 by features, 1 of 4 by the matrix

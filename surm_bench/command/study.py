@@ -13,6 +13,7 @@ STUDIES = {  # module of surm_bench.studies -> its question
     "pinwheel": "what can a small network learn with one adapted matrix?",
     "pinwheel_paper": "the same in the setting of Figures 4 and 9, and CKA with the dense network (Table 8)",
     "weights": "how far from the pretrained weights does training go, layer by layer, in the runs that are there?",
+    "uuid": "how well are random pairs of UUIDs memorised, by W(G, H) and by LoRA (Figure 8)?",
     "cka": "how alike are full fine-tuning and each adapter, in the runs that are there?",
 }
 
@@ -28,6 +29,10 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         study.add_argument("--folder", type=Path, help=f"where to write (default: results/studies/{name})")
         if name == "approximation":
             study.add_argument("--side", type=int, help="rows and columns of the matrices")
+        if name == "uuid":
+            study.add_argument("--model", help="a real Llama, a folder or a name on the hub (default: a small decoder)")
+            study.add_argument("--pairs", type=int, help="how many pairs")
+            study.add_argument("--steps", type=int, help="how many steps of training")
         if name in ("cka", "weights"):
             study.add_argument("--results-dir", type=Path, help="whose runs to read (default: the demo's)")
 
@@ -35,7 +40,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _run(options: argparse.Namespace) -> int:
     root = Path("outputs") if options.quick else Path("results")  # what is only tried replaces no results
     folder = options.folder or root / "studies" / options.study
-    given = {key: getattr(options, key, None) for key in ("quick", "side", "results_dir")}
+    given = {key: getattr(options, key, None) for key in ("quick", "side", "model", "pairs", "steps", "results_dir")}
     _make(folder)
     study = import_module(f"surm_bench.studies.{options.study}")  # torch: not before it is needed
     study.main(folder, **{key: value for key, value in given.items() if value is not None})

@@ -7,27 +7,28 @@ import numpy as np
 import pandas as pd
 
 from surm_bench.report.panels import STYLE, save
-from surm_bench.report.tables import Cell, Column, Table, marks, write_table
-from surm_bench.studies import looks, measurements
+from surm_bench.report.tables import Cell, Column, Table, marks
+from surm_bench.studies import looks
+from surm_bench.studies.reporting import write_report
 
 CELL = ["member", "stored", "target"]
+TWO = "W(G, H), r = 2"
 CAPTION = (
     "‖M̂ − M‖ / ‖M‖ in Frobenius norm after {steps:,} steps of Adam, M of {side}×{side}; mean ± sample standard "
     "deviation over {trials} trials. Near low rank: G·Hᵀ + {noise}·R, G and H of {rank} columns; sines: rows "
     "sin(k·t), k = 1 … {side}, t ~ N(0, 1) for each row, without and with {noise} noise. W(G, H) is a sum of r "
     "products of a circulant and a skew-circulant matrix. The paper's text names gradient descent; Adam, its rate "
     "{rate} that falls to zero by a cosine, the steps, the {rank} columns and the starts are ours. Bold: best, "
-    "underlined: second."
+    "underlined: second. The paper: W(G, H) of r holds that of every smaller r, from r = 2 on every Toeplitz matrix, "
+    "and with r = n every matrix (Theorem A.2); the curves of its Fig. 5 are not at hand. Here, the error falls with "
+    "every step of r on {falling} of {targets} targets, W(G, H) of r = 2 is ahead of Toeplitz on {ahead} of {targets}, "
+    "and circulant and Toeplitz leave at least {left:.3f}: the order {verdict} the theorem's."
 )
 
 
 def write(folder: Path) -> Table:
     """Write table.{md,tex,csv} and error_along_training.{png,svg,pdf} beside measurements.json; return the table."""
-    records = measurements.read(folder / "measurements.json")
-    table = error_table(records)
-    write_table(table, folder, "table")
-    draw(records, folder / "error_along_training")
-    return table
+    return write_report(folder, error_table, error_along_training=draw)
 
 
 def error_table(records: dict) -> Table:
@@ -46,9 +47,7 @@ def error_table(records: dict) -> Table:
                 for r, m in zip(cells[["mean", "std"]].itertuples(), found, strict=True)
             ]
         )
-    return Table(
-        columns, [list(row) for row in zip(*contents, strict=True)], CAPTION.format(**records["settings"]), data
-    )
+    return Table(columns, [list(row) for row in zip(*contents, strict=True)], _caption(records["settings"], data), data)
 
 
 def draw(records: dict, path: Path) -> None:
@@ -67,3 +66,14 @@ def draw(records: dict, path: Path) -> None:
             axes.grid(True)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", frameon=False, ncols=6)
         save(figure, path)
+
+
+def _caption(settings: dict, data: pd.DataFrame) -> str:
+    means = data.pivot(index="target", columns="member", values="mean")
+    of_r = means[[name for name in data["member"].unique() if name.startswith("W(G, H)")]]
+    falling = int((of_r.diff(axis=1).iloc[:, 1:] < 0).all(axis=1).sum())
+    ahead = int((means[TWO] < means["Toeplitz"]).sum())
+    verdict = "is" if falling == ahead == len(means) else "is not"
+    left = means[["circulant", "Toeplitz"]].min(axis=None)
+    found = {"falling": falling, "ahead": ahead, "targets": len(means), "left": left, "verdict": verdict}
+    return CAPTION.format(**settings, **found)

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from surm_bench.report.panels import STYLE, save
-from surm_bench.report.tables import Cell, Column, Table, marks, write_table
-from surm_bench.studies import looks, measurements
+from surm_bench.report.tables import Cell, Column, Table, marks
+from surm_bench.studies import looks
+from surm_bench.studies.reporting import write_report
 
 IDENTITY = "multiple of the identity"
 CAPTION = (
@@ -23,11 +24,7 @@ CAPTION = (
 
 def write(folder: Path) -> Table:
     """Write table.{md,tex,csv} and errors.{png,svg,pdf} beside measurements.json; return the table."""
-    records = measurements.read(folder / "measurements.json")
-    table = error_table(records)
-    write_table(table, folder, "table")
-    draw(records, folder / "errors")
-    return table
+    return write_report(folder, error_table, errors=draw)
 
 
 def error_table(records: dict) -> Table:

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from surm_bench.report.panels import STYLE, save
-from surm_bench.report.tables import MISSING, Cell, Column, Table, marks, write_table
-from surm_bench.studies import looks, measurements
+from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
+from surm_bench.studies import looks
+from surm_bench.studies.reporting import write_report
 
 CAPTION = (
     "Relative Frobenius error of approximating {side}×{side} matrices; mean ± sample standard deviation over {trials} "
@@ -34,11 +35,7 @@ CELL = ["budget", "structure", "trained", "stored", "target"]
 
 def write(folder: Path) -> Table:
     """Write table.{md,tex,csv}, error_against_parameters.{png,svg,pdf} beside measurements.json; return the table."""
-    records = measurements.read(folder / "measurements.json")
-    table = error_table(records)
-    write_table(table, folder, "table")
-    draw(records, folder / "error_against_parameters")
-    return table
+    return write_report(folder, error_table, error_against_parameters=draw)
 
 
 def summary_frame(fits: pd.DataFrame) -> pd.DataFrame:

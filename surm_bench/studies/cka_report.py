@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from surm_bench.report.panels import STYLE, save
-from surm_bench.report.tables import MISSING, Cell, Column, Table, write_table
-from surm_bench.studies import measurements
+from surm_bench.report.tables import MISSING, Cell, Column, Table
 from surm_bench.studies.looks import new_figure
+from surm_bench.studies.reporting import mean_and_deviation, write_report
 
 RANDOM, PRETRAINED = "Random ΔW", "Pretrained"
 MEASURES = {  # of a pair of measurements.json -> title and group of its column, and how it is shown
@@ -40,11 +40,7 @@ FEATURES_LOOK = {"label": "features", "color": "#0072B2", "marker": "o"}
 
 def write(folder: Path) -> Table:
     """Write table.{md,tex,csv} and similarity.{png,svg,pdf} beside folder/measurements.json; return the table."""
-    records = measurements.read(folder / "measurements.json")
-    table = similarity_table(records["pairs"], records["runs"])
-    write_table(table, folder, "table")
-    draw(records["tasks"], records["pairs"], folder / "similarity")
-    return table
+    return write_report(folder, similarity_table, similarity=draw)
 
 
 def pairs_frame(pairs: list[dict]) -> pd.DataFrame:
@@ -68,25 +64,29 @@ def summary_frame(pairs: list[dict]) -> pd.DataFrame:
     return cells.agg(n=("full_seed", "size"), **columns).reset_index()
 
 
-def similarity_table(pairs: list[dict], runs: list[dict]) -> Table:
+def similarity_table(records: dict) -> Table:
     """Methods and references, task by task, against the measures; its data also has the pairs of the same seed."""
-    scores = pd.DataFrame(runs).groupby(CELL)["score"].agg(score_mean="mean", score_std="std").reset_index()
+    pairs = records["pairs"]
+    scores = pd.DataFrame(records["runs"]).groupby(CELL)["score"].agg(score_mean="mean", score_std="std").reset_index()
     data = summary_frame(pairs).merge(scores, on=CELL, how="left")
     columns = [Column("Task"), Column("Method"), Column("Score"), *(Column(*names) for *names, _ in MEASURES.values())]
     rows, before, seeds = [], None, data["n"].max()
     for row in data[data["pairs"] == OTHER].to_dict("records"):
         group = f"{row['task']} ({row['model']})"
-        measured = [_show(row[f"{name}_mean"], row[f"{name}_std"], form) for name, (*_, form) in MEASURES.items()]
-        score = _show(100 * row["score_mean"], 100 * row["score_std"], "{:.1f}")
+        measured = [
+            mean_and_deviation(row[f"{name}_mean"], row[f"{name}_std"], form) for name, (*_, form) in MEASURES.items()
+        ]
+        score = mean_and_deviation(100 * row["score_mean"], 100 * row["score_std"], "{:.1f}")
         method = row["label"] + (f" (n={row['n']})" if row["n"] < seeds else "")
         rows.append([Cell(text) for text in ("" if group == before else group, method, score, *measured)])
         before = group
     return Table(columns, rows, CAPTION.format(seeds=seeds, missing=MISSING), data)
 
 
-def draw(tasks: list[dict], pairs: list[dict], path: Path) -> None:
+def draw(records: dict, path: Path) -> None:
     """A row a task, references below the line. Left: debiased CKA of ΔW, layer by layer; right: CKA of W + ΔW and of
     features."""
+    tasks, pairs = records["tasks"], records["pairs"]
     with mpl.rc_context(STYLE):
         figure = new_figure(2.9 * len(tasks) + 0.5)
         grid = figure.subplots(len(tasks), 2, squeeze=False, sharey="row", width_ratios=(1.3, 1))
@@ -136,9 +136,3 @@ def _dots(axes: Axes, cells: pd.DataFrame) -> None:
     axes.set_xlim(0, 1.03)
     axes.tick_params(axis="y", length=0, labelleft=False)
     axes.grid(True)
-
-
-def _show(mean: float, std: float, form: str) -> str:
-    if pd.isna(mean):
-        return MISSING
-    return form.format(mean) + ("" if pd.isna(std) else f" ± {form.format(std)}")

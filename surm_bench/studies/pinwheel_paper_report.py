@@ -4,15 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from surm_bench.report.tables import MISSING, Cell, Column, Table, marks, write_table
-from surm_bench.studies import measurements
+from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 from surm_bench.studies.pinwheel_report import REFERENCES, draw_losses, draw_regions, method_looks, summary_frame
+from surm_bench.studies.reporting import mean_and_deviation, write_report
 
 TITLES = {
     "embedding frozen": "Embedding frozen (as Fig. 4): the hidden matrix and the head are trained",
     "embedding trained": "Embedding trained (as Fig. 9)",
 }
+LORA, DENSE, UNTRAINED = "low_rank", "dense", "dense, not trained"
+STRUCTURED = ("circulant", "symmetric_toeplitz", "toeplitz")
 MEASURES = {"cka_features": "CKA, features", "cka_weights": "CKA, matrix"}
+COMPARED = {"cka_features": "features", "cka_weights": "the hidden matrix"}
 CAPTION = (
     "A network with two hidden layers of {width} units on a pinwheel of {arms} arms, {train_per_arm} points each: an "
     "embedding (2 → {width}), the hidden matrix, which is the structured one itself or a dense one, and the head. "
@@ -21,19 +24,28 @@ CAPTION = (
     "{seeds} seeds. CKA is linear, with the dense network of the same seed: of what the head sees of the fresh points, "
     "and of the hidden matrix, its rows as examples. It is above 0 for unrelated matrices. With a frozen embedding, "
     "another seed has another embedding. Points, noise, rates and what CKA compares are ours, where the paper's text "
-    "leaves them open. Bold: best of the four structures, underlined: second; {missing}: not measured."
+    "leaves them open. Bold: best of the four structures, underlined: second; {missing}: not measured. {findings}"
 )
+PAPERS_LOSS = 0.9  # of LoRA, at the end of both figures
+LOSS = (
+    "The paper: LoRA's training loss stays at about {paper}, those of the structured matrices end near the dense one's "
+    "(Fig. 4 and 9, by the curves in the authors' repository, arijitthegame/structured-matrices-PEFT at a28432f). "
+    "Here, LoRA's loss is the highest in {highest}, and within a factor of two of that size in {close}{size}."
+)
+SIZE = "; {setting}: {lora:.3f}, the structured {low:.3f} to {high:.3f}, dense {dense:.3f}"
+ALIKE = (
+    "The paper: by CKA the structured matrices, circulant first, are nearer to the fully trained one than LoRA (Table "
+    "8; its cells are not at hand, this is how ai-paper-reviewer.com, MXOzgjlWDF, describes it). Here, {measures}. A "
+    "dense network that was not trained is ahead of {untrained} of {compared} trained ones: CKA alone does not say "
+    "what training did."
+)
+MEASURE = "by the CKA of {what} LoRA is the last in {last}, and circulant the first in {first}"
 
 
 def write(folder: Path) -> Table:
     """Write table.{md,tex,csv}, decision_regions, loss_curves, each .{png,svg,pdf}, beside folder/measurements.json;
     return the table."""
-    records = measurements.read(folder / "measurements.json")
-    table = similarity_table(records)
-    write_table(table, folder, "table")
-    draw_regions(records, folder / "decision_regions", TITLES, records["settings"]["arms"])
-    draw_losses(records, folder / "loss_curves")
-    return table
+    return write_report(folder, similarity_table, decision_regions=_draw_regions, loss_curves=draw_losses)
 
 
 def similarity_table(records: dict) -> Table:
@@ -54,20 +66,59 @@ def similarity_table(records: dict) -> Table:
         ]
         for row, mark in zip(of_setting.itertuples(), marks(shown), strict=True):
             texts = [MISSING if pd.isna(row.trained) else f"{row.trained:,.0f}"]
-            texts += [_show(100 * row.accuracy, 100 * row.accuracy_std, 1), _show(row.loss, row.loss_std, 3)]
-            texts += [_show(getattr(row, f"{name}_mean"), getattr(row, f"{name}_std"), 2) for name in MEASURES]
+            texts += [mean_and_deviation(100 * row.accuracy, 100 * row.accuracy_std, "{:.1f}")]
+            texts += [mean_and_deviation(row.loss, row.loss_std, "{:.3f}")]
+            texts += [
+                mean_and_deviation(getattr(row, f"{name}_mean"), getattr(row, f"{name}_std"), "{:.2f}")
+                for name in MEASURES
+            ]
             label = look[row.Index]["label"] if row.Index in look else row.Index
             first = setting if row.Index == methods[0] else ""
             rows.append([Cell(text, mark if place == 3 else "") for place, text in enumerate([first, label, *texts])])
     titles = ("Setting", "Hidden matrix", "Trained", "Accuracy", "Loss", *MEASURES.values())
-    return Table([Column(title) for title in titles], rows, _caption(records["settings"]), data)
+    return Table([Column(title) for title in titles], rows, _caption(records["settings"], data), data)
 
 
-def _show(mean: float, std: float, digits: int) -> str:
-    return MISSING if pd.isna(mean) else f"{mean:.{digits}f} ± {std:.{digits}f}"
+def _draw_regions(records: dict, path: Path) -> None:
+    draw_regions(records, path, TITLES, records["settings"]["arms"])
 
 
-def _caption(settings: dict) -> str:
+def _caption(settings: dict, data: pd.DataFrame) -> str:
     counts = {"seeds": len(settings["seeds"]), "tuning": len(settings["tuning_seeds"])}
     rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
-    return CAPTION.format(**settings | counts | {"rates": rates}, missing=MISSING)
+    findings = f"{_losses(data)} {_similarities(data)}"
+    return CAPTION.format(**settings | counts | {"rates": rates}, missing=MISSING, findings=findings)
+
+
+def _losses(data: pd.DataFrame) -> str:
+    """Which loss is the highest, against Figures 4 and 9."""
+    losses = data.dropna(subset="loss").pivot(index="setting", columns="method", values="loss")
+    structured = losses.drop(columns=[LORA, DENSE])
+    size = [
+        SIZE.format(setting=setting, lora=row[LORA], dense=row[DENSE], low=own.min(), high=own.max())
+        for (setting, row), (_, own) in zip(losses.iterrows(), structured.iterrows(), strict=True)
+    ]
+    highest = int((losses.idxmax(axis=1) == LORA).sum())
+    close = int(losses[LORA].between(PAPERS_LOSS / 2, 2 * PAPERS_LOSS).sum())
+    found = {"highest": _agreement(highest, len(losses)), "close": _agreement(close, len(losses))}
+    return LOSS.format(paper=PAPERS_LOSS, size="".join(size), **found)
+
+
+def _similarities(data: pd.DataFrame) -> str:
+    """Which network is most like the dense one, against Table 8."""
+    measures, untrained, compared = [], 0, 0
+    for name, what in COMPARED.items():
+        alike = data.dropna(subset=f"{name}_mean").pivot(index="setting", columns="method", values=f"{name}_mean")
+        structured, reference = alike[[*STRUCTURED]], alike[UNTRAINED]
+        last = int(structured.gt(alike[LORA], axis=0).all(axis=1).sum())
+        first = int((structured.idxmax(axis=1) == "circulant").sum())
+        found = {"last": _agreement(last, len(alike)), "first": _agreement(first, len(alike))}
+        measures.append(MEASURE.format(what=what, **found))
+        trained = alike[[LORA, *STRUCTURED]]
+        untrained, compared = untrained + int(trained.lt(reference, axis=0).sum(axis=None)), compared + trained.size
+    return ALIKE.format(measures="; ".join(measures), untrained=untrained, compared=compared)
+
+
+def _agreement(count: int, settings: int) -> str:
+    """In how many settings it is as in the paper."""
+    return f"{count} of {settings} settings, {'as' if count == settings else 'unlike'} there"

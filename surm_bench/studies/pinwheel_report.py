@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
 from surm_bench.report.panels import STYLE, save
-from surm_bench.report.tables import MISSING, Cell, Column, Table, marks, write_table
-from surm_bench.studies import looks, measurements
+from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
+from surm_bench.studies import looks
 from surm_bench.studies.pinwheel_data import ARMS, REACH, TEST, draw
+from surm_bench.studies.reporting import write_report
 
 ARM_COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C")  # after Okabe and Ito
 SETTING_TITLES = {
@@ -35,12 +36,7 @@ CELL = ["setting", "method", "trained", "stored"]
 def write(folder: Path) -> Table:
     """Write table.{md,tex,csv}, decision_regions, loss_curves, each .{png,svg,pdf}, beside folder/measurements.json;
     return the table."""
-    records = measurements.read(folder / "measurements.json")
-    table = accuracy_table(records)
-    write_table(table, folder, "table")
-    draw_regions(records, folder / "decision_regions")
-    draw_losses(records, folder / "loss_curves")
-    return table
+    return write_report(folder, accuracy_table, decision_regions=draw_regions, loss_curves=draw_losses)
 
 
 def method_looks(records: dict) -> dict[str, dict[str, str]]:

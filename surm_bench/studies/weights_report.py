@@ -9,8 +9,9 @@ from matplotlib.ticker import MaxNLocator
 
 from surm_bench.report.looks import method_looks
 from surm_bench.report.panels import STYLE, save
-from surm_bench.report.tables import MISSING, Cell, Column, Table, write_table
-from surm_bench.studies import looks, measurements
+from surm_bench.report.tables import MISSING, Cell, Column, Table
+from surm_bench.studies import looks
+from surm_bench.studies.reporting import mean_and_deviation, write_report
 
 TASK = ["model", "task"]
 NAMES = {"q": "query", "k": "key", "v": "value"}
@@ -24,11 +25,7 @@ CAPTION = (
 
 def write(folder: Path) -> Table:
     """Write table.{md,tex,csv} and distance.{png,svg,pdf} beside measurements.json; return the table."""
-    records = measurements.read(folder / "measurements.json")
-    table = distance_table(records)
-    write_table(table, folder, "table")
-    draw(records, folder / "distance")
-    return table
+    return write_report(folder, distance_table, distance=draw)
 
 
 def distance_table(records: dict) -> Table:
@@ -46,8 +43,11 @@ def distance_table(records: dict) -> Table:
     body, before = [], None
     for (model, task, label, count), of_method in data.groupby(level=[0, 1, 2, 3], sort=False):
         found = of_method.droplevel([0, 1, 2, 3]).reindex(roles)
-        texts = [_show(row.cosine_distance_mean, row.cosine_distance_std, 3) for row in found.itertuples()]
-        texts += [_show(row.rank_mean, row.rank_std, 1) for row in found.itertuples()]
+        texts = [
+            mean_and_deviation(row[f"{name}_mean"], row[f"{name}_std"], form)
+            for name, form in (("cosine_distance", "{:.3f}"), ("rank", "{:.1f}"))
+            for _, row in found.iterrows()
+        ]
         group = f"{task} ({model})"
         body.append([Cell(text) for text in ("" if group == before else group, label, f"{count:,}", *texts)])
         before = group
@@ -96,9 +96,3 @@ def _caption(records: dict, rows: pd.DataFrame) -> str:
     seeds = rows.groupby(TASK)["seed"].nunique()
     counts = "/".join(str(count) for count in sorted(set(seeds)))
     return CAPTION.format(missing=MISSING, runs=records["runs_from"], seeds=counts, sentences="; ".join(sentences))
-
-
-def _show(mean: float, std: float, digits: int) -> str:
-    if pd.isna(mean):
-        return MISSING
-    return f"{mean:.{digits}f}" + ("" if pd.isna(std) else f" ± {std:.{digits}f}")

@@ -1,0 +1,178 @@
+"""Figure 8 of the paper (arXiv 2406.17740): how well are random pairs of UUIDs memorised, by W(G, H) and by LoRA?
+
+make study-uuid: a small decoder of Llama's architecture; ``surm-bench study uuid --model NAME`` takes a real one.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from surm_bench import environment
+from surm_bench.errors import UserError
+from surm_bench.report.console import print_table
+from surm_bench.studies import measurements, uuid_report
+from surm_bench.studies.uuid_data import IGNORED, Characters, Tokens, draw, encode
+from surm_bench.studies.uuid_model import PLACES, SMALL, adapted, answer, configuration, pretrained_llama, small_decoder
+
+MEMORISED, PRETRAINED = range(2)  # what pairs are for: drawn apart from the same seed
+SMALL_DECODER = "small decoder"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is memorised, with how many numbers, and for how long.
+
+    Attributes:
+        pairs: of UUIDs.
+        batch: pairs of a step.
+        steps: of Adam, its rate falling to zero by a cosine.
+        ranks: r of W(G, H), and of LoRA.
+        large: a far larger r, of LoRA alone.
+        rates: the grid, the same for every method.
+        seeds: those reported; a seed draws the pairs, the adapter's start and the order of the pairs.
+        tuning_seeds: those that the rates are chosen on, by the least mean loss at the end.
+        points: how often loss and exact match are measured, from before the first step to after the last.
+    """
+
+    pairs: int = 8
+    batch: int = 8
+    steps: int = 40
+    ranks: tuple[int, ...] = (1, 2, 4)
+    large: int = 64
+    rates: tuple[float, ...] = (0.005, 0.02, 0.08)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    tuning_seeds: tuple[int, ...] = (1000,)
+    points: int = 9
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How the small decoder is trained, all of it, on other pairs than those memorised afterwards."""
+
+    seed: int = 0
+    pairs: int = 64
+    batch: int = 16
+    steps: int = 500
+    rate: float = 0.005
+
+
+QUICK = Settings(pairs=4, batch=4, steps=4, ranks=(1,), large=8, rates=(0.01,), seeds=(0, 1), points=3)
+# Of a real Llama: pairs, LoRA's large rank and the largest r are the paper's (B.1), all else is ours and not measured.
+REAL = Settings(pairs=10_000, batch=64, steps=5_000, large=256, rates=(1e-4, 3e-4, 1e-3, 3e-3))
+
+
+def main(
+    folder: Path, quick: bool, model: str | None = None, pairs: int | None = None, steps: int | None = None
+) -> None:
+    """Train anew; write measurements.json, table.{md,tex,csv} and memorising.{png,svg,pdf} into folder.
+
+    Args:
+        model: a Llama, by its folder or its name on the hub; None is the small decoder.
+        pairs, steps: other numbers than those of the settings.
+
+    Raises:
+        UserError: no such model, or pairs or steps below 1.
+    """
+    given = {name: value for name, value in (("pairs", pairs), ("steps", steps)) if value is not None}
+    for name, value in given.items():
+        if value < 1:
+            raise UserError(f"{name} {value} is not possible: give 1 or more")
+    settings = replace(QUICK if quick else REAL if model else Settings(), **given)
+    about: dict[str, Any] = {
+        "study": "uuid",
+        "model": Path(model).name if model else SMALL_DECODER,
+        "settings": asdict(settings),
+        "environment": environment.describe(),
+    }
+    tables = {}
+    if model:
+        base, tokens = pretrained_llama(model)
+    else:
+        pretraining = replace(Pretraining(), steps=20) if quick else Pretraining()
+        tokens = Characters()
+        base, tables["pretraining"] = pretrain(pretraining, tokens)
+        about |= {"architecture": SMALL, "pretraining_settings": asdict(pretraining)}
+    measurements.write(folder / "measurements.json", about, **tables, **run(base, tokens, settings))
+    print_table(uuid_report.write(folder))
+
+
+def pretrain(settings: Pretraining, tokens: Tokens) -> tuple[nn.Module, list[dict]]:
+    """The small decoder after training, and how it went on its own pairs, a row a measurement."""
+    model = small_decoder(settings.seed)
+    content = encode(draw([settings.seed, PRETRAINED], settings.pairs), tokens)
+    rows = memorise(model, *content, settings.rate, settings.batch, settings.steps, settings.seed, points=2)
+    return model, rows
+
+
+def run(base: nn.Module, tokens: Tokens, settings: Settings) -> dict[str, list[dict]]:
+    """The tables of the records: a row a tried rate, and a row a run."""
+    tables: dict[str, list[dict]] = {"tuning": [], "runs": []}
+    methods = [("ldr", r) for r in settings.ranks] + [("lora", r) for r in (*settings.ranks, settings.large)]
+    for place, (method, r) in track(list(product(PLACES, methods)), "memorising"):
+        of_cell = partial(learn, base, tokens, settings, place=place, method=method, r=r)
+        tried = [of_cell(seed=seed, rate=rate) for rate in settings.rates for seed in settings.tuning_seeds]
+        tables["tuning"] += tried
+        tables["runs"] += [of_cell(seed=seed, rate=choose(tried)) for seed in settings.seeds]
+    return tables
+
+
+def learn(
+    base: nn.Module, tokens: Tokens, settings: Settings, place: str, method: str, r: int, seed: int, rate: float
+) -> dict[str, Any]:
+    """Memorise the seed's pairs with a fresh adapter on base, which stays as it is; a row of the records."""
+    content = encode(draw([seed, MEMORISED], settings.pairs), tokens)
+    with adapted(base, configuration(method, r, place), seed) as model:
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        rows = memorise(model, *content, rate, settings.batch, settings.steps, seed, settings.points)
+    curves = {name: [row[name] for row in rows] for name in rows[0]}
+    return {"place": place, "method": method, "r": r, "seed": seed, "rate": rate, "trained": trained} | curves
+
+
+def memorise(
+    model: nn.Module, ids: Tensor, labels: Tensor, rate: float, batch: int, steps: int, seed: int, points: int
+) -> list[dict]:
+    """Train what requires a gradient, by Adam; loss and exact match of all pairs along the way, a row a measurement."""
+    device = next(model.parameters()).device
+    ids, labels = ids.to(device), labels.to(device)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    order, rows = np.random.default_rng(seed), []
+    measured = set(np.linspace(0, steps, points).astype(int).tolist())
+    for step in range(steps):
+        if step in measured:
+            rows.append({"steps": step} | measure(model, ids, labels, batch))
+        chosen = torch.from_numpy(order.permutation(len(ids))[:batch]).to(device)
+        loss, _ = answer(model, ids[chosen], labels[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return [*rows, {"steps": steps} | measure(model, ids, labels, batch)]
+
+
+@torch.no_grad()
+def measure(model: nn.Module, ids: Tensor, labels: Tensor, batch: int) -> dict[str, float]:
+    """Loss, a mean over the tokens of all values, and the part of the pairs that are exactly right."""
+    total, count, right = 0.0, 0, 0
+    for of_ids, of_labels in zip(ids.split(batch), labels.split(batch), strict=True):
+        loss, exact = answer(model, of_ids, of_labels)
+        tokens = int((of_labels != IGNORED).sum())
+        total, count, right = total + loss.item() * tokens, count + tokens, right + int(exact.sum())
+    return {"loss": total / count, "exact": right / len(ids)}
+
+
+def choose(tried: list[dict]) -> float:
+    """The rate of the least mean loss at the end, of equals the smallest; one that diverged comes last."""
+
+    def loss(rate: float) -> float:
+        found = float(np.mean([row["loss"][-1] for row in tried if row["rate"] == rate]))
+        return found if np.isfinite(found) else np.inf
+
+    return min(sorted({row["rate"] for row in tried}), key=loss)

@@ -1,0 +1,117 @@
+"""The decoders that memorise: a small one of Llama's architecture, trained on other pairs, or a pretrained Llama."""
+
+import surm_bench.torchvision_stub  # noqa: F401
+
+# isort: split
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftConfig, get_peft_model
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from surm_bench.adapters import SurmConfig
+from surm_bench.errors import UserError
+from surm_bench.hub import hub_access
+from surm_bench.models.weights import readable, refuse_misfits
+from surm_bench.studies.uuid_data import IGNORED, Characters, TokensOfModel
+
+# All matrices of the small decoder are square, so that W(G, H) and LoRA of one r train as many numbers.
+SMALL = {
+    "vocab_size": Characters.SIZE,
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 128,
+    "tie_word_embeddings": False,
+    "use_cache": False,
+}
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+PLACES = {"attention": ATTENTION, "all linear layers": (*ATTENTION, "gate_proj", "up_proj", "down_proj")}
+
+
+def small_decoder(seed: int) -> LlamaForCausalLM:
+    """A decoder with random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(LlamaConfig(**SMALL))
+
+
+def pretrained_llama(name: str) -> tuple[LlamaForCausalLM, TokensOfModel]:
+    """A Llama from a local folder or the hub and its tokenizer: safetensors alone, no code of the repository.
+
+    In bf16 on a GPU, else in fp32.
+
+    Raises:
+        UserError: there is none, it is no Llama, or its weights do not fit.
+    """
+    options = {"trust_remote_code": False}
+    with _reading(name):
+        config = AutoConfig.from_pretrained(name, **options)
+        if config.model_type != "llama":
+            raise UserError(f"model {name} is of type {config.model_type}: give a Llama, of type llama")
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        gpu = torch.cuda.is_available()
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            name,
+            config=config,
+            dtype=torch.bfloat16 if gpu else torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
+    refuse_misfits(name, missing=loading["missing_keys"], unexpected=loading["unexpected_keys"])
+    model.config.use_cache = False
+    return model.to("cuda" if gpu else "cpu"), TokensOfModel(tokenizer)
+
+
+def configuration(method: str, r: int, place: str) -> PeftConfig:
+    """Of W(G, H), the structure ldr, or of LoRA; the scale is 1 for every r in both."""
+    layers = list(PLACES[place])
+    if method == "ldr":
+        return SurmConfig(structure="ldr", r=r, target_modules=layers)
+    return LoraConfig(r=r, lora_alpha=r, lora_dropout=0.0, target_modules=layers)
+
+
+@contextmanager
+def adapted(base: nn.Module, config: PeftConfig, seed: int) -> Iterator[nn.Module]:
+    """base with a fresh adapter, drawn by seed; base itself is as before when the block ends."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = get_peft_model(base, config)
+    try:
+        yield model
+    finally:
+        model.unload()
+
+
+def answer(model: nn.Module, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean cross-entropy of the value's tokens in nats, and which pairs (pairs,) are exactly right.
+
+    A pair is right when each token of its value is the likeliest one after those before it, which is when greedy
+    decoding says the value.
+    """
+    logits, wanted = model(input_ids=ids[:, :-1]).logits.float(), labels[:, 1:]
+    loss = nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
+    return loss, ((logits.argmax(-1) == wanted) | (wanted == IGNORED)).all(1)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Say in one line what keeps a folder or a model of the hub from being read."""
+    if not Path(name).is_dir():
+        with hub_access(name):
+            yield
+        return
+    try:
+        with readable(Path(name)):
+            yield
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:  # of transformers
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"no model of transformers with safetensors at {name}: {reason}") from error
