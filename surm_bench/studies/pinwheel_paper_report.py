@@ -35,9 +35,9 @@ LOSS = (
 SIZE = "; {setting}: {lora:.3f}, the structured {low:.3f} to {high:.3f}, dense {dense:.3f}"
 ALIKE = (
     "The paper: by CKA the structured matrices, circulant first, are nearer to the fully trained one than LoRA (Table "
-    "8; its cells are not at hand, this is how ai-paper-reviewer.com, MXOzgjlWDF, describes it). Here, {measures}. A "
-    "dense network that was not trained is ahead of {untrained} of {compared} trained ones: CKA alone does not say "
-    "what training did."
+    "8; its cells are not at hand: this is from a description made by a machine, ai-paper-reviewer.com, MXOzgjlWDF). "
+    "Here, {measures}. A dense network that was not trained is ahead of {untrained} of {compared} trained ones: CKA "
+    "alone does not say what training did."
 )
 MEASURE = "by the CKA of {what} LoRA is the last in {last}, and circulant the first in {first}"
 
