@@ -180,6 +180,7 @@ def test_a_run_that_keeps_the_last_epoch_is_another_run(results_dir):
     assert any(not torch.equal(weights[0][name], tensor) for name, tensor in weights[1].items())
 
 
+@pytest.mark.slow
 def test_killed_without_warning_nothing_is_lost(tmp_path):
     overrides = [
         *DIGITS,

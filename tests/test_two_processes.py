@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CODE = """
 import surm_bench.torchvision_stub
 
@@ -26,6 +28,7 @@ assert abs(held_out_score(model) - max(scores)) < 1e-6, scores
 """
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does_and_agree(tmp_path):
     """Gradients are exchanged once a batch, with those of its last part; each process keeps the same best epoch."""
     paths, script = [str(Path(__file__).parent), os.getcwd()], tmp_path / "script.py"
