@@ -770,3 +770,8 @@ def test_no_room_for_a_token(tmp_path, tokenizer):
     raw = load_task(task_config("glue/rte", data_dir=write_rte(tmp_path), max_length=4), 0)
     with pytest.raises(UserError, match="max_length=4 leaves no place for text beside 4 special tokens"):
         prepare(raw, tokenizer)
+
+
+def test_a_task_has_a_label_at_least():
+    with pytest.raises(UserError, match="task.num_labels=-1 is not possible"):
+        check_metric(task_config("digits", num_labels=-1))

@@ -85,9 +85,13 @@ def check_metric(config: TaskConfig) -> None:
     """Refuse a metric that cannot judge this task, before anything is trained, by judging two made-up examples.
 
     Raises:
-        UserError: an unknown metric, one for classes on a regression or the reverse, or another primary_metric than
-            it has; the message lists the choices.
+        UserError: no label, an unknown metric, one for classes on a regression or the reverse, or another
+            primary_metric than it has; the message lists the choices.
     """
+    if config.num_labels < 1:
+        raise UserError(
+            f"task.num_labels={config.num_labels} is not possible: the number of classes, or 1 for a regression"
+        )
     if (config.num_labels == 1) != (config.metric == "correlation"):
         raise UserError(
             f"task.metric={config.metric!r} does not fit task.num_labels={config.num_labels}: "
