@@ -32,7 +32,7 @@ from surm_bench.storage import StorageError, storage_errors
 from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
-from surm_bench.tasks.sources import label_names, num_labels
+from surm_bench.tasks.sources import labels
 from surm_bench.tracking import check_tracking
 from surm_bench.training import (
     Diverged,
@@ -110,8 +110,8 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     check_model(settings.model)
     check_task(settings.task)
     check_selection(settings.trainer, settings.task)
-    config["task"]["label_names"] = settings.task.label_names = label_names(settings.task)
-    config["task"]["num_labels"] = settings.task.num_labels = num_labels(settings.task)
+    settings.task.label_names, settings.task.num_labels = labels(settings.task)
+    config["task"] |= {"label_names": settings.task.label_names, "num_labels": settings.task.num_labels}
     check_outputs(settings.optimizer, settings.task.num_labels)
     check_metric(settings.task)
     check_defaults(config["adapter"]["peft"])

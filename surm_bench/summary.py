@@ -1,6 +1,6 @@
 """What came of a run, in one line."""
 
-from surm_bench.records.agreement import kept, reported_split
+from surm_bench.records.agreement import reported_split, score
 
 
 def summary(record: dict) -> str:
@@ -12,10 +12,10 @@ def summary(record: dict) -> str:
     if record["status"] != "success":
         return f"{what}: {record['status']}, {record['error']}; run {record['run_id']}"
     split = reported_split(record)
-    scores = record["scores"][split]
+    best = record["scores"][split]["best"][metric]
     on = "" if split == "reported" else " on training rows held out"
     return (
-        f"{what}: {metric} {scores[kept(record)][metric]:.4f}{on} (best epoch {scores['best'][metric]:.4f}), "
+        f"{what}: {metric} {score(record):.4f}{on} (best epoch {best:.4f}), "
         f"{record['parameters']['adapter']:,} adapter parameters, {_compared(record['baseline'])}, "
         f"{record['timing']['train_seconds']:.1f} s, run {record['run_id']}"
     )

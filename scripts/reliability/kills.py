@@ -9,7 +9,6 @@ touched nothing. Scores, history and the adapter's file must be equal to the bit
 import multiprocessing
 import os
 import random
-import sys
 import tempfile
 import time
 from contextlib import redirect_stderr, redirect_stdout
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from reliability.processes import DIGITS, ENVIRONMENT, QUIET, outcome, table
 from surm_bench import records
-from surm_bench.command.main import run
+from surm_bench.command.main import command
 
 CASES = {
     "circulant, digits": [*DIGITS, "adapter=circulant"],
@@ -87,7 +86,6 @@ def _run(overrides: list[str], folder: str, kill_after: float | None = None) -> 
 
 
 def _command(arguments: list[str]) -> None:
-    """``python -m surm_bench`` with these arguments."""
-    sys.argv = ["surm-bench", *arguments]
+    """``surm-bench run`` with these arguments."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        run()
+        command(["run", *arguments])

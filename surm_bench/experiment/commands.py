@@ -44,7 +44,9 @@ def run(experiment: Experiment, options: Options) -> list[str]:
     jobs = reported_jobs(wanted, state.choices)
     problems = [*state.problems.values(), *undecided(wanted, state)]
     problems += _execute(jobs, experiment.name, options)
-    return problems + tables(experiment, options) + figures(experiment, options)
+    state, runs = _state(experiment, options)
+    _write_results(experiment, state, runs, options.folder)
+    return problems + runs.problems
 
 
 def tune(experiment: Experiment, options: Options) -> list[str]:
@@ -132,8 +134,7 @@ def dashboard(experiment: Experiment, options: Options) -> list[str]:
     from surm_bench.experiment.dashboard import make_dashboard
 
     state, runs = _state(experiment, options)
-    _report().write_tables(experiment, state, runs, options.folder)
-    _report().write_figures(experiment, state, runs, options.folder)
+    _write_results(experiment, state, runs, options.folder)
     tracking = TrackingConfig("wandb", options.project, options.entity)
     for line in make_dashboard(experiment, state, options.folder, options.outputs, tracking):
         print(line)
@@ -156,9 +157,7 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
 
     problems = reproduced(done, runs, folder, repeat, options.sample)
     if options.sample is None:
-        again = Runs(folder, options.places)
-        _report().write_tables(experiment, state, again, folder)
-        _report().write_figures(experiment, state, again, folder)
+        _write_results(experiment, state, Runs(folder, options.places), folder)
     return problems
 
 
@@ -178,6 +177,12 @@ def _report() -> ModuleType:
     from surm_bench.experiment import reporting  # scipy and matplotlib: not for a plan
 
     return reporting
+
+
+def _write_results(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
+    """Write tables and figures of these runs."""
+    _report().write_tables(experiment, state, runs, folder)
+    _report().write_figures(experiment, state, runs, folder)
 
 
 def _execute(jobs: list[Job], title: str, options: Options) -> list[str]:

@@ -44,23 +44,28 @@ def read_splits(config: TaskConfig) -> list[Split]:
 
 
 def num_labels(config: TaskConfig) -> int:
-    """The number of labels: as configured, or how many names there are.
+    """The number of labels: as configured, or how many names there are; raises UserError as ``labels`` does."""
+    return labels(config)[1]
+
+
+def labels(config: TaskConfig) -> tuple[list[str] | None, int]:
+    """The names of the classes (label_names) and the number of labels: as configured, or how many names there are.
 
     Raises:
-        UserError: it is not configured and cannot be found, or is not that of the names.
+        UserError: the number is not configured and cannot be found, or is not that of the names.
     """
     names = label_names(config)
     if names is not None:
         if config.num_labels not in (None, len(names)):
             has = f"task.data_dir={config.data_dir} has" if config.label_names is None else "task.label_names has"
             raise UserError(f"task.num_labels={config.num_labels}, but {has} {len(names)}")
-        return len(names)
+        return names, len(names)
     if config.num_labels is None:
         raise UserError(
             f"task.num_labels of {config.name} is null: it is counted only for a folder of images, and for local rows "
             "whose labels are names"
         )
-    return config.num_labels
+    return None, config.num_labels
 
 
 def label_names(config: TaskConfig) -> list[str] | None:

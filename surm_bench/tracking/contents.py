@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from surm_bench.records.agreement import kept, reported_split
+from surm_bench.records.agreement import reported_split, score
 
 
 def run_name(config: dict) -> str:
@@ -49,16 +49,16 @@ def with_score(values: dict[str, float], config: dict) -> dict[str, float]:
 def summary_of(record: dict) -> dict[str, Any]:
     """What describes a whole run: its scores, counts, times (ms, s) and memory (bytes). None is not to be had."""
     scores = {
-        f"{epoch}/{split}/{name}": score
+        f"{epoch}/{split}/{name}": value
         for split, of_split in record["scores"].items()
         for epoch, named in of_split.items()
-        for name, score in named.items()
+        for name, value in named.items()
     }
-    last_and_best = record["scores"][reported_split(record)]
-    timing, metric = record["timing"], record["primary_metric"]
+    best = record["scores"][reported_split(record)]["best"][record["primary_metric"]]
+    timing = record["timing"]
     return {
-        score_name(record["config"]): last_and_best[kept(record)][metric],
-        "best_" + score_name(record["config"]): last_and_best["best"][metric],
+        score_name(record["config"]): score(record),
+        "best_" + score_name(record["config"]): best,
         **scores,
         "best/epoch": record["epochs"]["best"]["epoch"],
         **{f"parameters/{name}": count for name, count in record["parameters"].items()},

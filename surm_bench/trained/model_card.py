@@ -9,7 +9,7 @@ import pandas as pd
 import timm
 from huggingface_hub import EvalResult, ModelCardData
 
-from surm_bench.records.agreement import kept, reported_split
+from surm_bench.records.agreement import kept, reported_split, score
 from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interval
 from surm_bench.trained.loading import loading
 
@@ -70,10 +70,10 @@ def _results(record: dict, interval: tuple[float, float] | None) -> list[EvalRes
             dataset_revision=task["revision"] if hub else None,
             metric_type=metric,
             metric_name=_metric_name(metric, interval if _is_primary(split, metric, record) else None),
-            metric_value=score,
+            metric_value=value,
         )
         for split, scores in record["scores"].items()
-        for metric, score in scores[kept(record)].items()
+        for metric, value in scores[kept(record)].items()
     ]
 
 
@@ -98,8 +98,8 @@ def _shown(interval: tuple[float, float]) -> str:
 
 def _body(record: dict, interval: tuple[float, float] | None) -> str:
     config, metric, split = record["config"], record["primary_metric"], reported_split(record)
-    task, score = config["task"], record["scores"][split][kept(record)][metric]
-    rows = {f"{metric} on {_split(split, task)}": f"{score:.4f} ({record['examples'][split]:,} examples)"}
+    task = config["task"]
+    rows = {f"{metric} on {_split(split, task)}": f"{score(record):.4f} ({record['examples'][split]:,} examples)"}
     if interval is not None:
         how = METHODS.get(metric, RESAMPLED)
         rows["95 % interval over test examples"] = f"{_shown(interval)} ({how}; one training run, one seed)"
