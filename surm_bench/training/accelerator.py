@@ -41,6 +41,10 @@ def use_device(name: str | None) -> None:
 
 
 def make_accelerator(precision: str) -> Accelerator:
-    """An accelerator of its own precision; accelerate otherwise keeps that of the process's first one."""
+    """An accelerator of its own precision; accelerate otherwise keeps that of the process's first one.
+
+    fp32 is that everywhere: of itself cuDNN computes convolutions in TF32, while matrix products are in fp32 already.
+    """
+    torch.backends.cudnn.allow_tf32 = False
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=precision, dataloader_config=DataLoaderConfiguration(non_blocking=on_gpu()))
