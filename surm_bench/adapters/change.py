@@ -62,7 +62,8 @@ def weight_changes(model: PeftModel, original: Mapping[str, Tensor]) -> list[dic
         if adapted and layer.merged:
             raise ValueError(f"adapters are merged into {name}: call unmerge_adapter() first")
         weight = original[name] if name in original else layer.get_base_layer().weight
-        weight, changed = weight.double(), _weight(layer).double()
+        changed = _weight(layer).double()
+        weight = weight.to(changed)  # the original was kept before the model went to its device
         if not torch.equal(weight, changed):
             rows.append({"layer": name, "role": roles.get(name), **_describe(weight, changed)})
     return rows
