@@ -20,7 +20,7 @@ from rich.console import Console
 from surm_bench import records
 from surm_bench.errors import UserError
 from surm_bench.report import figures, pareto
-from surm_bench.report.ablation import ablation_table
+from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.console import print_table
 from surm_bench.report.figures import accuracy_against_fraction, learning_curves
 from surm_bench.report.frames import (
@@ -252,6 +252,21 @@ def test_what_a_change_of_protocol_is_worth_by_hand():
     ]
     assert marks(table, "lora") == ["", "", "best", ""] and marks(table, "circulant") == ["best", "", "", ""]
     assert "seeds 100, 101" in table.caption and table.protocol == "The rule."
+
+
+def test_many_adapters_have_a_row_each_by_hand():
+    rows = [
+        ("LoRA", "300", 10, 0.5, float("nan")), ("LoRA", "900", 10, 0.7, 0.01), ("Circulant", "300", 20, 0.6, 0.02),
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["label", "task", "adapter_parameters", "mean", "std"])
+    table = adapters_table(frame, ["300", "900"], ["LoRA", "Circulant", "never run"], [100], "The rule.")
+    assert texts(table) == [
+        ["LoRA", "10", "50.0", "70.0 ± 1.0"],
+        ["Circulant", "20", "60.0 ± 2.0", "—"],
+        ["never run", "—", "—", "—"],
+    ]
+    assert marks(table, "300") == ["", "best", ""] and marks(table, "900") == ["best", "", ""]
+    assert "Change" not in table.caption and "seeds 100" in table.caption
 
 
 def test_a_success_without_a_score_counts_as_failed():

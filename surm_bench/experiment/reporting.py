@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 import pandas as pd
 
 from surm_bench.atomic import atomic
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import Job, reported_jobs, resolved
+from surm_bench.experiment.jobs import Job, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuning_note
-from surm_bench.report.ablation import ablation_table
+from surm_bench.records.agreement import score
+from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.best_epoch import best_epoch_note, kept_note, show_best_epoch
 from surm_bench.report.changes import changes_table
 from surm_bench.report.console import print_table
@@ -78,22 +81,48 @@ def protocol(
 
 
 def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
-    """The variants of a protocol, as tuning scores them."""
+    """What tuning alone is to tell: of a few adapters under variants of a protocol, or of many adapters."""
     if state.scores.empty:
         return None
     note = " ".join(filter(None, [tuning_note(experiment, state), provenance(runs.results(state.jobs))]))
-    return ablation_table(
-        state.scores, list(experiment.tasks), list(experiment.adapters), experiment.tuning.seeds, note
-    )
+    tasks, seeds = list(experiment.tasks), experiment.tuning.seeds
+    if _many_adapters(experiment):
+        labels = list(layout(experiment, state).labels.values())
+        return adapters_table(_tuned_frame(experiment, state, runs), tasks, labels, seeds, note)
+    return ablation_table(state.scores, tasks, list(experiment.adapters), seeds, note)
+
+
+def _many_adapters(experiment: Experiment) -> bool:
+    return len(experiment.adapters) > len(experiment.tasks)
+
+
+def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFrame:
+    """A row for each task and adapter at its chosen setting, with its score in tuning: as summary_frame has it, but
+    that the task is named as in the experiment's file."""
+    rows = []
+    for (task, adapter), setting in state.choices.items():
+        records = runs.results(trial_jobs(experiment, task, adapter, Trial(setting)))
+        scores = [value for record in records if (value := score(record)) is not None]
+        if scores:
+            row = {"model": records[0]["config"]["model"]["name"], "task": task, "setting": "", "split": ""}
+            row |= {"label": records[0]["config"]["adapter"]["label"], "metric": records[0]["primary_metric"]}
+            row |= {"adapter_parameters": records[0]["parameters"]["adapter"]}
+            rows.append(row | {"mean": mean(scores), "std": stdev(scores) if len(scores) > 1 else float("nan")})
+    columns = ["model", "task", "setting", "split", "label", "metric", "adapter_parameters", "mean", "std"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
     """Draw what the records allow: what tuning found after so many settings, score against parameters, learning curves
     and, where fractions of train were run, score against fraction."""
-    if not experiment.seeds:
-        return
     written, laid_out = [], layout(experiment, state)
     looks = laid_out.looks
+    if not experiment.seeds:
+        frame = _tuned_frame(experiment, state, runs)
+        if _many_adapters(experiment) and len(frame):
+            path = folder / "accuracy_against_parameters.png"
+            _print_written(folder, accuracy_against_parameters(frame, looks, path, list(experiment.tasks)))
+        return
     if state.scores["score"].notna().any():
         scores = state.scores.assign(label=state.scores["adapter"].map(laid_out.labels))
         written += expected_validation(scores, looks, folder / "expected_validation.png")

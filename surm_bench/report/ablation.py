@@ -1,4 +1,4 @@
-"""What each choice of a protocol is worth: the scores of tuning, every adapter at the best setting it has there."""
+"""Scores of tuning, every adapter at the best setting it has: what each choice of a protocol, or each adapter, is worth."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,10 @@ from surm_bench.report.tables import MISSING, Cell, Column, Table
 
 CAPTION = (
     "Scores × 100 after the last step on training rows held out, mean ± sample standard deviation over the tuning "
-    "seeds {seeds}, every adapter at the best of the settings tried for that row. Bold: best of a column. Change: "
-    "mean over the adapters of the difference to the first row. {missing}: not run to its end."
+    "seeds {seeds}, every adapter at the best of the settings tried{where}. Bold: best of a column.{change} "
+    "{missing}: not run to its end."
 )
+CHANGE = " Change: mean over the adapters of the difference to the first row."
 
 
 def ablation_table(
@@ -33,11 +34,38 @@ def ablation_table(
         found = [_cell(cells, variant, adapter, best[adapter]) for adapter in adapters]
         change = MISSING if pd.isna(changes[variant]) else f"{100 * changes[variant]:+.1f}"
         rows.append([Cell(variant), *found, Cell(change)])
-    caption = CAPTION.format(seeds=", ".join(map(str, seeds)), missing=MISSING)
-    return Table(columns, rows, caption, chosen, protocol=protocol)
+    return Table(columns, rows, _caption(seeds, " for that row", CHANGE), chosen, protocol=protocol)
 
 
-def _cell(cells: pd.DataFrame, variant: str, adapter: str, best: float) -> Cell:
+def adapters_table(
+    frame: pd.DataFrame, tasks: Sequence[str], order: Sequence[str], seeds: Sequence[int], protocol: str = ""
+) -> Table:
+    """One row an adapter, with its parameters, and one column a task: for many adapters.
+
+    Args:
+        frame: a row for each adapter and task that is tuned: label, task, adapter_parameters, mean, std.
+        order: the labels of the adapters from top to bottom.
+    """
+    cells = frame.set_index(["task", "label"])[["mean", "std"]]
+    best = frame.groupby("task")["mean"].max()
+    counts = frame.groupby("label")["adapter_parameters"].first()
+    rows = [
+        [
+            Cell(label),
+            Cell(f"{counts[label]:,}" if label in counts else MISSING),
+            *(_cell(cells, task, label, best.get(task)) for task in tasks),
+        ]
+        for label in order
+    ]
+    columns = [Column("Adapter"), Column("Parameters"), *(Column(task) for task in tasks)]
+    return Table(columns, rows, _caption(seeds), frame, protocol=protocol)
+
+
+def _caption(seeds: Sequence[int], where: str = "", change: str = "") -> str:
+    return CAPTION.format(seeds=", ".join(map(str, seeds)), where=where, change=change, missing=MISSING)
+
+
+def _cell(cells: pd.DataFrame, variant: str, adapter: str, best: float | None) -> Cell:
     if (variant, adapter) not in cells.index:
         return Cell(MISSING)
     mean, std = cells.loc[(variant, adapter)]
