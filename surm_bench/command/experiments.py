@@ -1,4 +1,4 @@
-"""``surm-bench plan|tune|experiment|status|tables|figures|dashboard|collect|merge|reproduce|verify``: experiments."""
+"""``surm-bench plan|tune|experiment|status|tables|figures|collect|merge|compare|…``: experiments."""
 
 import argparse
 import sys
@@ -20,6 +20,7 @@ ABOUT = {
     "dashboard": "send tables and figures to Weights & Biases, and make a workspace for the runs there",
     "collect": "write the results to records.jsonl, from which tables and figures can be made elsewhere",
     "merge": "collect, together with the results of other machines",
+    "compare": "whether another machine came to the same scores in the same runs",
     "reproduce": "repeat runs drawn at random elsewhere, and compare",
     "verify": "check every record, and the files beside it, against its digests",
 }
@@ -40,6 +41,9 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "merge":
         parser.add_argument("names", metavar="experiment", nargs=1, help="a file of configs/experiment, as demo")
         parser.add_argument("merge", metavar="from", nargs="+", type=Path, help="results folders, or records.jsonl")
+    elif command == "compare":
+        parser.add_argument("names", metavar="experiment", nargs=1, help="a file of configs/experiment, as demo")
+        parser.add_argument("other", metavar="folder", type=Path, help="the other machine's results of that experiment")
     else:
         number, default = ("*", "; default: all") if command in OF_ALL else ("+", "")
         about = f"files of configs/experiment, as demo{default}"
@@ -128,7 +132,7 @@ def _options(arguments: argparse.Namespace) -> dict:
         "listed": given.get("runs", False),
     }
     return found | {
-        key: given[key] for key in ("outputs", "launcher", "calibrate", "project", "entity") if key in given
+        key: given[key] for key in ("outputs", "launcher", "calibrate", "other", "project", "entity") if key in given
     }
 
 

@@ -12,7 +12,7 @@ from surm_bench.command.errors import exit_code
 GROUPS = {  # of --help: heading -> commands
     "Run": ("run",),
     "Experiments": ("plan", "tune", "experiment", "status", "reproduce"),
-    "Results": ("collect", "merge", "verify", "tables", "figures", "verdict", "report", "dashboard"),
+    "Results": ("collect", "merge", "compare", "verify", "tables", "figures", "verdict", "report", "dashboard"),
     "Use what was trained": ("evaluate", "predict", "export"),
     "Measure": ("params", "study", "bench"),
 }

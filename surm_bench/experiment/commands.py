@@ -33,6 +33,7 @@ class Options:
     calibrate: bool = False
     sample: int | None = None
     merge: tuple[Path, ...] = ()
+    other: Path = Path()  # the records of another machine, to be compared
     project: str = "surm-bench"  # of W&B
     entity: str | None = None
 
@@ -159,6 +160,19 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
     if options.sample is None:
         _write_results(experiment, state, Runs(folder, options.places), folder)
     return problems
+
+
+def compare(experiment: Experiment, options: Options) -> list[str]:
+    """Write and print how far the same runs of another machine came to the same scores; returns problems."""
+    from surm_bench.experiment.second_machine import second_machine  # pandas
+    from surm_bench.report.console import print_table
+    from surm_bench.report.tables import write_table
+
+    state, runs = _state(experiment, options)
+    table = second_machine(experiment, state, runs, options.other)
+    write_table(table, options.folder, "second_machine")
+    print_table(table)
+    return runs.problems
 
 
 def verify(experiment: Experiment, options: Options) -> list[str]:

@@ -1,4 +1,4 @@
-"""Scores of tuning, every adapter at the best setting it has: what each choice of a protocol, or each adapter, is worth."""
+"""Scores of tuning, every adapter at its best setting: what each choice of a protocol, or each adapter, is worth."""
 
 from collections.abc import Sequence
 

@@ -1,0 +1,79 @@
+"""The same runs on another machine: whether they came to the same scores, and tuning to the same settings."""
+
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from statistics import mean, stdev
+
+import pandas as pd
+
+from surm_bench.errors import UserError
+from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.jobs import reported_jobs
+from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.tuning import Tuned, tuned
+from surm_bench.records.agreement import agree, score
+from surm_bench.report.tables import MISSING, Cell, Column, Table
+
+CAPTION = (
+    "The same runs, by their ids, on {here} and on {there}. Difference: the first machine's score minus the second's, "
+    "in points, mean ± standard deviation over runs; largest: without its sign. Agree: differ by at most two standard "
+    "errors of the score over its examples. {settings}"
+)
+
+
+def second_machine(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> Table:
+    """One row a task and kind of run, of those that both machines made.
+
+    Args:
+        folder: the other machine's records, as collected or below its runs.
+
+    Raises:
+        UserError: no run is on both.
+    """
+    others = Runs(folder)
+    rows, both = [], []
+    kinds = {"tuning": state.jobs, "reported": reported_jobs(experiment, state.choices)}
+    for task, (kind, jobs) in product(experiment.tasks, kinds.items()):
+        results = [(runs.result(job), others.result(job)) for job in jobs if job.task == task]
+        if pairs := [(one, other) for one, other in results if one is not None and other is not None]:
+            rows.append({"task": task, "runs": kind, **_differences(pairs)})
+            both += pairs
+    if not rows:
+        raise UserError(f"no run of {experiment.name} is both here and in {folder}")
+    here, there = (_devices(records) for records in zip(*both, strict=True))
+    caption = CAPTION.format(here=here, there=there, settings=_settings(experiment, state, others))
+    columns = ["Task", "Runs", "Of both", "Difference", "Largest", "Agree"]
+    return Table([Column(title) for title in columns], [_cells(row) for row in rows], caption, pd.DataFrame(rows))
+
+
+def _devices(records: Iterable[dict]) -> str:
+    return " and ".join(dict.fromkeys(record["environment"]["device_kind"] for record in records))
+
+
+def _differences(pairs: list[tuple[dict, dict]]) -> dict:
+    scores = [(score(one), score(other)) for one, other in pairs]
+    found = [one - other for one, other in scores if one is not None and other is not None]
+    return {
+        "n": len(pairs),
+        "mean": mean(found) if found else float("nan"),
+        "std": stdev(found) if len(found) > 1 else float("nan"),
+        "largest": max(map(abs, found), default=float("nan")),
+        "agree": sum(agree(one, other) for one, other in pairs),
+    }
+
+
+def _settings(experiment: Experiment, state: Tuned, others: Runs) -> str:
+    """Whether tuning ended at the same settings, of what both machines tuned to its end."""
+    there = tuned(experiment, others).choices
+    both = [pair for pair in state.choices if pair in there and experiment.knobs(pair[1])]
+    same = sum(state.choices[pair] == there[pair] for pair in both)
+    return f"Tuning chose the same setting for {same} of the {len(both)} adapters that both machines tuned to the end."
+
+
+def _cells(row: dict) -> list[Cell]:
+    spread = "" if pd.isna(row["std"]) else f" ± {100 * row['std']:.2f}"
+    difference = MISSING if pd.isna(row["mean"]) else f"{100 * row['mean']:+.2f}{spread}"
+    largest = MISSING if pd.isna(row["largest"]) else f"{100 * row['largest']:.2f}"
+    agreeing = f"{row['agree']} of {row['n']}"
+    return [Cell(text) for text in (row["task"], row["runs"], str(row["n"]), difference, largest, agreeing)]
