@@ -17,7 +17,7 @@ from surm_bench.structured import STRUCTURES, Structure, StructuredMatrix
 from surm_bench.structured.linear import CHUNK, Term, linear, own_product
 from surm_bench.structured.residual import residual
 from surm_bench.structured.routes import choose_route
-from surm_bench.structured.toeplitz_product import toeplitz_product
+from surm_bench.structured.toeplitz_product import BLOCK, toeplitz_product
 
 # name: (out_features, in_features)
 SIZES = {"odd": (7, 7), "even": (36, 36), "two blocks, odd": (35, 35), "tall": (40, 24), "wide": (9, 45), "one": (1, 1)}
@@ -334,10 +334,37 @@ def test_there_is_no_second_derivative():
             first.sum().backward()
 
 
+@pytest.mark.parametrize("block", [1, 5, 16, 256])
+@pytest.mark.parametrize("rows, inner, columns", [(13, 9, 11), (40, 40, 40), (1, 3, 6), (17, 1, 2)])
+def test_displacement_recursion_in_steps_of_any_size(rows, inner, columns, block, monkeypatch):
+    """Two products and their gradients against dense ones of torch in fp64, whatever the rows of a step: a GPU has
+    other ones than a CPU."""
+    monkeypatch.setitem(BLOCK, "cpu", block)
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.randn(2, n, generator=generator, dtype=torch.float64, requires_grad=True)
+        for n in (rows + inner - 1, inner + columns - 1)
+    )
+    g = torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+
+    def dense(t: Tensor, m: int, n: int) -> Tensor:
+        return t[:, torch.arange(m)[:, None] - torch.arange(n) + n - 1]
+
+    wanted = (dense(left, rows, inner) @ dense(right, inner, columns)).sum(0)
+    product = toeplitz_product(left, right, rows, inner, columns)
+    torch.testing.assert_close(product, wanted, atol=1e-11, rtol=1e-11)
+    for answer, exact in zip(
+        torch.autograd.grad(product, (left, right), g), torch.autograd.grad(wanted, (left, right), g), strict=True
+    ):
+        torch.testing.assert_close(answer, exact, atol=1e-11, rtol=1e-11)
+
+
 @pytest.mark.parametrize("n", [5, 64, 513, 4096])
-def test_displacement_recursion_holds_in_fp32(n):
+@pytest.mark.parametrize("block", [16, 256])
+def test_displacement_recursion_holds_in_fp32(n, block, monkeypatch):
     """Forward on some columns, and backward from a gradient of rank one, both against scipy's Toeplitz products in
     fp64: 1e-5 relative at n = 4096."""
+    monkeypatch.setitem(BLOCK, "cpu", block)
     generator = np.random.default_rng(0)
     a, b, u, v = generator.standard_normal((4, n))
     columns = generator.choice(n, min(n, 40), replace=False)

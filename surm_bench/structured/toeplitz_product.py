@@ -11,7 +11,9 @@ from torch.nn.functional import pad
 
 from surm_bench.structured.diagonals import diagonal_sums, toeplitz_dense
 
-BLOCK = 16  # rows that one step of the running sum covers; 8 is as fast on a CPU, 32 and 64 are slower
+# Rows that one step of the running sum covers. On a CPU 8 is as fast, 32 and 64 are slower. A GPU waits for each step
+# to be launched: with 16, sixteen processes on an H100 took four times as long for a small model as with FFTs.
+BLOCK = {"cpu": 16, "cuda": 256}
 
 
 def toeplitz_product(left: Tensor, right: Tensor, rows: int, inner: int, columns: int) -> Tensor:
@@ -43,54 +45,55 @@ class _FromDisplacement(Function):
     """The P of P[i+1, j+1] − P[i, j] = Σₖ downₖ[i]·acrossₖ[j] whose first row and column are those of toeplitz(edge):
     (k, rows − 1), (k, columns − 1), (rows + columns − 1,) → (rows, columns).
 
-    The first BLOCK terms of the running sum are a matrix product of shifted copies. It then goes on in steps of BLOCK
-    rows. The adjoint is the same backwards.
+    The first terms of the running sum, as many as a block has rows, are a matrix product of shifted copies. It then
+    goes on in steps of a block. The adjoint is the same backwards.
     """
 
     @staticmethod
     def forward(ctx: Any, down: Tensor, across: Tensor, edge: Tensor) -> Tensor:
         ctx.save_for_backward(down, across)
-        total = _shifts(down) @ _shifts(across).T
-        for part, diagonals in _edges(total, edge):
+        ctx.block = block = BLOCK.get(edge.device.type, BLOCK["cuda"])
+        total = _shifts(down, block) @ _shifts(across, block).T
+        for part, diagonals in _edges(total, edge, block):
             part += toeplitz_dense(diagonals, *part.shape)
-        for upper, lower in _steps(total):
+        for upper, lower in _steps(total, block):
             lower += upper
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        down, across = ctx.saved_tensors
+        (down, across), block = ctx.saved_tensors, ctx.block
         total = g.clone(memory_format=torch.contiguous_format)
-        for upper, lower in reversed(_steps(total)):
+        for upper, lower in reversed(_steps(total, block)):
             upper += lower
         edge = g.new_zeros(sum(g.shape) - 1)
-        for part, diagonals in _edges(total, edge):
+        for part, diagonals in _edges(total, edge, block):
             diagonals += diagonal_sums(part)
-        return _unshift(total @ _shifts(across)), _unshift(total.T @ _shifts(down)), edge
+        return _unshift(total @ _shifts(across, block), block), _unshift(total.T @ _shifts(down, block), block), edge
 
 
-def _shifts(vectors: Tensor) -> Tensor:
-    """(k, n − 1) → (n, k·BLOCK): each vector, under a zero, moved down by BLOCK − 1, …, 1, 0."""
-    return pad(vectors, (BLOCK, 0)).unfold(1, BLOCK, 1).transpose(0, 1).flatten(1)
+def _shifts(vectors: Tensor, block: int) -> Tensor:
+    """(k, n − 1) → (n, k·block): each vector, under a zero, moved down by block − 1, …, 1, 0."""
+    return pad(vectors, (block, 0)).unfold(1, block, 1).transpose(0, 1).flatten(1)
 
 
-def _unshift(matrix: Tensor) -> Tensor:
+def _unshift(matrix: Tensor, block: int) -> Tensor:
     """The adjoint of it: the columns are laid out as rows so that each is shifted by one against the next."""
-    rows = matrix.T.unflatten(0, (-1, BLOCK))  # (k, BLOCK, n)
-    length = rows.shape[2] + BLOCK - 1
-    skewed = pad(rows, (0, BLOCK)).flatten(1)[:, : BLOCK * length].unflatten(1, (BLOCK, length))
-    return skewed.sum(1)[:, BLOCK:]
+    rows = matrix.T.unflatten(0, (-1, block))  # (k, block, n)
+    length = rows.shape[2] + block - 1
+    skewed = pad(rows, (0, block)).flatten(1)[:, : block * length].unflatten(1, (block, length))
+    return skewed.sum(1)[:, block:]
 
 
-def _edges(matrix: Tensor, edge: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _edges(matrix: Tensor, edge: Tensor, block: int) -> list[tuple[Tensor, Tensor]]:
     """Views of what the first row and column reach within a block, each with its part of the Toeplitz vector."""
-    top, left = matrix[:BLOCK], matrix[BLOCK:, :BLOCK]
+    top, left = matrix[:block], matrix[block:, :block]
     parts = [(top, edge[: sum(top.shape) - 1])]
     return [*parts, (left, edge[len(edge) - sum(left.shape) + 1 :])] if len(left) else parts
 
 
-def _steps(matrix: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Views of what lies BLOCK rows and columns apart, a block of rows after the other."""
-    lower = [matrix[i : i + BLOCK, BLOCK:] for i in range(BLOCK, len(matrix), BLOCK)]
-    return [(matrix[i * BLOCK : i * BLOCK + len(part), :-BLOCK], part) for i, part in enumerate(lower)]
+def _steps(matrix: Tensor, block: int) -> list[tuple[Tensor, Tensor]]:
+    """Views of what lies block rows and columns apart, a block of rows after the other."""
+    lower = [matrix[i : i + block, block:] for i in range(block, len(matrix), block)]
+    return [(matrix[i * block : i * block + len(part), :-block], part) for i, part in enumerate(lower)]
