@@ -115,7 +115,7 @@ bench: $(READY) ## speed and memory of every structure beside LoRA and C3A [ARGS
 test: $(READY) ## run the tests; SURM_BENCH_DATA and SURM_BENCH_WEIGHTS name real data and weights
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-test-slow: $(READY) ## carry out the recipes of docs/own_*.md, each in a copy of the checkout, minutes
+test-slow: $(READY) ## the tests that take long, and the recipes of docs/own_*.md in copies of the checkout
 	$(BIN)/python -m pytest -n auto -m slow
 
 test-peft: $(READY) ## PEFT's own tests over our methods, offline but for one download [ARGS="-k SURM"]; outputs/peft

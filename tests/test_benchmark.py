@@ -117,6 +117,7 @@ def test_verdicts():
     }
 
 
+@pytest.mark.slow
 def test_every_part_is_measured_and_written(tmp_path):
     frames = {}
     for name, part in PARTS.items():

@@ -239,6 +239,7 @@ def test_the_status_of_an_experiment(tmp_path, capsys):
     assert "best     digits: lora, lr=0.001: accuracy 0.7500 over 2 seeds\n" in out
 
 
+@pytest.mark.slow
 def test_the_status_of_a_run_under_way(tmp_path, capsys):
     """A real one, in another process: who trains it and how far it is; ended, it is not listed."""
     tiny = tiny_experiment()
@@ -284,6 +285,7 @@ def test_claims_are_judged_by_the_command(tmp_path, capsys):
     assert "claims.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_runs_are_repeated_several_at_once(tmp_path, capsys):
     """The launcher's processes train, and each repeated run has the score of its record to the digit."""
     folder = config_dir().parent / "results" / "demo"

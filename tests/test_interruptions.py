@@ -41,8 +41,8 @@ def results(folder) -> dict:
     ("sent", "code", "overrides"),
     [
         (signal.SIGTERM, 143, DROPOUT),
-        (signal.SIGINT, 130, ADALORA),
-        (signal.SIGUSR1, 128 + signal.SIGUSR1, ADALORA),
+        pytest.param(signal.SIGINT, 130, ADALORA, marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, 128 + signal.SIGUSR1, ADALORA, marks=pytest.mark.slow),
         (signal.SIGKILL, -9, DROPOUT),
     ],
     ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGKILL"],

@@ -857,6 +857,7 @@ def test_many_adapters_are_numbered_as_in_the_table_and_the_legend_names_them(tm
     assert placed[0].keys() == {str(i) for i in range(1, 20)}  # no name without its point
 
 
+@pytest.mark.slow
 def test_legends_of_many_lines_fit_the_figure(tmp_path, monkeypatch):
     labels = many(31, monkeypatch)
     legends = []

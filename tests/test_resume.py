@@ -373,6 +373,7 @@ def python(code: str, *before: str, folder: Path) -> list[str]:
     return [sys.executable, *before, str(script)]
 
 
+@pytest.mark.slow
 def test_sigterm_from_outside(tmp_path):
     code = f"""
 import time

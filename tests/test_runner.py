@@ -151,6 +151,7 @@ def test_a_method_with_other_defaults_than_ids_are_made_with_is_refused(tmp_path
         start(tmp_path, *DIGITS, "adapter=circulant")
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_run(tmp_path):
     """torchrun on a CPU: one record, one summary, half the steps an epoch, and an identity of its own."""
     arguments = [*DIGITS, "adapter=lora", "trainer.epochs=1", "trainer.progress=false", "task.max_train_samples=128"]

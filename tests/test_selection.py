@@ -1,5 +1,6 @@
 """Early stopping and the best epoch: by rows held out, by hand; and that an interruption loses neither."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -200,6 +201,14 @@ def test_killed_without_warning_nothing_is_lost(tmp_path):
     resumed = start(folder, *overrides)
     assert resumed["history"] == whole["history"] and resumed["files"] == whole["files"]
     assert len(resumed["segments"]) == 2 and resumed["segments"][1]["from_step"] > 0
+
+
+def test_the_log_of_a_run_says_that_it_stopped_early(results_dir):
+    overrides = [*DIGITS, "adapter=circulant", "task.validation=holdout", "trainer.patience=1", "trainer.epochs=40"]
+    record = start(results_dir, *overrides, "optimizer.lr=1e-9", "optimizer.head_lr=1e-9", "trainer.max_steps=null")
+    step = record["history"][-1]["step"]
+    log = (folder_of(results_dir, record) / "run.log").read_text()
+    assert re.search(rf"stopped early at step {step} of \d+: 1 evaluations in a row without a new best", log)
 
 
 def test_tables_say_which_rows_are_of_the_best_epoch():

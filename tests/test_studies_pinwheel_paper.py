@@ -62,6 +62,7 @@ def test_similarity_is_linear_cka_by_its_definition():
     assert found["cka_weights"] < 0.9 and weights[0].shape == (WIDTH, WIDTH)
 
 
+@pytest.mark.slow
 def test_the_study_leaves_records_a_table_and_figures(tmp_path):
     pinwheel_paper.main(tmp_path, quick=True)
     records = measurements.read(tmp_path / "measurements.json")

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
 from made_records import CHOICES, tiny_experiment
 
 from surm_bench import records
@@ -15,6 +16,7 @@ from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.matching import Runs
 
 
+@pytest.mark.slow
 def test_a_preempted_job_of_submitit_is_queued_again_and_goes_on(tmp_path):
     """With its local executor, and the signal that it has Slurm send."""
     tiny = tiny_experiment()

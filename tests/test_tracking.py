@@ -255,6 +255,7 @@ def test_a_server_that_answers_gets_the_whole_run(tmp_path, server, online):
     assert "circulant" in output["tags"] and json.loads(output["config"])["seed"]["value"] == 3
 
 
+@pytest.mark.slow
 def test_a_server_gets_points_while_the_run_goes_on(tmp_path, server, online):
     process = subprocess.Popen(
         [
@@ -276,7 +277,10 @@ def test_a_server_gets_points_while_the_run_goes_on(tmp_path, server, online):
     process.wait()
 
 
-@pytest.fixture(params=["absent", "silent", "dies"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("absent", "dies")]
+
+
+@pytest.fixture(params=["silent", *SLOW])
 def away(request):
     """A server that refuses connections, one that takes them and never answers, one that dies in the middle."""
     if request.param == "dies":
@@ -308,6 +312,7 @@ def test_an_interrupted_run_ends_at_once_though_the_server_is_away(tmp_path, awa
     assert run.seconds < 5
 
 
+@pytest.mark.slow
 def test_a_stuck_wandb_service_does_not_hold_the_process(tmp_path, online):
     run = Outcome(tmp_path, "http://127.0.0.1:9", seconds=3, event="stuck service")
     assert run.code == 0 and run.seconds < 5

@@ -27,6 +27,7 @@ from surm_bench.tasks.embedded import grammar
 from surm_bench.trained.export import merge
 
 TRAINED = ["trainer.max_steps=20", "optimizer.lr=0.02", "optimizer.warmup_ratio=0"]  # far enough to be seen
+NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 PAIRS = ["model=roberta_tiny", "task=grammar/paraphrase"]
 
 
@@ -42,7 +43,8 @@ def images(folder):
 
 @pytest.fixture(scope="module")
 def texts(folder):
-    return folder_of(folder, start(folder, *PAIRS, *TRAINED, "adapter=lora", "task.validation=holdout"))
+    names = "task.label_names=[other, same]"
+    return folder_of(folder, start(folder, *PAIRS, *TRAINED, "adapter=lora", "task.validation=holdout", names))
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +233,7 @@ def test_merged_texts_load_in_transformers_with_the_same_logits(texts, tmp_path,
     assert inputs["input_ids"].tolist() == backbone.processor(*pair, padding=True)["input_ids"]
     assert changes_something(model, **inputs)
     np.testing.assert_allclose(answers(merged, **inputs), answers(model, **inputs), atol=1e-4)
+    assert merged.config.id2label == {0: "other", 1: "same"} and merged.config.label2id == {"other": 0, "same": 1}
     assert not list((tmp_path / "out").glob("*.bin"))
     assert str(Path.cwd()) not in "".join(file.read_text() for file in (tmp_path / "out").glob("*config.json"))
 
@@ -239,7 +242,8 @@ def test_merged_texts_load_in_transformers_with_the_same_logits(texts, tmp_path,
 def test_merged_images_load_in_timm_with_the_same_logits(images, size, folder, tmp_path, capsys):
     run = images
     if size:  # position embeddings of another size, and another crop
-        other = [f"model.image_size={size}", "model.crop_pct=0.5"]
+        names = f"task.label_names=[{','.join(NAMES)}]"
+        other = [f"model.image_size={size}", "model.crop_pct=0.5", names]
         run = folder_of(folder, start(folder, *DIGITS, *TRAINED, *other, "adapter=circulant"))
     assert command(["export", str(run), str(tmp_path / "out")]) == 0
     model, backbone, _ = load_model(run)
@@ -249,6 +253,7 @@ def test_merged_images_load_in_timm_with_the_same_logits(images, size, folder, t
     picture = Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 20), dtype=np.uint8))
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(merged), is_training=False)
     torch.testing.assert_close(transform(picture), backbone.processor(picture), atol=1e-5, rtol=0)
+    assert merged.pretrained_cfg.get("label_names") == (NAMES if size else None)
     x = torch.randn(3, 1, size or 8, size or 8)
     assert changes_something(model, x=x)
     np.testing.assert_allclose(answers(merged, x=x), answers(model, x=x), atol=1e-4)

@@ -1,6 +1,6 @@
 """A backbone from its configuration: one of two families, text or vision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +50,19 @@ def build_skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
     return _family(config).skeleton(config, num_labels)
 
 
-def save_merged(module: nn.Module, config: ModelConfig, folder: Path, processor: Callable) -> None:
+def save_merged(
+    module: nn.Module, config: ModelConfig, folder: Path, processor: Callable, label_names: Sequence[str] | None = None
+) -> None:
     """Write a backbone without adapters into a folder, as its own library reads it: transformers, or timm.
 
     Args:
         module: trained, its adapters merged; changed in place.
+        label_names: of the classes in order, where they are known.
     """
-    _family(config).save(module, config, folder, processor)
+    family = _family(config)
+    if label_names:
+        family.name_labels(module, label_names)
+    family.save(module, config, folder, processor)
 
 
 def _family(config: ModelConfig):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,6 +58,12 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
         raise UserError(f"the tokenizer of {source} has {tokens} tokens, {config.name} has {embeddings} embeddings")
     _draw_head(module)
     return module, tokenizer
+
+
+def name_labels(module: PreTrainedModel, names: Sequence[str]) -> None:
+    """Class names where transformers' pipelines look for them."""
+    module.config.id2label = dict(enumerate(names))
+    module.config.label2id = {name: number for number, name in enumerate(names)}
 
 
 def save(module: PreTrainedModel, _: ModelConfig, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -106,6 +106,11 @@ def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, A
     return {"input_size": size, "crop_pct": config.crop_pct}
 
 
+def name_labels(module: VisionTransformer, names: Sequence[str]) -> None:
+    """Class names where timm's inference looks for them."""
+    module.pretrained_cfg["label_names"] = list(names)
+
+
 def save(module: VisionTransformer, config: ModelConfig, folder: Path, _: Callable) -> None:
     """Write what ``timm.create_model("local-dir:folder", pretrained=True)`` reads; qkv is fused, in place.
 

@@ -33,7 +33,7 @@ def export_merged(run: Path, record: dict, folder: Path) -> None:
     model, backbone, settings = load_model(run)
     merged = merge(model, probe(backbone, settings), settings.adapter.label)
     with atomic_folder(folder) as temporary:
-        save_merged(merged, settings.model, temporary, backbone.processor)
+        save_merged(merged, settings.model, temporary, backbone.processor, settings.task.label_names)
         _write_card(record, run, temporary, LIBRARIES[settings.model.family])
 
 

@@ -115,6 +115,8 @@ class Training:
             while self.evaluated < self.steps and not self._is_exhausted():
                 self._train_epoch(pause, progress)
                 pause(True)
+            if self.evaluated < self.steps:
+                progress.stop_early(self.step, self.trainer.patience)
         self.kept.restore()
         if self.accelerator.device.type == "cuda":  # elsewhere it only costs a third of a second of garbage collection
             self.accelerator.free_memory()

@@ -61,6 +61,10 @@ class RunProgress:
             self.printed = now
             self.bar.console.print(f"{self.title}: {line}", highlight=False, markup=False, soft_wrap=True)
 
+    def stop_early(self, step: int, patience: int) -> None:
+        """Training ends here, as the last evaluations were no better than the best before them."""
+        LINES.info(f"stopped early at step {step} of {self.steps}: {patience} evaluations in a row without a new best")
+
     def _left(self, step: int) -> timedelta:
         each = (time.monotonic() - self.began) / max(step - self.first, 1)
         return timedelta(seconds=round(each * (self.steps - step)))
