@@ -153,10 +153,11 @@ def test_probabilities_of_texts_are_the_softmax_of_the_model_in_the_order_of_the
         out = tmp_path / f"out_{suffix}.csv"
         assert command(["predict", str(texts), str(tmp_path / f"in.{suffix}"), "--out", str(out)]) == 0
         found = pd.read_csv(out)
-        assert list(found.columns) == ["row", "prediction", "probability_0", "probability_1"]
+        assert list(found.columns) == ["row", "prediction", "label", "probability_0", "probability_1"]
         assert found["row"].tolist() == list(range(7))
-        np.testing.assert_allclose(found.iloc[:, 2:], expected, atol=1e-5)
+        np.testing.assert_allclose(found.iloc[:, 3:], expected, atol=1e-5)
         assert found["prediction"].tolist() == np.argmax(expected, -1).tolist()
+        assert found["label"].tolist() == [["other", "same"][number] for number in found["prediction"]]
     assert np.std(expected, 0).max() > 1e-3  # another order would be seen
     assert "7 predictions in" in capsys.readouterr().out
 

@@ -59,10 +59,7 @@ def save_merged(
         module: trained, its adapters merged; changed in place.
         label_names: of the classes in order, where they are known.
     """
-    family = _family(config)
-    if label_names:
-        family.name_labels(module, label_names)
-    family.save(module, config, folder, processor)
+    _family(config).save(module, config, folder, processor, label_names)
 
 
 def _family(config: ModelConfig):

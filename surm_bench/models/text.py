@@ -60,14 +60,17 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
     return module, tokenizer
 
 
-def name_labels(module: PreTrainedModel, names: Sequence[str]) -> None:
-    """Class names where transformers' pipelines look for them."""
-    module.config.id2label = dict(enumerate(names))
-    module.config.label2id = {name: number for number, name in enumerate(names)}
-
-
-def save(module: PreTrainedModel, _: ModelConfig, folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+def save(
+    module: PreTrainedModel,
+    _: ModelConfig,
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    label_names: Sequence[str] | None,
+) -> None:
     """Write what transformers' ``from_pretrained`` reads: weights, config.json and tokenizer."""
+    if label_names:
+        module.config.id2label = dict(enumerate(label_names))
+        module.config.label2id = {name: number for number, name in enumerate(label_names)}
     with _quiet():
         module.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -106,12 +106,9 @@ def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, A
     return {"input_size": size, "crop_pct": config.crop_pct}
 
 
-def name_labels(module: VisionTransformer, names: Sequence[str]) -> None:
-    """Class names where timm's inference looks for them."""
-    module.pretrained_cfg["label_names"] = list(names)
-
-
-def save(module: VisionTransformer, config: ModelConfig, folder: Path, _: Callable) -> None:
+def save(
+    module: VisionTransformer, config: ModelConfig, folder: Path, _: Callable, label_names: Sequence[str] | None
+) -> None:
     """Write what ``timm.create_model("local-dir:folder", pretrained=True)`` reads; qkv is fused, in place.
 
     Raises:
@@ -122,7 +119,8 @@ def save(module: VisionTransformer, config: ModelConfig, folder: Path, _: Callab
     if config.source == "embedded":  # which timm has no name for
         own = _embedded(config)["kwargs"] | {"img_size": module.patch_embed.img_size, "num_classes": module.num_classes}
         module.pretrained_cfg |= {"architecture": STAND_IN, "input_size": seen["input_size"], "fixed_input_size": True}
-    save_for_hf(module, str(folder), model_args=own, data_config=seen, safe_serialization=True)
+    names = {"label_names": list(label_names)} if label_names else None
+    save_for_hf(module, str(folder), names, model_args=own, data_config=seen, safe_serialization=True)
 
 
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
