@@ -10,6 +10,7 @@ import types
 
 import pytest
 from omegaconf import OmegaConf
+from wandb_file import items, records
 from wandb_server import Server
 
 from surm_bench.config import TrackingConfig, config_dir
@@ -44,7 +45,7 @@ with track(config, "run", "group") as tracker:
     for step in range(30):
         tracker.log({"loss": 0.123456789 + step}, step=step)
         time.sleep(0.1)
-        if event == "stuck service" and step == 10:
+        if event.startswith("stuck service") and step == 10:
             (service,) = [c for c in psutil.Process().children() if c.name() == "wandb-core"]
             service.suspend()
     tracker.summary({"score": 0.987654321})
@@ -53,6 +54,9 @@ with track(config, "run", "group") as tracker:
     if event == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
+if event == "stuck service, another run":
+    with track(config, "next", "group") as tracker:
+        tracker.log({"loss": 1.0}, step=1)
 """
 
 
@@ -88,7 +92,8 @@ def stub(monkeypatch):
 
     runs = []
     setup = types.SimpleNamespace(settings=types.SimpleNamespace(mode="offline"))
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=Run, setup=lambda: setup, runs=runs, Run=Run))
+    public = {"init": Run, "setup": lambda: setup, "teardown": lambda: None}
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(**public, runs=runs, Run=Run))
     return sys.modules["wandb"]
 
 
@@ -317,6 +322,15 @@ def test_a_stuck_wandb_service_does_not_hold_the_process(tmp_path, online):
     run = Outcome(tmp_path, "http://127.0.0.1:9", seconds=3, event="stuck service")
     assert run.code == 0 and run.seconds < 5
     assert "W&B does not have all of run run" in run.output  # wandb adds a traceback of its exit hook
+
+
+@pytest.mark.slow
+def test_the_run_after_a_stuck_service_gets_a_new_one(tmp_path, online):
+    run = Outcome(tmp_path, "http://127.0.0.1:9", seconds=3, event="stuck service, another run")
+    assert run.code == 0
+    (file,) = tmp_path.rglob("*-next.wandb")
+    history = [items(record.history.item) for record in records(file) if record.WhichOneof("record_type") == "history"]
+    assert [point["loss"] for point in history] == [1.0]
 
 
 def test_an_upload_ends_soon_after_a_run_that_was_killed():

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,12 @@ def online() -> bool:
 
 
 def _kill_service() -> None:
-    """End wandb's service: when it is stuck, wandb would wait for it without limit as this process exits."""
+    """End the service of wandb, which would wait for a stuck one without limit as this process exits. The next run of
+    this process gets a new one."""
+    import wandb
+
     for child in psutil.Process().children():
         if child.name() == "wandb-core":
             child.kill()
+    with suppress(Exception, SystemExit):  # it forgets the service first, and then fails to talk to it
+        wandb.teardown()
