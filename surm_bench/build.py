@@ -1,12 +1,15 @@
-"""What a run starts from: the checked data, and the pretrained backbone."""
+"""What a run starts from: the checked data, the pretrained backbone, and the adapter in it."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 
 # isort: split
 from accelerate.utils import set_seed
+from peft import PeftModel
 
+from surm_bench.adapters.build import attach
 from surm_bench.config import Config
 from surm_bench.models import Backbone, build_backbone
+from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.models.digest import check_model
 from surm_bench.tasks import TaskData, load_task, objective_for, prepare
 
@@ -20,6 +23,14 @@ def build(settings: Config) -> tuple[Backbone, TaskData]:
     raw = load_task(settings.task, settings.seed)
     backbone = build_model(settings)
     return backbone, prepare(raw, backbone.processor)
+
+
+def adapt(backbone: Backbone, settings: Config) -> PeftModel:
+    """The backbone with the adapter of the configuration; a layer keeps its input alone where that is asked for."""
+    model = attach(backbone.module, backbone.roles, settings.adapter)
+    if settings.trainer.gradient_checkpointing:
+        checkpoint_layers(model)
+    return model
 
 
 def build_model(settings: Config) -> Backbone:

@@ -14,13 +14,11 @@ from accelerate import PartialState
 from peft import PeftModel, get_peft_model_state_dict
 
 from surm_bench import environment, records
-from surm_bench.adapters.build import attach
 from surm_bench.adapters.change import original_weights, weight_changes
 from surm_bench.adapters.schedule import schedule
 from surm_bench.atomic import atomic
-from surm_bench.build import build
+from surm_bench.build import adapt, build
 from surm_bench.config import Config
-from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.parameters import compare_with_lora, count_parameters, lora_parameters
 from surm_bench.prefix_cache import cache_prefix
 from surm_bench.storage import check_space
@@ -48,9 +46,7 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
     """
     backbone, data = build(settings)
     lora = lora_parameters(backbone.module, backbone.roles)
-    model = attach(backbone.module, backbone.roles, settings.adapter)
-    if settings.trainer.gradient_checkpointing:
-        checkpoint_layers(model)
+    model = adapt(backbone, settings)
     parameters = count_parameters(model)
     known = {"parameters": parameters, "baseline": compare_with_lora(parameters, lora)}
     hooks, objective, original = schedule(model), objective_for(settings.task), original_weights(model)

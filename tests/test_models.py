@@ -23,6 +23,7 @@ from surm_bench import composition, hub
 from surm_bench.config import ModelConfig, config_dir
 from surm_bench.errors import UserError
 from surm_bench.models import build_backbone, build_skeleton, fuse_qkv, split_qkv, text
+from surm_bench.models.check import check_model
 from surm_bench.roles import find_roles
 
 CONFIGS = sorted((config_dir() / "model").glob("*.yaml"))
@@ -380,7 +381,6 @@ def test_pickles_and_broken_files_are_refused(toy, tmp_path):
     [
         ("vit_tiny", {"weights": "/nowhere/at/all"}, "/nowhere/at/all does not exist"),
         ("vit_tiny", {"image_size": 100}, "image_size=100 is not a multiple of vit_tiny's patch size 16"),
-        ("vit_tiny", {"image_size": 0}, "image_size=0"),
         ("vit_tiny", {"family": "audio"}, "choose from text, vision"),
         ("vit_tiny", {"source": "disk"}, "choose from embedded, hub, package"),
         ("vit_tiny", {"checkpoint": "resnet18.a1_in1k"}, "resnet18 is a ResNet in timm"),
@@ -395,6 +395,19 @@ def test_bad_options(name, changes, words, request):
         save_file({"nothing": torch.zeros(1)}, changes["weights"])
     with pytest.raises(UserError, match=words):
         build_backbone(model_config(name, **changes), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("vit_tiny", {"image_size": 0}, "image_size=0 is not a positive number of pixels"),
+        ("vit_tiny", {"crop_pct": 1.5}, "crop_pct=1.5 is not possible: above 0, up to 1"),
+        ("minilm", {"image_size": 16}, "image_size=16 has no effect: minilm is a model of text"),
+    ],
+)
+def test_what_the_configuration_alone_shows_to_be_wrong(name, changes, words):
+    with pytest.raises(UserError, match=words):
+        check_model(model_config(name, **changes))
 
 
 @pytest.mark.parametrize("checkpoint", ["deit_tiny_patch16_224.fb_in1k", "deit3_small_patch16_224"])

@@ -13,14 +13,13 @@ from accelerate.utils import set_seed
 from datasets import Dataset
 
 from surm_bench import environment
-from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
+from surm_bench.build import adapt
 from surm_bench.config import Config
 from surm_bench.experiment.calibration import Calibration, Timed, Timing, digest_of, write_calibration
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import composed, pair
 from surm_bench.models import build_backbone
-from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, load_task, objective_for, prepare
 from surm_bench.training import fit, use_device
@@ -75,9 +74,7 @@ def time_run(settings: Config) -> Timing:
     raw = load_task(settings.task, settings.seed)
     backbone = build_backbone(settings.model, raw.config.num_labels, objective_for(settings.task).model_class)
     data = prepare(_sampled(raw, settings), backbone.processor)
-    model = attach(backbone.module, backbone.roles, settings.adapter)
-    if settings.trainer.gradient_checkpointing:
-        checkpoint_layers(model)
+    model = adapt(backbone, settings)
     start = time.perf_counter() - began
     trainer = replace(settings.trainer, epochs=2, max_steps=None, eval_steps=None, progress=False)
     settings = replace(settings, trainer=trainer)

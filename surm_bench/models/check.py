@@ -11,5 +11,7 @@ def check_model(config: ModelConfig) -> None:
     for name in OF_IMAGES:
         if config.family != "vision" and getattr(config, name) is not None:
             raise UserError(f"model.{name}={getattr(config, name)} has no effect: {config.name} is a model of text")
+    if config.image_size is not None and config.image_size < 1:
+        raise UserError(f"model.image_size={config.image_size} is not a positive number of pixels")
     if config.crop_pct is not None and not 0 < config.crop_pct <= 1:
         raise UserError(f"model.crop_pct={config.crop_pct} is not possible: above 0, up to 1")

@@ -133,8 +133,6 @@ def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
 
 def _create(config: ModelConfig, num_labels: int) -> VisionTransformer:
     """A ViT with random values. timm resamples position embeddings to ``image_size`` when weights are loaded."""
-    if config.image_size is not None and config.image_size < 1:
-        raise UserError(f"model.image_size={config.image_size} is not a positive number of pixels")
     size = {} if config.image_size is None else {"img_size": config.image_size}
     if config.source == "embedded":
         fields = _embedded(config)
