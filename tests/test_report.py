@@ -35,7 +35,7 @@ from surm_bench.report.frames import (
 from surm_bench.report.labels import place_labels
 from surm_bench.report.looks import MARKERS, SHADES, leading, method_looks
 from surm_bench.report.pareto import accuracy_against_parameters, pareto_front, staircase
-from surm_bench.report.provenance import provenance
+from surm_bench.report.provenance import commit, provenance
 from surm_bench.report.published import Published, Result, Source, load_published
 from surm_bench.report.swarm import moved_aside
 from surm_bench.report.tables import comparison_table, to_latex, to_markdown, write_table
@@ -230,6 +230,13 @@ def test_a_table_of_several_machines_or_states_of_the_code_says_so():
         "Runs on 2 kinds of device: cpu (3), gpu (1). Runs of 2 states of the code (digests a (2), b (2)). "
         "Made with changes that no commit has: 1 of 4 runs."
     )
+
+
+def test_the_code_of_a_run_is_told_by_its_commit_or_else_by_its_sources():
+    known, dirty = ({"git_commit": "c", "git_dirty": dirty} for dirty in (False, True))
+    installed = {"git_commit": None, "git_dirty": None, "surm_bench": "0.1.0"}
+    told = [commit({"environment": one, "code": {"sources": "abc"}}) for one in (known, dirty, installed)]
+    assert told == ["c", "c and changes that no commit has", "not known: surm_bench 0.1.0, sources abc"]
 
 
 def test_what_a_change_of_protocol_is_worth_by_hand():

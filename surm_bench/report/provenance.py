@@ -22,5 +22,13 @@ def provenance(records: Sequence[dict]) -> str:
     return " ".join(sentences)
 
 
+def commit(record: dict) -> str:
+    """The commit of the code that made a run, or what else tells the code of an installed package."""
+    environment = record["environment"]
+    if environment["git_commit"] is None:
+        return f"not known: surm_bench {environment['surm_bench']}, sources {record['code']['sources']}"
+    return environment["git_commit"] + (" and changes that no commit has" if environment["git_dirty"] else "")
+
+
 def _counted(counter: Counter) -> str:
     return ", ".join(f"{name} ({count})" for name, count in counter.most_common())

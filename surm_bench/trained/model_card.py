@@ -10,6 +10,7 @@ import timm
 from huggingface_hub import EvalResult, ModelCardData
 
 from surm_bench.records.agreement import kept, reported_split, score
+from surm_bench.report.provenance import commit
 from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interval
 from surm_bench.trained.loading import loading
 
@@ -104,7 +105,6 @@ def _body(record: dict, interval: tuple[float, float] | None) -> str:
         how = METHODS.get(metric, RESAMPLED)
         rows["95 % interval over test examples"] = f"{_shown(interval)} ({how}; one training run, one seed)"
     counts, versions = record["parameters"], record["environment"]
-    changed = ", with changes" if versions["git_dirty"] else ""
     rows |= {
         "adapter parameters trained": f"{counts['adapter']:,}",
         "of these needed to serve it": f"{counts['stored']:,}",
@@ -113,7 +113,7 @@ def _body(record: dict, interval: tuple[float, float] | None) -> str:
         "seed": record["seed"],
         "optimiser steps": f"{record['epochs'][kept(record)]['step']:,}",
         "record": f"`{record['run_id']}`, of {record['created']}",
-        "commit": f"{versions['git_commit']}{changed}",
+        "commit": commit(record),
         "versions": ", ".join(f"{name} {versions[name]}" for name in ("surm_bench", "torch", "peft")),
     }
     rows |= {"command": f"`{record['command']}`"} if record["command"] else {}

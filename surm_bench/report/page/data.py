@@ -16,6 +16,7 @@ from surm_bench.report.best_epoch import show_best_epoch
 from surm_bench.report.expected_validation import expected_curves, full_trials
 from surm_bench.report.frames import CELL, TaskColumn, columns_of, curves_frame, runs_frame, summary_frame
 from surm_bench.report.looks import leading, method_looks
+from surm_bench.report.provenance import commit
 from surm_bench.report.published import Published, PublishedRows
 from surm_bench.report.tables import Table
 from surm_bench.report.verdicts import Compared
@@ -165,7 +166,7 @@ def _run(record: dict, folder: Path, base: Path) -> dict:
         "tuning": record["config"]["task"].get("validation") == "tuning",
         "error": record.get("error"),
         "command": record.get("command"),
-        "commit": environment["git_commit"] + (" and changes that no commit has" if environment["git_dirty"] else ""),
+        "commit": commit(record),
         "machine": f"{environment['device']}, {environment['platform']}",
         "created": record["created"],
         "record": _link(here if here.is_file() else folder / COLLECTED, base),
