@@ -212,6 +212,12 @@ def test_without_records_there_is_no_page(results, tmp_path, named, message):
     assert not (tmp_path / "report.html").exists()
 
 
+def test_runs_of_no_experiment_are_pointed_to(tmp_path):
+    records.write(made_record(list(METHODS)[0], *ON, 0, 0.5) | {"files": {}}, tmp_path)
+    with pytest.raises(UserError, match=f"belong to none: --folder {tmp_path} shows them"):
+        page.write_report(tmp_path, None, tmp_path / "report.html")
+
+
 def test_an_experiment_that_there_is_not_is_one_line(tmp_path):
     with pytest.raises(UserError, match="unknown experiment 'deno': choose from .*demo"):
         page.write_report(tmp_path, ["deno"], tmp_path / "report.html")
