@@ -40,14 +40,18 @@ class Options:
 
 def run(experiment: Experiment, options: Options) -> list[str]:
     """Run the tuned jobs that are missing and write tables and figures; returns problems."""
-    wanted = experiment.of_rows(options.rows)
-    state, _ = _state(wanted, options)
-    jobs = reported_jobs(wanted, state.choices)
-    problems = [*state.problems.values(), *undecided(wanted, state)]
-    problems += _execute(jobs, experiment.name, options)
+    problems = report(experiment, options)
     state, runs = _state(experiment, options)
     _write_results(experiment, state, runs, options.folder)
     return problems + runs.problems
+
+
+def report(experiment: Experiment, options: Options) -> list[str]:
+    """The same without tables and figures: runs alone."""
+    wanted = experiment.of_rows(options.rows)
+    state, _ = _state(wanted, options)
+    problems = [*state.problems.values(), *undecided(wanted, state)]
+    return problems + _execute(reported_jobs(wanted, state.choices), experiment.name, options)
 
 
 def tune(experiment: Experiment, options: Options) -> list[str]:
