@@ -64,3 +64,10 @@ def test_the_device_is_in_the_record_and_not_in_the_id(tmp_path):
     named = start(tmp_path / "named", *DIGITS, "adapter=circulant", "trainer.device=cpu")
     assert named["config"]["trainer"]["device"] == "cpu" and "trainer.device" not in named["identity"]
     assert named["environment"]["device"].startswith("cpu (")
+
+
+def test_fp32_is_fp32_in_convolutions_too(monkeypatch):
+    """Of itself cuDNN computes them in TF32, with 10 bits of a mantissa instead of 23."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    accelerator.make_accelerator("no")
+    assert not torch.backends.cudnn.allow_tf32 and torch.get_float32_matmul_precision() == "highest"
