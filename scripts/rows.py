@@ -3,20 +3,23 @@
     python scripts/rows.py FILE --processes 16 --seconds 240 --results results
 
 Each line of FILE names an experiment, a row of it and, if not all, a task; it is tuned, then its reported runs are
-made. A process takes the next line that nobody has. When time is up every process gets SIGTERM, saves the state of its
-run and ends; the same command goes on there. Data and weights are given as ``--places EXPERIMENT:KEY=PLACE``, as
+made. A process takes the next line that nobody has. When time is up, or this process gets SIGTERM or SIGINT, each of
+them gets SIGTERM, saves the state of its run after the step it is in, and ends; one that takes longer than GRACE for it
+is killed. The same command goes on there. Data and weights are given as ``--places EXPERIMENT:KEY=PLACE``, as
 reproduction_text:task.data_dir=data/glue. Tables are not written: ``surm-bench tables`` does it.
 
-Exit code: 0 when all lines are done, 1 when a run failed or time was up.
+Exit code: 0 when all lines are done, 1 when a run failed or time was up, 2 on bad input.
 """
 
 import argparse
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from surm_bench.command.errors import exit_code
 from surm_bench.composition import add_config_dir
@@ -25,7 +28,7 @@ from surm_bench.experiment import commands
 from surm_bench.experiment.definition import Experiment, load_experiment
 from surm_bench.experiment.jobs import composable
 
-GRACE = 15  # seconds that a process has to save its state
+GRACE = 15  # seconds that a process has to save its state; an evaluation is not interrupted
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,48 +40,64 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--config-dir", action="append", default=[], help="a folder of more adapters, experiments, …")
     parser.add_argument("--places", action="append", default=[], help="experiment:key=place")
     given = parser.parse_args(arguments)
+    if given.processes < 1:
+        raise UserError(f"--processes {given.processes} is not possible: at least 1")
     for folder in given.config_dir:
         add_config_dir(folder)
-    lines = [line for line in given.file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    for line in lines:
-        _row(line)  # refused before anything starts
+    given.lines = [line for line in given.file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    named = {_row(line).name for line in given.lines}  # what cannot be is refused before anything starts
+    for place in given.places:
+        if place.partition(":")[0] not in named:
+            raise unknown("experiment of --places", place.partition(":")[0], named)
+    return _in_processes(given)
+
+
+def _in_processes(given: argparse.Namespace) -> int:
     context = multiprocessing.get_context("spawn")  # CUDA cannot be forked
     turn = context.Value("i", 0)
-    work = (lines, turn, given.results, given.places, given.config_dir)
-    processes = [context.Process(target=_work, args=work) for _ in range(min(given.processes, len(lines)))]
-    for process in processes:
-        process.start()
+    count = min(given.processes, len(given.lines))
+    processes = [context.Process(target=_process, args=(given, turn)) for _ in range(count)]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     end = time.monotonic() + given.seconds
-    while any(process.is_alive() for process in processes) and time.monotonic() < end:
-        time.sleep(0.5)
+    try:
+        for process in processes:
+            process.start()
+        while any(process.is_alive() for process in processes) and time.monotonic() < end:
+            time.sleep(0.2)
+    finally:
+        _end([process for process in processes if process.is_alive()])
+    return 0 if turn.value >= len(given.lines) and not any(process.exitcode for process in processes) else 1
+
+
+def _end(processes: Sequence[Any]) -> None:
     for process in processes:
         process.terminate()
+    end = time.monotonic() + GRACE
     for process in processes:
-        process.join(GRACE)
+        process.join(max(0, end - time.monotonic()))
         process.kill()
-    return 0 if turn.value >= len(lines) and all(process.exitcode == 0 for process in processes) else 1
 
 
-def _work(lines: Sequence[str], turn, results: Path, places: Sequence[str], config_dir: Sequence[str]) -> None:
-    """Line after line that no other process has, until there is none; exits with 1 where a run failed."""
-    for folder in config_dir:
+def _process(given: argparse.Namespace, turn: Any) -> None:
+    sys.exit(exit_code(lambda _: _work(given, turn), []))
+
+
+def _work(given: argparse.Namespace, turn: Any) -> int:
+    """Line after line that no other process has, until there is none; 1 where a run failed."""
+    for folder in given.config_dir:
         add_config_dir(folder)
     failed = False
     while True:
         with turn.get_lock():
             number, turn.value = turn.value, turn.value + 1
-        if number >= len(lines):
-            sys.exit(failed)
-        experiment = _row(lines[number])
-        own = tuple(place.partition(":")[2] for place in places if place.startswith(f"{experiment.name}:"))
-        options = commands.Options(results / experiment.name, places=own)
-        try:
-            problems = commands.tune(experiment, options) + commands.report(experiment, options)
-        except KeyboardInterrupt as stopped:
-            print(f"{lines[number]}: {stopped}", flush=True)
-            sys.exit(1)
+        if number >= len(given.lines):
+            return int(failed)
+        experiment = _row(given.lines[number])
+        places = [place.partition(":")[2] for place in given.places if place.startswith(f"{experiment.name}:")]
+        options = commands.Options(given.results / experiment.name, places=tuple(places))
+        problems = commands.tune(experiment, options) + commands.run_reported(experiment, options)
         failed |= bool(problems)
-        print(f"{lines[number]}: {'; '.join(problems) or 'done'}", flush=True)
+        print(f"{given.lines[number]}: {'; '.join(dict.fromkeys(problems)) or 'done'}", flush=True)
 
 
 def _row(line: str) -> Experiment:

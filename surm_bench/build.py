@@ -26,7 +26,7 @@ def build(settings: Config) -> tuple[Backbone, TaskData]:
 
 
 def adapt(backbone: Backbone, settings: Config) -> PeftModel:
-    """The backbone with the adapter of the configuration; a layer keeps its input alone where that is asked for."""
+    """The backbone with the adapter of the configuration, checkpointed if trainer.gradient_checkpointing is set."""
     model = attach(backbone.module, backbone.roles, settings.adapter)
     if settings.trainer.gradient_checkpointing:
         checkpoint_layers(model)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_interruptions import wait_for
 
 from surm_bench.records import Archive
 
@@ -13,15 +14,18 @@ EXPERIMENT = """
 tasks: {digits: [model=vit_digits, task=digits, task.max_train_samples=200, task.max_eval_samples=60]}
 adapters: {linear_probe: [adapter=linear_probe], bitfit: [adapter=bitfit], lora: [adapter=lora]}
 seeds: [0, 1]
-overrides: [trainer.max_steps=60, trainer.progress=false]
+overrides: [trainer.max_steps=300, trainer.progress=false]
 tuning: {seeds: [100], knobs: {default: {optimizer.lr: [1e-3, 1e-2]}, bitfit: {}}}
 """
 
 
+def command(tree: Path, *more: str) -> list[str]:
+    options = ["--results", str(tree / "results"), "--processes", "2", "--config-dir", str(tree), *more]
+    return [sys.executable, "scripts/rows.py", str(tree / "rows.txt"), *options]
+
+
 def rows(tree: Path, *more: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/rows.py", str(tree / "rows.txt"), "--results", str(tree / "results")]
-    options = ["--processes", "2", "--config-dir", str(tree), *more]
-    return subprocess.run([*command, *options], cwd=CHECKOUT, capture_output=True, text=True)
+    return subprocess.run(command(tree, *more), cwd=CHECKOUT, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -34,7 +38,12 @@ def tree(tmp_path) -> Path:
 @pytest.mark.slow
 def test_rows_are_tuned_and_run_whatever_stops_them(tree):
     (tree / "rows.txt").write_text("mine linear_probe\nmine bitfit digits\n\nmine lora\n")
-    assert rows(tree, "--seconds", "8").returncode == 1
+    first = subprocess.Popen(command(tree), cwd=CHECKOUT)
+    logs = (tree / "results" / "mine" / "runs").glob
+    wait_for(lambda: any("epoch" in log.read_text() for log in logs("*/run.log")), 120)
+    first.terminate()
+    assert first.wait(60) not in (0, None)
+    assert rows(tree, "--seconds", "0.1").returncode == 1
     done = rows(tree)
     assert done.returncode == 0, done.stderr
     assert sorted(line for line in done.stdout.splitlines() if line.endswith(": done")) == [
@@ -44,6 +53,7 @@ def test_rows_are_tuned_and_run_whatever_stops_them(tree):
     ]
     found = Archive(tree / "results" / "mine").records()
     assert len(found) == 2 * (2 + 2) + 2 and all(record["status"] == "success" for record in found)
+    assert any(len(record["segments"]) == 2 and record["segments"][1]["from_step"] > 0 for record in found)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +70,16 @@ def test_a_line_that_cannot_be_is_refused_before_anything_starts(tree, line, sai
     refused = rows(tree)
     assert refused.returncode == 2 and said in refused.stderr and refused.stderr.count("\n") == 1
     assert not (tree / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--processes", "0"], "--processes 0 is not possible: at least 1"),
+        (["--places", "yours:task.data_dir=x"], "unknown experiment of --places 'yours': choose from mine"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(tree, more, said):
+    (tree / "rows.txt").write_text("mine lora\n")
+    refused = rows(tree, *more)
+    assert refused.returncode == 2 and said in refused.stderr

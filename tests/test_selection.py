@@ -208,7 +208,7 @@ def test_the_log_of_a_run_says_that_it_stopped_early(results_dir):
     record = start(results_dir, *overrides, "optimizer.lr=1e-9", "optimizer.head_lr=1e-9", "trainer.max_steps=null")
     step = record["history"][-1]["step"]
     log = (folder_of(results_dir, record) / "run.log").read_text()
-    assert re.search(rf"stopped early at step {step} of \d+: 1 evaluations in a row without a new best", log)
+    assert re.search(rf"stopped early at step {step} of \d+: no new best in 1 evaluations", log)
 
 
 def test_tables_say_which_rows_are_of_the_best_epoch():

@@ -25,7 +25,7 @@ ABOUT = {
     "verify": "check every record, and the files beside it, against its digests",
 }
 OF_ALL = ("status", "tables", "figures")  # of every experiment where none is named
-READING = ("plan", "tune", "experiment", "status", "reproduce", "verify")  # may look at data and weights
+READING = ("plan", "tune", "experiment", "status", "compare", "reproduce", "verify")  # may look at data and weights
 RUNNING = ("tune", "experiment", "reproduce")
 WATCH = 10  # seconds
 

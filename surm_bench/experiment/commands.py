@@ -40,14 +40,14 @@ class Options:
 
 def run(experiment: Experiment, options: Options) -> list[str]:
     """Run the tuned jobs that are missing and write tables and figures; returns problems."""
-    problems = report(experiment, options)
+    problems = run_reported(experiment, options)
     state, runs = _state(experiment, options)
     _write_results(experiment, state, runs, options.folder)
     return problems + runs.problems
 
 
-def report(experiment: Experiment, options: Options) -> list[str]:
-    """The same without tables and figures: runs alone."""
+def run_reported(experiment: Experiment, options: Options) -> list[str]:
+    """Run the tuned jobs that are missing; returns problems."""
     wanted = experiment.of_rows(options.rows)
     state, _ = _state(wanted, options)
     problems = [*state.problems.values(), *undecided(wanted, state)]
@@ -167,16 +167,22 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
 
 
 def compare(experiment: Experiment, options: Options) -> list[str]:
-    """Write and print how far the same runs of another machine came to the same scores; returns problems."""
+    """Write and print how far the same runs of another machine came to the same scores; returns problems.
+
+    Raises:
+        UserError: there is no such folder, or no run of both machines in it.
+    """
     from surm_bench.experiment.second_machine import second_machine  # pandas
     from surm_bench.report.console import print_table
     from surm_bench.report.tables import write_table
 
-    state, runs = _state(experiment, options)
-    table = second_machine(experiment, state, runs, options.other)
+    if not options.other.is_dir():
+        raise UserError(f"{options.other} is no folder: name the other machine's results of {experiment.name}")
+    (state, runs), others = _state(experiment, options), Runs(options.other, options.places)
+    table = second_machine(experiment, state, runs, others)
     write_table(table, options.folder, "second_machine")
     print_table(table)
-    return runs.problems
+    return [*runs.problems, *others.problems]
 
 
 def verify(experiment: Experiment, options: Options) -> list[str]:

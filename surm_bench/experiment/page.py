@@ -39,8 +39,8 @@ def write_report(results: Path, experiments: Sequence[str] | None, out: Path) ->
     found = [shown for name in named if (shown := _of_experiment(name, results / name)) is not None]
     if not found:
         nothing = f"no record of {', '.join(named) or 'any experiment'} below {results}"
-        single = f"; the runs in {results}/runs belong to none: --folder {results} shows them"
-        hint = single if (results / "runs").is_dir() else ": run one first, or name a folder by --results"
+        single = f"; the runs in {results} belong to none: --folder {results} shows them"
+        hint = single if _has_records(results) else ": run one first, or name a folder by --results"
         raise UserError(nothing + hint)
     return _write(found, _claims(results, named), out)
 

@@ -99,13 +99,13 @@ def _many_adapters(experiment: Experiment) -> bool:
 def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFrame:
     """A row for each task and adapter at its chosen setting, with its score in tuning: as summary_frame has it, but
     that the task is named as in the experiment's file."""
-    rows = []
+    rows, labels = [], layout(experiment, state).labels
     for (task, adapter), setting in state.choices.items():
         records = runs.results(trial_jobs(experiment, task, adapter, Trial(setting)))
         scores = [value for record in records if (value := score(record)) is not None]
         if scores:
             row = {"model": records[0]["config"]["model"]["name"], "task": task, "setting": "", "split": ""}
-            row |= {"label": records[0]["config"]["adapter"]["label"], "metric": records[0]["primary_metric"]}
+            row |= {"label": labels[adapter], "metric": records[0]["primary_metric"]}
             row |= {"adapter_parameters": records[0]["parameters"]["adapter"]}
             rows.append(row | {"mean": mean(scores), "std": stdev(scores) if len(scores) > 1 else float("nan")})
     columns = ["model", "task", "setting", "split", "label", "metric", "adapter_parameters", "mean", "std"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
 from statistics import mean, stdev
 
 import pandas as pd
@@ -13,25 +12,26 @@ from surm_bench.experiment.jobs import reported_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuned
 from surm_bench.records.agreement import agree, score
+from surm_bench.report.provenance import provenance
 from surm_bench.report.tables import MISSING, Cell, Column, Table
 
 CAPTION = (
     "The same runs, by their ids, on {here} and on {there}. Difference: the first machine's score minus the second's, "
-    "in points, mean ± standard deviation over runs; largest: without its sign. Agree: differ by at most two standard "
-    "errors of the score over its examples. {settings}"
+    "in points, mean ± standard deviation over runs that did not diverge; largest: without its sign. Agree: differ by "
+    "at most two standard errors of the score over its examples, or not at all on one kind of machine. {settings} "
+    "{codes}"
 )
 
 
-def second_machine(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> Table:
+def second_machine(experiment: Experiment, state: Tuned, runs: Runs, others: Runs) -> Table:
     """One row a task and kind of run, of those that both machines made.
 
     Args:
-        folder: the other machine's records, as collected or below its runs.
+        others: the other machine's.
 
     Raises:
         UserError: no run is on both.
     """
-    others = Runs(folder)
     rows, both = [], []
     kinds = {"tuning": state.jobs, "reported": reported_jobs(experiment, state.choices)}
     for task, (kind, jobs) in product(experiment.tasks, kinds.items()):
@@ -40,9 +40,10 @@ def second_machine(experiment: Experiment, state: Tuned, runs: Runs, folder: Pat
             rows.append({"task": task, "runs": kind, **_differences(pairs)})
             both += pairs
     if not rows:
-        raise UserError(f"no run of {experiment.name} is both here and in {folder}")
+        raise UserError(f"no run of {experiment.name} is on both machines")
     here, there = (_devices(records) for records in zip(*both, strict=True))
-    caption = CAPTION.format(here=here, there=there, settings=_settings(experiment, state, others))
+    settings, codes = _settings(experiment, state, others), provenance([record for pair in both for record in pair])
+    caption = CAPTION.format(here=here, there=there, settings=settings, codes=codes).rstrip()
     columns = ["Task", "Runs", "Of both", "Difference", "Largest", "Agree"]
     return Table([Column(title) for title in columns], [_cells(row) for row in rows], caption, pd.DataFrame(rows))
 
@@ -68,7 +69,8 @@ def _settings(experiment: Experiment, state: Tuned, others: Runs) -> str:
     there = tuned(experiment, others).choices
     both = [pair for pair in state.choices if pair in there and experiment.knobs(pair[1])]
     same = sum(state.choices[pair] == there[pair] for pair in both)
-    return f"Tuning chose the same setting for {same} of the {len(both)} adapters that both machines tuned to the end."
+    pairs = "pairs of task and adapter that both machines tuned to the end"
+    return f"Tuning chose the same setting for {same} of the {len(both)} {pairs}." if both else ""
 
 
 def _cells(row: dict) -> list[Cell]:

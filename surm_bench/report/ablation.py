@@ -11,6 +11,7 @@ CAPTION = (
     "seeds {seeds}, every adapter at the best of the settings tried{where}. Bold: best of a column.{change} "
     "{missing}: not run to its end."
 )
+PARAMETERS = "Parameters: of the adapter, without the task head."
 CHANGE = " Change: mean over the adapters of the difference to the first row."
 
 
@@ -58,7 +59,7 @@ def adapters_table(
         for label in order
     ]
     columns = [Column("Adapter"), Column("Parameters"), *(Column(task) for task in tasks)]
-    return Table(columns, rows, _caption(seeds), frame, protocol=protocol)
+    return Table(columns, rows, f"{PARAMETERS} {_caption(seeds)}", frame, protocol=protocol)
 
 
 def _caption(seeds: Sequence[int], where: str = "", change: str = "") -> str:

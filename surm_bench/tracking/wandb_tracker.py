@@ -123,12 +123,19 @@ def online() -> bool:
 
 
 def _kill_service() -> None:
-    """End the service of wandb, which would wait for a stuck one without limit as this process exits. The next run of
-    this process gets a new one."""
+    """End wandb's service, and have wandb forget it: when the process exits it waits for a stuck one without limit. The
+    next run of this process gets a new one."""
+    with suppress(psutil.NoSuchProcess):
+        for child in psutil.Process().children():
+            if child.name() == "wandb-core":
+                child.kill()
+    forgetting = threading.Thread(target=_forget_service, daemon=True)
+    forgetting.start()
+    forgetting.join(ERROR_SECONDS)
+
+
+def _forget_service() -> None:
     import wandb
 
-    for child in psutil.Process().children():
-        if child.name() == "wandb-core":
-            child.kill()
     with suppress(Exception, SystemExit):  # it forgets the service first, and then fails to talk to it
         wandb.teardown()

@@ -63,7 +63,7 @@ class RunProgress:
 
     def stop_early(self, step: int, patience: int) -> None:
         """Training ends here, as the last evaluations were no better than the best before them."""
-        LINES.info(f"stopped early at step {step} of {self.steps}: {patience} evaluations in a row without a new best")
+        LINES.info(f"stopped early at step {step} of {self.steps}: no new best in {patience} evaluations")
 
     def _left(self, step: int) -> timedelta:
         each = (time.monotonic() - self.began) / max(step - self.first, 1)
