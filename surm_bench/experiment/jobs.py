@@ -60,10 +60,11 @@ def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) ->
     return [_job(experiment, task, adapter, seed, trial.setting, *overrides) for seed in experiment.tuning.seeds]
 
 
-def pair(experiment: Experiment, task: str, adapter: str) -> Job:
-    """A job of a task and adapter, with the first seed and setting: what a row and a column of a table are."""
+def pair(experiment: Experiment, task: str, adapter: str, setting: Setting | None = None) -> Job:
+    """A job of a task and adapter, with the first seed and by default the first setting: what a row and a column of a
+    table are."""
     seeds = [*experiment.seeds, *experiment.tuning.seeds]
-    return _job(experiment, task, adapter, seeds[0], experiment.settings(adapter)[0])
+    return _job(experiment, task, adapter, seeds[0], experiment.settings(adapter)[0] if setting is None else setting)
 
 
 def pairs(experiment: Experiment) -> list[Job]:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import Job, pairs, resolved, trial_jobs
-from surm_bench.experiment.search import Trial
+from surm_bench.experiment.jobs import Job, pair, pairs, resolved
 from surm_bench.experiment.tuning import Tuned
 from surm_bench.report.frames import TaskColumn, adapter_family, columns_of
 from surm_bench.report.looks import Look, method_looks
@@ -31,7 +30,7 @@ class Layout:
 def layout(experiment: Experiment, state: Tuned) -> Layout:
     """The layout that the choices of tuning give, or else the first settings."""
     planned = pairs(experiment)
-    chosen = [trial_jobs(experiment, *place, Trial(setting))[0] for place, setting in state.choices.items()]
+    chosen = [pair(experiment, *place, setting) for place, setting in state.choices.items()]
 
     def of(adapter: str, jobs: list[Job]) -> list[Job]:
         return [job for job in jobs if job.adapter == adapter]
