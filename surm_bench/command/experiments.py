@@ -24,6 +24,7 @@ ABOUT = {
     "reproduce": "repeat runs drawn at random elsewhere, and compare",
     "verify": "check every record, and the files beside it, against its digests",
 }
+OF_ONE = ("merge", "compare")
 OF_ALL = ("status", "tables", "figures")  # of every experiment where none is named
 READING = ("plan", "tune", "experiment", "status", "compare", "reproduce", "verify")  # may look at data and weights
 RUNNING = ("tune", "experiment", "reproduce")
@@ -38,16 +39,16 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
-    if command == "merge":
+    if command in OF_ONE:
         parser.add_argument("names", metavar="experiment", nargs=1, help="a file of configs/experiment, as demo")
-        parser.add_argument("merge", metavar="from", nargs="+", type=Path, help="results folders, or records.jsonl")
-    elif command == "compare":
-        parser.add_argument("names", metavar="experiment", nargs=1, help="a file of configs/experiment, as demo")
-        parser.add_argument("other", metavar="folder", type=Path, help="the other machine's results of that experiment")
     else:
         number, default = ("*", "; default: all") if command in OF_ALL else ("+", "")
         about = f"files of configs/experiment, as demo{default}"
         parser.add_argument("names", metavar="experiment", nargs=number, help=about)
+    if command == "merge":
+        parser.add_argument("merge", metavar="from", nargs="+", type=Path, help="results folders, or records.jsonl")
+    if command == "compare":
+        parser.add_argument("other", metavar="folder", type=Path, help="the other machine's results of that experiment")
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
     parser.add_argument("--config-dir", action="append", default=[], help="a folder of more adapters, experiments, …")
     if command in READING:
