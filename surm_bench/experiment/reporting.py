@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
 import pandas as pd
 
@@ -13,7 +12,6 @@ from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuning_note
-from surm_bench.records.agreement import score
 from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.best_epoch import best_epoch_note, kept_note, show_best_epoch
 from surm_bench.report.changes import changes_table
@@ -100,14 +98,12 @@ def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFra
     """A row for each task and adapter at its chosen setting, with its score in tuning: as summary_frame has it, but
     that the task is named as in the experiment's file."""
     rows, labels = [], layout(experiment, state).labels
-    for (task, adapter), setting in state.choices.items():
-        records = runs.results(trial_jobs(experiment, task, adapter, Trial(setting)))
-        scores = [value for record in records if (value := score(record)) is not None]
-        if scores:
-            row = {"model": records[0]["config"]["model"]["name"], "task": task, "setting": "", "split": ""}
-            row |= {"label": labels[adapter], "metric": records[0]["primary_metric"]}
-            row |= {"adapter_parameters": records[0]["parameters"]["adapter"]}
-            rows.append(row | {"mean": mean(scores), "std": stdev(scores) if len(scores) > 1 else float("nan")})
+    chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter"], sort=False)["score"]
+    for (task, adapter), found in chosen.agg(["mean", "std"]).iterrows():
+        record = runs.results(trial_jobs(experiment, task, adapter, Trial(state.choices[task, adapter])))[0]
+        row = {"model": record["config"]["model"]["name"], "task": task, "setting": "", "split": ""}
+        row |= {"label": labels[adapter], "metric": record["primary_metric"]}
+        rows.append(row | {"adapter_parameters": record["parameters"]["adapter"], **found})
     columns = ["model", "task", "setting", "split", "label", "metric", "adapter_parameters", "mean", "std"]
     return pd.DataFrame(rows, columns=columns)
 
