@@ -142,7 +142,7 @@ class TrainerConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where a run is mirrored; records are the truth."""
+    """Where a run is mirrored; only records count."""
 
     kind: str = "none"  # none | tensorboard | wandb
     project: str = "surm-bench"  # of Weights & Biases

@@ -12,8 +12,6 @@ from safetensors.torch import save_file
 
 from surm_bench import composition, records, runner
 from surm_bench.command.main import run
-from surm_bench.composition import compose
-from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.training import Interrupted
 
@@ -37,20 +35,6 @@ def command(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
 
 def recorded(folder) -> list[dict]:
     return records.Archive(folder).records()
-
-
-@pytest.mark.parametrize("group", ["model", "task", "adapter", "tracking", "optimizer", "trainer"])
-def test_every_file_of_every_group_composes_with_its_types(group):
-    for choice in composition.choices(group):
-        cfg = compose([f"{group}={choice}"])
-        settings = OmegaConf.to_object(cfg)
-        assert isinstance(settings, Config)
-        named = getattr(settings, group)
-        if group == "optimizer":
-            assert named.name == {"surm_glue": "adamw"}.get(choice, choice)
-        elif hasattr(named, "name"):
-            assert named.name == choice
-        assert not OmegaConf.missing_keys(cfg)
 
 
 def test_a_run(monkeypatch, capsys, tmp_path):

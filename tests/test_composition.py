@@ -15,7 +15,7 @@ from surm_bench.experiment.jobs import Job, composable, reported_jobs, trial_job
 from surm_bench.experiment.jobs import resolved as resolved_job
 from surm_bench.experiment.search import Trial
 
-SAMPLE = 6
+SAMPLE = 3
 
 
 def by_hydra(overrides) -> dict:

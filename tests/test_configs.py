@@ -75,12 +75,17 @@ def composed(*overrides: str) -> Config:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_file_composes_and_is_named_as_its_file(group):
+def test_every_file_composes_with_its_types_and_is_named_as_its_file(group):
     names = choices(group)
     assert names
     for name in names:
-        part = getattr(composed(f"{group}={name}"), group)
-        if group in ("model", "task", "adapter"):
+        cfg = compose([f"{group}={name}"])
+        settings = OmegaConf.to_object(cfg)
+        assert isinstance(settings, Config) and not OmegaConf.missing_keys(cfg)
+        part = getattr(settings, group)
+        if group == "optimizer":
+            assert part.name == {"surm_glue": "adamw"}.get(name, name)
+        elif group in ("model", "task", "adapter"):
             assert part.name == name
 
 

@@ -99,6 +99,7 @@ CLOSED_FORMS = {
     "hadamard": LAYERS * 2 * 2 * D,  # scale and shift, behind attention and behind its norm
 }
 TEXT_ONLY = ("prefix",)
+DECOMPOSING = ("pissa", "psoft", "tinylora")  # they start by singular value decompositions, which take seconds
 STORED = {
     "circulant": Q_AND_V // 2,
     "circulant adapter.roles=[q,k,v]": Q_AND_V * 3 // 4,
@@ -124,7 +125,12 @@ def counted(model: str, adapter: str, *overrides: str) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("adapter", "model"),
-    [(a, m) for a in CLOSED_FORMS for m in BASES if m == "roberta_base" or a not in TEXT_ONLY],
+    [
+        pytest.param(a, m, marks=pytest.mark.slow) if m == "vit_base" and a in DECOMPOSING else (a, m)
+        for a in CLOSED_FORMS
+        for m in BASES
+        if m == "roberta_base" or a not in TEXT_ONLY
+    ],
 )
 def test_closed_forms(model, adapter):
     counts = counted(model, *adapter.split())

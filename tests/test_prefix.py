@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import timm
 import torch
+from cases import slow_but
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from torch import nn
@@ -52,7 +53,7 @@ def adapter_of(results_dir, record: dict) -> dict[str, torch.Tensor]:
     return load_file(records.run_folder(results_dir, record["run_id"]) / "adapter" / "adapter_model.safetensors")
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("adapter", slow_but(["late circulant", "late, dropping out"], ADAPTERS))
 @pytest.mark.parametrize("backbone", [DIGITS, GRAMMAR], ids=["digits", "grammar"])
 def test_a_run_with_the_cache_is_the_run_without(tmp_path, backbone, adapter):
     """To the bit on images, whose batches round alike. A sequence may be padded otherwise: there to rounding."""

@@ -266,14 +266,16 @@ def test_many_adapters_have_a_row_each_by_hand():
         ("LoRA", "300", 10, 0.5, float("nan")), ("LoRA", "900", 10, 0.7, 0.01), ("Circulant", "300", 20, 0.6, 0.02),
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["label", "task", "adapter_parameters", "mean", "std"])
-    table = adapters_table(frame, ["300", "900"], ["LoRA", "Circulant", "never run"], [100], "The rule.")
+    table = adapters_table(frame, ["300", "900"], ["LoRA", "Circulant", "never run"], [100, 101], "The rule.")
     assert texts(table) == [
         ["LoRA", "10", "50.0", "70.0 ± 1.0"],
         ["Circulant", "20", "60.0 ± 2.0", "—"],
         ["never run", "—", "—", "—"],
     ]
     assert marks(table, "300") == ["", "best", ""] and marks(table, "900") == ["best", "", ""]
-    assert "Change" not in table.caption and "seeds 100" in table.caption
+    assert "Change" not in table.caption and "seeds 100, 101" in table.caption
+    one = adapters_table(frame, ["300"], ["LoRA"], [100], "The rule.")
+    assert "of one run, with the tuning seed 100" in one.caption
 
 
 def test_a_success_without_a_score_counts_as_failed():
@@ -383,7 +385,7 @@ def test_task_columns_go_from_less_to_all_of_train_and_have_the_reported_split_f
 
 def test_table_cells(summary):
     table = comparison_table(summary, ORDER)
-    titles = ["Adapter", "Parameters", "× fewer than LoRA r=8", "rte", "sst2", "Average"]
+    titles = ["Adapter", "Parameters", "× fewer than LoRA r=8 on q, v", "rte", "sst2", "Average"]
     assert [column.title for column in table.columns] == titles
     assert texts(table) == [
         ["LoRA r=8", "294,912", "1.0×", "82.0 ± 0.0 (n=2)", "90.5 ± 0.4", "86.2"],  # 86.25 is below it in binary
@@ -482,7 +484,7 @@ def test_planned_rows_and_columns_are_shown_before_anything_was_run():
         TaskColumn("roberta_base", "glue/cola", metric="matthews_correlation"),
     ]
     table = comparison_table(summary_frame(runs_frame([])), ORDER, columns, seeds=3)
-    titles = ["Adapter", "Parameters", "× fewer than LoRA r=8", "mnli", "mnli-mm", "cola", "Average"]
+    titles = ["Adapter", "Parameters", "× fewer than LoRA r=8 on q, v", "mnli", "mnli-mm", "cola", "Average"]
     assert [column.title for column in table.columns] == titles
     assert texts(table) == [[label, *["—"] * 6] for label in ORDER]
     assert "accuracy: mnli; matthews correlation: cola" in table.caption and "failed" not in table.caption

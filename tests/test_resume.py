@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cases import slow_but
 from omegaconf import OmegaConf
 from safetensors import safe_open
 from torch import nn
@@ -104,7 +105,10 @@ def assert_same(found: tuple[History, dict], wanted: tuple[History, dict]) -> No
     assert all(torch.equal(parameters[name], value) for name, value in expected_parameters.items())
 
 
-@pytest.mark.parametrize("run", RUNS)
+QUICK = ("dropout, batches by length", "adalora", "cached prefix", "loko", "images changed at random")
+
+
+@pytest.mark.parametrize("run", slow_but(QUICK, RUNS))
 def test_a_run_in_many_pieces_is_the_run_in_one(run, tmp_path):
     """Stopped after its first step, at the end of an epoch, just after an evaluation, in between, and at its end."""
     overrides = [*RUNS[run], "trainer.epochs=3"]
@@ -397,6 +401,7 @@ small(Checkpoint({str(tmp_path / "state")!r}, "code"), Slow())
     assert_same(went_on, small())
 
 
+@pytest.mark.slow
 def test_two_processes_stop_and_go_on_together(tmp_path):
     """One of them gets a signal, in the second epoch; both do, at the next step where they meet."""
     code = f"""

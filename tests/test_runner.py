@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from cases import slow_but
 from runs import DIGITS, GRAMMAR, folder_of, start
 
 from surm_bench import identity, measure, records
@@ -29,7 +30,21 @@ def last(record: dict, split: str = "reported") -> dict[str, float]:
     return record["scores"][split]["last"]
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
+QUICK = (
+    "adalora",
+    "adapter_circulant",
+    "bitfit",
+    "circulant",
+    "fact",
+    "full",
+    "linear_probe",
+    "lora",
+    "prefix",
+    "vera",
+)
+
+
+@pytest.mark.parametrize("adapter", slow_but(QUICK, ADAPTERS))
 def test_an_adapter_runs_saves_and_loads_to_the_same_scores(tmp_path, adapter):
     backbone = GRAMMAR if ADAPTERS.index(adapter) % 2 else DIGITS
     record = start(tmp_path, *backbone, f"adapter={adapter}", *SMALLER.get(adapter, []))

@@ -146,9 +146,9 @@ def results_dir(tmp_path_factory) -> Path:
     "overrides",
     [
         [*DIGITS, "adapter=circulant"],
-        [*GRAMMAR, "adapter=lora"],
+        pytest.param([*GRAMMAR, "adapter=lora"], marks=pytest.mark.slow),
         [*DIGITS, "adapter=adalora"],
-        [*DIGITS, "adapter=lora2", "optimizer.lr=0.15"],
+        pytest.param([*DIGITS, "adapter=lora2", "optimizer.lr=0.15"], marks=pytest.mark.slow),
     ],
     ids=lambda overrides: overrides[4] if overrides[4:] else overrides[-1],
 )

@@ -84,9 +84,9 @@ def test_too_little_space_is_found_by_hand(tmp_path, monkeypatch):
     [
         LORA,
         [*DIGITS, "adapter=full"],
-        [*DIGITS, "adapter=adalora"],
-        [*DIGITS, "adapter=vera"],
-        [*DIGITS, "adapter=linear_probe"],
+        pytest.param([*DIGITS, "adapter=adalora"], marks=pytest.mark.slow),
+        pytest.param([*DIGITS, "adapter=vera"], marks=pytest.mark.slow),
+        pytest.param([*DIGITS, "adapter=linear_probe"], marks=pytest.mark.slow),
         [*LORA, "optimizer=loko"],
         [*LORA, "task.validation=holdout"],
     ],

@@ -105,6 +105,7 @@ def started(folder: Path, *overrides: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_whatever_mirrors_it(tmp_path):
     run = [*DIGITS, "adapter=circulant", "trainer.max_steps=20", "trainer.save_adapter=true"]
     found = {kind: started(tmp_path / kind, *run, f"tracking={kind}") for kind in ("none", "tensorboard", "wandb")}

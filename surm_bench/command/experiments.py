@@ -56,7 +56,7 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("--weights", help="local weights, as model.weights (experiments of one model)")
     if command in RUNNING:
         parser.add_argument("--tracking", help="a choice of tracking, as wandb")
-        parser.add_argument("--launcher", help="joblib or submitit_slurm; default: one after the other here")
+        parser.add_argument("--launcher", help="joblib, submitit_slurm or submitit_local; default: one after the other")
         parser.add_argument("--launcher-option", action="append", default=[], help="of the launcher, as n_jobs=2")
     if command in ("tune", "experiment"):
         parser.add_argument("--rows", default="", help="of these adapters alone, as circulant,lora_r1; tables have all")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,21 +127,22 @@ def save(
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
     """The module on the meta device, its qkv split."""
     with torch.device("meta"):
-        module = _create(config, num_labels)
+        module = _create(config, num_labels, weight_init="skip")  # which takes seconds even there
         split_qkv(module)
     return module
 
 
-def _create(config: ModelConfig, num_labels: int) -> VisionTransformer:
+def _create(config: ModelConfig, num_labels: int, **options: Any) -> VisionTransformer:
     """A ViT with random values. timm resamples position embeddings to ``image_size`` when weights are loaded."""
-    size = {} if config.image_size is None else {"img_size": config.image_size}
+    if config.image_size is not None:
+        options["img_size"] = config.image_size
     if config.source == "embedded":
         fields = _embedded(config)
-        module = VisionTransformer(**{**fields["kwargs"], **size, "num_classes": num_labels})
+        module = VisionTransformer(**{**fields["kwargs"], **options, "num_classes": num_labels})
         module.pretrained_cfg = {"mean": fields["mean"], "std": fields["std"], "crop_pct": 1.0}
     else:
         _check_architecture(config.checkpoint)
-        module = timm.create_model(config.checkpoint, pretrained=False, num_classes=num_labels, **size)
+        module = timm.create_model(config.checkpoint, pretrained=False, num_classes=num_labels, **options)
     patch = module.patch_embed.patch_size[0]
     if config.image_size is not None and config.image_size % patch:
         raise UserError(f"model.image_size={config.image_size} is not a multiple of {config.name}'s patch size {patch}")
@@ -151,6 +153,7 @@ def _embedded(config: ModelConfig) -> dict:
     return json.loads((EMBEDDED / config.checkpoint / "config.json").read_text())
 
 
+@cache
 def _check_architecture(checkpoint: str) -> None:
     """Refuse what timm does not build as a plain VisionTransformer: its layers have other names and other inputs."""
     architecture = checkpoint.partition(".")[0]

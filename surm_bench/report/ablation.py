@@ -7,9 +7,8 @@ import pandas as pd
 from surm_bench.report.tables import MISSING, Cell, Column, Table
 
 CAPTION = (
-    "Scores × 100 after the last step on training rows held out, mean ± sample standard deviation over the tuning "
-    "seeds {seeds}, every adapter at the best of the settings tried{where}. Bold: best of a column.{change} "
-    "{missing}: not run to its end."
+    "Scores × 100 after the last step on training rows held out, {seeds}, every adapter at the best of the settings "
+    "tried{where}. Bold: best of a column.{change} {missing}: not run to its end."
 )
 PARAMETERS = "Parameters: of the adapter, without the task head."
 CHANGE = " Change: mean over the adapters of the difference to the first row."
@@ -63,7 +62,10 @@ def adapters_table(
 
 
 def _caption(seeds: Sequence[int], where: str = "", change: str = "") -> str:
-    return CAPTION.format(seeds=", ".join(map(str, seeds)), where=where, change=change, missing=MISSING)
+    listed = ", ".join(map(str, seeds))
+    spread = f"mean ± sample standard deviation over the tuning seeds {listed}"
+    one = f"of one run, with the tuning seed {listed}"
+    return CAPTION.format(seeds=spread if len(seeds) > 1 else one, where=where, change=change, missing=MISSING)
 
 
 def _cell(cells: pd.DataFrame, variant: str, adapter: str, best: float | None) -> Cell:

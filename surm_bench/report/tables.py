@@ -16,8 +16,8 @@ from surm_bench.report.published import OTHER_METRIC, Published, PublishedRows
 MISSING = "—"
 PROTOCOL = "Protocol."
 CONVENTION = (
-    "Parameters: of the adapter, without the task head; × fewer: than LoRA r=8. Scores × 100 after the last step, "
-    "mean ± sample standard deviation over {n}; {metrics}. Bold: best, underlined: second; {missing}: not run."
+    "Parameters: of the adapter, without the task head; × fewer: than LoRA r=8 on q and v. Scores × 100 after the last "
+    "step, mean ± sample standard deviation over {n}; {metrics}. Bold: best, underlined: second; {missing}: not run."
 )
 AVERAGES = "Averages: over the reported split of each task, where all have a score."
 FAILED = "{n} run{s} failed or broke off and {are} in no score."
@@ -214,7 +214,7 @@ def _counts(data: pd.DataFrame, model: str, order: Sequence[str], others: Publis
     none = _cells([None] * len(others.results))
     return [
         (Column("Parameters", model), _cells(parameters), _cells(others.parameters(model))),
-        (Column("× fewer than LoRA r=8", model), _cells(ratios), none),
+        (Column("× fewer than LoRA r=8 on q, v", model), _cells(ratios), none),
     ]
 
 
