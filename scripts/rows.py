@@ -8,7 +8,8 @@ them gets SIGTERM, saves the state of its run after the step it is in, and ends;
 is killed. The same command goes on there. Data and weights are given as ``--places EXPERIMENT:KEY=PLACE``, as
 reproduction_text:task.data_dir=data/glue. Tables are not written: ``surm-bench tables`` does it.
 
-Exit code: 0 when all lines are done, 1 when a run failed or time was up, 2 on bad input.
+Exit code: 0 when all lines are done, 1 when a run failed or time was up, 2 on bad input, 128 and its number for a
+signal.
 """
 
 import argparse
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"--processes {given.processes} is not possible: at least 1")
     for folder in given.config_dir:
         add_config_dir(folder)
+    if not given.file.is_file():
+        raise UserError(f"{given.file} is no file: it holds lines of experiment, row and perhaps task")
     given.lines = [line for line in given.file.read_text(encoding="utf-8").splitlines() if line.strip()]
     named = {_row(line).name for line in given.lines}  # what cannot be is refused before anything starts
     for place in given.places:
@@ -57,7 +60,7 @@ def _in_processes(given: argparse.Namespace) -> int:
     turn = context.Value("i", 0)
     count = min(given.processes, len(given.lines))
     processes = [context.Process(target=_process, args=(given, turn)) for _ in range(count)]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupted)
     end = time.monotonic() + given.seconds
     try:
         for process in processes:
@@ -66,7 +69,13 @@ def _in_processes(given: argparse.Namespace) -> int:
             time.sleep(0.2)
     finally:
         _end([process for process in processes if process.is_alive()])
-    return 0 if turn.value >= len(given.lines) and not any(process.exitcode for process in processes) else 1
+    return 0 if turn.value >= len(given.lines) and all(process.exitcode == 0 for process in processes) else 1
+
+
+def _interrupted(number: int, _: Any) -> None:
+    interrupt = KeyboardInterrupt()
+    interrupt.signal_number = number
+    raise interrupt
 
 
 def _end(processes: Sequence[Any]) -> None:
@@ -76,9 +85,11 @@ def _end(processes: Sequence[Any]) -> None:
     for process in processes:
         process.join(max(0, end - time.monotonic()))
         process.kill()
+        process.join()
 
 
 def _process(given: argparse.Namespace, turn: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the first process sends SIGTERM, a second signal
     sys.exit(exit_code(lambda _: _work(given, turn), []))
 
 

@@ -6,7 +6,9 @@ from itertools import product
 
 import pytest
 from made_records import make_record
+from omegaconf import OmegaConf
 
+from surm_bench.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, Tuning, commands
 from surm_bench.experiment import calibrate as calibrating
@@ -183,3 +185,11 @@ def test_a_few_steps_are_timed_and_those_that_warm_up_are_not_counted(tiny, tmp_
     assert found.tasks["fewer"].rows["reported"][0] == found.tasks["fewer"].rows["tuning"][0] == 160
     train, held = found.tasks["digits"].rows["tuning"]
     assert train + held == found.tasks["digits"].rows["reported"][0]
+
+
+def test_a_run_that_keeps_its_best_epoch_is_timed_too(monkeypatch):
+    """It looks at a split that a calibration does not score."""
+    monkeypatch.setattr(calibrating, "STEPS", 1)
+    kept = ["task.validation=holdout", "trainer.keep_best=true", "trainer.patience=1", "trainer.progress=false"]
+    settings = OmegaConf.to_object(compose(["model=vit_digits", "task=digits", "adapter=circulant", *kept]))
+    assert calibrating.time_run(settings).step > 0

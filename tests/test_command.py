@@ -115,12 +115,15 @@ def test_a_package_that_is_missing_is_one_line(arguments):
             "plan demo --config-dir nowhere",
             "--config-dir nowhere is not a folder: name one that is laid out as configs",
         ),
+        ("status nope --watch", "unknown experiment 'nope'"),
+        ("collect demo --results file/results", "Not a directory: name another place"),
         ("report demo --results nowhere", "below nowhere: run one first, or name a folder by --results"),
         ("reproduce demo --results nowhere", "to be repeated: run it first, or name a folder by --results"),
     ],
 )
 def test_a_refusal_is_one_line_that_names_the_next_step(line, says, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
     try:
         assert exit_code(command, line.split()) in (1, 2)
     except SystemExit as end:
@@ -280,6 +283,13 @@ def test_claims_are_judged_by_the_command(tmp_path, capsys):
         (tmp_path / name).write_text((Path(__file__).parents[1] / "results" / name).read_text())
     assert exit_code(command, ["verdict", "--results", str(tmp_path)]) == 0
     assert (tmp_path / "verdict" / "accuracy_at_equal_parameters.md").is_file()
+    folder = tmp_path / "reproduction_images"
+    folder.mkdir()
+    (folder / "records.jsonl").write_text('{"run_id": "broken\n')
+    capsys.readouterr()
+    for line in ("verdict", "report reproduction_images", "figures reproduction_images"):  # said, and not passed over
+        assert exit_code(command, [*line.split(), "--results", str(tmp_path)]) != 0
+        assert "records.jsonl" in capsys.readouterr().err
     (tmp_path / "claims.yaml").unlink()
     assert exit_code(command, ["verdict", "--results", str(tmp_path)]) == 2
     assert "claims.yaml" in capsys.readouterr().err

@@ -24,8 +24,9 @@ from surm_bench.experiment.commands import Options
 from surm_bench.experiment.definition import experiment_files
 from surm_bench.experiment.jobs import Job, composable, composed, pair, pairs, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.launching import launch_jobs
+from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.plan import estimate_seconds
+from surm_bench.experiment.plan import Estimates
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import tuned
@@ -240,6 +241,70 @@ def test_a_failed_trial_is_tried_three_times_and_then_given_up(tiny, options, mo
     capsys.readouterr()
     commands.plan(tiny, options)
     assert "tiny, tuning: 2 done, 0 missing, 0 failed, 1 given up of 3 runs" in capsys.readouterr().out
+
+
+def test_one_failed_trial_does_not_end_the_search_of_others(tiny, options, monkeypatch):
+    """In one call: LoRA goes on to its full trial though a short one of circulant fails in the first round."""
+    tiny.tuning.survivors, tiny.tuning.knobs = 1, {"default": {LR: [1e-3, 1e-2]}}
+
+    def surface(config):
+        if config["adapter"]["name"] == "circulant":
+            raise RuntimeError("out of memory")
+        return 0.3
+
+    trained = without_training(monkeypatch, surface)
+    problems = commands.tune(tiny, options)
+    assert len(problems) == 2 and all("out of memory" in problem for problem in problems)
+    assert [adapter for adapter, *_ in trained].count("lora") == 3
+    assert state_of(tiny, options.folder).choices == {("digits", "lora"): ((LR, 1e-3),)}
+
+
+def test_figures_of_a_method_without_parameters_alone_are_not_drawn_and_other_failures_are_told(
+    tiny, options, monkeypatch
+):
+    tiny.adapters = {"linear_probe": ["adapter=linear_probe"], "lora": tiny.adapters["lora"]}
+    tiny.tuning.knobs = {"default": {LR: [1e-3]}}
+    tune_at(tiny, options.folder, LR, 1e-3)
+
+    def surface(config):
+        if config["adapter"]["name"] == "lora":
+            raise RuntimeError("out of memory")
+        return 0.3
+
+    without_training(monkeypatch, surface)
+    problems = commands.run(tiny, options)
+    assert len(problems) == 2 and all("out of memory" in problem for problem in problems)
+    assert (options.folder / "learning_curves.png").is_file()
+    assert not (options.folder / "accuracy_against_parameters.png").exists()
+
+
+def tune_at(experiment, folder, knob, value):
+    for adapter in experiment.adapters:
+        for job in trial_jobs(experiment, "digits", adapter, Trial(((knob, value),))):
+            make_record(job, folder, 0.5)
+
+
+def test_labels_that_a_knob_changes_are_those_of_each_task(tiny, options):
+    """LoRA of rank 1 on one task and of rank 2 on the other: a row each."""
+    rank = "adapter.peft.r"
+    tiny.tasks["fewer"] = [*tiny.tasks["digits"], "task.max_train_samples=160"]
+    tiny.adapters = {"lora": ["adapter=lora"]}
+    tiny.tuning.knobs, tiny.seeds = {"default": {rank: [1.0, 2.0]}}, []
+    for task, scores in (("digits", (0.6, 0.4)), ("fewer", (0.3, 0.5))):
+        for value, score in zip((1.0, 2.0), scores, strict=True):
+            for job in trial_jobs(tiny, task, "lora", Trial(((rank, value),))):
+                make_record(job, options.folder, score)
+    laid_out = layout(tiny, state_of(tiny, options.folder))
+    assert laid_out.labels == {("digits", "lora"): "LoRA r=1", ("fewer", "lora"): "LoRA r=2"}
+    assert list(laid_out.families) == ["LoRA r=1", "LoRA r=2"]
+
+
+def test_labels_that_could_collide_once_tuned_are_refused(tiny):
+    tiny.adapters = {"fixed": ["adapter=lora", "adapter.peft.r=2"], "tuned": ["adapter=lora"]}
+    tiny.tuning.knobs = {"default": {LR: [1e-3]}, "tuned": {"adapter.peft.r": [1.0, 2.0]}}
+    assert composable(tiny) == [
+        "tuned left out: its label 'LoRA r=2' is that of fixed, too: give one of them adapter.label=…"
+    ]
 
 
 def tune_by_hand(tiny, folder):
@@ -465,7 +530,8 @@ def test_the_estimate_takes_the_mean_of_runs_alike(tiny, tmp_path):
     circulant = [job for job in jobs if (job.task, job.adapter) == ("digits", "circulant")]
     make_record(circulant[0], tmp_path, timing={"wall_seconds": 10})
     make_record(circulant[1], tmp_path, timing={"wall_seconds": 30})
-    assert estimate_seconds(jobs, Runs(tmp_path)) == (20 + 3 * 20, 6)
+    runs = Runs(tmp_path)
+    assert Estimates(jobs, runs, None).total(runs.waiting(jobs)) == (20 + 3 * 20, 6)
 
 
 def test_the_plan_lists_runs_when_asked_to(tiny, options, capsys):

@@ -261,6 +261,12 @@ def test_what_a_change_of_protocol_is_worth_by_hand():
     assert "seeds 100, 101" in table.caption and table.protocol == "The rule."
 
 
+def test_scores_that_are_shown_alike_are_both_the_best():
+    rows = [("a", "lora", 100, 0.8004, True), ("b", "lora", 100, 0.8001, True), ("c", "lora", 100, 0.79, True)]
+    scores = pd.DataFrame(rows, columns=["task", "adapter", "seed", "score", "chosen"])
+    assert marks(ablation_table(scores, ["a", "b", "c"], ["lora"], [100]), "lora") == ["best", "best", ""]
+
+
 def test_many_adapters_have_a_row_each_by_hand():
     rows = [
         ("LoRA", "300", 10, 0.5, float("nan")), ("LoRA", "900", 10, 0.7, 0.01), ("Circulant", "300", 20, 0.6, 0.02),

@@ -1,13 +1,19 @@
 """scripts/rows.py: several processes on the rows of an experiment, stopped by their time and started again."""
 
+import multiprocessing
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from test_interruptions import wait_for
 
 from surm_bench.records import Archive
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+import rows as script  # noqa: E402
 
 CHECKOUT = Path(__file__).parents[1]
 EXPERIMENT = """
@@ -56,6 +62,26 @@ def test_rows_are_tuned_and_run_whatever_stops_them(tree):
     assert any(len(record["segments"]) == 2 and record["segments"][1]["from_step"] > 0 for record in found)
 
 
+def deaf() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("deaf", flush=True)
+    time.sleep(60)
+
+
+def test_a_process_that_had_to_be_killed_is_no_success(monkeypatch):
+    monkeypatch.setattr(script, "GRACE", 0.2)
+    process = multiprocessing.get_context("fork").Process(target=deaf)
+    process.start()
+    time.sleep(0.5)
+    script._end([process])
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_a_file_that_is_not_there_is_one_line(tree):
+    refused = rows(tree)
+    assert refused.returncode == 2 and "rows.txt is no file" in refused.stderr and refused.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -76,6 +102,7 @@ def test_a_line_that_cannot_be_is_refused_before_anything_starts(tree, line, sai
     ("more", "said"),
     [
         (["--processes", "0"], "--processes 0 is not possible: at least 1"),
+        (["--config-dir", "nowhere"], "--config-dir nowhere is not a folder"),
         (["--places", "yours:task.data_dir=x"], "unknown experiment of --places 'yours': choose from mine"),
     ],
 )

@@ -677,6 +677,12 @@ def test_bad_splits(tmp_path, columns, words):
     assert "train.parquet" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_column_cannot_get_the_name_of_another(tmp_path):
+    folder = write_rte(tmp_path)
+    with pytest.raises(UserError, match="task.rename names a column of glue/rte sentence2, as another one is named"):
+        load_task(task_config("glue/rte", data_dir=folder, rename={"sentence1": "sentence2"}), 0)
+
+
 def test_regression_labels_must_be_finite(tmp_path):
     folder = write_rte(tmp_path, label=[0.0, float("nan")] * 20)
     (tmp_path / "rte").rename(tmp_path / "stsb")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,15 @@ def settings(folder):
     content = read(folder).summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
     hparams = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     return {name: getattr(value, value.WhichOneof("kind")) for name, value in hparams.items()}
+
+
+def test_a_writer_is_closed_though_a_point_was_refused(tmp_path, capsys):
+    before = threading.active_count()
+    tracker = TensorBoardTracker(CONFIG | {"results_dir": str(tmp_path)}, "0123456789ab")
+    tracker.log({"train/loss": 1.0}, 1)
+    tracker.log({"train/loss": object()}, 2)
+    tracker.close(0)
+    assert threading.active_count() == before and capsys.readouterr().err.count("\n") == 1
 
 
 def test_curves_settings_and_results_are_there(tmp_path):

@@ -181,6 +181,7 @@ def test_what_wandb_raises_is_one_line(tmp_path, stub, monkeypatch, capsys, wher
 def test_a_wandb_that_hangs_costs_its_seconds_once(tmp_path, stub, monkeypatch, capsys, where):
     awake = threading.Event()
     monkeypatch.setattr(stub if where == "init" else stub.Run, where, lambda *_, **__: awake.wait(60))
+    monkeypatch.setattr(stub, "teardown", lambda: awake.wait(60))
     monkeypatch.setattr(wandb_tracker, "SECONDS", 1)
     began = time.monotonic()
     with track(config(tmp_path), "run", "group") as tracker:

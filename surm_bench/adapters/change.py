@@ -62,7 +62,8 @@ def weight_changes(model: PeftModel, original: Mapping[str, Tensor]) -> list[dic
         if adapted and layer.merged:
             raise ValueError(f"adapters are merged into {name}: call unmerge_adapter() first")
         weight = original[name] if name in original else layer.get_base_layer().weight
-        changed = _weight(layer).double()
+        changed = _weight(layer)
+        changed = changed.to(_exact(changed.device)).double()
         weight = weight.to(changed)  # the original was kept before the model went to its device
         if not torch.equal(weight, changed):
             rows.append({"layer": name, "role": roles.get(name), **_describe(weight, changed)})
@@ -88,9 +89,14 @@ def _weight(layer: nn.Module) -> Tensor:
     exact."""
     if not isinstance(layer, BaseTunerLayer):
         return layer.weight
-    twin = copy.deepcopy(layer).double()
+    twin = copy.deepcopy(layer).to(_exact(layer.get_base_layer().weight.device)).double()
     twin.merge()
     return twin.get_base_layer().weight
+
+
+def _exact(device: torch.device) -> torch.device:
+    """MPS has no fp64."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def _describe(weight: Tensor, changed: Tensor) -> dict[str, Any]:

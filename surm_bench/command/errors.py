@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from surm_bench.errors import UserError
 from surm_bench.storage import FULL
 
+# What a path that was given may be: anything else is an error of ours
+PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
+
 
 def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     """What the command returns: 0, or 1 where runs failed; 2 for bad input, 128 and its number for a signal."""
@@ -17,9 +20,12 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
         complain(error)
         return 2
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno in FULL:
+            complain(f"{error}: free space, then give the same command again to continue")
+        elif isinstance(error, PLACES) and error.filename is not None:
+            complain(f"{error.filename}: {error.strerror}: name another place")
+        else:
             raise
-        complain(f"{error}: free space, then give the same command again to continue")
         return 2
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "surm_bench":

@@ -71,7 +71,7 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where the specification is written")
     if command == "reproduce":
         parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are repeated")
-        parser.add_argument("--sample", type=_at_least_one, default=5, help="how many runs")
+        parser.add_argument("--sample", type=count, default=5, help="how many runs")
         parser.add_argument("--all", action="store_true", help="every run, and the table")
     if command == "collect":
         parser.add_argument("--merge", type=Path, nargs="+", default=[], help="the same as surm-bench merge")
@@ -82,7 +82,8 @@ def _watch(arguments: argparse.Namespace) -> int:
     while arguments.watch:
         if sys.stdout.isatty():
             print("\033[2J\033[H", end="")
-        _run(arguments)
+        if (code := _run(arguments)) == 2:  # bad input: again it is no better
+            return code
         sys.stdout.flush()
         time.sleep(WATCH)
     return _run(arguments)
@@ -137,7 +138,7 @@ def _options(arguments: argparse.Namespace) -> dict:
     }
 
 
-def _at_least_one(text: str) -> int:
+def count(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not possible: at least 1")
     return int(text)

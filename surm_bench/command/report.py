@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from surm_bench.command.errors import complain
 from surm_bench.errors import UserError
 
 
@@ -22,7 +23,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.folder and options.names:
         raise UserError("name experiments or give --folder, not both")
     if options.folder:
-        print(write_folder_report(options.folder, options.out))
+        page, problems = write_folder_report(options.folder, options.out)
     else:
-        print(write_report(options.results, options.names, options.out))
-    return 0
+        page, problems = write_report(options.results, options.names, options.out)
+    print(page)
+    for problem in problems:
+        complain(problem)
+    return 1 if problems else 0

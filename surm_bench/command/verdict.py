@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from surm_bench.command.errors import complain
+
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = "judge the claims of results/claims.yaml by the records, and write results/README.md and results/verdict"
@@ -14,6 +16,9 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _run(options: argparse.Namespace) -> int:
     from surm_bench.experiment.verdict import write_verdict  # scipy and matplotlib: not for --help
 
-    for path in write_verdict(options.results):
+    written, problems = write_verdict(options.results)
+    for path in written:
         print(path)
-    return 0
+    for problem in problems:
+        complain(problem)
+    return 1 if problems else 0

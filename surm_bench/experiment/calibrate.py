@@ -9,17 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate.utils import set_seed
 from datasets import Dataset
 
 from surm_bench import environment
 from surm_bench.adapters.schedule import schedule
-from surm_bench.build import adapt
+from surm_bench.build import adapt, build_model
 from surm_bench.config import Config
 from surm_bench.experiment.calibration import Calibration, Timed, Timing, digest_of, write_calibration
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import composed, pair
-from surm_bench.models import build_backbone
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, load_task, objective_for, prepare
 from surm_bench.training import fit, use_device
@@ -69,21 +67,21 @@ def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) 
 def time_run(settings: Config) -> Timing:
     """Seconds of a run's parts: an epoch of a few batches warms up, another is timed, then a batch is scored."""
     use_device(settings.trainer.device)
-    set_seed(settings.seed)
     began = time.perf_counter()
     raw = load_task(settings.task, settings.seed)
-    backbone = build_backbone(settings.model, raw.config.num_labels, objective_for(settings.task).model_class)
+    backbone = build_model(settings)
     data = prepare(_sampled(raw, settings), backbone.processor)
     model = adapt(backbone, settings)
     start = time.perf_counter() - began
-    trainer = replace(settings.trainer, epochs=2, max_steps=None, eval_steps=None, progress=False)
+    timed = {"epochs": 2, "max_steps": None, "eval_steps": None, "patience": None, "keep_best": False}
+    trainer = replace(settings.trainer, **timed, progress=False)
     settings = replace(settings, trainer=trainer)
     history = fit(model, data, objective_for(settings.task), settings, hooks=schedule(model))
-    timed = history.step_seconds[len(history.step_seconds) // 2 :]
+    steps = history.step_seconds[len(history.step_seconds) // 2 :]
     began = time.perf_counter()
     evaluate(model, data, settings)
     scored = time.perf_counter() - began
-    return Timing(start, sum(timed) / len(timed), scored / len(data.splits["reported"]))
+    return Timing(start, sum(steps) / len(steps), scored / len(data.splits["reported"]))
 
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:

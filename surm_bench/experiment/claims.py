@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from surm_bench.errors import UserError, unknown
-from surm_bench.experiment.definition import Experiment, load_experiment
+from surm_bench.experiment.definition import load_experiment
 from surm_bench.experiment.jobs import pair, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.pairing import Predictions
@@ -59,8 +59,11 @@ def load_claims(path: Path) -> Claims:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def compared(claims: Claims, results: Path) -> dict[str, list[Compared]]:
+def compared(claims: Claims, results: Path) -> tuple[dict[str, list[Compared]], list[str]]:
     """Every comparison of every claim, primary ones first, from the records below the results folder.
+
+    Returns:
+        The comparisons by claim, and a line for each record that cannot be used.
 
     Raises:
         UserError: a comparison names an experiment, a task or a row that there is not, or two runs of a pair were
@@ -73,20 +76,22 @@ def compared(claims: Claims, results: Path) -> dict[str, list[Compared]]:
         for comparison in [*claim.primary, *claim.secondary]:
             experiment = comparison.experiment
             if experiment not in evidence:
-                evidence[experiment] = _Evidence(load_experiment(experiment)[0], results / experiment)
+                evidence[experiment] = _Evidence(experiment, results / experiment)
             of = evidence[experiment]
             found[name].append(of.compare(comparison, comparison in claim.primary, claims.level))
-    return found
+    return found, [problem for of in evidence.values() for problem in of.problems]
 
 
 class _Evidence:
     """The records of an experiment."""
 
-    def __init__(self, experiment: Experiment, folder: Path) -> None:
-        self._experiment = experiment
+    def __init__(self, name: str, folder: Path) -> None:
+        self._experiment, problems = load_experiment(name)
         self._runs = Runs(folder)
         self._predictions = Predictions(self._runs.archive)
-        self._jobs = reported_jobs(experiment, tuned(experiment, self._runs).choices)
+        self._choices = tuned(self._experiment, self._runs).choices
+        self._jobs = reported_jobs(self._experiment, self._choices)
+        self.problems = [*problems, *self._runs.problems]
 
     def compare(self, comparison: Comparison, primary: bool, level: float) -> Compared:
         rows = comparison.first, comparison.partner
@@ -118,7 +123,7 @@ class _Evidence:
         return {job.seed: result for job in jobs if (result := self._runs.result(job)) is not None}
 
     def _label(self, task: str, row: str) -> str:
-        return resolved(pair(self._experiment, task, row))["adapter"]["label"]
+        return resolved(pair(self._experiment, task, row, self._choices.get((task, row))))["adapter"]["label"]
 
 
 def _parameters(results: dict[int, dict]) -> int | None:

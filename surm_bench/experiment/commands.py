@@ -57,21 +57,23 @@ def run_reported(experiment: Experiment, options: Options) -> list[str]:
 def tune(experiment: Experiment, options: Options) -> list[str]:
     """Run what the search asks for until every setting is chosen; returns problems, a line each.
 
-    Stopped and started again it goes on. A setting that diverged on a seed cannot be chosen.
+    Stopped and started again it goes on. A run that fails is not tried again here; all others are made. A setting that
+    diverged on a seed cannot be chosen.
     """
-    problems, before = [], []
+    problems, before, tried = [], [], set()
     experiment = experiment.of_rows(options.rows)
     while True:
         state, runs = _state(experiment, options)
-        waiting = runs.waiting(state.jobs)
-        if not waiting or problems:
+        waiting = [job for job in runs.waiting(state.jobs) if not (job in tried and runs.record(job))]
+        if not waiting:
             break
         if waiting == before:
-            problems = [f"{len(waiting)} runs are left to other processes: tune again when they are done"]
+            problems = problems or [f"{len(waiting)} runs are left to other processes: tune again when they are done"]
             break
         before = list(waiting)
+        tried.update(waiting)
         waiting.sort(key=lambda job: experiment.tuning.seeds.index(job.seed))  # stopped early, pairs are whole
-        problems = _execute(waiting, f"tuning {experiment.name}", options)
+        problems += _execute(waiting, f"tuning {experiment.name}", options)
     chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter", "setting"], sort=False)["score"].mean()
     print(chosen.reset_index().to_string(index=False))
     return problems + runs.problems + list(state.problems.values())
@@ -125,10 +127,10 @@ def tables(experiment: Experiment, options: Options) -> list[str]:
 
 
 def figures(experiment: Experiment, options: Options) -> list[str]:
-    """Write the figures from records."""
+    """Write the figures from records; returns problems."""
     state, runs = _state(experiment, options)
     _report().write_figures(experiment, state, runs, options.folder)
-    return []
+    return runs.problems
 
 
 def dashboard(experiment: Experiment, options: Options) -> list[str]:

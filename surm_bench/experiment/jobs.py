@@ -115,15 +115,16 @@ def _check_task(experiment: Experiment, name: str) -> None:
 
 
 def _check_adapter(experiment: Experiment, name: str) -> None:
-    label = _label(experiment, name)
+    labels = _labels(experiment, name)
     for other in takewhile(lambda other: other != name, experiment.adapters):
-        if _label(experiment, other) == label:
+        for label in labels & _labels(experiment, other):
             raise UserError(f"its label {label!r} is that of {other}, too: give one of them adapter.label=…")
 
 
-def _label(experiment: Experiment, name: str) -> str:
-    overrides = (*experiment.adapters[name], *_as_overrides(experiment.settings(name)[0]))
-    return composition.resolved(overrides)["adapter"]["label"]
+def _labels(experiment: Experiment, name: str) -> set[str]:
+    """Of all its settings: a knob may change the label."""
+    overrides = ((*experiment.adapters[name], *_as_overrides(setting)) for setting in experiment.settings(name))
+    return {composition.resolved(said)["adapter"]["label"] for said in overrides}
 
 
 def _of_task(experiment: Experiment, task: str) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, pair, pairs, resolved
 from surm_bench.experiment.tuning import Tuned
@@ -14,17 +16,21 @@ class Layout:
     """Rows from top to bottom, columns from left to right.
 
     Attributes:
-        labels: of the row of each adapter, which a knob may change.
+        labels: of the row of each task and adapter, which a knob may change.
         families: of each label.
     """
 
-    labels: dict[str, str]
+    labels: dict[tuple[str, str], str]
     families: dict[str, str]
     columns: list[TaskColumn]
 
     @property
     def looks(self) -> dict[str, Look]:
         return method_looks(self.families)
+
+    def labels_of(self, scores: pd.DataFrame) -> list[str]:
+        """The label of each row of a frame with task and adapter."""
+        return [self.labels[place] for place in zip(scores["task"], scores["adapter"], strict=True)]
 
 
 def layout(experiment: Experiment, state: Tuned) -> Layout:
@@ -36,10 +42,8 @@ def layout(experiment: Experiment, state: Tuned) -> Layout:
         return [job for job in jobs if job.adapter == adapter]
 
     rows = [job for adapter in experiment.adapters for job in of(adapter, chosen) or of(adapter, planned)]
-    configs = [(job.adapter, resolved(job)["adapter"]) for job in rows]
-    labels: dict[str, str] = {}
-    for adapter, config in configs:
-        labels.setdefault(adapter, config["label"])
-    families = {config["label"]: adapter_family(config["peft"]) for _, config in configs}
+    configs = [resolved(job)["adapter"] for job in rows]
+    labels = {(job.task, job.adapter): resolved(job)["adapter"]["label"] for job in [*planned, *chosen]}
+    families = {config["label"]: adapter_family(config["peft"]) for config in configs}
     columns = dict.fromkeys(column for job in planned for column in columns_of(resolved(job)))
     return Layout(labels, families, list(columns))

@@ -27,28 +27,36 @@ from surm_bench.report.tables import comparison_table, write_table
 from surm_bench.report.verdicts import verdict_table
 
 
-def write_report(results: Path, experiments: Sequence[str] | None, out: Path) -> Path:
+def write_report(results: Path, experiments: Sequence[str] | None, out: Path) -> tuple[Path, list[str]]:
     """Write the page of some experiments; None is all that have records below results.
 
     The claims of results/claims.yaml are judged on it where it shows one of their experiments.
+
+    Returns:
+        The page, and a line for each record or part of an experiment that cannot be used.
 
     Raises:
         UserError: an experiment that there is not, or no record of any.
     """
     named = experiments or [name for name in experiment_files() if _has_records(results / name)]
-    found = [shown for name in named if (shown := _of_experiment(name, results / name)) is not None]
+    problems: list[str] = []
+    found = [shown for name in named if (shown := _of_experiment(name, results / name, problems)) is not None]
     if not found:
         nothing = f"no record of {', '.join(named) or 'any experiment'} below {results}"
         single = f"; the runs in {results} belong to none: --folder {results} shows them"
         hint = single if _has_records(results) else ": run one first, or name a folder by --results"
+        hint = f": {problems[0]}" if problems else hint
         raise UserError(nothing + hint)
-    return _write(found, _claims(results, named), out)
+    return _write(found, _claims(results, named, problems), out), list(dict.fromkeys(problems))
 
 
-def write_folder_report(folder: Path, out: Path) -> Path:
+def write_folder_report(folder: Path, out: Path) -> tuple[Path, list[str]]:
     """Write the page, and beside it table.{md,tex,csv}, of all reported runs below a folder, as ``-m`` leaves them.
 
     Configurations that share a label have names that say how they differ.
+
+    Returns:
+        The page, and a line for each record that cannot be used.
 
     Raises:
         UserError: the folder has no record of such a run.
@@ -74,7 +82,7 @@ def write_folder_report(folder: Path, out: Path) -> Path:
     )
     write_table(table, out.parent, "table")
     print_table(table)
-    return _write([shown], [], out)
+    return _write([shown], [], out), archive.problems
 
 
 def _write(found: Sequence[Results], claims: list[dict], out: Path) -> Path:
@@ -87,10 +95,10 @@ def _has_records(folder: Path) -> bool:
     return (folder / COLLECTED).is_file() or (folder / "runs").is_dir()
 
 
-def _of_experiment(name: str, folder: Path) -> Results | None:
-    """What the page shows of an experiment; None without any record."""
-    experiment, _ = load_experiment(name)
-    composable(experiment)
+def _of_experiment(name: str, folder: Path, problems: list[str]) -> Results | None:
+    """What the page shows of an experiment; None without any record. Its problems are added to the others."""
+    experiment, left_out = load_experiment(name)
+    problems += left_out + composable(experiment)
     runs = Runs(folder)
     state = tuned(experiment, runs)
     jobs = reported_jobs(experiment, state.choices)
@@ -98,10 +106,11 @@ def _of_experiment(name: str, folder: Path) -> Results | None:
     records = done + runs.failures(jobs)
     trials = _trials(experiment, state, runs)
     if not records and not trials:
+        problems += runs.problems
         return None
     laid_out, best = layout(experiment, state), labels_of_best_epoch(experiment, jobs)
-    scores = state.scores.assign(label=state.scores["adapter"].map(laid_out.labels))
-    return Results(
+    scores = state.scores.assign(label=laid_out.labels_of(state.scores))
+    shown = Results(
         name=name,
         folder=folder,
         families=laid_out.families,
@@ -115,6 +124,8 @@ def _of_experiment(name: str, folder: Path) -> Results | None:
         published=load_published(folder.parent / "paper.yaml"),
         table=None if experiment.seeds else comparison(experiment, state, runs, folder),
     )
+    problems += runs.problems  # of predictions, too, which the differences have read
+    return shown
 
 
 def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
@@ -128,12 +139,12 @@ def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
             values = " ".join(f"{knob.rpartition('.')[2]}={value:g}" for knob, value in setting)
             steps = records[0]["config"]["trainer"]["max_steps"]
             chosen = state.choices.get((task, adapter)) == setting
-            found.append(Trial(task, labels[adapter], values, steps, chosen, records))
+            found.append(Trial(task, labels[task, adapter], values, steps, chosen, records))
     longest = {(trial.task, trial.label): trial.steps or 0 for trial in sorted(found, key=lambda t: t.steps or 0)}
     return [t._replace(chosen=t.chosen and (t.steps or 0) == longest[t.task, t.label]) for t in found]
 
 
-def _claims(results: Path, named: Sequence[str]) -> list[dict]:
+def _claims(results: Path, named: Sequence[str], problems: list[str]) -> list[dict]:
     """The claims on one of these experiments, judged."""
     if not (results / CLAIMS).is_file():
         return []
@@ -142,6 +153,8 @@ def _claims(results: Path, named: Sequence[str]) -> list[dict]:
         name: {c.experiment for c in [*claim.primary, *claim.secondary]} for name, claim in claims.claims.items()
     }
     claims.claims = {name: claim for name, claim in claims.claims.items() if spoken_of[name] & set(named)}
+    judged, unusable = compared(claims, results)
+    problems += unusable
     return [
         {
             "name": name.replace("_", " "),
@@ -151,5 +164,5 @@ def _claims(results: Path, named: Sequence[str]) -> list[dict]:
             "table": table_part(verdict_table(found, claims.margin, claims.level)),
             "comparisons": [comparison_part(one, claims.margin) for one in found],
         }
-        for name, found in compared(claims, results).items()
+        for name, found in judged.items()
     ]

@@ -50,11 +50,6 @@ class Estimates:
         return sum(filter(None, known)), known.count(None)
 
 
-def estimate_seconds(jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> tuple[float, int]:
-    """Seconds that the jobs still need, and how many of those still to be run have no known time."""
-    return Estimates(jobs, runs, calibration).total(runs.waiting(jobs))
-
-
 def _alike(job: Job) -> list[tuple]:
     return [(job.task, job.adapter, job.overrides), (job.task, job.adapter), (job.task,)]
 

@@ -37,7 +37,7 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
     written = write_table(table, folder, "table")
     jobs = reported_jobs(experiment, state.choices)
     results = runs.results(jobs)
-    if changes := changes_table(results, list(layout(experiment, state).labels.values())):
+    if changes := changes_table(results, list(layout(experiment, state).families)):
         written += write_table(changes, folder, "changes")
     frames = {"runs.csv": runs_frame(results + runs.failures(jobs)), "tuning.csv": state.scores}
     frames = {name: frame for name, frame in frames.items() if len(frame)}
@@ -85,7 +85,7 @@ def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
     note = " ".join(filter(None, [tuning_note(experiment, state), provenance(runs.results(state.jobs))]))
     tasks, seeds = list(experiment.tasks), experiment.tuning.seeds
     if _many_adapters(experiment):
-        labels = list(layout(experiment, state).labels.values())
+        labels = list(layout(experiment, state).families)
         return adapters_table(_tuned_frame(experiment, state, runs), tasks, labels, seeds, note)
     return ablation_table(state.scores, tasks, list(experiment.adapters), seeds, note)
 
@@ -102,7 +102,7 @@ def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFra
     for (task, adapter), found in chosen.agg(["mean", "std"]).iterrows():
         record = runs.results(trial_jobs(experiment, task, adapter, Trial(state.choices[task, adapter])))[0]
         row = {"model": record["config"]["model"]["name"], "task": task, "setting": "", "split": ""}
-        row |= {"label": labels[adapter], "metric": record["primary_metric"]}
+        row |= {"label": labels[task, adapter], "metric": record["primary_metric"]}
         rows.append(row | {"adapter_parameters": record["parameters"]["adapter"], **found})
     columns = ["model", "task", "setting", "split", "label", "metric", "adapter_parameters", "mean", "std"]
     return pd.DataFrame(rows, columns=columns)
@@ -120,7 +120,7 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
             _print_written(folder, accuracy_against_parameters(frame, looks, path, list(experiment.tasks)))
         return
     if state.scores["score"].notna().any():
-        scores = state.scores.assign(label=state.scores["adapter"].map(laid_out.labels))
+        scores = state.scores.assign(label=laid_out.labels_of(state.scores))
         written += expected_validation(scores, looks, folder / "expected_validation.png")
     jobs = reported_jobs(experiment, state.choices)
     records = runs.results(jobs)

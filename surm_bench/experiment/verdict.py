@@ -13,16 +13,19 @@ CLAIMS, PAGE, FOLDER = "claims.yaml", "README.md", "verdict"
 BEGIN, END = "<!-- verdict: written from records, not by hand -->", "<!-- end of the verdict -->"
 
 
-def write_verdict(results: Path) -> list[Path]:
-    """Compare what results/claims.yaml names, by the records below results; returns what was written.
+def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
+    """Compare what results/claims.yaml names, by the records below results.
 
     Tables go to results/verdict, and into results/README.md between its two marks.
+
+    Returns:
+        What was written, and a line for each record that cannot be used.
 
     Raises:
         UserError: the claims cannot be read, name what there is not, or the page lacks its marks.
     """
     claims = load_claims(results / CLAIMS)
-    found = compared(claims, results)
+    found, problems = compared(claims, results)
     written, sections = [], []
     for name, comparisons in found.items():
         table = verdict_table(comparisons, claims.margin, claims.level)
@@ -34,7 +37,7 @@ def write_verdict(results: Path) -> list[Path]:
         sections.insert(0, f"![Differences with their intervals]({FOLDER}/differences.png)\n")
     sections.append(verdict_caption(claims.margin, claims.level))
     written += [*figure, _into_page(results / PAGE, "\n".join(sections))]
-    return written
+    return written, problems
 
 
 def _section(name: str, claim: Claim, comparisons: list[Compared], margin: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from surm_bench.report.tables import MISSING, Cell, Column, Table
+from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 
 CAPTION = (
     "Scores × 100 after the last step on training rows held out, {seeds}, every adapter at the best of the settings "
@@ -27,13 +27,10 @@ def ablation_table(
     cells = chosen.groupby(["task", "adapter"])["score"].agg(["mean", "std"])
     means = cells["mean"].unstack().reindex(index=variants, columns=adapters)
     changes = (means - means.iloc[0]).mean(axis=1, skipna=False)
-    best = means.max()
     columns = [Column("Protocol"), *(Column(adapter) for adapter in adapters), Column("Change")]
-    rows = []
-    for variant in variants:
-        found = [_cell(cells, variant, adapter, best[adapter]) for adapter in adapters]
-        change = MISSING if pd.isna(changes[variant]) else f"{100 * changes[variant]:+.1f}"
-        rows.append([Cell(variant), *found, Cell(change)])
+    scores_of = [_column(cells, [(variant, adapter) for variant in variants]) for adapter in adapters]
+    moved = [Cell(MISSING if pd.isna(change) else f"{100 * change:+.1f}") for change in changes]
+    rows = [list(row) for row in zip(map(Cell, variants), *scores_of, moved, strict=True)]
     return Table(columns, rows, _caption(seeds, " for that row", CHANGE), chosen, protocol=protocol)
 
 
@@ -47,16 +44,10 @@ def adapters_table(
         order: the labels of the adapters from top to bottom.
     """
     cells = frame.set_index(["task", "label"])[["mean", "std"]]
-    best = frame.groupby("task")["mean"].max()
     counts = frame.groupby("label")["adapter_parameters"].first()
-    rows = [
-        [
-            Cell(label),
-            Cell(f"{counts[label]:,}" if label in counts else MISSING),
-            *(_cell(cells, task, label, best.get(task)) for task in tasks),
-        ]
-        for label in order
-    ]
+    parameters = [Cell(f"{counts[label]:,}" if label in counts else MISSING) for label in order]
+    scores_of = [_column(cells, [(task, label) for label in order]) for task in tasks]
+    rows = [list(row) for row in zip(map(Cell, order), parameters, *scores_of, strict=True)]
     columns = [Column("Adapter"), Column("Parameters"), *(Column(task) for task in tasks)]
     return Table(columns, rows, f"{PARAMETERS} {_caption(seeds)}", frame, protocol=protocol)
 
@@ -68,9 +59,13 @@ def _caption(seeds: Sequence[int], where: str = "", change: str = "") -> str:
     return CAPTION.format(seeds=spread if len(seeds) > 1 else one, where=where, change=change, missing=MISSING)
 
 
-def _cell(cells: pd.DataFrame, variant: str, adapter: str, best: float | None) -> Cell:
-    if (variant, adapter) not in cells.index:
-        return Cell(MISSING)
-    mean, std = cells.loc[(variant, adapter)]
-    spread = "" if pd.isna(std) else f" ± {100 * std:.1f}"
-    return Cell(f"{100 * mean:.1f}{spread}", "best" if mean == best else "")
+def _column(cells: pd.DataFrame, places: Sequence[tuple[str, str]]) -> list[Cell]:
+    """Means with their spread, the best in bold."""
+    found = [cells.loc[place] if place in cells.index else None for place in places]
+    texts = [MISSING if cell is None else f"{100 * cell['mean']:.1f}" for cell in found]
+    spreads = ["" if cell is None or pd.isna(cell["std"]) else f" ± {100 * cell['std']:.1f}" for cell in found]
+    best = marks([None if cell is None else float(text) for cell, text in zip(found, texts, strict=True)])
+    return [
+        Cell(text + spread, mark if mark == "best" else "")
+        for text, spread, mark in zip(texts, spreads, best, strict=True)
+    ]

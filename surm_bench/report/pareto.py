@@ -26,7 +26,8 @@ def accuracy_against_parameters(
     """Score against adapter parameters (log, with a place for none), one panel a task, with the front.
 
     Error bars are ± one sample standard deviation. Points that would cover each other are moved aside, those of the
-    front never. More than MANY methods have numbers, which the legend explains.
+    front never. More than MANY methods have numbers, which the legend explains. Where all methods are without
+    parameters, nothing is written.
 
     Args:
         summary: from summary_frame.
@@ -37,6 +38,8 @@ def accuracy_against_parameters(
     summary = summary[summary["mean"].notna()]
     columns = task_columns(summary[summary["adapter_parameters"] > 0], tasks)
     panels = [column for column in columns if not column.split]
+    if len(summary) and not panels:  # of methods without parameters alone
+        return []
     drawn = pd.concat([cells_of(summary, panel) for panel in panels] or [summary])
     shown = [label for label in looks if label in set(drawn["label"])]
     names = {label: str(i) if len(shown) > MANY else label for i, label in enumerate(shown, 1)}

@@ -117,6 +117,8 @@ def local_files(config: TaskConfig) -> list[Path]:
 
 def _renamed(split: Split, config: TaskConfig) -> Split:
     names = {old: new for old, new in config.rename.items() if old in split.dataset.column_names}
+    if taken := {*names.values()} & {*split.dataset.column_names} - {*names}:
+        raise UserError(f"task.rename names a column of {config.name} {', '.join(taken)}, as another one is named")
     return Split(split.dataset.rename_columns(names), split.origin)
 
 

@@ -37,8 +37,11 @@ class TensorBoardTracker(Tracker):
         self._attempt(lambda: self._open().add_hparams(row, known, run_name=".", global_step=self._step))
 
     def close(self, exit_code: int) -> None:
-        if self._writer is not None:
-            self._attempt(self._writer.close)
+        if self._writer is not None:  # after an error, too: its thread and its file are open
+            try:
+                self._writer.close()
+            except Exception as error:
+                self._error = self._error or error
         if self._error is not None:
             reason = f"{self._error}".partition("\n")[0]
             print(f"surm-bench: TensorBoard does not have all of run {self._run_id} ({reason})", file=sys.stderr)

@@ -24,6 +24,7 @@ SECONDS = 15  # how long a run waits for W&B in all
 ERROR_SECONDS = 3  # the most of it that is left for the end of a run that failed or was interrupted
 STEP = "step"  # optimiser steps: the x axis of curves
 CURVES = ("train/*", "eval/*", "score/*")
+FORGETTING: list[threading.Thread] = []  # for whose end the next run waits, in its own seconds
 
 
 class WandbTracker(Tracker):
@@ -98,6 +99,8 @@ class WandbTracker(Tracker):
     def _start(self) -> None:
         import wandb
 
+        for thread in FORGETTING:
+            thread.join()
         Path(self._arguments["dir"]).mkdir(parents=True, exist_ok=True)  # else wandb takes a temporary folder
         settings = {"console": "off", "silent": True}  # printing must not wait for wandb either
         self._run = wandb.init(**self._arguments, mode="offline", settings=settings)
@@ -129,9 +132,8 @@ def _kill_service() -> None:
         for child in psutil.Process().children():
             if child.name() == "wandb-core":
                 child.kill()
-    forgetting = threading.Thread(target=_forget_service, daemon=True)
-    forgetting.start()
-    forgetting.join(ERROR_SECONDS)
+    FORGETTING.append(threading.Thread(target=_forget_service, daemon=True))
+    FORGETTING[-1].start()
 
 
 def _forget_service() -> None:
