@@ -29,7 +29,7 @@ from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import Estimates
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
-from surm_bench.experiment.tuning import tuned
+from surm_bench.experiment.tuning import Tuned, tuned, tuning_note
 from surm_bench.identity import identity, run_id
 from surm_bench.models.weights import EMBEDDED
 
@@ -305,6 +305,13 @@ def test_labels_that_could_collide_once_tuned_are_refused(tiny):
     assert composable(tiny) == [
         "tuned left out: its label 'LoRA r=2' is that of fixed, too: give one of them adapter.label=…"
     ]
+
+
+def test_where_all_are_chosen_at_the_same_edge_the_note_says_so_once():
+    state = Tuned(at_edge={("digits", "lora"): (LR,), ("digits", "circulant"): (LR,)})
+    assert "Chosen at an edge: all (lr)." in tuning_note(tiny_experiment(), state)
+    state.at_edge["digits", "lora"] = ()
+    assert "Chosen at an edge: circulant on digits (lr)." in tuning_note(tiny_experiment(), state)
 
 
 def tune_by_hand(tiny, folder):

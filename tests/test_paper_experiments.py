@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
+from surm_bench.adapters.build import peft_config
 from surm_bench.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, Tuning, commands, load_experiment
@@ -15,6 +16,8 @@ from surm_bench.experiment.definition import experiment_files
 from surm_bench.experiment.jobs import composable, pair, pairs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import tuned, tuning_note
+from surm_bench.models import build_skeleton
+from surm_bench.roles import find_roles
 from surm_bench.runner import settings_of
 from surm_bench.tasks import check_task
 from surm_bench.tasks.digest import task_digest
@@ -46,6 +49,18 @@ def test_every_row_and_column_passes_the_checks_that_come_before_training(name):
         settings = settings_of(config)
         check_config(settings.optimizer, settings.trainer, settings.seed)
         check_task(settings.task)
+
+
+@pytest.mark.parametrize("name", experiment_files())
+def test_every_row_is_an_adapter_of_its_model(name):
+    """With all its options, in the roles of the experiment's first model."""
+    experiment, configs = configurations(name)
+    first_task, settings = next(iter(experiment.tasks)), []
+    for adapter in experiment.adapters:
+        settings.append(settings_of(configs[first_task, adapter]))
+    roles = find_roles(name for name, _ in build_skeleton(settings[0].model, 2).named_modules())
+    for one in settings:
+        peft_config(one.adapter, roles)
 
 
 @pytest.mark.parametrize("name", PAPER)

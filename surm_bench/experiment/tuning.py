@@ -79,6 +79,8 @@ def tuning_note(experiment: Experiment, state: Tuned) -> str:
         for (task, adapter), knobs in state.at_edge.items()
         if knobs
     ]
+    if len(edges) == len(state.at_edge) > 1 and len(knobs := set(state.at_edge.values())) == 1:
+        edges = [f"all ({', '.join(_short(knob) for knob in knobs.pop())})"]
     seeds = ", ".join(map(str, experiment.tuning.seeds))
     note = (
         f"{experiment.rule} First values: {_first_values(experiment)}. Tuning seeds: {seeds}. "
