@@ -71,8 +71,8 @@ def parameter_table(model: str) -> Table:
 def count(settings: Config) -> dict[str, int]:
     """The counts of one adapter on one model, on the meta device; raises UserError where it does not fit the model.
 
-    Layers that a method of PEFT adapts are given values, zeros that share one element: some of them start from the
-    weight (PiSSA's singular vectors, SHiRA's places), on which no count depends.
+    Layers that a method of PEFT adapts are given values, zeros: some of them start from the weight (PiSSA's singular
+    vectors, SHiRA's places) or change it (OLoRA), on which no count depends.
     """
     module = build_skeleton(settings.model, settings.task.num_labels)
     roles = find_roles(name for name, _ in module.named_modules())
@@ -80,5 +80,5 @@ def count(settings: Config) -> dict[str, int]:
         for name in select(roles, settings.adapter.roles):
             layer = module.get_submodule(name)
             for key, parameter in layer.named_parameters():
-                setattr(layer, key, nn.Parameter(torch.zeros(1).expand(parameter.shape)))
+                setattr(layer, key, nn.Parameter(torch.zeros(parameter.shape)))
     return count_parameters(attach(module, roles, settings.adapter))

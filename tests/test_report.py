@@ -208,6 +208,18 @@ def test_a_setting_that_diverged_on_a_seed_has_no_mean(diverged):
     assert "A setting that diverged on a seed has no mean." in table.caption and "failed" not in table.caption
 
 
+def test_from_four_tasks_on_there_is_a_mean_rank():
+    """By hand: circulant is first, second, first and tied; the probe lacks a task."""
+    scores = {"circulant": (0.9, 0.5, 0.8, 0.7), "LoRA r=8": (0.8, 0.6, 0.7, 0.7), "linear probe": (0.1, 0.1, 0.1)}
+    runs = [run(label, task, 0, s) for label, of in scores.items() for task, s in zip("wxyz", of, strict=False)]
+    table = comparison_table(summary_frame(runs_frame(runs)), list(scores))
+    assert [column.title for column in table.columns][-2:] == ["Average", "Mean rank"]
+    assert [row[-1] for row in texts(table)] == ["1.4", "1.6", "—"]  # (1 + 2 + 1 + 1.5) / 4
+    assert "Mean rank: over the tasks" in table.caption
+    three = comparison_table(summary_frame(runs_frame([one for one in runs if one["config"]["task"]["name"] != "z"])))
+    assert "Mean rank" not in [column.title for column in three.columns] and "rank" not in three.caption
+
+
 def test_a_setting_that_diverged_on_a_seed_has_no_learning_curve(diverged, tmp_path):
     """That of its other runs would flatter it; where it did not diverge it is drawn."""
     on_rte = [record for record in diverged if record["config"]["task"]["name"] == "glue/rte"]

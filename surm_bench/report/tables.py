@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -20,6 +21,7 @@ CONVENTION = (
     "step, mean ± sample standard deviation over {n}; {metrics}. Bold: best, underlined: second; {missing}: not run."
 )
 AVERAGES = "Averages: over the reported split of each task, where all have a score."
+RANKS = "Mean rank: over the tasks, among the methods that have all; a description, and no test."
 FAILED = "{n} run{s} failed or broke off and {are} in no score."
 DIVERGED = "A setting that diverged on a seed has no mean."
 PUBLISHED = (
@@ -115,7 +117,7 @@ def comparison_table(
     return Table(
         list(headers),
         [list(row) for row in zip(*contents, strict=True)],
-        _caption(data, columns, seeds, others),
+        _caption(data, columns, seeds, others, any(header.title.startswith("Mean rank") for header in headers)),
         data,
         [list(row) for row in zip(*others_contents, strict=True)],
         others.references(),
@@ -231,15 +233,29 @@ def _scores(
     for setting in dict.fromkeys(column.setting for column in columns):
         tasks = [column for column in columns if column.setting == setting and not column.split]
         if len(tasks) > 1:
-            means = [_average([cells.get((*column[:4], label)) for column in tasks]) for label in order]
+            found = [[cells.get((*column[:4], label)) for column in tasks] for label in order]
+            means = [_average(row) for row in found]
             marked = _marked([None if mean is None else f"{100 * mean:.1f}" for mean in means], means)
             yield Column(f"Average {setting}".rstrip(), tasks[0].model), marked, _cells(others.averages(tasks))
+            if any(ranks := _ranks(found)):
+                yield (
+                    Column(f"Mean rank {setting}".rstrip(), tasks[0].model),
+                    _cells(ranks),
+                    _cells([None] * len(others.results)),
+                )
 
 
 def _average(cells: Sequence[dict | None]) -> float | None:
     """Over fewer tasks than all an average would not be comparable."""
     means = [cell and _mean(cell) for cell in cells]
     return None if None in means else sum(means) / len(means)
+
+
+def _ranks(rows: Sequence[Sequence[dict | None]]) -> list[str | None]:
+    from surm_bench.statistics import mean_ranks  # scipy
+
+    means = [[np.nan if cell is None or (mean := _mean(cell)) is None else mean for cell in row] for row in rows]
+    return [None if np.isnan(rank) else f"{rank:.1f}" for rank in mean_ranks(means)]
 
 
 def _mean(cell: dict) -> float | None:
@@ -275,7 +291,9 @@ def _with_metrics(columns: Sequence[TaskColumn], summary: pd.DataFrame) -> list[
     return [column._replace(metric=column.metric or known.get(column[:4], "")) for column in columns]
 
 
-def _caption(data: pd.DataFrame, columns: Sequence[TaskColumn], seeds: int, others: PublishedRows) -> str:
+def _caption(
+    data: pd.DataFrame, columns: Sequence[TaskColumn], seeds: int, others: PublishedRows, has_ranks: bool
+) -> str:
     by_metric: dict[str, list[str]] = {}
     for column in columns:
         if column.metric and not column.split:
@@ -285,6 +303,8 @@ def _caption(data: pd.DataFrame, columns: Sequence[TaskColumn], seeds: int, othe
     sentences = [CONVENTION.format(n=n, metrics=listed or "no runs", missing=MISSING)]
     if len(columns) > len({column.model for column in columns}):
         sentences.append(AVERAGES)
+    if has_ranks:
+        sentences.append(RANKS)
     if failed := int(data.loc[data["split"] == "", "failed"].sum()):  # a run once, however many splits it has
         sentences.append(FAILED.format(n=failed, s="s" * (failed != 1), are="are" if failed != 1 else "is"))
     if data["diverged"].any():

@@ -4,7 +4,6 @@ Scores are higher-is-better, in any unit. A run that diverged or is missing is a
 of the numbers and counted in ``n_missing``.
 """
 
-from surm_bench.statistics.across_tasks import AcrossTasks, across_tasks
 from surm_bench.statistics.expected_maximum import expected_maximum
 from surm_bench.statistics.families import holm, p_value
 from surm_bench.statistics.intervals import (
@@ -14,6 +13,7 @@ from surm_bench.statistics.intervals import (
     pooled_intervals,
     probability_better,
 )
+from surm_bench.statistics.ranks import mean_ranks
 from surm_bench.statistics.resampling import (
     PercentileInterval,
     binomial_standard_error,
@@ -24,16 +24,15 @@ from surm_bench.statistics.resampling import (
 from surm_bench.statistics.verdict import Verdict, verdict
 
 __all__ = [
-    "AcrossTasks",
     "Interval",
     "PercentileInterval",
     "Verdict",
-    "across_tasks",
     "binomial_standard_error",
     "bootstrap_standard_error",
     "expected_maximum",
     "holm",
     "mean_interval",
+    "mean_ranks",
     "p_value",
     "paired_bootstrap",
     "paired_difference",
