@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, RobertaConfi
 
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
-from surm_bench.composition import choices, compose
+from surm_bench.composition import choices, compose, resolved, settings_of
 from surm_bench.config import AdapterConfig, Config, config_dir
 from surm_bench.errors import UserError
 from surm_bench.models import split_qkv
@@ -71,7 +71,7 @@ def logits(model: nn.Module, family: str) -> torch.Tensor:
 
 @cache
 def composed(*overrides: str) -> Config:
-    return OmegaConf.to_object(compose(list(overrides)))
+    return settings_of(resolved(overrides))
 
 
 @pytest.mark.parametrize("group", GROUPS)

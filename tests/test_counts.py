@@ -1,10 +1,9 @@
 """Adapter parameters of every method on RoBERTa-base and ViT-B, built without weights, against closed forms."""
 
 import pytest
-from omegaconf import OmegaConf
 
 from surm_bench import composition
-from surm_bench.composition import choices, compose
+from surm_bench.composition import choices, resolved, settings_of
 from surm_bench.config import Config
 from surm_bench.models import build_skeleton
 from surm_bench.parameter_table import count, parameter_table
@@ -116,7 +115,7 @@ STORED = {
 
 def settings(model: str, adapter: str, *overrides: str) -> Config:
     chosen = [f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}", *overrides]
-    return OmegaConf.to_object(compose(chosen))
+    return settings_of(resolved(chosen))
 
 
 def counted(model: str, adapter: str, *overrides: str) -> dict[str, int]:

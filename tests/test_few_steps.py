@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 from surm_bench import composition
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
 from surm_bench.build import build
-from surm_bench.composition import compose
+from surm_bench.composition import resolved, settings_of
 from surm_bench.identity import LOOP_VERSION
 from surm_bench.tasks import objective_for
 from surm_bench.training import fit
@@ -35,7 +34,7 @@ TOLERANCE = 1e-4
 
 def settings_of(adapter: str, backbone: str):
     overrides = [f"adapter={adapter}", *SMALLER.get(adapter, []), *STEPS, "trainer.progress=false", "optimizer.lr=3e-3"]
-    return OmegaConf.to_object(compose([*BACKBONES[backbone], *overrides]))
+    return settings_of(resolved([*BACKBONES[backbone], *overrides]))
 
 
 def few_steps(adapter: str, backbone: str) -> dict:

@@ -231,12 +231,12 @@ def test_verify_names_changed_data_though_their_digest_is_cached(one, options, t
     train, _ = digests["task"].split("-")
     assert re.fullmatch(rf"task glue/rte is {train}-\w{{12}} here, {digests['task']} is declared", problem)
     file.write_bytes(b"no parquet")
-    assert commands.verify(one, options) == []
     capsys.readouterr()
-    commands.verify(one, options)
-    out = capsys.readouterr().out
-    assert "1 data sets and models compared with their digests, 1 not" in out
-    assert "not compared: " in out and "is not a readable parquet file" in out
+    (problem,) = commands.verify(one, options)  # it was named, and cannot be read
+    assert "is not a readable parquet file" in problem
+    assert "1 data sets and models compared with their digests, 1 not" in capsys.readouterr().out
+    assert commands.verify(one, replace(options, places=())) == []  # it was not named: on the hub, out of reach
+    assert "not compared: " in capsys.readouterr().out
 
 
 def test_verify_names_a_changed_record(tuned_by_hand, options):

@@ -38,13 +38,17 @@ def _check_contents(
     from surm_bench.experiment.contents import declared, read_content  # torch: not before it is needed
 
     wanted = {item for job in pairs(experiment) for item in declared(resolved(job), places)}
+    given = {place.partition(".")[0] for place in places}
     checked = absent = 0
     for content in sorted(wanted):
         try:
             found = read_content(content, cache)
         except UserError as error:
-            print(f"not compared: {error}")
             absent += 1
+            if content.group in given:  # a place was named, and what is there cannot be read
+                problems.append(str(error))
+            else:
+                print(f"not compared: {error}")
             continue
         checked += 1
         if content.digest is None:
