@@ -32,14 +32,14 @@ SMALLER = {"adapter_drop": ["adapter.first_layer=1"]}  # the default is for twel
 TOLERANCE = 1e-4
 
 
-def settings_of(adapter: str, backbone: str):
+def chosen(adapter: str, backbone: str):
     overrides = [f"adapter={adapter}", *SMALLER.get(adapter, []), *STEPS, "trainer.progress=false", "optimizer.lr=3e-3"]
     return settings_of(resolved([*BACKBONES[backbone], *overrides]))
 
 
 def few_steps(adapter: str, backbone: str) -> dict:
     """The versions, the mean training losses of two epochs of four steps, and the mean size of the logits then."""
-    settings = settings_of(adapter, backbone)
+    settings = chosen(adapter, backbone)
     start, data = build(settings)
     model = attach(start.module, start.roles, settings.adapter)
     history = fit(model, data, objective_for(settings.task), settings, hooks=schedule(model))
