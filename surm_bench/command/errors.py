@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from surm_bench.errors import UserError
 from surm_bench.storage import FULL
@@ -36,6 +36,14 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
         detail = f" ({error})" if str(error) else ""  # of a run: which signal, and that its state is saved
         complain(f"interrupted{detail}; give the same command again to continue")
         return 128 + getattr(error, "signal_number", signal.SIGINT)
+
+
+def complain_of(problems: Iterable[str]) -> int:
+    """Tell each problem once; the exit code: 1 where there is one."""
+    distinct = dict.fromkeys(problems)
+    for problem in distinct:
+        complain(problem)
+    return 1 if distinct else 0
 
 
 def complain(problem: object) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from surm_bench.command.errors import complain
+from surm_bench.command.errors import complain_of
 from surm_bench.errors import UserError
 from surm_bench.storage import StorageError
 
@@ -111,13 +111,11 @@ def _run(arguments: argparse.Namespace) -> int:
             experiment, problems = load_experiment(name)
             problems += composable(experiment)
             problems += call(experiment, commands.Options(arguments.results / name, **_options(arguments)))
-            code = max(code, 1 if problems else 0)
         except StorageError:  # the others' results lie on the same disk
             raise
         except UserError as error:
             problems, code = [str(error)], 2
-        for problem in dict.fromkeys(problems):
-            complain(problem)
+        code = max(code, complain_of(problems))
     return code
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from surm_bench.command.errors import complain
+from surm_bench.command.errors import complain_of
 from surm_bench.errors import UserError
 
 
@@ -27,6 +27,4 @@ def _run(options: argparse.Namespace) -> int:
     else:
         page, problems = write_report(options.results, options.names, options.out)
     print(page)
-    for problem in problems:
-        complain(problem)
-    return 1 if problems else 0
+    return complain_of(problems)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from surm_bench.command.errors import complain
+from surm_bench.command.errors import complain_of
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -19,6 +19,4 @@ def _run(options: argparse.Namespace) -> int:
     written, problems = write_verdict(options.results)
     for path in written:
         print(path)
-    for problem in problems:
-        complain(problem)
-    return 1 if problems else 0
+    return complain_of(problems)

@@ -86,12 +86,16 @@ class _Evidence:
     """The records of an experiment."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        self._experiment, problems = load_experiment(name)
+        self._experiment, self._left_out = load_experiment(name)
         self._runs = Runs(folder)
         self._predictions = Predictions(self._runs.archive)
         self._choices = tuned(self._experiment, self._runs).choices
         self._jobs = reported_jobs(self._experiment, self._choices)
-        self.problems = [*problems, *self._runs.problems]
+
+    @property
+    def problems(self) -> list[str]:
+        """Of predictions, too, once they have been compared."""
+        return [*self._left_out, *self._runs.problems]
 
     def compare(self, comparison: Comparison, primary: bool, level: float) -> Compared:
         rows = comparison.first, comparison.partner

@@ -3,7 +3,8 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, product, takewhile
+from functools import partial
+from itertools import chain, product
 
 from omegaconf import DictConfig
 
@@ -77,7 +78,8 @@ def composable(experiment: Experiment) -> list[str]:
     problems = []
     said = (experiment.overrides, *experiment.tasks.values(), *experiment.adapters.values())
     composition.read_files(chain(*said))
-    for entries, check in ((experiment.tasks, _check_task), (experiment.adapters, _check_adapter)):
+    check_adapter = partial(_check_adapter, {})
+    for entries, check in ((experiment.tasks, _check_task), (experiment.adapters, check_adapter)):
         for name in list(entries):
             try:
                 check(experiment, name)
@@ -114,17 +116,13 @@ def _check_task(experiment: Experiment, name: str) -> None:
         raise UserError("tuning.steps and tuning.survivors count optimiser steps: give trainer.max_steps")
 
 
-def _check_adapter(experiment: Experiment, name: str) -> None:
-    labels = _labels(experiment, name)
-    for other in takewhile(lambda other: other != name, experiment.adapters):
-        for label in labels & _labels(experiment, other):
-            raise UserError(f"its label {label!r} is that of {other}, too: give one of them adapter.label=…")
-
-
-def _labels(experiment: Experiment, name: str) -> set[str]:
-    """Of all its settings: a knob may change the label."""
+def _check_adapter(owners: dict[str, str], experiment: Experiment, name: str) -> None:
+    """Owners: which adapter has each label so far; those of this one are added."""
     overrides = ((*experiment.adapters[name], *_as_overrides(setting)) for setting in experiment.settings(name))
-    return {composition.resolved(said)["adapter"]["label"] for said in overrides}
+    labels = {composition.resolved(said)["adapter"]["label"] for said in overrides}  # a knob may change it
+    for label in sorted(labels & owners.keys()):
+        raise UserError(f"its label {label!r} is that of {owners[label]}, too: give one of them adapter.label=…")
+    owners |= dict.fromkeys(labels, name)
 
 
 def _of_task(experiment: Experiment, task: str) -> tuple[str, ...]:

@@ -42,8 +42,8 @@ def layout(experiment: Experiment, state: Tuned) -> Layout:
         return [job for job in jobs if job.adapter == adapter]
 
     rows = [job for adapter in experiment.adapters for job in of(adapter, chosen) or of(adapter, planned)]
-    configs = [resolved(job)["adapter"] for job in rows]
-    labels = {(job.task, job.adapter): resolved(job)["adapter"]["label"] for job in [*planned, *chosen]}
-    families = {config["label"]: adapter_family(config["peft"]) for config in configs}
-    columns = dict.fromkeys(column for job in planned for column in columns_of(resolved(job)))
+    configs = {job: resolved(job) for job in [*planned, *chosen]}
+    labels = {(job.task, job.adapter): config["adapter"]["label"] for job, config in configs.items()}
+    families = {(own := configs[job]["adapter"])["label"]: adapter_family(own["peft"]) for job in rows}
+    columns = dict.fromkeys(column for job in planned for column in columns_of(configs[job]))
     return Layout(labels, families, list(columns))

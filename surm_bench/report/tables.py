@@ -6,7 +6,6 @@ from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
 
-import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -234,10 +233,11 @@ def _scores(
         tasks = [column for column in columns if column.setting == setting and not column.split]
         if len(tasks) > 1:
             found = [[cells.get((*column[:4], label)) for column in tasks] for label in order]
-            means = [_average(row) for row in found]
+            scores = [[cell and _mean(cell) for cell in row] for row in found]
+            means = [_average(row) for row in scores]
             marked = _marked([None if mean is None else f"{100 * mean:.1f}" for mean in means], means)
             yield Column(f"Average {setting}".rstrip(), tasks[0].model), marked, _cells(others.averages(tasks))
-            if any(ranks := _ranks(found)):
+            if any(ranks := _ranks(scores)):
                 yield (
                     Column(f"Mean rank {setting}".rstrip(), tasks[0].model),
                     _cells(ranks),
@@ -245,17 +245,15 @@ def _scores(
                 )
 
 
-def _average(cells: Sequence[dict | None]) -> float | None:
+def _average(means: Sequence[float | None]) -> float | None:
     """Over fewer tasks than all an average would not be comparable."""
-    means = [cell and _mean(cell) for cell in cells]
     return None if None in means else sum(means) / len(means)
 
 
-def _ranks(rows: Sequence[Sequence[dict | None]]) -> list[str | None]:
+def _ranks(means: Sequence[Sequence[float | None]]) -> list[str | None]:
     from surm_bench.statistics import mean_ranks  # scipy
 
-    means = [[np.nan if cell is None or (mean := _mean(cell)) is None else mean for cell in row] for row in rows]
-    return [None if np.isnan(rank) else f"{rank:.1f}" for rank in mean_ranks(means)]
+    return [None if pd.isna(rank) else f"{rank:.1f}" for rank in mean_ranks(means)]
 
 
 def _mean(cell: dict) -> float | None:
