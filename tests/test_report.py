@@ -260,7 +260,7 @@ def test_what_a_change_of_protocol_is_worth_by_hand():
         ("no clipping", "lora", 100, 0.8, True), ("no clipping", "circulant", 100, 0.3, True),
         ("half", "lora", 100, 0.1, True),
     ]  # fmt: skip
-    scores = pd.DataFrame(rows, columns=["task", "adapter", "seed", "score", "chosen"])
+    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"])
     variants = ["protocol", "half", "no clipping", "never run"]
     table = ablation_table(scores, variants, ["lora", "circulant"], [100, 101], "The rule.")
     assert texts(table) == [
@@ -275,7 +275,7 @@ def test_what_a_change_of_protocol_is_worth_by_hand():
 
 def test_scores_that_are_shown_alike_are_both_the_best():
     rows = [("a", "lora", 100, 0.8004, True), ("b", "lora", 100, 0.8001, True), ("c", "lora", 100, 0.79, True)]
-    scores = pd.DataFrame(rows, columns=["task", "adapter", "seed", "score", "chosen"])
+    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"])
     assert marks(ablation_table(scores, ["a", "b", "c"], ["lora"], [100]), "lora") == ["best", "best", ""]
 
 

@@ -28,9 +28,10 @@ class Layout:
     def looks(self) -> dict[str, Look]:
         return method_looks(self.families)
 
-    def labels_of(self, scores: pd.DataFrame) -> list[str]:
-        """The label of each row of a frame with task and adapter."""
-        return [self.labels[place] for place in zip(scores["task"], scores["adapter"], strict=True)]
+    def named(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """A frame with task and adapter, and the label of each row beside them."""
+        places = zip(scores["task"], scores["adapter"], strict=True)
+        return scores.assign(label=[self.labels[place] for place in places])
 
 
 def layout(experiment: Experiment, state: Tuned) -> Layout:

@@ -109,7 +109,7 @@ def _of_experiment(name: str, folder: Path, problems: list[str]) -> Results | No
         problems += runs.problems
         return None
     laid_out, best = layout(experiment, state), labels_of_best_epoch(experiment, jobs)
-    scores = state.scores.assign(label=laid_out.labels_of(state.scores))
+    scores = laid_out.named(state.scores)
     shown = Results(
         name=name,
         folder=folder,

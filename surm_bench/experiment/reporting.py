@@ -13,6 +13,7 @@ from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuning_note
 from surm_bench.report.ablation import ablation_table, adapters_table
+from surm_bench.report.ablation_figure import ablation_figure
 from surm_bench.report.best_epoch import best_epoch_note, kept_note, show_best_epoch
 from surm_bench.report.changes import changes_table
 from surm_bench.report.console import print_table
@@ -84,10 +85,11 @@ def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
         return None
     note = " ".join(filter(None, [tuning_note(experiment, state), provenance(runs.results(state.jobs))]))
     tasks, seeds = list(experiment.tasks), experiment.tuning.seeds
+    laid_out = layout(experiment, state)
+    labels = list(laid_out.families)
     if _many_adapters(experiment):
-        labels = list(layout(experiment, state).families)
         return adapters_table(_tuned_frame(experiment, state, runs), tasks, labels, seeds, note)
-    return ablation_table(state.scores, tasks, list(experiment.adapters), seeds, note)
+    return ablation_table(laid_out.named(state.scores), tasks, labels, seeds, note)
 
 
 def _many_adapters(experiment: Experiment) -> bool:
@@ -97,12 +99,12 @@ def _many_adapters(experiment: Experiment) -> bool:
 def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFrame:
     """A row for each task and adapter at its chosen setting, with its score in tuning: as summary_frame has it, but
     that the task is named as in the experiment's file."""
-    rows, labels = [], layout(experiment, state).labels
-    chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter"], sort=False)["score"]
-    for (task, adapter), found in chosen.agg(["mean", "std"]).iterrows():
+    rows, scores = [], layout(experiment, state).named(state.scores)
+    chosen = scores[scores["chosen"]].groupby(["task", "adapter", "label"], sort=False)["score"]
+    for (task, adapter, label), found in chosen.agg(["mean", "std"]).iterrows():
         record = runs.results(trial_jobs(experiment, task, adapter, Trial(state.choices[task, adapter])))[0]
         row = {"model": record["config"]["model"]["name"], "task": task, "setting": "", "split": ""}
-        row |= {"label": labels[task, adapter], "metric": record["primary_metric"]}
+        row |= {"label": label, "metric": record["primary_metric"]}
         rows.append(row | {"adapter_parameters": record["parameters"]["adapter"], **found})
     columns = ["model", "task", "setting", "split", "label", "metric", "adapter_parameters", "mean", "std"]
     return pd.DataFrame(rows, columns=columns)
@@ -110,18 +112,15 @@ def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFra
 
 def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
     """Draw what the records allow: what tuning found after so many settings, score against parameters, learning curves
-    and, where fractions of train were run, score against fraction."""
+    and, where fractions of train were run, score against fraction; of an experiment without reported seeds, what each
+    choice is worth, or the score in tuning against parameters."""
+    if not experiment.seeds:
+        _draw_ablation(experiment, state, runs, folder)
+        return
     written, laid_out = [], layout(experiment, state)
     looks = laid_out.looks
-    if not experiment.seeds:
-        frame = _tuned_frame(experiment, state, runs)
-        if _many_adapters(experiment) and len(frame):
-            path = folder / "accuracy_against_parameters.png"
-            _print_written(folder, accuracy_against_parameters(frame, looks, path, list(experiment.tasks)))
-        return
     if state.scores["score"].notna().any():
-        scores = state.scores.assign(label=laid_out.labels_of(state.scores))
-        written += expected_validation(scores, looks, folder / "expected_validation.png")
+        written += expected_validation(laid_out.named(state.scores), looks, folder / "expected_validation.png")
     jobs = reported_jobs(experiment, state.choices)
     records = runs.results(jobs)
     summary = summary_frame(show_best_epoch(runs_frame(records), labels_of_best_epoch(experiment, jobs)))
@@ -134,6 +133,18 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
     if summary.groupby(["model", "task"])["fraction"].nunique().max() > 1:
         written += accuracy_against_fraction(summary, looks, folder / "accuracy_against_fraction.png", tasks)
     _print_written(folder, written)
+
+
+def _draw_ablation(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
+    laid_out, tasks = layout(experiment, state), list(experiment.tasks)
+    if not state.choices:
+        print(f"{experiment.name}: no setting chosen yet, nothing to draw")
+    elif _many_adapters(experiment):
+        frame, path = _tuned_frame(experiment, state, runs), folder / "accuracy_against_parameters.png"
+        _print_written(folder, accuracy_against_parameters(frame, laid_out.looks, path, tasks))
+    else:
+        scores = laid_out.named(state.scores)
+        _print_written(folder, ablation_figure(scores, tasks, laid_out.looks, folder / "choices.png"))
 
 
 def labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:

@@ -15,20 +15,21 @@ CHANGE = " Change: mean over the adapters of the difference to the first row."
 
 
 def ablation_table(
-    scores: pd.DataFrame, variants: Sequence[str], adapters: Sequence[str], seeds: Sequence[int], protocol: str = ""
+    scores: pd.DataFrame, variants: Sequence[str], labels: Sequence[str], seeds: Sequence[int], protocol: str = ""
 ) -> Table:
     """One row a variant of the protocol, one column an adapter.
 
     Args:
-        scores: a row for each trial and seed: task (the variant), adapter, seed, score, chosen.
+        scores: a row for each trial and seed: task (the variant), label, seed, score, chosen.
         variants: from top to bottom; the first is what the others are compared with.
+        labels: of the adapters, from left to right.
     """
     chosen = scores[scores["chosen"]]
-    cells = chosen.groupby(["task", "adapter"])["score"].agg(["mean", "std"])
-    means = cells["mean"].unstack().reindex(index=variants, columns=adapters)
+    cells = chosen.groupby(["task", "label"])["score"].agg(["mean", "std"])
+    means = cells["mean"].unstack().reindex(index=variants, columns=labels)
     changes = (means - means.iloc[0]).mean(axis=1, skipna=False)
-    columns = [Column("Protocol"), *(Column(adapter) for adapter in adapters), Column("Change")]
-    scores_of = [_column(cells, [(variant, adapter) for variant in variants]) for adapter in adapters]
+    columns = [Column("Protocol"), *map(Column, labels), Column("Change")]
+    scores_of = [_column(cells, [(variant, label) for variant in variants]) for label in labels]
     moved = [Cell(MISSING if pd.isna(change) else f"{100 * change:+.1f}") for change in changes]
     rows = [list(row) for row in zip(map(Cell, variants), *scores_of, moved, strict=True)]
     return Table(columns, rows, _caption(seeds, " for that row", CHANGE), chosen, protocol=protocol)

@@ -1,0 +1,45 @@
+"""What each choice of a protocol is worth, seen: one line a variant, one mark an adapter."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from surm_bench.report.looks import Look
+from surm_bench.report.panels import DPI, STYLE, WIDTH, handle, save
+
+
+def ablation_figure(
+    scores: pd.DataFrame, variants: Sequence[str], looks: Mapping[str, Look], path: str | Path
+) -> list[Path]:
+    """The score of every adapter at its chosen setting under each variant, and a line up from its score under the first.
+
+    Where tuning has several seeds, a bar is ± one sample standard deviation.
+
+    Args:
+        scores: a row for each trial and seed: task (the variant), label, score, chosen.
+        variants: from top to bottom; the first is what the others are compared with.
+        looks: of every adapter, by label.
+        path: where to write; its suffix is replaced.
+    """
+    cells = scores[scores["chosen"]].groupby(["label", "task"])["score"].agg(["mean", "std"]).mul(100)
+    shown = [label for label in looks if label in cells.index]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 1.3 + 0.33 * len(variants)), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for label in shown:
+            own = cells.loc[label].reindex(variants)
+            mark = {"color": looks[label].color, "marker": looks[label].marker, "markeredgecolor": "white"}
+            axes.axvline(own["mean"].iloc[0], color=looks[label].color, linewidth=1, alpha=0.5, zorder=1)
+            axes.errorbar(own["mean"], range(len(own)), xerr=own["std"].fillna(0), linestyle="", markersize=8, **mark)
+        axes.set_yticks(range(len(variants)), variants)
+        axes.set_ylim(len(variants) - 0.5, -0.5)
+        axes.grid(True, axis="y")
+        axes.set_xlabel("score × 100 on training rows held out")
+        key = [handle(looks[label], label) for label in shown]
+        axes.legend(handles=key, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(key), frameon=False)
+        return save(figure, path)
