@@ -19,6 +19,7 @@ from surm_bench.adapters import (
     KAdaptationConfig,
     Lora2Config,
     LoraFixConfig,
+    LoraPevitConfig,
     LoraXsConfig,
     LortaConfig,
     MeloraConfig,
@@ -75,10 +76,12 @@ LITERATURE = {
 BESIDE = {  # what adds to activations, beside the residual adapters
     "compacter": (CompacterConfig, {"n": 2, "reduction": 2}),
     "adaptformer": (AdaptFormerConfig, {"bottleneck": 6, "scale": 1.0, "dropout": 0.0}),
+    "lora_pevit": (LoraPevitConfig, {"r": 3, "alpha": 6.0}),
 }
 PREFIXES = (
     "surm_", "residual_adapter", "hadamard_", "lora_xs_", "lorta_", "melora_", "lora_fix_", "kadaptation_",
     "compacter_", "adaptformer_", "dora_dynamic_", "lora2_", "aurora_", "fact_", "ssf_", "repadapter_",
+    "lora_pevit_",
 )  # fmt: skip
 
 

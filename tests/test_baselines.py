@@ -16,6 +16,7 @@ from surm_bench.adapters import (
     HadamardConfig,
     KAdaptationConfig,
     LoraFixConfig,
+    LoraPevitConfig,
     LoraXsConfig,
     LortaConfig,
     MeloraConfig,
@@ -174,6 +175,38 @@ def test_lora_fix_is_lora_with_a_frozen():
     assert torch.equal(delta.a, frozen) and delta.b.grad.abs().max() > 0
 
 
+def test_lora_pevit_is_the_attention_that_pevit_computes():
+    """Oracle: attention in the layout of torch's MultiheadAttention, (batch·heads, tokens, head size), to whose scaled
+    queries and values the answers of LoRA are added by the reshape of PEViT's lora_model.py, lines 729 to 735."""
+    model = stir(get_peft_model(backbone(), LoraPevitConfig(r=3, alpha=6.0))).base_model.model
+    attention = model.roberta.encoder.layer[0].attention.self
+    x = torch.randn(5, 7, D)  # (batch, tokens, width)
+    size = D // HEADS
+
+    def in_heads(projected: torch.Tensor) -> torch.Tensor:
+        return projected.transpose(0, 1).reshape(7, 5 * HEADS, size).transpose(0, 1)
+
+    def answer(layer: nn.Module) -> torch.Tensor:
+        adapter = layer.lora_pevit_adapter["default"]
+        return 6.0 / 3 * (x.transpose(0, 1) @ adapter.a.T @ adapter.b.T).reshape(5 * HEADS, 7, size)
+
+    q = in_heads(attention.query.base_layer(x)) / size**0.5 + answer(attention.query)
+    v = in_heads(attention.value.base_layer(x)) + answer(attention.value)
+    k = in_heads(attention.key(x))
+    found = torch.softmax(q @ k.transpose(1, 2), dim=-1) @ v
+    expected = found.transpose(0, 1).reshape(7, 5, D).transpose(0, 1)
+    torch.testing.assert_close(attention(x)[0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_what_lora_pevit_says_of_an_image_depends_on_the_images_beside_it():
+    """The defect that it is here for: LoRA with the same factors says the same of a text whatever its batch."""
+    for config, alone_is_the_same in ((LoraPevitConfig(r=3), False), (LoraConfig(r=3, target_modules=["query"]), True)):
+        model = stir(get_peft_model(backbone(), config))
+        with torch.no_grad():
+            together, alone = model(tokens(4)).logits[:1], model(tokens(4)[:1]).logits
+        assert torch.allclose(together, alone, atol=1e-4) == alone_is_the_same
+
+
 def test_kadaptation_is_a_sum_of_kronecker_products():
     """Oracle: numpy's kron, with one set of left factors for all queries and one for all values."""
     model, plain = stir(get_peft_model(backbone(), KAdaptationConfig(n=4, alpha=3.0))), backbone()
@@ -319,6 +352,7 @@ MISFITS = {
         nn.Sequential(nn.Linear(8, 12), nn.Linear(12, 4)), LortaConfig(target_modules=["0", "1"], heads=2)
     ),
     "r=0 is not possible: at least 1": lambda: LoraFixConfig(r=0),
+    "heads=5 does not divide a layer's 24 outputs": lambda: get_peft_model(backbone(), LoraPevitConfig(heads=5)),
     "n=7 does not divide both sizes of a layer of 24×24": lambda: get_peft_model(backbone(), KAdaptationConfig(n=7)),
     "n=-1 is not possible": lambda: KAdaptationConfig(n=-1),
     "n=4 does not divide both a layer's width, 24, and its bottleneck, 24/16": lambda: get_peft_model(

@@ -54,6 +54,7 @@ CLOSED_FORMS = {
     "lora_xs": QV * 16**2,
     "lora_xs adapter.roles=[q,v,o,fc2]": 4 * LAYERS * 16**2,
     "lora_fix": QV * 8 * D,  # B alone
+    "lora_pevit": 4 * Q_AND_V,  # LoRA's
     "dora_dynamic": QV * 12 * (2 * D + 1),  # ⌈1.5·8⌉ terms with a factor each
     "lora2": QV * (8 * 2 * D + 2 * 8 * 8 + 8),  # k = r = 8
     "peanut": 8 * Q_AND_V,

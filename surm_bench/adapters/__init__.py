@@ -15,6 +15,7 @@ from surm_bench.adapters.hadamard import HadamardConfig
 from surm_bench.adapters.kadaptation import KAdaptationConfig
 from surm_bench.adapters.lora2 import Lora2Config
 from surm_bench.adapters.lora_fix import LoraFixConfig
+from surm_bench.adapters.lora_pevit import LoraPevitConfig
 from surm_bench.adapters.lora_xs import LoraXsConfig
 from surm_bench.adapters.lorta import LortaConfig
 from surm_bench.adapters.melora import MeloraConfig
@@ -34,6 +35,7 @@ __all__ = [
     "KAdaptationConfig",
     "Lora2Config",
     "LoraFixConfig",
+    "LoraPevitConfig",
     "LoraXsConfig",
     "LortaConfig",
     "MeloraConfig",

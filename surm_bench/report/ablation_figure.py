@@ -15,7 +15,7 @@ from surm_bench.report.panels import DPI, STYLE, WIDTH, handle, save
 def ablation_figure(
     scores: pd.DataFrame, variants: Sequence[str], looks: Mapping[str, Look], path: str | Path
 ) -> list[Path]:
-    """The score of every adapter at its chosen setting under each variant, and a line up from its score under the first.
+    """The score of every adapter at its chosen setting under each variant, and a line at its score under the first.
 
     Where tuning has several seeds, a bar is ± one sample standard deviation.
 

@@ -1,0 +1,96 @@
+"""LoRA as the released code of KAdaptation computes it, for comparisons with tables whose LoRA is from there. Not LoRA.
+
+He et al., 2022, arXiv 2203.16329; eric-ai-lab/PEViT at 8c9ab98, vision_benchmark/evaluation/lora_model.py, on CLIP's
+image encoder. The answer of LoRA to the attention's input, (tokens, batch, width), is added to queries and values that
+are there in heads, (batch·heads, tokens, head size). It is brought to that shape by a reshape without the transposition
+that the queries and values had, so that what is added at a token comes from other tokens, of other images of the batch:
+the prediction for an image depends on the images beside it. And the queries have been divided by √(head size) before,
+the answer is not: it counts √(head size) times as much as LoRA's. The rest is LoRA: A normal with deviation 0.02, B
+zero, scale alpha/r; r = 4 and alpha = 128 there.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from peft.utils import PeftType
+from torch import Tensor, nn
+
+from surm_bench.adapters.residual import Answer
+from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, register
+from surm_bench.errors import UserError
+from surm_bench.roles import attention_heads
+
+QUERIES = ("q", "query", "q_proj")  # the last part of a query projection's name, in timm and transformers
+STD = 0.02
+
+
+@dataclass
+class LoraPevitConfig(TunerConfig):
+    """Configuration of LoRA as PEViT computes it; without target_modules it takes the query and value projections."""
+
+    r: int = field(default=4, metadata={"help": "rank; r·(in + out) parameters a layer"})
+    alpha: float = field(default=128.0, metadata={"help": "the scale is alpha/r"})
+    heads: int | None = field(default=None, metadata={"help": "of the attention; None takes what the model says"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType.LORA_PEVIT
+        if self.r < 1:
+            raise UserError(f"r={self.r} is not possible: at least 1")
+
+    def default_roles(self) -> tuple[str, ...]:
+        return ("q", "v")
+
+
+class MixedLora(Answer):
+    """scale·B·A·x on x of shape (batch, tokens, in_features), its heads mixed over tokens and batch."""
+
+    def __init__(self, in_features: int, out_features: int, scale: float, r: int, heads: int):
+        super().__init__()
+        self.scale, self.heads = scale, heads
+        self.a = nn.Parameter(STD * torch.randn(r, in_features))
+        self.b = nn.Parameter(torch.zeros(out_features, r))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * mixed(x @ self.a.T @ self.b.T, self.heads)
+
+
+def mixed(answer: Tensor, heads: int) -> Tensor:
+    """Where PEViT's reshape leads the numbers of an answer, (batch, tokens, width) → the same shape."""
+    batch, tokens, width = answer.shape
+    in_heads = answer.transpose(0, 1).reshape(batch, heads, tokens, width // heads)
+    return in_heads.transpose(1, 2).reshape(batch, tokens, width)
+
+
+class LoraPevitLinear(Unmergeable, LinearTunerLayer):
+    """A frozen Linear and the mixed answers of its active adapters beside it."""
+
+    adapter_layer_names = ("lora_pevit_adapter",)
+
+    def update_layer(self, adapter_name: str, config: LoraPevitConfig, heads: int, is_query: bool) -> None:
+        if self.out_features % heads:
+            raise UserError(f"heads={heads} does not divide a layer's {self.out_features} outputs")
+        scale = config.alpha / config.r * (math.sqrt(self.out_features // heads) if is_query else 1)
+        self.add(adapter_name, MixedLora(self.in_features, self.out_features, scale, config.r, heads), config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, tokens, in_features) → (batch, tokens, out_features)."""
+        y = self.base_layer(x)
+        for name in [] if self.disable_adapters else self.active():
+            y = self.adapters[name].added(y, x)
+        return y
+
+
+class LoraPevitModel(LinearTuner):
+    """PEFT's model class of the method; made by ``get_peft_model(model, LoraPevitConfig(...))``."""
+
+    prefix = "lora_pevit_"
+    tuner_layer_cls = LoraPevitLinear
+
+    def _add_adapter(self, layer: LoraPevitLinear, adapter_name: str, config: LoraPevitConfig, name: str) -> None:
+        heads = config.heads or attention_heads(self.model.modules())
+        layer.update_layer(adapter_name, config, heads, is_query=name.rpartition(".")[2] in QUERIES)
+
+
+register("lora_pevit", LoraPevitConfig, LoraPevitModel)
