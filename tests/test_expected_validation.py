@@ -10,9 +10,9 @@ from surm_bench.report.expected_validation import expected_curves, expected_vali
 from surm_bench.report.looks import method_looks
 
 
-def rows(label: str, scores: dict[str, list[float]], steps: int = 10, task: str = "rte") -> list[dict]:
+def rows(label: str, scores: dict[str, list[float]], full: bool = True, task: str = "rte") -> list[dict]:
     return [
-        {"task": task, "label": label, "setting": setting, "steps": steps, "seed": seed, "score": score}
+        {"task": task, "label": label, "setting": setting, "full": full, "seed": seed, "score": score}
         for setting, of_seeds in scores.items()
         for seed, score in enumerate(of_seeds)
     ]
@@ -37,7 +37,15 @@ def test_short_trials_are_left_out_and_a_file_is_written(tmp_path, monkeypatch):
 
     seen = []
     monkeypatch.setattr(module, "expected_curves", lambda scores: seen.append(scores) or expected_curves(scores))
-    frame = pd.DataFrame(rows("lora", {"lr=1": [0.5]}) + rows("lora", {"lr=1": [0.9]}, steps=4))
+    frame = pd.DataFrame(rows("lora", {"lr=1": [0.5]}) + rows("lora", {"lr=1": [0.9]}, full=False))
     written = expected_validation(frame, method_looks({"lora": "LoRA"}), tmp_path / "curve.png")
     assert seen[0]["score"].tolist() == [0.5]
     assert all(path.stat().st_size > 0 for path in written)
+
+
+def test_without_a_full_trial_that_has_a_score_nothing_is_written(tmp_path):
+    """Of one task all settings diverged: the other is drawn alone."""
+    looks, diverged = method_looks({"lora": "LoRA"}), rows("lora", {"lr=9": [np.nan]}, task="cola")
+    for frame in (diverged, rows("lora", {"lr=1": [0.9]}, full=False)):
+        assert expected_validation(pd.DataFrame(frame), looks, tmp_path / "curve.png") == []
+    assert expected_validation(pd.DataFrame([*diverged, *rows("lora", {"lr=1": [0.9]})]), looks, tmp_path / "curve.png")

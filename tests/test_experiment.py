@@ -664,10 +664,30 @@ def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
 
 @pytest.mark.parametrize("key", ["steps", "survivors"])
 def test_tuning_by_steps_needs_runs_of_a_number_of_steps(tiny, key):
-    assert composable(replace(tiny, tuning=replace(tiny.tuning, **{key: 9}))) == []
+    assert composable(replace(tiny, tuning=replace(tiny.tuning, **{key: 16}))) == []
     tiny.overrides.remove("trainer.max_steps=8")
-    (problem,) = composable(replace(tiny, tuning=replace(tiny.tuning, **{key: 9})))
+    (problem,) = composable(replace(tiny, tuning=replace(tiny.tuning, **{key: 16})))
     assert problem.startswith("digits left out: ") and problem.endswith("give trainer.max_steps")
+
+
+def test_steps_that_the_first_values_exceed_are_refused(tiny):
+    """Circulant has two first values of eight steps; three would be tried for three steps, and two of them in full."""
+    (problem,) = composable(replace(tiny, tuning=replace(tiny.tuning, steps=15)))
+    assert "tuning.steps=15 is not possible: the first values of circulant take 16" in problem
+    tiny = tiny_experiment()
+    tiny.tuning.survivors, tiny.tuning.knobs["default"] = 2, {LR: [1e-4, 1e-3, 1e-2]}
+    assert composable(replace(tiny, tuning=replace(tiny.tuning, steps=25))) == []
+    (problem,) = composable(replace(tiny, tuning=replace(tiny.tuning, steps=24)))
+    assert "the first values of circulant take 25" in problem
+
+
+def test_what_is_trained_in_epochs_has_figures_too(tiny, options):
+    tiny.overrides.remove("trainer.max_steps=8")
+    tune_by_hand(tiny, options.folder)
+    for job in reported_jobs(tiny, CHOICES):
+        make_record(job, options.folder, 0.5)
+    assert commands.tables(tiny, options) == [] == commands.figures(tiny, options)
+    assert {"expected_validation.png", "learning_curves.png"} <= {path.name for path in options.folder.iterdir()}
 
 
 def test_a_pair_that_is_not_tuned_is_told_and_the_tuned_ones_run(tiny, options, monkeypatch):

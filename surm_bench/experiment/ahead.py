@@ -7,8 +7,8 @@ from collections import Counter
 from itertools import product
 
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import Job, reported_jobs, resolved, trial_jobs
-from surm_bench.experiment.search import SHORT, Trial
+from surm_bench.experiment.jobs import Job, budget, reported_jobs, trial_jobs
+from surm_bench.experiment.search import Trial, first_trials
 from surm_bench.experiment.tuning import Tuned
 
 
@@ -30,10 +30,9 @@ def growth_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
     for (task, adapter), full in _full_trials(experiment, state).items():
         settings = experiment.settings(adapter)
         trial = trial_jobs(experiment, task, adapter, Trial(settings[0]))
-        affordable = (tuning.steps or 0) / (len(trial) * (resolved(trial[0])["trainer"]["max_steps"] or 1))
-        halved = bool(tuning.survivors) and tuning.survivors < len(settings)
-        spent = len(settings) / SHORT + max(full, tuning.survivors) if halved else max(full, len(settings))
-        found += trial * max(0, int(affordable - spent))
+        allowed, first = budget(experiment, task), first_trials(settings, tuning.survivors)
+        grown = full - sum(not one.short for one in first)
+        found += trial * max(0, allowed.left(first) // max(1, allowed.full) - max(0, grown))
     return found
 
 

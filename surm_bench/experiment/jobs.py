@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from surm_bench import composition
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, Setting
-from surm_bench.experiment.search import SHORT, Trial
+from surm_bench.experiment.search import Budget, Trial, first_trials, short_steps
 
 Choices = dict[tuple[str, str], Setting]  # by task and adapter
 TUNING = ("task.validation=tuning", "trainer.save_adapter=false")
@@ -57,8 +57,15 @@ def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) ->
     overrides = TUNING
     if trial.short:
         steps = resolved(pair(experiment, task, adapter))["trainer"]["max_steps"]
-        overrides = (*TUNING, f"trainer.max_steps={-(-steps // SHORT)}")
+        overrides = (*TUNING, f"trainer.max_steps={short_steps(steps)}")
     return [_job(experiment, task, adapter, seed, trial.setting, *overrides) for seed in experiment.tuning.seeds]
+
+
+def budget(experiment: Experiment, task: str) -> Budget:
+    """What the tuning of any adapter on a task may take: none of them says for how many steps a run goes."""
+    steps = composition.resolved(_of_task(experiment, task))["trainer"]["max_steps"] or 0
+    seeds = len(experiment.tuning.seeds)
+    return Budget(experiment.tuning.steps or 0, full=seeds * steps, short=seeds * short_steps(steps))
 
 
 def pair(experiment: Experiment, task: str, adapter: str, setting: Setting | None = None) -> Job:
@@ -114,6 +121,14 @@ def _check_task(experiment: Experiment, name: str) -> None:
     config = composition.resolved(_of_task(experiment, name))
     if (experiment.tuning.steps or experiment.tuning.survivors) and config["trainer"]["max_steps"] is None:
         raise UserError("tuning.steps and tuning.survivors count optimiser steps: give trainer.max_steps")
+    allowed = budget(experiment, name)
+    for adapter in experiment.adapters:
+        first = first_trials(experiment.settings(adapter), experiment.tuning.survivors)
+        if allowed.steps and allowed.left(first) < 0:
+            needed = f"{allowed.steps - allowed.left(first):,}"
+            raise UserError(
+                f"tuning.steps={allowed.steps:,} is not possible: the first values of {adapter} take {needed}"
+            )
 
 
 def _check_adapter(owners: dict[str, str], experiment: Experiment, name: str) -> None:

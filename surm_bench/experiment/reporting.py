@@ -119,8 +119,7 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
         return
     written, laid_out = [], layout(experiment, state)
     looks = laid_out.looks
-    if state.scores["score"].notna().any():
-        written += expected_validation(laid_out.named(state.scores), looks, folder / "expected_validation.png")
+    written += expected_validation(laid_out.named(state.scores), looks, folder / "expected_validation.png")
     jobs = reported_jobs(experiment, state.choices)
     records = runs.results(jobs)
     summary = summary_frame(show_best_epoch(runs_frame(records), labels_of_best_epoch(experiment, jobs)))

@@ -7,9 +7,9 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from surm_bench.experiment.definition import Experiment, Setting
-from surm_bench.experiment.jobs import Choices, Job, pair, resolved, trial_jobs
+from surm_bench.experiment.jobs import Choices, Job, budget, trial_jobs
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.search import SHORT, Search, Trial, search
+from surm_bench.experiment.search import Search, Trial, search
 from surm_bench.records.agreement import score
 
 if TYPE_CHECKING:
@@ -36,11 +36,12 @@ class Tuned:
 
     @cached_property
     def scores(self) -> "pd.DataFrame":
-        """A row for each trial and seed: task, adapter, setting, steps, seed, score, chosen."""
+        """A row for each trial and seed: task, adapter, setting, steps (None: counted in epochs), full (or for a third
+        of the steps), seed, score, chosen."""
         import pandas as pd  # half a second, and a plan needs none
 
-        columns = ["task", "adapter", "setting", "steps", "seed", "score", "chosen"]
-        return pd.DataFrame(self.tried, columns=columns).astype({"chosen": bool})
+        columns = ["task", "adapter", "setting", "steps", "full", "seed", "score", "chosen"]
+        return pd.DataFrame(self.tried, columns=columns).astype({"full": bool, "chosen": bool})
 
 
 def tuned(experiment: Experiment, runs: Runs) -> Tuned:
@@ -108,9 +109,7 @@ def _search(experiment: Experiment, task: str, adapter: str, runs: Runs) -> tupl
     """The search for one pair, and a row for each trial and seed that has been tried."""
     if not experiment.knobs(adapter):
         return Search([], chosen=()), []
-    config = resolved(pair(experiment, task, adapter))
-    tuning, steps = experiment.tuning, config["trainer"]["max_steps"]
-    affordable = tuning.steps / (steps * len(tuning.seeds)) if tuning.steps else 0
+    tuning, allowed = experiment.tuning, budget(experiment, task)
     scores: dict[Trial, Sequence[float] | None] = {}
     rows: list[dict] = []
     rising = True
@@ -121,17 +120,17 @@ def _search(experiment: Experiment, task: str, adapter: str, runs: Runs) -> tupl
             scores,
             greater_is_better=rising,
             survivors=tuning.survivors,
-            affordable=affordable,
+            budget=allowed,
         )
         new = {trial: _tried(experiment, task, adapter, trial, runs) for trial in found.trials if trial not in scores}
         known = {trial: values for trial, values in new.items() if values is not None}
         if not known:
             return found, rows
-        rising = _greater_is_better(experiment, task, adapter, next(iter(known)), runs)
+        rising = _greater_is_better(experiment, task, adapter, [*scores, *known], runs)
         for trial, values in known.items():
             scores[trial] = None if None in values else values
             about = {"task": task, "adapter": adapter, "setting": _told(trial.setting), "trial": trial}
-            about["steps"] = -(-steps // SHORT) if trial.short else steps
+            about |= {"steps": allowed.of(trial) // len(tuning.seeds) or None, "full": not trial.short}
             rows += [about | {"seed": seed, "score": value} for seed, value in zip(tuning.seeds, values, strict=True)]
 
 
@@ -144,10 +143,11 @@ def _tried(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: 
     return [None if result is None else score(result) for result in results]
 
 
-def _greater_is_better(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: Runs) -> bool:
-    """As the records of a trial say of their primary metric."""
-    results = runs.results(trial_jobs(experiment, task, adapter, trial))
-    return results[0]["greater_is_better"] if results else True
+def _greater_is_better(experiment: Experiment, task: str, adapter: str, trials: Sequence[Trial], runs: Runs) -> bool:
+    """As the first record of these trials says of its primary metric."""
+    jobs = (job for trial in trials for job in trial_jobs(experiment, task, adapter, trial))
+    records = (record for job in jobs if (record := runs.result(job)) is not None)
+    return next((record["greater_is_better"] for record in records), True)
 
 
 def _full(setting: Setting | None) -> Trial | None:

@@ -17,11 +17,13 @@ def expected_validation(scores: pd.DataFrame, looks: Mapping[str, Look], path: s
     method (Dodge et al., 2019, arXiv 1909.03004). Short trials are left out. The leading methods are in colour.
 
     Args:
-        scores: a row for each trial and seed: task, label, setting, steps, seed, score; a greater score is better.
+        scores: a row for each trial and seed: task, label, setting, full, seed, score; a greater score is better.
         looks: of every method, in the order of the table.
-        path: where to write; its suffix is replaced.
+        path: where to write; its suffix is replaced. Without a full trial nothing is written.
     """
     full = full_trials(scores)
+    if full.empty:
+        return []
     curves = {task: expected_curves(of_task) for task, of_task in full.groupby("task", sort=False)}
     led = leading(pd.DataFrame({task: {m: c[-1] for m, c in found.items()} for task, found in curves.items()}).T, looks)
     with mpl.rc_context(STYLE):
@@ -30,7 +32,7 @@ def expected_validation(scores: pd.DataFrame, looks: Mapping[str, Look], path: s
             lines = {label: (1 + np.arange(len(curve)), 100 * curve, 0 * curve) for label, curve in found.items()}
             draw_lines(axes, lines, looks, led)
             axes.set_title(task)
-            axes.set_xlabel("settings tried, scored on rows held out")
+            axes.set_xlabel("settings tried in full, scored on rows held out")
             axes.set_ylabel("expected best score × 100")
             axes.xaxis.get_major_locator().set_params(integer=True)
         add_legend(figure, grid, len(curves), line_key(looks, led, set(full["label"])))
@@ -38,8 +40,9 @@ def expected_validation(scores: pd.DataFrame, looks: Mapping[str, Look], path: s
 
 
 def full_trials(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores of the trials that ran for as long as any of their task."""
-    return scores[scores["steps"] == scores.groupby("task")["steps"].transform("max")]
+    """The scores of the trials in full, of the tasks where any of them has one."""
+    full = scores[scores["full"]]
+    return full[full.groupby("task")["score"].transform("count") > 0]
 
 
 def expected_curves(scores: pd.DataFrame) -> dict[str, np.ndarray]:
