@@ -1,10 +1,12 @@
 """KAdaptation as a PEFT method: ΔW = alpha·Σ_{i≤n} A_i ⊗ (u_i·v_iᵀ), the n×n matrices A_i shared between layers.
 
-He et al., 2022, arXiv 2203.16329. Read in the authors' code (eric-ai-lab/PEViT, on CLIP's image encoder): n = 32; A_i =
-a_i·b_iᵀ of rank one, uniform in ±0.01 each; one set of them for all query and another for all value projections; the
-scale, 160. With these A_i, ΔW has rank n at most. Three things of that code are not followed: u and v both start at
-zero, where no gradient ever reaches either (here u is zero and v as in Compacter); a bias is added to q and v, which is
-no part of ΔW; and half of ΔW's entries are dropped in training.
+He et al., 2022, arXiv 2203.16329. Read in the authors' code (eric-ai-lab/PEViT at 8c9ab98, on CLIP's image encoder):
+n = 32; A_i = a_i·b_iᵀ of rank one, uniform in ±0.01 each; one set of them for all query and another for all value
+projections; the scale, 160. The paper's A_i are any n×n matrices; with these, ΔW has rank n at most. Not followed of
+that code: u and v both start at zero, where no gradient ever reaches either (here u is zero and v as in Compacter); the
+value's delta is built from the query's u and v, so that its own are never used; one bias is added to both, which is no
+part of ΔW; half of ΔW's entries are dropped in training; and the answer is mixed over tokens and images, as LoRA's is
+there (surm_bench.adapters.lora_pevit).
 """
 
 import math
