@@ -20,7 +20,7 @@ CAPTION = (
     "which both runs are there, of those that were fixed in advance. p: two-sided, and corrected for its family by "
     "Holm's method ({missing}: not all of the family are there). P(better): one minus the one-sided p value, which is "
     "the posterior of normal differences under a flat prior. Verdict: better, no loss (less than {margin:g} point), "
-    "worse, or undecided; pending until all pairs are there. Bold: the primary comparison."
+    "worse within the margin, worse, or undecided; pending until all pairs are there. Bold: a primary comparison."
 )
 COLUMNS = ["First", "Partner", "Parameters", "Task", "Pairs", "Scores", "Difference", "p", "p (Holm)", "P(better)"]
 PENDING = "pending"
