@@ -93,6 +93,7 @@ def made_results(folder: Path, reported: int = 1000, tuning: int = 1000) -> Resu
             "label": trial.label,
             "setting": trial.setting,
             "steps": trial.steps,
+            "full": True,
             "score": score_of(run),
         }
         for trial in trials

@@ -209,6 +209,8 @@ def _places(columns: Sequence[TaskColumn]) -> dict[tuple, int]:
 
 def _expected(scores: pd.DataFrame) -> list[dict]:
     """By task and label the expected best score of n settings, from n = 1."""
+    if scores.empty:
+        return []
     return [
         {"task": task, "method": label, "best": [_number(value) for value in curve]}
         for task, of_task in full_trials(scores).groupby("task", sort=False)
