@@ -16,6 +16,10 @@ from surm_bench.errors import UserError
 PROBE_SECONDS = 3
 
 
+class OutOfReach(UserError):
+    """The hub cannot be asked, and its local cache does not have what is wanted."""
+
+
 @contextmanager
 def hub_access(what: str) -> Iterator[None]:
     """Read ``what`` from the hub, or from its local cache when the hub is out of reach.
@@ -23,7 +27,8 @@ def hub_access(what: str) -> Iterator[None]:
     Without a probe every missing file costs the hub's libraries five retries, about 25 seconds.
 
     Raises:
-        UserError: the hub is out of reach and the cache does not hold ``what``, or the hub does not have it.
+        OutOfReach: the hub is out of reach and the cache does not hold ``what``.
+        UserError: the hub does not have it.
     """
     reachable = _reachable()
     try:
@@ -63,8 +68,8 @@ def _task(config: TaskConfig) -> tuple[str | None, bool]:
     return config.dataset, downloaded.exists() or (prepared / config.dataset.replace("/", "___")).exists()
 
 
-def _out_of_reach(what: str) -> UserError:
-    return UserError(
+def _out_of_reach(what: str) -> OutOfReach:
+    return OutOfReach(
         f"the Hugging Face hub is out of reach and {what} is not in its local cache: name local data with DATA=folder "
         "(task.data_dir) and local weights with WEIGHTS=path (model.weights), or run `make demo`, which needs neither"
     )

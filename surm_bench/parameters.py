@@ -20,6 +20,7 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
         adapter: trained, the head left out. head: trained in modules_to_save. other: the frozen rest of the backbone.
         total: the sum of these, which is what runs. stored: what has to be kept per task to serve the adapter,
         without the head; fewer than adapter where training overparametrises (a circulant keeps d of 2d numbers).
+        Nowhere counted is what is drawn from a seed, or taken from the backbone, and not trained.
     """
     wrappers = [m for m in model.modules() if isinstance(m, ModulesToSaveWrapper)]
     head = {id(p): p.numel() for w in wrappers for p in w.modules_to_save.parameters()}

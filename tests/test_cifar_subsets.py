@@ -1,5 +1,6 @@
 """The subsets of CIFAR against the files they were listed from, and drawn from images that are shuffled and pooled."""
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
 
+from surm_bench import hub
 from surm_bench.content import rows_digest
 from surm_bench.errors import UserError
 from surm_bench.tasks import cifar_subsets, sources
-from surm_bench.tasks.cifar_subsets import MANIFESTS, NAMES, SPLITS, read_manifest, rebuild
+from surm_bench.tasks.cifar_official import SPLITS
+from surm_bench.tasks.cifar_subsets import MANIFESTS, NAMES, read_manifest, rebuild
 
 
 def digest(rows: Dataset) -> str:
@@ -34,33 +37,40 @@ def write_manifest(folder: Path, split: str, rows: Dataset) -> None:
     lines = [digest(rows)]
     for image, label in zip(rows["image"], rows["label"], strict=True):
         lines.append(f"{hashlib.sha256(np.asarray(image).tobytes()).hexdigest()[:12]} {label}")
-    (folder / "cifar10").mkdir(parents=True, exist_ok=True)
-    (folder / "cifar10" / f"{split}.txt").write_text("\n".join(lines))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{split}.txt").write_text("\n".join(lines))
 
 
 @pytest.fixture
 def subset(tmp_path, monkeypatch) -> dict[str, Dataset]:
-    """A small subset of cifar10 with its manifests; one image is there twice."""
+    """A small subset with its manifests, the same of cifar10 and of cifar100; one image is there twice."""
     train = pictures(6, seed=0)
     rows = {"train": concatenate_datasets([train, train.select([2])]), "test": pictures(3, seed=1)}
-    for split, dataset in rows.items():
-        write_manifest(tmp_path / "manifests", split, dataset)
+    for name in NAMES:
+        for split, dataset in rows.items():
+            write_manifest(tmp_path / "manifests" / name, split, dataset)
     monkeypatch.setattr(cifar_subsets, "MANIFESTS", tmp_path / "manifests")
     return rows
 
 
 def official(subset: dict[str, Dataset], without: int = 0) -> dict[str, Dataset]:
-    """The images of a subset among others, shuffled, and divided into train and test anew."""
-    pool = concatenate_datasets([*subset.values(), pictures(20, seed=2)])
-    order = np.random.default_rng(0).permutation(np.arange(len(pool))[without:])
-    return {"train": pool.select(order[:12]), "test": pool.select(order[12:])}
+    """Each split of a subset, less its first images, among ten others and shuffled."""
+    return {
+        split: concatenate_datasets([rows.select(range(without, len(rows))), pictures(10, seed)]).shuffle(seed=0)
+        for (split, rows), seed in zip(subset.items(), (2, 3), strict=True)
+    }
 
 
-def write_official(folder: Path, splits: dict[str, Dataset], name: str = "cifar10") -> str:
+def divided_anew(splits: dict[str, Dataset]) -> dict[str, Dataset]:
+    pool = concatenate_datasets([splits["test"], splits["train"]])
+    return {"train": pool.select(range(12)), "test": pool.select(range(12, len(pool)))}
+
+
+def write_official(folder: Path, splits: dict[str, Dataset], name: str = "cifar10") -> Path:
     (folder / name).mkdir(parents=True)
     for split, rows in splits.items():
         rows.to_parquet(folder / name / f"{split}.parquet")
-    return str(folder)
+    return folder
 
 
 def test_drawn_from_local_files(subset, tmp_path):
@@ -85,18 +95,61 @@ def test_drawn_from_the_hub(subset, tmp_path, monkeypatch):
         assert digest(read(file)) == digest(expected)
 
 
+def test_only_cifar100_is_drawn_from_pooled_splits(subset, tmp_path):
+    """Of cifar10 a training image among the official test images would be a leak."""
+    for name in NAMES:
+        write_official(tmp_path / "source", divided_anew(official(subset)), name)
+    for file, expected in zip(rebuild("cifar100", tmp_path / "out", tmp_path / "source"), subset.values(), strict=True):
+        assert digest(read(file)) == digest(expected)
+    with pytest.raises(UserError, match="images of train, [1-7] are not among the 12 given ones"):
+        rebuild("cifar10", tmp_path / "out", tmp_path / "source")
+
+
 def test_missing_images_are_counted(subset, tmp_path):
+    """Of train's first two images none is the one that is there twice."""
     source = write_official(tmp_path / "source", official(subset, without=2))
-    with pytest.raises(UserError, match="^2 of the subset's 10 images are not among the 28 given ones$"):
+    with pytest.raises(UserError, match="^of the 7 images of train, 2 are not among the 15 given ones: give"):
         rebuild("cifar10", tmp_path / "out", source)
-    assert not list(tmp_path.glob("out/*/*"))
+    assert not list(tmp_path.glob("out/*"))
 
 
-def test_an_image_of_another_label_is_missing(subset, tmp_path):
-    splits = official(subset)
+def test_images_of_another_label_are_counted_apart(subset, tmp_path):
+    splits = official(subset, without=1)
     changed = {split: rows.map(lambda row: {"label": (row["label"] + 1) % 10}) for split, rows in splits.items()}
-    with pytest.raises(UserError, match="^10 of the subset's 10 images"):
-        rebuild("cifar10", tmp_path / "out", write_official(tmp_path / "source", changed))
+    message = (
+        "^of the 10 images of train and test, 2 are not among the 28 given ones and 8 are there with another label"
+    )
+    with pytest.raises(UserError, match=message):
+        rebuild("cifar100", tmp_path / "out", write_official(tmp_path / "source", changed, "cifar100"))
+
+
+@pytest.mark.parametrize("damage", [lambda image: b"none", lambda image: image[:60], lambda image: image[:-500]])
+def test_an_image_that_cannot_be_read(damage, subset, tmp_path):
+    splits = official(subset)
+    source = write_official(tmp_path / "source", splits)
+    table = splits["test"].cast_column("image", Image(decode=False)).to_list()
+    table[4]["image"]["bytes"] = damage(table[4]["image"]["bytes"])
+    Dataset.from_list(table, features=splits["test"].features).to_parquet(source / "cifar10" / "test.parquet")
+    with pytest.raises(UserError, match=r"^row 4 of .*test\.parquet is not a readable image"):
+        rebuild("cifar10", tmp_path / "out", source)
+
+
+def test_a_full_disk_leaves_neither_file(subset, tmp_path, monkeypatch, capsys):
+    source = write_official(tmp_path / "source", official(subset))
+    write = Dataset.to_parquet
+
+    def second_fails(rows, path):
+        if Path(path).name == "test.parquet":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(rows, path)
+
+    monkeypatch.setattr("sys.argv", ["cifar_subset.py", "cifar10", str(tmp_path / "out"), "--source", str(source)])
+    with monkeypatch.context() as full:
+        full.setattr(Dataset, "to_parquet", second_fails)
+        assert "cifar10 (No space left on device): free space" in refusal(capsys)
+    assert not list(tmp_path.glob("out/*"))
+    cifar_subsets.main()
+    assert capsys.readouterr().out.count("\n") == 2
 
 
 def test_a_manifest_that_contradicts_itself(subset, tmp_path):
@@ -112,7 +165,7 @@ def test_a_manifest_that_contradicts_itself(subset, tmp_path):
 def test_files_that_are_there_are_kept(subset, tmp_path):
     source = write_official(tmp_path, official(subset))
     before = (tmp_path / "cifar10" / "train.parquet").read_bytes()
-    with pytest.raises(UserError, match=r"train\.parquet is there already"):
+    with pytest.raises(UserError, match="cifar10 is there already"):
         rebuild("cifar10", tmp_path, source)
     assert (tmp_path / "cifar10" / "train.parquet").read_bytes() == before
 
@@ -123,12 +176,32 @@ def test_a_folder_that_cannot_be_made(subset, tmp_path):
         rebuild("cifar10", tmp_path / "out", write_official(tmp_path / "source", official(subset)))
 
 
-def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["cifar_subset.py", "cifar10", str(tmp_path), "--source", str(tmp_path / "none")])
-    with pytest.raises(SystemExit, match="2"):
+def refusal(capsys) -> str:
+    """The one line that the script ends in, with exit code 2."""
+    with pytest.raises(SystemExit, match="^2$"):
         cifar_subsets.main()
-    message = capsys.readouterr().err
-    assert message.startswith("surm-bench: ") and message.count("\n") == 1 and str(tmp_path / "none") in message
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("surm-bench: ")
+    return message
+
+
+def test_a_source_without_images(tmp_path, monkeypatch, capsys):
+    source = tmp_path / "none"
+    monkeypatch.setattr("sys.argv", ["cifar_subset.py", "cifar10", str(tmp_path), "--source", str(source)])
+    message = refusal(capsys)
+    assert str(source / "cifar10" / "train.parquet") in message and "cifar-10-binary.tar.gz" in message
+
+
+def test_offline_it_speaks_of_its_own_option(tmp_path, monkeypatch, capsys):
+    def load_dataset(*_, **__):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(hub, "_reachable", lambda: False)
+    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    monkeypatch.setattr("sys.argv", ["cifar_subset.py", "cifar100", str(tmp_path / "out")])
+    message = refusal(capsys)
+    assert "uoft-cs/cifar100" in message and "give --source" in message and "cifar-100-binary.tar.gz" in message
+    assert "DATA=" not in message and "demo" not in message
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -142,13 +215,14 @@ def test_sizes_of_the_committed_manifests(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_manifests_rebuild_the_real_subsets(name, data_dir, tmp_path):
-    """From the two files pooled and shuffled, among 500 others."""
+    """From shuffled files with 500 others in each; of cifar100 test and train are exchanged."""
     real = {split: read(data_dir / "images" / name / f"{split}.parquet") for split in SPLITS}
-    pool = concatenate_datasets(list(real.values()))
-    others = pictures(500, seed=3, classes=100 if name == "cifar100" else 10).cast(pool.features)
-    pool = concatenate_datasets([pool, others]).shuffle(seed=0)
-    source = write_official(
-        tmp_path / "source", {"train": pool.select(range(5_000, len(pool))), "test": pool.select(range(5_000))}, name
-    )
+    mixed = {}
+    for seed, (split, rows) in enumerate(real.items()):
+        others = pictures(500, seed=3 + seed, classes=10 if name == "cifar10" else 100).cast(rows.features)
+        mixed[split] = concatenate_datasets([rows, others]).shuffle(seed=0)
+    if name == "cifar100":
+        mixed = {"train": mixed["test"], "test": mixed["train"]}
+    source = write_official(tmp_path / "source", mixed, name)
     for split, file in zip(SPLITS, rebuild(name, tmp_path / "out", source), strict=True):
         assert digest(read(file)) == digest(real[split]) == read_manifest(MANIFESTS / name / f"{split}.txt").rows

@@ -1,8 +1,8 @@
 """LoRA-Fix as a PEFT method: ΔW = (alpha/r)·B·A with A drawn once and frozen; only B, zero at the start, is trained.
 
 A baseline of He et al., 2022, arXiv 2203.16329; Zhang et al., 2023, arXiv 2308.03303, call it LoRA-FA. A starts as
-LoRA's does, kaiming-uniform, and is saved beside B. The first paper's code does not have it: its rank and scale there
-are not known to us.
+LoRA's does, kaiming-uniform, from the run's seed, and is saved beside B; counts are of B alone, as VeRA's are without
+its random matrices. The first paper's code does not have it: its rank and scale there are not known to us.
 """
 
 import math

@@ -1,0 +1,60 @@
+"""Where the official images of CIFAR come from: the hub's mirror, parquet files, or the archive of their authors."""
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from surm_bench.config import TaskConfig, config_dir
+from surm_bench.errors import UserError
+from surm_bench.hub import OutOfReach
+from surm_bench.tasks.check import check_split
+from surm_bench.tasks.cifar_binary import ARCHIVES, is_binary, read_binary
+from surm_bench.tasks.sources import Split, read_splits
+
+SPLITS = ("train", "test")
+
+
+def read_official(name: str, source: Path | None) -> dict[str, Split]:
+    """The splits "train" and "test", checked, in columns ``image`` and ``label``.
+
+    Args:
+        source: the archive, a folder with its .bin files, or one with <name>/{train,test}.parquet; None for the hub.
+
+    Raises:
+        UserError: they are not there, cannot be read, or are not images with labels of this data set.
+    """
+    config = _config(name, source)
+    if source is None:
+        splits = _from_hub(config, name)
+    elif is_binary(name, source):
+        splits = read_binary(name, source)
+    else:
+        _check_parquet(name, source)
+        splits = read_splits(config)
+    checked = [Split(check_split(split, config), split.origin) for split in splits]
+    return dict(zip(SPLITS, checked, strict=True))
+
+
+def _config(name: str, source: Path | None) -> TaskConfig:
+    yaml = OmegaConf.load(config_dir() / "task" / "images" / f"{name}.yaml")
+    data_dir = {"data_dir": None if source is None else str(source)}
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TaskConfig), yaml, data_dir))
+
+
+def _from_hub(config: TaskConfig, name: str) -> list[Split]:
+    try:
+        return read_splits(config)
+    except OutOfReach as error:
+        raise UserError(
+            f"the Hugging Face hub is out of reach and {config.dataset} is not in its local cache: give --source, "
+            f"{ARCHIVES[name].address} or a folder with {name}/train.parquet and {name}/test.parquet"
+        ) from error
+
+
+def _check_parquet(name: str, source: Path) -> None:
+    files = [source / name / f"{split}.parquet" for split in SPLITS]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise UserError(
+            f"--source {source} holds neither {' and '.join(missing)} nor the .bin files of {ARCHIVES[name].address}: "
+            "give a folder that does, or that archive"
+        )
