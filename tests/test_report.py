@@ -34,6 +34,7 @@ from surm_bench.report.frames import (
 )
 from surm_bench.report.labels import place_labels
 from surm_bench.report.looks import MARKERS, SHADES, leading, method_looks
+from surm_bench.report.panels import save
 from surm_bench.report.pareto import accuracy_against_parameters, pareto_front, staircase
 from surm_bench.report.provenance import commit, provenance
 from surm_bench.report.published import Published, Result, Source, load_published
@@ -271,6 +272,31 @@ def test_what_a_change_of_protocol_is_worth_by_hand():
     ]
     assert marks(table, "lora") == ["", "", "best", ""] and marks(table, "circulant") == ["best", "", "", ""]
     assert "seeds 100, 101" in table.caption and table.protocol == "The rule."
+
+
+def test_what_a_change_of_protocol_is_worth_is_drawn_where_it_is(tmp_path, monkeypatch):
+    """One mark for each adapter and variant that was run, at its mean score × 100; a line at those of the first."""
+    from surm_bench.report import ablation_figure as module
+
+    rows = [
+        ("protocol", "LoRA", 100, 0.5, True), ("protocol", "LoRA", 101, 0.7, True),
+        ("protocol", "LoRA", 100, 0.9, False), ("protocol", "Circulant", 100, 0.4, True),
+        ("no clipping", "Circulant", 100, 0.3, True),
+    ]  # fmt: skip
+    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"])
+    drawn = []
+    monkeypatch.setattr(module, "save", lambda figure, path: drawn.append(figure) or save(figure, path))
+    looks = method_looks({"LoRA": "LoRA", "Circulant": "structured", "never run": "LoRA"})
+    written = module.ablation_figure(scores, ["protocol", "no clipping"], looks, tmp_path / "choices.png")
+    assert all(path.stat().st_size > 0 for path in written)
+    axes = drawn[0].axes[0]
+    marks = [bars.lines[0].get_xydata().tolist() for bars in axes.containers]
+    assert marks[1] == [[40.0, 0.0], [30.0, 1.0]]
+    assert marks[0][0] == [60.0, 0.0] and np.isnan(marks[0][1][0])
+    lines = [line.get_xdata()[0] for line in axes.lines if list(line.get_xdata()) == [line.get_xdata()[0]] * 2]
+    assert {60.0, 40.0} <= set(lines)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["LoRA", "Circulant"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["protocol", "no clipping"]
 
 
 def test_scores_that_are_shown_alike_are_both_the_best():
