@@ -22,11 +22,11 @@ from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, commands, contents, definition, launching, load_experiment
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.definition import experiment_files
+from surm_bench.experiment.estimates import Estimates
 from surm_bench.experiment.jobs import Job, composable, composed, pair, pairs, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.plan import Estimates
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuned, tuning_note
@@ -528,9 +528,9 @@ def test_results_of_other_machines_are_merged(tiny, options, tmp_path, capsys):
     assert len(Runs(options.folder).results(jobs)) == 4
 
 
-def test_the_estimate_takes_the_mean_of_runs_alike(tiny, tmp_path):
-    """By hand: circulant on digits took 10 and 30 s, so its third run takes 20; LoRA has no run there: digits' mean 20;
-    nothing is known of the other task."""
+def test_the_estimate_takes_the_median_of_runs_alike(tiny, tmp_path):
+    """By hand: circulant on digits took 10 and 30 s, so its third run takes 20; nothing is known of LoRA and of the
+    other task."""
     tiny.seeds = [0, 1, 2]
     tiny.tasks["signs"] = [*tiny.tasks["digits"], "task.max_eval_samples=9"]
     jobs = reported_jobs(tiny, CHOICES | {("signs", adapter): setting for (_, adapter), setting in CHOICES.items()})
@@ -538,7 +538,7 @@ def test_the_estimate_takes_the_mean_of_runs_alike(tiny, tmp_path):
     make_record(circulant[0], tmp_path, timing={"wall_seconds": 10})
     make_record(circulant[1], tmp_path, timing={"wall_seconds": 30})
     runs = Runs(tmp_path)
-    assert Estimates(jobs, runs, None).total(runs.waiting(jobs)) == (20 + 3 * 20, 6)
+    assert Estimates(jobs, runs, None).total(runs.waiting(jobs)) == (20, 3 + 6)
 
 
 def test_the_plan_lists_runs_when_asked_to(tiny, options, capsys):
