@@ -29,8 +29,7 @@ from surm_bench.experiment.calibration import (
 )
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.device import device_here
-from surm_bench.experiment.jobs import Job, composed
-from surm_bench.experiment.jobs import pair as job_of
+from surm_bench.experiment.jobs import Job, composed, pair
 from surm_bench.models.digest import check_model
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
@@ -39,6 +38,7 @@ from surm_bench.training import fit, use_device
 STEPS = 5  # of an epoch that warms up, and of the one that is timed
 
 Pair = tuple[str, str]  # task, adapter
+LeftOut = dict[str, list[str]]  # reason -> what
 
 
 def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places: Sequence[str] = ()) -> list[str]:
@@ -51,23 +51,19 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
         A line for each reason to leave tasks or adapters out.
     """
     left = {(job.task, job.adapter) for job in jobs}
-    wanted = [pair for pair in product(experiment.tasks, experiment.adapters) if pair in left]
+    wanted = [which for which in product(experiment.tasks, experiment.adapters) if which in left]
     known = _begun(experiment, folder)
-    if all(known.timing(*pair) for pair in wanted):
+    if all(known.timing(*which) for which in wanted):
         again = f"; remove {folder / FILE} to time it again" if known.tasks else ""
         print(f"{experiment.name}: nothing is left to be timed{again}")
         return []
     if known.is_busy:
         load = f"load {known.load:.1f} of {known.cores}"
         print(f"the machine is busy ({load}): times will be too long; stop other work for better ones", file=sys.stderr)
-    left_out: dict[str, list[str]] = {}  # reason -> what
-    tasks = dict(known.tasks)
-    for task in dict.fromkeys(task for task, _ in wanted if task not in tasks):
-        try:
-            tasks[task] = _untimed(_settings(experiment, task, next(iter(experiment.adapters)), folder, places))
-        except Exception as error:  # of data or weights that are not here; the other tasks can be timed
-            left_out.setdefault(_told(error), []).append(task)
-    wanted = [pair for pair in wanted if pair[0] in tasks]
+    left_out: LeftOut = {}
+    unseen = [task for task, _ in wanted if task not in known.tasks]
+    tasks = known.tasks | _readable(experiment, unseen, folder, places, left_out)
+    wanted = [which for which in wanted if which[0] in tasks]
     tried, warm = 0, False
     while todo := to_time(known, wanted, tasks):
         (task, adapter), tried = todo[0], tried + 1
@@ -134,6 +130,22 @@ def _begun(experiment: Experiment, folder: Path) -> Calibration:
     return new
 
 
+def _readable(
+    experiment: Experiment, tasks: Iterable[str], folder: Path, places: Sequence[str], left_out: LeftOut
+) -> dict[str, Timed]:
+    """Those of the tasks whose data and weights are here, with their rows; the others are added to what is left out."""
+    found: dict[str, Timed] = {}
+    for task in dict.fromkeys(tasks):
+        try:
+            settings = _settings(experiment, task, next(iter(experiment.adapters)), folder, places)
+            check_model(settings.model)
+            rows = {"tuning": _rows(settings, "tuning"), "reported": _rows(settings, settings.task.validation)}
+            found[task] = Timed(settings.model.name, rows, {})
+        except Exception as error:
+            left_out.setdefault(_told(error), []).append(task)
+    return found
+
+
 def _told(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -144,15 +156,8 @@ def _cores() -> int:
 
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:
-    cfg = composed(job_of(experiment, task, adapter), (*places, f"results_dir={folder}"))
+    cfg = composed(pair(experiment, task, adapter), (*places, f"results_dir={folder}"))
     return checked(cfg)[1]
-
-
-def _untimed(settings: Config) -> Timed:
-    """A task whose data and weights are here."""
-    check_model(settings.model)
-    rows = {"tuning": _rows(settings, "tuning"), "reported": _rows(settings, settings.task.validation)}
-    return Timed(settings.model.name, rows, {})
 
 
 def _rows(settings: Config, validation: str) -> tuple[int, int]:

@@ -84,8 +84,8 @@ def time_left(estimates: Estimates, jobs: Sequence[Job], at_most: Sequence[Job] 
     more, more_unknown = estimates.total(at_most)
     if unknown + more_unknown == len(jobs) + len(at_most):
         return None
-    time = up_to(_duration(seconds), _duration(seconds + more))
-    known = time if " to " in time else f"about {time}"
+    least, most = _duration(seconds), _duration(seconds + more)
+    known = f"about {least}" if least == most else f"{least} to {most}"
     others = up_to(unknown, unknown + more_unknown)
     return known if others == "0" else f"{known} (and {others} runs of unknown length)"
 
