@@ -338,7 +338,14 @@ def test_a_calibration_that_is_stopped_goes_on(tiny, tmp_path, monkeypatch, caps
     timed.clear()
     capsys.readouterr()
     assert calibrate(tiny, pairs(tiny), tmp_path) == [] == timed
-    assert capsys.readouterr().out == f"tiny: nothing is left to be timed; remove {tmp_path / FILE} to time it again\n"
+    again = f"remove {tmp_path / FILE} to time it again"
+    assert capsys.readouterr().out == f"tiny: all that is left has been timed; {again}\n"
+
+
+def test_an_experiment_without_runs_has_nothing_to_be_timed(tiny, tmp_path, capsys):
+    tiny.tasks = {}
+    assert commands.plan(tiny, Options(tmp_path, calibrate=True)) == [] == list(tmp_path.iterdir())
+    assert "tiny: nothing is left to be timed\n" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_is_timed_anew(tiny, tmp_path, monkeypatch):
@@ -415,6 +422,36 @@ def test_a_busy_machine_is_told_before_anything_is_timed(tiny, tmp_path, monkeyp
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 9, 9))
     calibrate(tiny, pairs(tiny), tmp_path)
     assert len(timed) == 5 and not read_calibration(tiny, tmp_path).is_busy
+
+
+class Lazy:
+    """Rows that take 20 ms when they are first looked at, as images do."""
+
+    def __init__(self, rows):
+        self.rows, self.seen = rows, set()
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, number):
+        time.sleep(0 if number in self.seen else 0.02)
+        self.seen.add(number)
+        return self.rows[number]
+
+
+def test_decoding_is_counted_once_and_in_no_step(monkeypatch):
+    """A batch has four rows: decoded in a step they would take 80 ms of it, in a score 20 ms each."""
+    prepare = calibrating.prepare
+
+    def lazy(*arguments):
+        data = prepare(*arguments)
+        return replace(data, train=Lazy(data.train), splits={name: Lazy(rows) for name, rows in data.splits.items()})
+
+    monkeypatch.setattr(calibrating, "prepare", lazy)
+    overrides = ["model=vit_digits", "task=digits", "adapter=lora", "trainer.progress=false"]
+    sizes = ["trainer.batch_size=4", "trainer.eval_batch_size=8"]
+    timing = calibrating.time_run(OmegaConf.to_object(compose([*overrides, *sizes])))
+    assert 0.02 < timing.prepare < 0.1 and timing.step < 0.08 and timing.row < 0.02
 
 
 def test_a_run_that_keeps_its_best_epoch_is_timed_too(monkeypatch):

@@ -52,10 +52,12 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
     """
     left = {(job.task, job.adapter) for job in jobs}
     wanted = [which for which in product(experiment.tasks, experiment.adapters) if which in left]
+    if not wanted:
+        print(f"{experiment.name}: nothing is left to be timed")
+        return []
     known = _begun(experiment, folder)
     if all(known.timing(*which) for which in wanted):
-        again = f"; remove {folder / FILE} to time it again" if known.tasks else ""
-        print(f"{experiment.name}: nothing is left to be timed{again}")
+        print(f"{experiment.name}: all that is left has been timed; remove {folder / FILE} to time it again")
         return []
     if known.is_busy:
         load = f"load {known.load:.1f} of {known.cores}"
