@@ -64,7 +64,7 @@ demo: $(READY) ## SURM against LoRA on digits and two grammar tasks, offline, mi
 status: $(READY) ## EXPERIMENT=demo: what is done, running, failed and missing, and the best scores so far
 	@$(BIN)/surm-bench status $(EXPERIMENT) $(READING)
 
-plan: $(READY) ## EXPERIMENT=core [DATA=] [WEIGHTS=]: runs done, missing and failed, and the time left [ARGS=--runs lists them, --calibrate times steps]
+plan: $(READY) ## EXPERIMENT=core [DATA=] [WEIGHTS=]: runs done, missing and failed, and the time left [ARGS=--runs lists them, --calibrate times steps, --rows]
 	@$(BIN)/surm-bench plan $(EXPERIMENT) $(READING)
 
 tune: $(READY) ## EXPERIMENT=core [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TRACKING=wandb]: choose its settings

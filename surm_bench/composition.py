@@ -194,7 +194,9 @@ def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> dict:
         raise _NotInBlocks from None
 
 
+@cache
 def _typed(group: str, choice: Choice | None) -> DictConfig:
+    """A group as its file has it, with its types; not to be changed (OmegaConf.create copies it)."""
     defaults = _composed_defaults()[group]
     if choice is None:
         return defaults

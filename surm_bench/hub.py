@@ -70,8 +70,9 @@ def _task(config: TaskConfig) -> tuple[str | None, bool]:
 
 def _out_of_reach(what: str) -> OutOfReach:
     return OutOfReach(
-        f"the Hugging Face hub is out of reach and {what} is not in its local cache: name local data with DATA=folder "
-        "(task.data_dir) and local weights with WEIGHTS=path (model.weights), or run `make demo`, which needs neither"
+        f"the Hugging Face hub is out of reach and {what} is not in its local cache: name local data by --data (make: "
+        "DATA=, a run: task.data_dir=) and local weights by --weights (make: WEIGHTS=, a run: model.weights=), or run "
+        "`make demo`, which needs neither"
     )
 
 

@@ -227,7 +227,8 @@ def test_the_status_of_an_experiment(tmp_path, capsys):
                 make_record(job, tmp_path, 0.9 if adapter == "circulant" else 0.2)
     assert status(tiny, Options(tmp_path)) == []
     out = capsys.readouterr().out
-    assert "3 done, 4 missing, 0 failed of 7 runs wanted so far, 0 running now; about 0 h 00 min left" in out
+    assert "tiny: 3 done, 4 missing, 0 failed of 7 runs wanted so far, 0 running now\n" in out
+    assert "tiny: 7 runs in all, about 0 h 00 min left in one process\ntimes by runs on cpu\n" in out
     assert "best     digits: circulant, lr=0.0001: accuracy 0.9000 over 1 seed, on rows held out for tuning" in out
     choices = {("digits", adapter): tiny.settings(adapter)[0] for adapter in tiny.adapters}
     circulant, failed, *lora = reported_jobs(tiny, choices)

@@ -60,6 +60,13 @@ def test_any_command_line_is_composed_as_hydra_composes_it(overrides):
     assert resolved(overrides) == by_hydra(overrides)
 
 
+@pytest.mark.parametrize("overrides", [["adapter=lora"], ["adapter=lora", "adapter.peft.r=2"], ["task=glue/cola"], []])
+def test_what_was_composed_before_changes_nothing(overrides):
+    """What is known of a file is kept, and no override may get into it."""
+    resolved([*overrides, "adapter.label=other", "optimizer.lr=7", "task.inputs=[a,b]", "trainer.epochs=99"])
+    assert resolved(overrides) == by_hydra(overrides)
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

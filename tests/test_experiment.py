@@ -1,6 +1,7 @@
 """Experiments: what is enumerated, how settings are chosen, and that stopping, failing and going on lose nothing."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,11 +23,11 @@ from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, commands, contents, definition, launching, load_experiment
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.definition import experiment_files
+from surm_bench.experiment.estimates import Estimates
 from surm_bench.experiment.jobs import Job, composable, composed, pair, pairs, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.plan import Estimates
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuned, tuning_note
@@ -34,7 +35,12 @@ from surm_bench.identity import identity, run_id
 from surm_bench.models.weights import EMBEDDED
 
 FORMATS = (".md", ".tex", ".csv", ".png", ".svg", ".pdf")
-MINIMAL = {"tasks": {}, "adapters": {}, "seeds": [0, 1], "tuning": {"seeds": [2], "knobs": {"default": {LR: [0.1]}}}}
+MINIMAL = {
+    "tasks": {"digits": ["task=digits"]},
+    "adapters": {"lora": ["adapter=lora"]},
+    "seeds": [0, 1],
+    "tuning": {"seeds": [2], "knobs": {"default": {LR: [0.1]}}},
+}
 ALPHA, RANK = "adapter.peft.lora_alpha", "adapter.peft.r"
 
 
@@ -528,9 +534,9 @@ def test_results_of_other_machines_are_merged(tiny, options, tmp_path, capsys):
     assert len(Runs(options.folder).results(jobs)) == 4
 
 
-def test_the_estimate_takes_the_mean_of_runs_alike(tiny, tmp_path):
-    """By hand: circulant on digits took 10 and 30 s, so its third run takes 20; LoRA has no run there: digits' mean 20;
-    nothing is known of the other task."""
+def test_the_estimate_takes_the_median_of_runs_alike(tiny, tmp_path):
+    """By hand: circulant on digits took 10 and 30 s, so its third run takes 20; nothing is known of LoRA and of the
+    other task."""
     tiny.seeds = [0, 1, 2]
     tiny.tasks["signs"] = [*tiny.tasks["digits"], "task.max_eval_samples=9"]
     jobs = reported_jobs(tiny, CHOICES | {("signs", adapter): setting for (_, adapter), setting in CHOICES.items()})
@@ -538,7 +544,7 @@ def test_the_estimate_takes_the_mean_of_runs_alike(tiny, tmp_path):
     make_record(circulant[0], tmp_path, timing={"wall_seconds": 10})
     make_record(circulant[1], tmp_path, timing={"wall_seconds": 30})
     runs = Runs(tmp_path)
-    assert Estimates(jobs, runs, None).total(runs.waiting(jobs)) == (20 + 3 * 20, 6)
+    assert Estimates(jobs, runs, None).total(runs.waiting(jobs)) == (20, 3 + 6)
 
 
 def test_the_plan_lists_runs_when_asked_to(tiny, options, capsys):
@@ -581,11 +587,56 @@ BAD = {
     ),
     "no tuning seeds": ({"tuning": MINIMAL["tuning"] | {"seeds": []}}, "tuning.seeds needs at least one number"),
     "a seed twice": ({"seeds": [3, 3]}, r"seeds is \[3, 3\]: give each number once"),
-    "an unknown key": ({"repeats": 3}, "repeats"),
-    "an unknown key of tuning": ({"tuning": MINIMAL["tuning"] | {"validation": "dev"}}, "validation"),
-    "a key that is missing": ({"tuning": {"seeds": [2]}}, "knobs"),
-    "a word for a number": ({"seeds": ["one"]}, "'one'"),
-    "a string for a list": ({"tasks": {"digits": "task=digits"}}, "task=digits"),
+    "a seed below 0": ({"seeds": [-1, 0]}, r"seeds is \[-1, 0\]: each is from 0 to 2\*\*32 - 1"),
+    "a tuning seed too large": (
+        {"tuning": MINIMAL["tuning"] | {"seeds": [2**32]}},
+        r"tuning.seeds is \[4294967296\]: each is from 0",
+    ),
+    "a seed among the overrides": (
+        {"overrides": ["seed=3"]},
+        "seed=3 among the overrides: give seeds and tuning.seeds",
+    ),
+    "a seed of a task": ({"tasks": {"digits": ["task=digits", "seed=3"]}}, "seed=3 among the overrides"),
+    "no tasks": ({"tasks": {}}, "tasks is empty: give at least one"),
+    "no adapters": ({"adapters": {}}, "adapters is empty: give at least one"),
+    "survivors that are all": (
+        {"tuning": {"seeds": [2], "survivors": 2, "knobs": {"default": {LR: [0.1, 0.2]}}}},
+        "tuning.survivors=2 is not possible: below 2, the first values",
+    ),
+    "an unknown key": (
+        {"repeats": 3},
+        "unknown key 'repeats': choose from adapters, best_epoch, overrides, seeds, tasks, tuning$",
+    ),
+    "an unknown key of tuning": (
+        {"tuning": MINIMAL["tuning"] | {"validation": "dev"}},
+        "unknown key 'tuning.validation': choose from knobs, seeds, steps, survivors$",
+    ),
+    "a key that is missing": (
+        {"tuning": {"seeds": [2]}},
+        "tuning.knobs is missing: give for each adapter, or default, its knobs, and for each of these a list",
+    ),
+    "a word for a number": ({"seeds": ["one"]}, r"seeds\[0\]='one' is not possible: give a list of whole numbers$"),
+    "a number for a list": ({"seeds": 3}, "yaml: seeds=3 is not possible: give a list of whole numbers$"),
+    "a string for a list": (
+        {"tasks": {"digits": "task=digits"}},
+        "tasks.digits='task=digits' is not possible: give a name and a list of overrides for each$",
+    ),
+    "a list for names": (
+        {"adapters": ["lora"]},
+        r"adapters=\['lora'\] is not possible: give a name and a list of overrides for each$",
+    ),
+    "a number for knobs": (
+        {"tuning": {"seeds": [2], "knobs": {"default": {LR: 0.1}}}},
+        "tuning.knobs.default={'optimizer.lr': 0.1} is not possible: give for each adapter",
+    ),
+    "a list for knobs": (
+        {"tuning": {"seeds": [2], "knobs": [LR]}},
+        r"tuning.knobs=\['optimizer.lr'\] is not possible: give for each adapter",
+    ),
+    "a word for tuning": ({"tuning": "none"}, "tuning='none' is not possible: give seeds and knobs$"),
+    "nothing for a list": ({"overrides": [None]}, r"overrides\[0\]=null is not possible: give a list of overrides$"),
+    "nothing for tasks": ({"tasks": None}, "tasks=null is not possible: give a name"),
+    "a reference to nothing": ({"tasks": {"d": ["${nope}"]}}, r"tasks.d\[0\]: Interpolation key 'nope' not found$"),
     "knobs of nobody": (
         {"tuning": {"seeds": [2], "knobs": {"default": {LR: [0.1]}, "lorra": {LR: [1.0]}}}},
         "knobs of lorra, which is none",
@@ -616,16 +667,18 @@ def test_what_a_file_gets_wrong_is_told_in_one_line(experiment_file, case):
     with pytest.raises(UserError, match=message) as error:
         load_experiment("some")
     assert "\n" not in str(error.value) and "some.yaml" in str(error.value)
+    assert not re.search("full_key|object_type|ListConfig|AnyNode|Structured", str(error.value))
 
 
 def test_a_file_that_is_no_yaml_or_not_there_is_one_line(experiment_file, tmp_path):
     experiment_file()
     with pytest.raises(UserError, match="unknown experiment 'demmo': choose from some"):
         load_experiment("demmo")
-    (tmp_path / "experiment" / "some.yaml").write_text("tasks: {digits: [")
-    with pytest.raises(UserError, match="some.yaml") as error:
-        load_experiment("some")
-    assert "\n" not in str(error.value)
+    for text in ("tasks: {digits: [", "[tasks, adapters]"):
+        (tmp_path / "experiment" / "some.yaml").write_text(text)
+        with pytest.raises(UserError, match="some.yaml") as error:
+            load_experiment("some")
+        assert "\n" not in str(error.value)
 
 
 def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
@@ -660,6 +713,13 @@ def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
         (line,) = (line for line in problems if output in line)
         assert "\n" not in line
     assert len(problems) == 8
+
+
+@pytest.mark.parametrize("steps", [-1, 0])
+def test_a_number_of_steps_that_is_not_possible_is_told_once(tiny, steps):
+    tiny.overrides.append(f"trainer.max_steps={steps}")
+    output = f"digits left out: trainer.max_steps={steps} is not possible: at least 1, or null"
+    assert composable(tiny) == [output] and not tiny.tasks
 
 
 @pytest.mark.parametrize("key", ["steps", "survivors"])

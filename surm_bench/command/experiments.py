@@ -58,7 +58,7 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("--tracking", help="a choice of tracking, as wandb")
         parser.add_argument("--launcher", help="joblib, submitit_slurm or submitit_local; default: one after the other")
         parser.add_argument("--launcher-option", action="append", default=[], help="of the launcher, as n_jobs=2")
-    if command in ("tune", "experiment"):
+    if command in ("plan", "tune", "experiment"):
         parser.add_argument("--rows", default="", help="of these adapters alone, as circulant,lora_r1; tables have all")
     if command == "plan":
         parser.add_argument("--runs", action="store_true", help="list every run")

@@ -1,15 +1,46 @@
-"""Runs that become due once others are done, as stand-ins for estimates of time: their settings are not known yet.
+"""Runs that are left, now or once others are done: stand-ins where their settings are not known yet.
 
 A run takes as long whatever its setting is.
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from itertools import product
 
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, budget, reported_jobs, trial_jobs
+from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial, first_trials
 from surm_bench.experiment.tuning import Tuned
+
+
+@dataclass(frozen=True)
+class Left:
+    """The runs of an experiment that are left.
+
+    Attributes:
+        wanted: how many runs are wanted so far, those that are done among them.
+        waiting: those of them that are still to be run.
+        survivors, growth, reports: those that follow, as the functions below have them; growth at most.
+    """
+
+    wanted: int
+    waiting: list[Job]
+    survivors: list[Job]
+    growth: list[Job]
+    reports: list[Job]
+
+    @property
+    def sure(self) -> list[Job]:
+        """All but those by which ranges may grow."""
+        return [*self.waiting, *self.survivors, *self.reports]
+
+
+def runs_left(experiment: Experiment, state: Tuned, runs: Runs) -> Left:
+    """What is left of an experiment."""
+    wanted = [*state.jobs, *reported_jobs(experiment, state.choices)]
+    following = survivors_ahead(experiment, state), growth_ahead(experiment, state), reports_ahead(experiment, state)
+    return Left(len(wanted), runs.waiting(wanted), *following)
 
 
 def survivors_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
@@ -37,9 +68,10 @@ def growth_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
 
 
 def reports_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
-    """The reported runs that wait for their setting."""
+    """The reported runs that wait for their setting; those of a pair that none is possible for do not."""
+    settled = {*state.choices, *state.problems}
     pairs = product(experiment.tasks, experiment.adapters)
-    waiting = {pair: experiment.settings(pair[1])[0] for pair in pairs if pair not in state.choices}
+    waiting = {pair: experiment.settings(pair[1])[0] for pair in pairs if pair not in settled}
     return reported_jobs(experiment, waiting)
 
 

@@ -2,77 +2,113 @@
 
 import datetime
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from statistics import median
 
 import numpy as np
-import torch
 from datasets import Dataset
 
-from surm_bench import environment
 from surm_bench.adapters.schedule import schedule
 from surm_bench.build import adapt, build_model
 from surm_bench.config import Config
-from surm_bench.experiment.calibration import Calibration, Timed, Timing, digest_of, write_calibration
+from surm_bench.errors import UserError
+from surm_bench.experiment.calibration import (
+    FILE,
+    Calibration,
+    Timed,
+    Timing,
+    digest_of,
+    read_calibration,
+    write_calibration,
+)
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import composed, pair
+from surm_bench.experiment.device import device_here
+from surm_bench.experiment.jobs import Job, composed, pair
+from surm_bench.models.digest import check_model
 from surm_bench.runner import checked, evaluate
-from surm_bench.tasks import RawTask, load_task, objective_for, prepare
+from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
 from surm_bench.training import fit, use_device
 
 STEPS = 5  # of an epoch that warms up, and of the one that is timed
 
+Pair = tuple[str, str]  # task, adapter
+LeftOut = dict[str, list[str]]  # reason -> what
 
-def calibrate(experiment: Experiment, folder: Path, places: Sequence[str] = ()) -> list[str]:
-    """Time every adapter on the first task of each model and the first adapter on every task, and write what came out.
 
-    All other pairs follow from these (Calibration.timing). What is not here or cannot be run is left out.
+def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places: Sequence[str] = ()) -> list[str]:
+    """Time as many pairs of task and adapter as tell the time of these jobs, and write each as soon as it is known.
+
+    Those that were written before are not timed again, unless the machine was busy then and is not now. What is not
+    here or cannot be run is left out.
 
     Returns:
         A line for each reason to leave tasks or adapters out.
     """
-    load = os.getloadavg()[0]
-    tasks: dict[str, Timed] = {}
-    left_out: dict[str, list[str]] = {}  # reason -> what
-    for task in experiment.tasks:
+    left = {(job.task, job.adapter) for job in jobs}
+    wanted = [which for which in product(experiment.tasks, experiment.adapters) if which in left]
+    if not wanted:
+        print(f"{experiment.name}: nothing is left to be timed")
+        return []
+    known = _begun(experiment, folder)
+    if all(known.timing(*which) for which in wanted):
+        print(f"{experiment.name}: all that is left has been timed; remove {folder / FILE} to time it again")
+        return []
+    if known.is_busy:
+        load = f"load {known.load:.1f} of {known.cores}"
+        print(f"the machine is busy ({load}): times will be too long; stop other work for better ones", file=sys.stderr)
+    left_out: LeftOut = {}
+    unseen = [task for task, _ in wanted if task not in known.tasks]
+    tasks = known.tasks | _readable(experiment, unseen, folder, places, left_out)
+    wanted = [which for which in wanted if which[0] in tasks]
+    tried, warm = 0, False
+    while todo := to_time(known, wanted, tasks):
+        (task, adapter), tried = todo[0], tried + 1
+        print(f"calibrating {experiment.name}, {tried}/{tried - 1 + len(todo)}: {adapter} on {task}", flush=True)
         try:
-            settings = _settings(experiment, task, next(iter(experiment.adapters)), folder, places)
-            rows = {"tuning": _rows(settings, "tuning"), "reported": _rows(settings, settings.task.validation)}
-        except Exception as error:  # of data that is not here; the other tasks can be timed
-            left_out.setdefault(f"{error}".replace("\n", " "), []).append(task)
-            continue
-        known = {timed.model for timed in tasks.values()}
-        adapters = list(experiment.adapters)[: 1 if settings.model.name in known else None]
-        timings = {}
-        for adapter in adapters:
-            print(f"calibrating {experiment.name}: {adapter} on {task}")
-            try:
-                run = _settings(experiment, task, adapter, folder, places)
-                if not tasks and not timings:
-                    time_run(run)  # the first of a process is slower
-                timings[adapter] = time_run(run)
-            except Exception as error:  # of one adapter: too little memory, say
-                left_out.setdefault(f"{error}".replace("\n", " "), []).append(f"{adapter} on {task}")
-        if timings:
-            tasks[task] = Timed(settings.model.name, rows, timings)
-    if tasks:
-        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        device = environment.device_kind(), torch.get_num_threads(), os.cpu_count() or 1, max(load, os.getloadavg()[0])
-        write_calibration(Calibration(digest_of(experiment), created, *device, tasks), folder)
+            settings = _settings(experiment, task, adapter, folder, places)
+            if not warm:
+                time_run(settings)  # the first of a process is slower
+            warm = True
+            known = known.with_timed(task, replace(tasks[task], adapters={adapter: time_run(settings)}))
+        except Exception as error:  # of one adapter: too little memory, say
+            wanted.remove((task, adapter))
+            left_out.setdefault(_told(error), []).append(f"{adapter} on {task}")
+        else:
+            write_calibration(known, folder)
     return [f"no time known: {', '.join(names)}: {reason}" for reason, names in left_out.items()]
 
 
+def to_time(known: Calibration, wanted: Iterable[Pair], tasks: Mapping[str, Timed]) -> list[Pair]:
+    """Those of the pairs that will not follow from what is timed before them (Calibration.timing)."""
+    found = []
+    for task, adapter in wanted:
+        if known.timing(task, adapter) is None:
+            known = known.with_timed(task, replace(tasks[task], adapters={adapter: Timing(1, 1, 1, 1)}))
+            found.append((task, adapter))
+    return found
+
+
 def time_run(settings: Config) -> Timing:
-    """Seconds of a run's parts: an epoch of a few batches warms up, another is timed, then a batch is scored."""
+    """Seconds of a run's parts: rows are prepared, an epoch of a few batches warms up, the median step of another is
+    taken, then a batch is scored."""
     use_device(settings.trainer.device)
     began = time.perf_counter()
     raw = load_task(settings.task, settings.seed)
     backbone = build_model(settings)
-    data = prepare(_sampled(raw, settings), backbone.processor)
-    model = adapt(backbone, settings)
     start = time.perf_counter() - began
+    began = time.perf_counter()
+    data = prepare(_sampled(raw, settings), backbone.processor)
+    prepared = _read(data)
+    each = (time.perf_counter() - began) / prepared
+    began = time.perf_counter()
+    model = adapt(backbone, settings)
+    start += time.perf_counter() - began
     timed = {"epochs": 2, "max_steps": None, "eval_steps": None, "patience": None, "keep_best": False}
     trainer = replace(settings.trainer, **timed, progress=False)
     settings = replace(settings, trainer=trainer)
@@ -81,7 +117,44 @@ def time_run(settings: Config) -> Timing:
     began = time.perf_counter()
     evaluate(model, data, settings)
     scored = time.perf_counter() - began
-    return Timing(start, sum(steps) / len(steps), scored / len(data.splits["reported"]))
+    return Timing(start, each, median(steps), scored / len(data.splits["reported"]))
+
+
+def _begun(experiment: Experiment, folder: Path) -> Calibration:
+    """What was timed before and still fits, or none of it."""
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    device = *device_here(experiment), _cores(), os.getloadavg()[0]
+    new = Calibration(digest_of(experiment), created, *device, {})
+    with suppress(UserError):  # it does not fit
+        before = read_calibration(experiment, folder)
+        if before is not None and (new.is_busy or not before.is_busy):
+            return replace(new, load=max(before.load, new.load), tasks=before.tasks)
+    return new
+
+
+def _readable(
+    experiment: Experiment, tasks: Iterable[str], folder: Path, places: Sequence[str], left_out: LeftOut
+) -> dict[str, Timed]:
+    """Those of the tasks whose data and weights are here, with their rows; the others are added to what is left out."""
+    found: dict[str, Timed] = {}
+    for task in dict.fromkeys(tasks):
+        try:
+            settings = _settings(experiment, task, next(iter(experiment.adapters)), folder, places)
+            check_model(settings.model)
+            rows = {"tuning": _rows(settings, "tuning"), "reported": _rows(settings, settings.task.validation)}
+            found[task] = Timed(settings.model.name, rows, {})
+        except Exception as error:
+            left_out.setdefault(_told(error), []).append(task)
+    return found
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:
@@ -92,6 +165,11 @@ def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, pla
 def _rows(settings: Config, validation: str) -> tuple[int, int]:
     raw = load_task(replace(settings.task, validation=validation), settings.seed)
     return len(raw.train), sum(map(len, raw.splits.values()))
+
+
+def _read(data: TaskData) -> int:
+    """Look at every row once, as images are decoded only then; returns their number."""
+    return sum(1 for rows in (data.train, *data.splits.values()) for number in range(len(rows)) if rows[number])
 
 
 def _sampled(raw: RawTask, settings: Config) -> RawTask:

@@ -1,13 +1,14 @@
-"""What a few timed steps on a device tell of the time that whole runs take there. No torch here."""
+"""What a few timed steps on a device tell of the time that whole runs take there."""
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, resolved
 
 FILE = "calibration.json"
@@ -15,9 +16,11 @@ FILE = "calibration.json"
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of an adapter on a task: before the first step, of a step, and of scoring a row."""
+    """Seconds of an adapter on a task: before its rows are prepared, of preparing a row (tokenising it, or decoding an
+    image), of a step, and of scoring a row."""
 
     start: float
+    prepare: float
     step: float
     row: float
 
@@ -44,7 +47,7 @@ class Calibration:
     Attributes:
         experiment: digest_of what was timed.
         created: ISO 8601, UTC.
-        load: the load average over a minute, the higher of before and after.
+        load: the load average over a minute before anything was timed.
     """
 
     experiment: str
@@ -56,14 +59,19 @@ class Calibration:
     tasks: dict[str, Timed]
 
     def seconds(self, job: Job) -> float | None:
-        """Of a whole run; None where its task or its adapter was not timed."""
+        """Of a whole run; None where its task or its adapter was not timed.
+
+        Images that do not fit into memory are decoded anew in each epoch, which is not counted.
+        """
         timing = self.timing(job.task, job.adapter)
         if timing is None:
             return None
         config = resolved(job)
         train, scored = self.tasks[job.task].rows[kind_of(config)]
         steps, evaluations = run_length(train, config["trainer"])
-        return timing.start + steps * timing.step + evaluations * scored * timing.row
+        seen = train if config["task"]["kind"] == "text" else min(train, steps * config["trainer"]["batch_size"])
+        training = (seen + scored) * timing.prepare + steps * timing.step
+        return timing.start + training + evaluations * scored * timing.row
 
     def timing(self, task: str, adapter: str) -> Timing | None:
         """As it was timed, or else as the same adapter on another task of the model: longer or shorter by what another
@@ -78,12 +86,26 @@ class Calibration:
                 return _scaled(other.adapters[adapter], own.adapters[known], other.adapters[known])
         return None
 
+    def with_timed(self, task: str, timed: Timed) -> "Calibration":
+        """The same and these adapters on a task."""
+        before = self.tasks[task].adapters if task in self.tasks else {}
+        return replace(self, tasks=self.tasks | {task: replace(timed, adapters=before | timed.adapters)})
+
+    def is_of(self, environment: dict) -> bool:
+        """Whether a record with this environment was made on such a device."""
+        return (environment["device_kind"], environment["threads"]) == (self.device_kind, self.threads)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the machine had other work."""
+        return self.load > self.cores - 0.5
+
     @property
     def about(self) -> str:
         """Where it was made, in a line; and whether the machine had other work."""
-        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
-        text = f"calibrated {self.created[:16]} on {self.device_kind}, {threads}, load {self.load:.1f} of {self.cores}"
-        return text + (": the machine was busy, these times are too long" if self.load > self.cores else "")
+        device = _told(self.device_kind, self.threads)
+        text = f"calibrated {self.created[:16]} on {device}, load {self.load:.1f} of {self.cores}"
+        return text + (": the machine was busy, these times are too long" if self.is_busy else "")
 
 
 def digest_of(experiment: Experiment) -> str:
@@ -116,10 +138,10 @@ def write_calibration(calibration: Calibration, folder: Path) -> None:
 
 
 def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None:
-    """The one in a folder of results, if there is one.
+    """The one in a folder of results, if there is one. Only then torch is imported: it knows the device.
 
     Raises:
-        UserError: it cannot be read, or the experiment's file has changed since.
+        UserError: it cannot be read, the experiment's file has changed since, or it was made on another device.
     """
     path = folder / FILE
     if not path.exists():
@@ -139,8 +161,15 @@ def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None
         raise UserError(f"{path} cannot be read ({error}): plan --calibrate makes it anew") from error
     if calibration.experiment != digest_of(experiment):
         raise UserError(f"{path} is older than the experiment's file: plan --calibrate makes it anew")
+    made, here = (calibration.device_kind, calibration.threads), device_here(experiment)
+    if made != here:
+        raise UserError(f"{path} was made on {_told(*made)}, this is {_told(*here)}: give plan --calibrate")
     return calibration
 
 
+def _told(device_kind: str, threads: int) -> str:
+    return f"{device_kind}, {threads} thread{'s' * (threads != 1)}"
+
+
 def _scaled(timing: Timing, longer: Timing, known: Timing) -> Timing:
-    return Timing(*(getattr(timing, k) * getattr(longer, k) / getattr(known, k) for k in ("start", "step", "row")))
+    return Timing(*(part * more / one for part, more, one in zip(*map(astuple, (timing, longer, known)), strict=True)))

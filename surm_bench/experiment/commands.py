@@ -8,12 +8,14 @@ from types import ModuleType
 from surm_bench import records
 from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
+from surm_bench.experiment.ahead import runs_left
 from surm_bench.experiment.calibration import read_calibration
 from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.estimates import Estimates
 from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.plan import Estimates, print_ahead, print_plan
+from surm_bench.experiment.plan import print_ahead, print_plan, print_total
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.status import print_status
 from surm_bench.experiment.tuning import Tuned, tuned, undecided
@@ -80,35 +82,36 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
 
 
 def plan(experiment: Experiment, options: Options) -> list[str]:
-    """Print how far tuning and reported runs are, and what is still ahead, with the time that each may take."""
+    """Print how far tuning and reported runs are, and what is still ahead, with the time that each may take.
+
+    Returns:
+        Why steps that were to be timed could not be, a line each.
+    """
+    wanted = experiment.of_rows(options.rows)
+    state, runs = _state(wanted, options)
+    left = runs_left(wanted, state, runs)
     problems = []
     if options.calibrate:
         from surm_bench.experiment.calibrate import calibrate  # torch: not for a plan alone
 
-        problems += calibrate(experiment, options.folder, options.places)
-    calibration = None
-    try:
-        calibration = read_calibration(experiment, options.folder)
-    except UserError as error:
-        problems.append(str(error))
-    state, runs = _state(experiment, options)
-    reported = reported_jobs(experiment, state.choices)
-    estimates = Estimates([*state.jobs, *reported], runs, calibration)
+        problems = calibrate(experiment, [*left.sure, *left.growth], options.folder, options.places)
+    reported = reported_jobs(wanted, state.choices)
+    estimates = _estimates(experiment, [*state.jobs, *reported], runs)
     for title, jobs in (("tuning", state.jobs), ("reported", reported)):
         if jobs:
-            print_plan(f"{experiment.name}, {title}", jobs, runs, estimates, options.listed)
-    print_ahead(experiment, state, estimates)
-    if calibration is not None:
-        print(calibration.about)
-    for problem in dict.fromkeys([*problems, *runs.problems, *state.problems.values()]):
+            print_plan(f"{wanted.name}, {title}", jobs, runs, estimates, options.listed)
+    print_ahead(wanted, left, estimates)
+    print_total(wanted, left, estimates)
+    for problem in dict.fromkeys([*runs.problems, *state.problems.values()]):
         print(problem, file=sys.stderr)  # the plan itself has not failed
-    return []
+    return problems
 
 
 def status(experiment: Experiment, options: Options) -> list[str]:
     """Print what is done, running, failed and missing, and the best scores so far; returns problems."""
     state, runs = _state(experiment, options)
-    print_status(experiment, state, runs)
+    estimates = _estimates(experiment, [*state.jobs, *reported_jobs(experiment, state.choices)], runs)
+    print_status(experiment, state, runs, runs_left(experiment, state, runs), estimates)
     return runs.problems
 
 
@@ -197,6 +200,16 @@ def verify(experiment: Experiment, options: Options) -> list[str]:
 def _state(experiment: Experiment, options: Options) -> tuple[Tuned, Runs]:
     runs = Runs(options.folder, options.places)
     return tuned(experiment, runs), runs
+
+
+def _estimates(experiment: Experiment, jobs: list[Job], runs: Runs) -> Estimates:
+    """By a calibration, where there is one that fits; a line on standard error where it does not."""
+    calibration = None
+    try:
+        calibration = read_calibration(experiment, runs.archive.folder)
+    except UserError as error:
+        print(error, file=sys.stderr)
+    return Estimates(jobs, runs, calibration)
 
 
 def _report() -> ModuleType:

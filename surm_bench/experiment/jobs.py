@@ -118,8 +118,10 @@ def _but_the_seed(job: Job) -> list[str]:
 
 
 def _check_task(experiment: Experiment, name: str) -> None:
-    config = composition.resolved(_of_task(experiment, name))
-    if (experiment.tuning.steps or experiment.tuning.survivors) and config["trainer"]["max_steps"] is None:
+    steps = composition.resolved(_of_task(experiment, name))["trainer"]["max_steps"]
+    if steps is not None and steps < 1:
+        raise UserError(f"trainer.max_steps={steps} is not possible: at least 1, or null")
+    if (experiment.tuning.steps or experiment.tuning.survivors) and steps is None:
         raise UserError("tuning.steps and tuning.survivors count optimiser steps: give trainer.max_steps")
     allowed = budget(experiment, name)
     for adapter in experiment.adapters:

@@ -2,56 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from surm_bench.experiment.ahead import growth_ahead, reports_ahead, survivors_ahead
-from surm_bench.experiment.calibration import Calibration
+from surm_bench.experiment.ahead import Left
 from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.estimates import Estimates, time_left, up_to
 from surm_bench.experiment.jobs import Job, pairs
 from surm_bench.experiment.matching import STATES, Runs
-from surm_bench.experiment.tuning import Tuned
-
-
-class Estimates:
-    """What runs take, one after the other in one process.
-
-    A run takes as long as the mean of the finished ones that differ by seed and setting alone; or else what a
-    calibration says; or else the mean of the finished ones of its task and adapter, or of its task.
-
-    Args:
-        jobs: those that may be finished.
-    """
-
-    def __init__(self, jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> None:
-        self._calibration = calibration
-        self._times: dict[tuple, list[float]] = {}
-        for job in jobs:
-            seconds = (runs.result(job) or {}).get("timing", {}).get("wall_seconds")
-            if seconds is not None:
-                for alike in _alike(job):
-                    self._times.setdefault(alike, []).append(seconds)
-
-    def seconds(self, job: Job) -> float | None:
-        """Of a run; None where nothing is known of it."""
-        closest, *others = (self._times.get(alike) for alike in _alike(job))
-        if closest is None and self._calibration is not None:
-            calibrated = self._calibration.seconds(job)
-            if calibrated is not None:
-                return calibrated
-        return next((fmean(times) for times in (closest, *others) if times), None)
-
-    def total(self, jobs: Sequence[Job]) -> tuple[float, int]:
-        """Seconds of all whose time is known, and how many others there are."""
-        known = [self.seconds(job) for job in jobs]
-        return sum(filter(None, known)), known.count(None)
-
-
-def _alike(job: Job) -> list[tuple]:
-    return [(job.task, job.adapter, job.overrides), (job.task, job.adapter), (job.task,)]
 
 
 def print_plan(title: str, jobs: Sequence[Job], runs: Runs, estimates: Estimates, listed: bool) -> None:
@@ -71,33 +31,43 @@ def print_plan(title: str, jobs: Sequence[Job], runs: Runs, estimates: Estimates
     for record in runs.failures(jobs):
         line = record.get("error") or record["status"]
         console.print(f"failed  run {record['run_id']}: {line}", markup=False, style="red", soft_wrap=True)
+    left = _left(estimates, runs.waiting(jobs))
+    console.print(f"{title}: {counts(jobs, runs)} of {len(jobs)} runs; {left}", markup=False, soft_wrap=True)
+
+
+def print_ahead(experiment: Experiment, left: Left, estimates: Estimates) -> None:
+    """Print how many runs will be wanted only once others are done, and what they take."""
+    planned = len(pairs(experiment)) * len(experiment.seeds)
+    for part, line, jobs in (
+        ("tuning", f"then {len(left.survivors)} full runs of the best settings", left.survivors),
+        ("tuning", f"at most {len(left.growth)} more runs where ranges grow", left.growth),
+        ("reported", f"{len(left.reports)} of {planned} runs wait for their setting", left.reports),
+    ):
+        if jobs:
+            time = time_left(estimates, jobs)
+            print(f"{experiment.name}, {part}: {line}" + (f"; {time}" if time else ""))
+
+
+def print_total(experiment: Experiment, left: Left, estimates: Estimates) -> None:
+    """Print how many runs there are in all, how long those that are left take, and where these times are from."""
+    least = left.wanted + len(left.survivors) + len(left.reports)
+    time = _left(estimates, left.sure, left.growth)
+    print(f"{experiment.name}: {up_to(least, least + len(left.growth))} runs in all, {time}")
+    for line in estimates.sources([*left.sure, *left.growth]):
+        print(line)
+
+
+def counts(jobs: Sequence[Job], runs: Runs) -> str:
+    """As ``3 done, 4 missing, 0 failed``."""
     states = Counter(runs.status(job) for job in jobs)
-    counts = ", ".join(f"{states[state]} {state}" for state in STATES if states[state] or state != "given up")
-    waiting = runs.waiting(jobs)
-    time = time_left(estimates, waiting)
-    left = f"{time} left in one process" if time else "time left not known yet" if waiting else "nothing left to run"
-    console.print(f"{title}: {counts} of {len(jobs)} runs; {left}", markup=False, soft_wrap=True)
+    return ", ".join(f"{states[state]} {state}" for state in STATES if states[state] or state != "given up")
 
 
-def print_ahead(experiment: Experiment, state: Tuned, estimates: Estimates) -> None:
-    """Print what the runs will take that are wanted only once others are done."""
-    if time := time_left(estimates, survivors_ahead(experiment, state)):
-        print(f"{experiment.name}, tuning: then {time} for full runs of the best settings")
-    if time := time_left(estimates, growth_ahead(experiment, state)):
-        print(f"{experiment.name}, tuning: at most {time} more where ranges grow")
-    if waiting := reports_ahead(experiment, state):
-        planned, time = len(pairs(experiment)) * len(experiment.seeds), time_left(estimates, waiting)
-        line = f"{len(waiting)} of {planned} runs wait for their setting" + (f"; {time}" if time else "")
-        print(f"{experiment.name}, reported: {line}")
-
-
-def time_left(estimates: Estimates, jobs: Sequence[Job]) -> str | None:
-    """As ``about 3 h 05 min``, with the number of jobs whose time is not known; None where no time is."""
-    seconds, unknown = estimates.total(jobs)
-    if unknown == len(jobs):
-        return None
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"about {hours} h {minutes:02d} min" + (f" (and {unknown} runs of unknown length)" if unknown else "")
+def _left(estimates: Estimates, jobs: Sequence[Job], at_most: Sequence[Job] = ()) -> str:
+    if not jobs and not at_most:
+        return "nothing left to run"
+    time = time_left(estimates, jobs, at_most)
+    return f"{time} left in one process" if time else "time left not known yet"
 
 
 def _matrix(jobs: Sequence[Job], runs: Runs) -> Table:

@@ -1,28 +1,30 @@
 """How an experiment stands now: what runs where, what failed and why, and the best scores so far."""
 
-from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
+from surm_bench.experiment.ahead import Left
 from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.estimates import Estimates
 from surm_bench.experiment.jobs import Job, reported_jobs
-from surm_bench.experiment.matching import STATES, Runs
-from surm_bench.experiment.plan import Estimates, time_left
+from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.plan import counts, print_total
 from surm_bench.experiment.tuning import Tuned
 from surm_bench.records import Running, running
 from surm_bench.records.agreement import score
 
 
-def print_status(experiment: Experiment, state: Tuned, runs: Runs) -> None:
+def print_status(experiment: Experiment, state: Tuned, runs: Runs, left: Left, estimates: Estimates) -> None:
     """Print it from the records, claims and saved states in a folder of results."""
     reported = reported_jobs(experiment, state.choices)
     jobs = [*state.jobs, *reported]
     active, failures = running(runs.archive.folder), runs.failures(jobs)
     ids = {runs.id(job): job for job in jobs} if active or failures else {}
-    print(f"{experiment.name}: {_counts(jobs, runs, len(active))}")
-    waiting = len(experiment.tasks) * len(experiment.adapters) * len(experiment.seeds) - len(reported)
-    if waiting:
-        print(f"{experiment.name}: {waiting} reported runs wait for their setting")
+    wanted = f"{counts(jobs, runs)} of {len(jobs)} runs wanted so far"
+    print(f"{experiment.name}: {wanted}, {len(active)} running now")
+    if left.reports:
+        print(f"{experiment.name}: {len(left.reports)} reported runs wait for their setting")
+    print_total(experiment, left, estimates)
     for run in active:
         print(f"running  {_progress(run, ids.get(run.run_id))}")
     for record in failures:
@@ -33,15 +35,6 @@ def print_status(experiment: Experiment, state: Tuned, runs: Runs) -> None:
             print(f"best     {task}: {best}")
         elif best := _best([job for job in state.jobs if job.task == task], runs):
             print(f"best     {task}: {best}, on rows held out for tuning")
-
-
-def _counts(jobs: Sequence[Job], runs: Runs, active: int) -> str:
-    states = Counter(runs.status(job) for job in jobs)
-    counts = [f"{states[name]} {name}" for name in STATES if states[name] or name != "given up"]
-    waiting = runs.waiting(jobs)
-    time = time_left(Estimates(jobs, runs), waiting)
-    left = f"{time} left in one process" if time else "time left not known yet" if waiting else "nothing left to run"
-    return f"{', '.join(counts)} of {len(jobs)} runs wanted so far, {active} running now; {left}"
 
 
 def _progress(run: Running, job: Job | None) -> str:

@@ -18,7 +18,9 @@ def split_folders(config: TaskConfig) -> list[Path]:
         UserError: no folder is named.
     """
     if config.data_dir is None:
-        raise UserError(f"task {config.name} reads a folder of images: name it with DATA=folder (task.data_dir)")
+        raise UserError(
+            f"task {config.name} reads a folder of images: name it by --data (make: DATA=, a run: task.data_dir=)"
+        )
     root = Path(config.data_dir).expanduser()
     names = VALIDATION if config.eval_split == "validation" else [config.eval_split]
     reported = next((root / name for name in names if (root / name).is_dir()), root / config.eval_split)

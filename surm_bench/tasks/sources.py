@@ -97,12 +97,13 @@ def local_files(config: TaskConfig) -> list[Path]:
     """
     if config.source == "folder":
         paths = split_folders(config)
-        expected = f"{paths[0]}/<class>/*.png, and {paths[0].parent}/{{validation,test or val}}/<class>/*.png"
+        expected = "<class>/*.png below each" + " (test or val does for validation)" * (
+            config.eval_split == "validation"
+        )
     else:
         paths = _table_files(config)
-        expected = (
-            f"{paths[0]} and {paths[0].parent}/{config.eval_split}.parquet (or validation.parquet), or .csv or .jsonl"
-        )
+        other = " (validation does for the reported one)" if config.eval_split != "validation" else ""
+        expected = f".parquet, .csv or .jsonl{other}"
     missing = [str(path) for path in paths[:2] if not path.exists()]
     if missing:
         raise UserError(f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {expected}")
