@@ -10,7 +10,7 @@ from surm_bench import composition
 from surm_bench.composition import add_config_dir, check_choices, choices, compose, resolved
 from surm_bench.errors import UserError
 from surm_bench.experiment import load_experiment
-from surm_bench.experiment.definition import experiment_files
+from surm_bench.experiment.files import experiment_files
 from surm_bench.experiment.jobs import Job, composable, reported_jobs, trial_jobs
 from surm_bench.experiment.jobs import resolved as resolved_job
 from surm_bench.experiment.search import Trial

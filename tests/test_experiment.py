@@ -20,10 +20,10 @@ from surm_bench.command.main import main
 from surm_bench.composition import compose
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
-from surm_bench.experiment import Experiment, commands, contents, definition, launching, load_experiment
+from surm_bench.experiment import Experiment, commands, contents, files, launching, load_experiment
 from surm_bench.experiment.commands import Options
-from surm_bench.experiment.definition import experiment_files
 from surm_bench.experiment.estimates import Estimates
+from surm_bench.experiment.files import experiment_files
 from surm_bench.experiment.jobs import Job, composable, composed, pair, pairs, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.layout import layout
@@ -58,7 +58,7 @@ def options(tmp_path) -> Options:
 def experiment_file(tmp_path, monkeypatch):
     """Writes an experiment file where load_experiment looks for it."""
     (tmp_path / "experiment").mkdir()
-    monkeypatch.setattr(definition, "config_dirs", lambda: [tmp_path])
+    monkeypatch.setattr(files, "config_dirs", lambda: [tmp_path])
 
     def write(**fields) -> None:
         (tmp_path / "experiment" / "some.yaml").write_text(json.dumps(MINIMAL | fields))  # JSON is YAML

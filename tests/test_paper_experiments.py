@@ -12,7 +12,7 @@ from surm_bench.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, Tuning, commands, load_experiment
 from surm_bench.experiment.commands import Options
-from surm_bench.experiment.definition import experiment_files
+from surm_bench.experiment.files import experiment_files
 from surm_bench.experiment.jobs import composable, pair, pairs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import tuned, tuning_note
@@ -163,11 +163,11 @@ def test_a_row_shows_its_best_epoch_if_asked_to_and_says_so(tiny, tmp_path, caps
 def test_what_a_file_may_not_say_of_untuned_rows_and_best_epochs(tmp_path, monkeypatch):
     (tmp_path / "experiment").mkdir()
     file: Path = tmp_path / "experiment" / "some.yaml"
-    monkeypatch.setattr("surm_bench.experiment.definition.config_dirs", lambda: [tmp_path])
+    monkeypatch.setattr("surm_bench.experiment.files.config_dirs", lambda: [tmp_path])
 
     def write(seeds: str = "[0]", knobs: str = "{default: {}}", more: str = "") -> None:
         file.write_text(
-            f"tasks: {{}}\nadapters: {{lora: []}}\nseeds: {seeds}\ntuning: {{seeds: [], knobs: {knobs}}}\n{more}"
+            f"tasks: {{digits: []}}\nadapters: {{lora: []}}\nseeds: {seeds}\ntuning: {{seeds: [], knobs: {knobs}}}\n{more}"
         )
 
     for given, output in (

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from surm_bench import records
 from surm_bench.command.main import main
 from surm_bench.content import FileCache, file_digest
-from surm_bench.experiment import Experiment, commands, definition
+from surm_bench.experiment import Experiment, commands, files
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.contents import declared, read_content
 from surm_bench.experiment.jobs import pairs, reported_jobs, resolved, trial_jobs
@@ -57,7 +57,7 @@ def test_on_the_same_machine_a_repeated_run_is_equal_and_a_changed_expectation_i
     (tmp_path / "experiment").mkdir()
     fields = {key: value for key, value in asdict(experiment).items() if key != "name"}
     (tmp_path / "experiment" / "tiny.yaml").write_text(json.dumps(fields))  # JSON is YAML
-    monkeypatch.setattr(definition, "config_dirs", lambda: [tmp_path])
+    monkeypatch.setattr(files, "config_dirs", lambda: [tmp_path])
     assert run_jobs([job], options.folder, "tiny") == []
 
     def reproduce() -> tuple[int, str, str]:

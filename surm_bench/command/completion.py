@@ -33,7 +33,7 @@ def complete(arguments: Sequence[str]) -> int:
 def _names(command: str) -> Sequence[str]:
     """What a command takes."""
     from surm_bench.composition import choices
-    from surm_bench.experiment.definition import experiment_files
+    from surm_bench.experiment.files import experiment_files
 
     if command in ABOUT:
         return list(experiment_files())

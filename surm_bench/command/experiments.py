@@ -97,7 +97,7 @@ def _run(arguments: argparse.Namespace) -> int:
     """
     from surm_bench.composition import add_config_dir
     from surm_bench.experiment import commands
-    from surm_bench.experiment.definition import experiment_files, load_experiment
+    from surm_bench.experiment.files import experiment_files, load_experiment
     from surm_bench.experiment.jobs import composable
 
     for folder in arguments.config_dir:

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from surm_bench.errors import UserError, unknown
-from surm_bench.experiment.definition import load_experiment
+from surm_bench.experiment.files import load_experiment
 from surm_bench.experiment.jobs import pair, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.pairing import Predictions

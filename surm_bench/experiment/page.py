@@ -6,8 +6,9 @@ from pathlib import Path
 
 from surm_bench.errors import UserError
 from surm_bench.experiment.claims import compared, load_claims
-from surm_bench.experiment.definition import Experiment, experiment_files, load_experiment
+from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.differences import differences_to_lora
+from surm_bench.experiment.files import experiment_files, load_experiment
 from surm_bench.experiment.jobs import composable, reported_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs

@@ -1,8 +1,8 @@
 """Which settings tuning tries next: a pure function of the scores so far, the same for every adapter.
 
 First every combination of the given values, where ``survivors`` is given for a third of the steps, and the best of
-these in full; where all of them diverge, the next best. Then, as long as the best setting is at the end of a range and steps are left, that range grows by one
-value, as far from its end as the end is from its neighbour (in ratio).
+these in full; where all of them diverge, the next best. Then, as long as the best setting is at the end of a range and
+steps are left, that range grows by one value, as far from its end as the end is from its neighbour (in ratio).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,0 +1,159 @@
+"""The files of experiments, configs/experiment/<name>.yaml, read and checked before anything is run."""
+
+from dataclasses import fields
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+from yaml import YAMLError
+
+from surm_bench.composition import check_choices, config_dirs
+from surm_bench.errors import UserError, unknown
+from surm_bench.experiment.definition import Experiment
+
+NAMED = ("tasks", "adapters")
+SHAPES = {  # of the values of a file
+    **dict.fromkeys(NAMED, "a name and a list of overrides for each"),
+    **dict.fromkeys(("seeds", "tuning.seeds"), "a list of whole numbers"),
+    "overrides": "a list of overrides",
+    "best_epoch": "a list of adapters",
+    "tuning.knobs": "for each adapter, or default, its knobs, and for each of these a list of numbers",
+    **dict.fromkeys(("tuning.steps", "tuning.survivors"), "a whole number, or null"),
+    "tuning": "seeds and knobs",
+}
+SEEDS = 2**32  # a seed is below
+ROW_KEYS = ("adapter=", "adapter.", "optimizer=", "optimizer.")  # what a row of the table may set
+
+
+def experiment_files() -> dict[str, Path]:
+    """The files of configs/experiment, and of the same folder of the user's configs, by the name of the experiment."""
+    found = {file.stem: file for folder in config_dirs() for file in (folder / "experiment").glob("*.yaml")}
+    return dict(sorted(found.items()))
+
+
+def load_experiment(name: str) -> tuple[Experiment, list[str]]:
+    """Read configs/experiment/<name>.yaml.
+
+    Returns:
+        The experiment without the rows and columns that name an unknown adapter, task, …, and one line for each of
+        these: the rest of it can go on.
+
+    Raises:
+        UserError: there is no such file, a key is unknown or missing, nothing would be run, a range is empty or not
+            above 0, a seed is below 0, or a tuning seed is also a reported one.
+    """
+    files = experiment_files()
+    if name not in files:
+        raise unknown("experiment", name, files)
+    path = files[name]
+    experiment = _read(path)
+    _check(experiment, path)
+    problems = []
+    for kind in ("tasks", "adapters"):
+        entries: dict[str, list[str]] = getattr(experiment, kind)
+        for key, refusal in [(key, _refusal(kind, overrides)) for key, overrides in entries.items()]:
+            if refusal:
+                del entries[key]
+                problems.append(f"experiment {name}, {key} left out: {refusal}")
+    return experiment, problems
+
+
+def _read(path: Path) -> Experiment:
+    try:
+        read = OmegaConf.load(path)
+        if not isinstance(read, DictConfig):
+            raise UserError(f"{path} does not hold keys: give {', '.join(_keys(Experiment))}")
+        merged = OmegaConf.merge(OmegaConf.structured(Experiment), read, {"name": path.stem})
+        return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{path}: {_reason(error, read)}") from error
+    except YAMLError as error:
+        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+
+
+def _reason(error: OmegaConfBaseException, read: DictConfig) -> str:
+    """Which key has which value, and what is possible, without OmegaConf's own terms."""
+    if isinstance(error, ConfigKeyError):
+        return str(unknown("key", error.full_key, _keys(error.object_type)))
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is missing: give {_shape(error.full_key)}"
+    if isinstance(error, InterpolationResolutionError):
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
+    key, value = error.full_key, error.value
+    if not key:  # a part that should have names has none, and OmegaConf does not say which
+        key = next((part for part in NAMED if not isinstance(read.get(part), DictConfig)), "tuning.knobs")
+        value = OmegaConf.select(read, key)
+    shown = "null" if str(value) == "None" else repr(value)
+    return f"{key}={shown} is not possible: give {_shape(key)}"
+
+
+def _shape(key: str) -> str:
+    return next(shape for part, shape in SHAPES.items() if key.startswith(part))
+
+
+def _keys(kind: type) -> list[str]:
+    """Those of a file; its name is the experiment's."""
+    return [field.name for field in fields(kind) if field.name != "name"]
+
+
+def _check(experiment: Experiment, path: Path) -> None:
+    tuning = experiment.tuning
+    for name in NAMED:
+        if not getattr(experiment, name):
+            raise UserError(f"{path}: {name} is empty: give at least one")
+    if shared := set(experiment.seeds) & set(tuning.seeds):
+        raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
+    if not tuning.seeds and any(tuning.knobs.values()):
+        raise UserError(f"{path}: tuning.seeds needs at least one number")
+    for name, seeds in (("seeds", experiment.seeds), ("tuning.seeds", tuning.seeds)):
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"{path}: {name} is {seeds}: give each number once")
+        if not all(0 <= seed < SEEDS for seed in seeds):
+            raise UserError(f"{path}: {name} is {seeds}: each is from 0 to 2**32 - 1")
+    for override in chain(experiment.overrides, *experiment.tasks.values()):
+        if override.startswith("seed="):
+            raise UserError(f"{path}: {override} among the overrides: give seeds and tuning.seeds")
+    for name in ("steps", "survivors"):
+        if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
+            raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")
+    if extra := tuning.knobs.keys() - experiment.adapters.keys() - {"default"}:
+        raise UserError(f"{path}: knobs of {', '.join(sorted(extra))}, which is none of its adapters")
+    if extra := set(experiment.best_epoch) - experiment.adapters.keys():
+        raise UserError(f"{path}: best_epoch names {', '.join(sorted(extra))}, which is none of its adapters")
+    for adapter in experiment.adapters:
+        given = tuning.knobs.keys() & {adapter, "default"}
+        if not given or not (experiment.seeds or experiment.knobs(adapter)):  # forgotten, or nothing would be run
+            raise UserError(f"{path}: {adapter} has no knobs: give tuning.knobs.{adapter} or tuning.knobs.default")
+        for knob, values in experiment.knobs(adapter).items():
+            _check_knob(knob, values, f"{path}: {adapter}")
+    most = max(len(experiment.settings(adapter)) for adapter in experiment.adapters)
+    if tuning.survivors is not None and tuning.survivors >= most:
+        raise UserError(f"{path}: tuning.survivors={tuning.survivors} is not possible: below {most}, the first values")
+
+
+def _check_knob(knob: str, values: list[Any], place: str) -> None:
+    if not knob.startswith(("adapter.", "optimizer.")):
+        raise UserError(f"{place} cannot be tuned by {knob}: a knob is a key of adapter or optimizer")
+    if not values or min(values) <= 0 or values != sorted(set(values)):
+        raise UserError(f"{place} has {knob} in {values}: give numbers above 0, each once, in rising order")
+
+
+def _refusal(kind: str, overrides: list[str]) -> str | None:
+    """Why an entry cannot be run, or None."""
+    for override in overrides:
+        if kind == "adapters" and not override.lstrip("+").startswith(ROW_KEYS):
+            return f"{override} among its overrides: an adapter takes {', '.join(ROW_KEYS)} alone"
+        if kind == "tasks" and override.startswith(("adapter=", "adapter.")):
+            return f"{override} among its overrides: it belongs to an adapter"
+    try:
+        check_choices(overrides)
+    except UserError as error:
+        return str(error)
+    return None
