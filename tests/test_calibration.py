@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import product
 
 import made_records
+import numpy as np
 import pytest
 from made_records import make_record
 from omegaconf import OmegaConf
@@ -36,6 +37,7 @@ from surm_bench.experiment.jobs import pairs, reported_jobs, trial_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import tuned
+from surm_bench.tasks import TaskData
 from surm_bench.training import optimizers
 
 LR = "optimizer.lr"
@@ -452,6 +454,17 @@ def test_decoding_is_counted_once_and_in_no_step(monkeypatch):
     sizes = ["trainer.batch_size=4", "trainer.eval_batch_size=8"]
     timing = calibrating.time_run(OmegaConf.to_object(compose([*overrides, *sizes])))
     assert 0.02 < timing.prepare < 0.1 and timing.step < 0.08 and timing.row < 0.02
+
+
+def test_text_is_timed_at_the_mean_length_of_a_runs_batches():
+    """Rows of 1 to 800 tokens, each length once. Batches of 4 of similar lengths are 400 long in the mean and a little
+    more; 4 rows at random have a longest one of 4/5 of 800, 640."""
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 801)).tolist()
+    rows = [{"input_ids": [0] * length} for length in lengths]
+    data = calibrating._of_mean_length(TaskData(rows, {}, list, lengths, {}), 4)
+    assert len(data.train) == len(data.lengths) == calibrating.STEPS * 4
+    assert [len(row["input_ids"]) for row in data.train] == data.lengths
+    assert min(data.lengths) > 390 and max(data.lengths) < 430
 
 
 def test_a_run_that_keeps_its_best_epoch_is_timed_too(monkeypatch):

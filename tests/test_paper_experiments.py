@@ -166,9 +166,8 @@ def test_what_a_file_may_not_say_of_untuned_rows_and_best_epochs(tmp_path, monke
     monkeypatch.setattr("surm_bench.experiment.files.config_dirs", lambda: [tmp_path])
 
     def write(seeds: str = "[0]", knobs: str = "{default: {}}", more: str = "") -> None:
-        file.write_text(
-            f"tasks: {{digits: []}}\nadapters: {{lora: []}}\nseeds: {seeds}\ntuning: {{seeds: [], knobs: {knobs}}}\n{more}"
-        )
+        what = f"tasks: {{digits: []}}\nadapters: {{lora: []}}\nseeds: {seeds}\n"
+        file.write_text(f"{what}tuning: {{seeds: [], knobs: {knobs}}}\n{more}")
 
     for given, output in (
         ({"more": "best_epoch: [lorra]"}, "best_epoch names lorra, which is none of its adapters"),

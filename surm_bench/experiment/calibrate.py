@@ -13,6 +13,7 @@ from statistics import median
 
 import numpy as np
 from datasets import Dataset
+from torch.utils.data import Subset
 
 from surm_bench.adapters.schedule import schedule
 from surm_bench.build import adapt, build_model
@@ -34,8 +35,11 @@ from surm_bench.models.digest import check_model
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
 from surm_bench.training import fit, use_device
+from surm_bench.training.batches import Batches
 
 STEPS = 5  # of an epoch that warms up, and of the one that is timed
+GROUPED = 200  # batches of text among which those of mean length are looked for: four of the groups that a run makes
+SCORED = 4  # batches of text that are scored: a run has them ordered by length
 
 Pair = tuple[str, str]  # task, adapter
 LeftOut = dict[str, list[str]]  # reason -> what
@@ -106,6 +110,7 @@ def time_run(settings: Config) -> Timing:
     data = prepare(_sampled(raw, settings), backbone.processor)
     prepared = _read(data)
     each = (time.perf_counter() - began) / prepared
+    data = _of_mean_length(data, settings.trainer.batch_size)
     began = time.perf_counter()
     model = adapt(backbone, settings)
     start += time.perf_counter() - began
@@ -173,12 +178,26 @@ def _read(data: TaskData) -> int:
 
 
 def _sampled(raw: RawTask, settings: Config) -> RawTask:
-    """Rows at random for some batches of training and one of scoring."""
-    trainer = settings.trainer
-    scored = _some(raw.splits["reported"], trainer.eval_batch_size)
+    """Rows at random for some batches of training and of scoring."""
+    trainer, is_text = settings.trainer, settings.task.kind == "text"
+    scored = _some(raw.splits["reported"], (SCORED if is_text else 1) * trainer.eval_batch_size)
     rows = np.arange(len(scored))
-    train = _some(raw.train, STEPS * trainer.batch_size)
+    train = _some(raw.train, (GROUPED if is_text else STEPS) * trainer.batch_size)
     return replace(raw, train=train, splits={"reported": scored}, rows={"reported": rows})
+
+
+def _of_mean_length(data: TaskData, batch_size: int) -> TaskData:
+    """Of text, rows for some batches that are as long as a run's are in the mean.
+
+    A run's batches are of similar lengths (Batches), from short to long, and a step takes about as long as its batch's
+    longest row is. A few rows at random would be padded to the longest of all, and take two to three times as long.
+    """
+    if data.lengths is None:
+        return data
+    lengths = np.array(data.lengths)
+    longest = [lengths[batch].max() for batch in Batches(len(lengths), batch_size, 0, data.lengths)]
+    alike = np.argsort(np.abs(lengths - np.mean(longest)), kind="stable")[: STEPS * batch_size].tolist()
+    return replace(data, train=Subset(data.train, alike), lengths=lengths[alike].tolist())
 
 
 def _some(rows: Dataset, count: int) -> Dataset:
