@@ -25,8 +25,7 @@ from typing import Any
 from surm_bench.command.errors import exit_code
 from surm_bench.composition import add_config_dir
 from surm_bench.errors import UserError, unknown
-from surm_bench.experiment import commands
-from surm_bench.experiment.definition import Experiment, load_experiment
+from surm_bench.experiment import Experiment, commands, load_experiment
 from surm_bench.experiment.jobs import composable
 
 GRACE = 15  # seconds that a process has to save its state; an evaluation is not interrupted

@@ -16,7 +16,7 @@ from surm_bench.composition import choices
 from surm_bench.roles import find_roles
 
 NO_WEIGHT_CHANGES = ("bitfit", "layernorm", "linear_probe")
-ANSWERS_ACTIVATIONS = ("adapter_", "adaptformer", "compacter", "prefix")
+ANSWERS_ACTIVATIONS = ("adapter_", "adaptformer", "compacter", "lora_pevit", "prefix")
 
 
 def described(change: np.ndarray, weight: np.ndarray) -> dict:
