@@ -128,7 +128,9 @@ class TrainerConfig:
     keep_best: bool = False
     batch_size: int = 32  # training examples of a step, on each device
     micro_batch_size: int | None = None  # gradient accumulation: so many rows at once, their gradients added up
-    eval_batch_size: int = 128  # examples at once in evaluation; no score depends on it beyond rounding
+    eval_batch_size: int = (
+        128  # examples at once in evaluation; no score depends on it beyond rounding, or else it is refused
+    )
     precision: str = "no"  # no | bf16 | fp16
     device: str | None = None  # cpu | cuda | cuda:1 | mps; null: a GPU of CUDA where there is one, or else the CPU
     gradient_checkpointing: bool = False  # keep each layer's input alone, compute the rest again: less memory, slower

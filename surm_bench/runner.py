@@ -44,7 +44,7 @@ from surm_bench.training import (
     predict,
     use_device,
 )
-from surm_bench.values import check_family, plain
+from surm_bench.values import check_family, check_scored_batches, plain
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     settings = settings_of(config)
     check_config(settings.optimizer, settings.trainer, settings.seed)
     check_family(settings)
+    check_scored_batches(settings)
     check_model(settings.model)
     check_task(settings.task)
     check_selection(settings.trainer, settings.task)

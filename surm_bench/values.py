@@ -7,12 +7,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from surm_bench.config import Config
+from surm_bench.config import Config, TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.places import PLACES
 
 NAMES = ("model.name", "task.name", "adapter.name")
 KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
+MIXES_EXAMPLES = {"surm_bench.adapters.LoraPevitConfig"}  # what it says of an example depends on the batch
 NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a word, or several with / between; no .. and no absolute path
 
 
@@ -42,6 +43,16 @@ def check_family(config: Config) -> None:
         raise UserError(
             f"task {config.task.name} is of kind {config.task.kind!r}, model {config.model.name} of family "
             f"{config.model.family!r}: choose a {wanted} model"
+        )
+
+
+def check_scored_batches(config: Config) -> None:
+    """Refuse another size of scored batches where a prediction depends on what is beside it: no id of a run has it."""
+    size, only = config.trainer.eval_batch_size, TrainerConfig().eval_batch_size
+    if config.adapter.peft.get("_target_") in MIXES_EXAMPLES and size != only:
+        raise UserError(
+            f"trainer.eval_batch_size={size} is not possible with {config.adapter.name}, whose predictions depend on "
+            f"it: leave it at {only}"
         )
 
 

@@ -409,10 +409,10 @@ def test_weights_that_are_not_here_are_told_once_and_the_plan_fails(tiny, tmp_pa
 
 
 def test_a_busy_machine_is_told_before_anything_is_timed(tiny, tmp_path, monkeypatch, capsys):
-    """Two cores for this process; what was timed beside other work is timed anew once there is none."""
+    """Two cores; what was timed beside other work is timed anew once there is none."""
     told = []
     timed = made_up_timing(monkeypatch, lambda settings: told.append(capsys.readouterr().err))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(os, "getloadavg", lambda: (1.6, 9, 9))
     calibrate(tiny, pairs(tiny), tmp_path)
     busy = "the machine is busy (load 1.6 of 2): times will be too long; stop other work for better ones\n"

@@ -597,6 +597,8 @@ BAD = {
         "seed=3 among the overrides: give seeds and tuning.seeds",
     ),
     "a seed of a task": ({"tasks": {"digits": ["task=digits", "seed=3"]}}, "seed=3 among the overrides"),
+    "a mapping among the overrides": ({"overrides": [{"a": "b"}]}, "{'a': 'b'} among the overrides: write it as key="),
+    "a name of its own": ({"name": "mine"}, "unknown key 'name': choose from adapters"),
     "no tasks": ({"tasks": {}}, "tasks is empty: give at least one"),
     "no adapters": ({"adapters": {}}, "adapters is empty: give at least one"),
     "survivors that are all": (

@@ -4,7 +4,8 @@ He et al., 2022, arXiv 2203.16329; eric-ai-lab/PEViT at 8c9ab98, vision_benchmar
 image encoder. The answer of LoRA to the attention's input, (tokens, batch, width), is added to queries and values that
 are there in heads, (batch·heads, tokens, head size). It is brought to that shape by a reshape without the transposition
 that the queries and values had, so that what is added at a token comes from other tokens, of other images of the batch:
-the prediction for an image depends on the images beside it. And the queries have been divided by √(head size) before,
+the prediction for an image depends on the images beside it, and a score on trainer.eval_batch_size, which is therefore
+always the default. And the queries have been divided by √(head size) before,
 the answer is not: it counts √(head size) times as much as LoRA's. The rest is LoRA: A normal with deviation 0.02, B
 zero, scale alpha/r; r = 4 and alpha = 128 there.
 """

@@ -128,7 +128,7 @@ def time_run(settings: Config) -> Timing:
 def _begun(experiment: Experiment, folder: Path) -> Calibration:
     """What was timed before and still fits, or none of it."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    device = *device_here(experiment), _cores(), os.getloadavg()[0]
+    device = *device_here(experiment), os.cpu_count() or 1, os.getloadavg()[0]  # both of the whole machine
     new = Calibration(digest_of(experiment), created, *device, {})
     with suppress(UserError):  # it does not fit
         before = read_calibration(experiment, folder)
@@ -155,11 +155,6 @@ def _readable(
 
 def _told(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:

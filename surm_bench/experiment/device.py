@@ -1,4 +1,4 @@
-"""The device that an experiment runs on here. torch is imported inside: a plan alone needs none."""
+"""The device that an experiment runs on here. torch is imported inside: a plan without a calibration needs none."""
 
 from surm_bench import environment
 from surm_bench.experiment.definition import Experiment

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def _read(path: Path) -> Experiment:
         read = OmegaConf.load(path)
         if not isinstance(read, DictConfig):
             raise UserError(f"{path} does not hold keys: give {', '.join(_keys(Experiment))}")
+        if "name" in read:
+            raise UserError(f"{path}: {unknown('key', 'name', _keys(Experiment))}")
         merged = OmegaConf.merge(OmegaConf.structured(Experiment), read, {"name": path.stem})
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
@@ -98,6 +101,14 @@ def _shape(key: str) -> str:
     return next(shape for part, shape in SHAPES.items() if key.startswith(part))
 
 
+def _check_overrides(experiment: Experiment, path: Path) -> None:
+    for override in chain(experiment.overrides, *experiment.tasks.values(), *experiment.adapters.values()):
+        if not isinstance(override, str):
+            raise UserError(f"{path}: {override!r} among the overrides: write it as key=value")
+        if override.startswith("seed="):
+            raise UserError(f"{path}: {override} among the overrides: give seeds and tuning.seeds")
+
+
 def _keys(kind: type) -> list[str]:
     """Those of a file; its name is the experiment's."""
     return [field.name for field in fields(kind) if field.name != "name"]
@@ -117,9 +128,7 @@ def _check(experiment: Experiment, path: Path) -> None:
             raise UserError(f"{path}: {name} is {seeds}: give each number once")
         if not all(0 <= seed < SEEDS for seed in seeds):
             raise UserError(f"{path}: {name} is {seeds}: each is from 0 to 2**32 - 1")
-    for override in chain(experiment.overrides, *experiment.tasks.values()):
-        if override.startswith("seed="):
-            raise UserError(f"{path}: {override} among the overrides: give seeds and tuning.seeds")
+    _check_overrides(experiment, path)
     for name in ("steps", "survivors"):
         if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
             raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")
@@ -141,7 +150,7 @@ def _check(experiment: Experiment, path: Path) -> None:
 def _check_knob(knob: str, values: list[Any], place: str) -> None:
     if not knob.startswith(("adapter.", "optimizer.")):
         raise UserError(f"{place} cannot be tuned by {knob}: a knob is a key of adapter or optimizer")
-    if not values or min(values) <= 0 or values != sorted(set(values)):
+    if not values or not all(0 < value < inf for value in values) or values != sorted(set(values)):
         raise UserError(f"{place} has {knob} in {values}: give numbers above 0, each once, in rising order")
 
 
