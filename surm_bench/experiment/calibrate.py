@@ -39,7 +39,7 @@ from surm_bench.training.batches import Batches
 
 STEPS = 5  # of an epoch that warms up, and of the one that is timed
 GROUPED = 200  # batches of text among which those of mean length are looked for: four of the groups that a run makes
-SCORED = 4  # batches of text that are scored: a run has them ordered by length
+SCORED = 2  # batches of text that are scored: a run has them ordered by length
 
 Pair = tuple[str, str]  # task, adapter
 LeftOut = dict[str, list[str]]  # reason -> what
