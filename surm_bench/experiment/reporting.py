@@ -29,24 +29,29 @@ from surm_bench.report.tables import Table, comparison_table, write_table
 def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
     """Write the comparison (Markdown, LaTeX, CSV), the list of its runs and the scores of tuning, and print the first.
 
-    Rows and columns are the experiment's, whether they have been run or not. Without any record, nothing is written.
+    Rows and columns are the experiment's, whether they have been run or not. Without any record of a reported run, the
+    scores of tuning are all that is written.
     """
     table = comparison(experiment, state, runs, folder)
-    if table is None:
-        print(f"{experiment.name}: no record of a run in {folder}; surm-bench experiment {experiment.name} makes them")
-        return
-    written = write_table(table, folder, "table")
     jobs = reported_jobs(experiment, state.choices)
     results = runs.results(jobs)
+    frames = {"runs.csv": runs_frame(results + runs.failures(jobs)), "tuning.csv": state.scores}
+    written = [_write_frame(frame, folder / name) for name, frame in frames.items() if len(frame)]
+    if table is None:
+        print(f"{experiment.name}: no reported run in {folder}; surm-bench experiment {experiment.name} makes them")
+    else:
+        written = write_table(table, folder, "table") + written
+        print_table(table)
     if changes := changes_table(results, list(layout(experiment, state).families)):
         written += write_table(changes, folder, "changes")
-    frames = {"runs.csv": runs_frame(results + runs.failures(jobs)), "tuning.csv": state.scores}
-    frames = {name: frame for name, frame in frames.items() if len(frame)}
-    for name, frame in frames.items():
-        with atomic(folder / name) as temporary:
-            frame.to_csv(temporary, index=False)
-    print_table(table)
-    _print_written(folder, [*written, *(folder / name for name in frames)])
+    if written:
+        _print_written(folder, written)
+
+
+def _write_frame(frame: pd.DataFrame, path: Path) -> Path:
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False)
+    return path
 
 
 def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> Table | None:
