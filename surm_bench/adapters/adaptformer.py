@@ -71,13 +71,8 @@ class ParallelMlp(Unmergeable):
         one beside the MLP."""
         *hidden, x = inputs
         if hidden:
-            return self.base_layer(*hidden, self._added(x, x))
-        return self._added(self.base_layer(x), x)
-
-    def _added(self, y: Tensor, x: Tensor) -> Tensor:
-        for name in [] if self.disable_adapters else self.active():
-            y = self.adapters[name].added(y, x)
-        return y
+            return self.base_layer(*hidden, self.answered(x, x))
+        return self.answered(self.base_layer(x), x)
 
 
 def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.kadaptation import glorot_rows
 from surm_bench.adapters.residual import Answer, AnsweredLinear
 from surm_bench.adapters.sharing import Sharing, find_shared
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 from surm_bench.errors import UserError
 
 INIT_STD = 1e-4
@@ -32,9 +32,7 @@ class CompacterConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.COMPACTER
-        for name in ("n", "reduction"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is not possible: at least 1")
+        check_positive(self, "n", "reduction")
 
     def default_roles(self) -> tuple[str, ...]:
         return ("o", "fc2")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.pruning import deltas, zero_lowest
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, check_positive, register
 from surm_bench.errors import UserError
 
 BEGIN, LENGTH = 0.15, 0.35  # of the steps: before the first zeroing, and from there to the last
@@ -40,9 +40,7 @@ class DynamicDoraConfig(TunerConfig):
         super().__post_init__()
         self.peft_type = PeftType.DORA_DYNAMIC
         check_dropout(self.dropout)
-        for name in ("r", "interval"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is not possible: at least 1")
+        check_positive(self, "r", "interval")
         if not self.variance >= 0:
             raise UserError(f"variance={self.variance} is not possible: 0 or more")
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.sharing import Sharing, find_shared
 from surm_bench.adapters.targets import place
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 from surm_bench.errors import UserError
 
 
@@ -33,8 +33,7 @@ class KAdaptationConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.KADAPTATION
-        if self.n < 1:
-            raise UserError(f"n={self.n} is not possible: at least 1")
+        check_positive(self, "n")
 
     def default_roles(self) -> tuple[str, ...]:
         return ("q", "v")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.pruning import deltas, zero_lowest
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 from surm_bench.errors import UserError
 
 INIT_STD = 0.02
@@ -40,8 +40,7 @@ class Lora2Config(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.LORA2
-        if self.k < 1:
-            raise UserError(f"k={self.k} is not possible: at least 1")
+        check_positive(self, "k")
         if not self.orthogonality >= 0:
             raise UserError(f"orthogonality={self.orthogonality} is not possible: 0 or more")
         if not 0 < self.target_r < self.r:

@@ -13,8 +13,7 @@ from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
-from surm_bench.errors import UserError
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 
 
 @dataclass
@@ -27,8 +26,7 @@ class LoraFixConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.LORA_FIX
-        if self.r < 1:
-            raise UserError(f"r={self.r} is not possible: at least 1")
+        check_positive(self, "r")
 
     def default_roles(self) -> tuple[str, ...]:
         return ("q", "v")

@@ -5,9 +5,9 @@ image encoder. The answer of LoRA to the attention's input, (tokens, batch, widt
 are there in heads, (batch·heads, tokens, head size). It is brought to that shape by a reshape without the transposition
 that the queries and values had, so that what is added at a token comes from other tokens, of other images of the batch:
 the prediction for an image depends on the images beside it, and a score on trainer.eval_batch_size, which is therefore
-always the default. And the queries have been divided by √(head size) before,
-the answer is not: it counts √(head size) times as much as LoRA's. The rest is LoRA: A normal with deviation 0.02, B
-zero, scale alpha/r; r = 4 and alpha = 128 there.
+always the default. And the queries have been divided by √(head size) before, the answer is not: it counts √(head size)
+times as much as LoRA's. The rest is LoRA: A normal with deviation 0.02, B zero, scale alpha/r; r = 4 and alpha = 128
+there.
 """
 
 import math
@@ -18,7 +18,7 @@ from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.residual import Answer
-from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, register
+from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_positive, register
 from surm_bench.errors import UserError
 from surm_bench.roles import attention_heads
 
@@ -37,8 +37,7 @@ class LoraPevitConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.LORA_PEVIT
-        if self.r < 1:
-            raise UserError(f"r={self.r} is not possible: at least 1")
+        check_positive(self, "r")
 
     def default_roles(self) -> tuple[str, ...]:
         return ("q", "v")
@@ -77,10 +76,7 @@ class LoraPevitLinear(Unmergeable, LinearTunerLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, tokens, in_features) → (batch, tokens, out_features)."""
-        y = self.base_layer(x)
-        for name in [] if self.disable_adapters else self.active():
-            y = self.adapters[name].added(y, x)
-        return y
+        return self.answered(self.base_layer(x), x)
 
 
 class LoraPevitModel(LinearTuner):

@@ -12,7 +12,7 @@ from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import Delta, DeltaLinear
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 from surm_bench.errors import UserError
 
 INIT_STD = 1e-5
@@ -28,8 +28,7 @@ class LoraXsConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.LORA_XS
-        if self.r < 1:
-            raise UserError(f"r={self.r} is not possible: at least 1")
+        check_positive(self, "r")
 
     def default_roles(self) -> tuple[str, ...]:
         return ("q", "v")

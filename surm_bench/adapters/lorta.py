@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.sharing import Sharing, find_shared
 from surm_bench.adapters.targets import place, role_targets
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 from surm_bench.errors import UserError
 from surm_bench.roles import attention_heads, layer_of
 
@@ -37,8 +37,7 @@ class LortaConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.LORTA
-        if self.r < 1:
-            raise UserError(f"r={self.r} is not possible: at least 1")
+        check_positive(self, "r")
 
     def default_roles(self) -> tuple[str, ...]:
         return ("q", "k", "v", "o")

@@ -12,7 +12,7 @@ from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import Delta, DeltaLinear
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 from surm_bench.errors import UserError
 
 
@@ -27,9 +27,7 @@ class MeloraConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.MELORA
-        for name in ("n", "r"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is not possible: at least 1")
+        check_positive(self, "n", "r")
 
     def default_roles(self) -> tuple[str, ...]:
         return ("q", "v")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import Delta, DeltaLinear
 from surm_bench.adapters.sharing import Sharing, find_shared
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, check_positive
 from surm_bench.errors import UserError
 
 
@@ -28,8 +28,7 @@ class PlanesConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         check_dropout(self.dropout)
-        if self.r < 1:
-            raise UserError(f"r={self.r} is not possible: at least 1")
+        check_positive(self, "r")
 
     def default_roles(self) -> tuple[str, ...]:
         return ("q", "k", "v", "o", "fc1", "fc2")

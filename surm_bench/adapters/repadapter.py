@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.affine import AffineLayer
 from surm_bench.adapters.sharing import Sharing, find_shared
 from surm_bench.adapters.targets import role_targets
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, register
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, check_positive, register
 from surm_bench.errors import UserError
 
 
@@ -34,9 +34,7 @@ class RepAdapterConfig(TunerConfig):
         super().__post_init__()
         self.peft_type = PeftType.REPADAPTER
         check_dropout(self.dropout)
-        for name in ("bottleneck", "groups"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is not possible: at least 1")
+        check_positive(self, "bottleneck", "groups")
         if self.bottleneck % self.groups:
             raise UserError(f"groups={self.groups} does not divide the bottleneck's width, {self.bottleneck}")
 

@@ -12,7 +12,7 @@ from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils import PeftType, register_peft_method
-from torch import nn
+from torch import Tensor, nn
 
 from surm_bench.adapters.targets import check_linear, check_targets, role_targets
 from surm_bench.errors import UserError
@@ -90,6 +90,12 @@ class TunerLayer(nn.Module, BaseTunerLayer):
 
 class Unmergeable(TunerLayer):
     """A layer whose adapters answer activations and are not linear in a weight, so that nothing is ever merged."""
+
+    def answered(self, y: Tensor, x: Tensor) -> Tensor:
+        """y plus what the active adapters answer to x."""
+        for name in [] if self.disable_adapters else self.active():
+            y = self.adapters[name].added(y, x)
+        return y
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Always raises."""
@@ -180,6 +186,13 @@ def check_dropout(dropout: float) -> None:
     """Refuse what is no probability below one."""
     if not 0 <= dropout < 1:
         raise UserError(f"dropout={dropout} is not possible: a probability from 0 to below 1")
+
+
+def check_positive(config: PeftConfig, *names: str) -> None:
+    """Refuse whole numbers below one."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}={getattr(config, name)} is not possible: at least 1")
 
 
 def broken(names: list[str]) -> ValueError:

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from surm_bench.report.looks import Look
-from surm_bench.report.panels import DPI, STYLE, WIDTH, handle, save
+from surm_bench.report.panels import STYLE, handle, new_figure, save
 
 
 def ablation_figure(
@@ -28,8 +26,7 @@ def ablation_figure(
     cells = scores[scores["chosen"]].groupby(["label", "task"])["score"].agg(["mean", "std"]).mul(100)
     shown = [label for label in looks if label in cells.index]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.3 + 0.33 * len(variants)), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(1.3 + 0.33 * len(variants))
         axes = figure.subplots()
         for label in shown:
             own = cells.loc[label].reindex(variants)

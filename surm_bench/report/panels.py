@@ -31,14 +31,20 @@ STYLE = {
 }
 
 
+def new_figure(height: float) -> Figure:
+    """As wide as all are, and this high, in inches."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def panel_grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure of count panels in at most two columns; a cell left over is there for the legend."""
     if not count:
         raise UserError("no finished run to draw")
     columns = min(count, 2)
     rows = -(-count // columns)
-    figure = Figure(figsize=(WIDTH, rows * height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(rows * height)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 

@@ -7,10 +7,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from surm_bench.report.panels import DPI, STYLE, WIDTH, save
+from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table
 from surm_bench.statistics import Interval, holm, p_value, probability_better, verdict
 
@@ -90,8 +88,7 @@ def verdict_figure(compared: Sequence[Compared], margin: float, path: Path) -> l
     if not drawn:
         return []
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 1.1 + 0.36 * len(drawn)), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(1.1 + 0.36 * len(drawn))
         axes = figure.subplots()
         axes.axvspan(-100 * margin, 0, color="#E8E8E8", label=f"a loss below {100 * margin:g} point")
         axes.axvline(0, color="#5F5F5F", linewidth=1)

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from surm_bench.report.panels import STYLE, save
+from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import Cell, Column, Table, marks
 from surm_bench.studies import looks
 from surm_bench.studies.reporting import write_report
@@ -55,7 +55,7 @@ def draw(records: dict, path: Path) -> None:
     settings, rows = records["settings"], pd.DataFrame(records["descents"])
     steps = [*range(0, settings["steps"], settings["every"]), settings["steps"]]
     with mpl.rc_context(STYLE):
-        figure = looks.new_figure(height=6.4)
+        figure = new_figure(height=6.4)
         targets = rows.groupby("target", sort=False)
         for axes, (target, cells) in zip(figure.subplots(2, 2).flat, targets, strict=True):
             for color, (name, trials) in zip(looks.COLORS, cells.groupby("member", sort=False), strict=True):

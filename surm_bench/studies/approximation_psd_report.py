@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from surm_bench.report.panels import STYLE, save
+from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import Cell, Column, Table, marks
 from surm_bench.studies import looks
 from surm_bench.studies.reporting import write_report
@@ -48,7 +48,7 @@ def draw(records: dict, path: Path) -> None:
     """A panel a target: the error of every trial, a line a structure."""
     errors = pd.DataFrame(records["errors"])
     with mpl.rc_context(STYLE):
-        figure = looks.new_figure(height=3.6)
+        figure = new_figure(height=3.6)
         for axes, (target, cells) in zip(figure.subplots(1, 2), errors.groupby("target", sort=False), strict=True):
             for place, (name, trials) in enumerate(cells.groupby("structure", sort=False)):
                 grey = name == IDENTITY

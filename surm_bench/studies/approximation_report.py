@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from surm_bench.report.panels import STYLE, save
+from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 from surm_bench.studies import looks
 from surm_bench.studies.reporting import write_report
@@ -110,7 +110,7 @@ def draw(records: dict, path: Path) -> None:
     identity = pd.DataFrame(records["identity"]).groupby("target")["error"].mean()
     targets, look = list(data["target"].unique()), looks.of(records)
     with mpl.rc_context(STYLE):
-        figure = looks.new_figure(height=7.2)
+        figure = new_figure(height=7.2)
         grid = figure.subplots(2, 2, squeeze=False)
         for axes, target in zip(grid.flat, targets, strict=True):
             draw_errors(axes, data[data["target"] == target], side, look)

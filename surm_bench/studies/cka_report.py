@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from surm_bench.report.panels import STYLE, save
+from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table
-from surm_bench.studies.looks import new_figure
 from surm_bench.studies.reporting import mean_and_deviation, write_report
 
 RANDOM, PRETRAINED = "Random ΔW", "Pretrained"

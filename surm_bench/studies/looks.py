@@ -2,11 +2,6 @@
 
 from itertools import cycle
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from surm_bench.report.panels import DPI, WIDTH
-
 COLORS = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#D55E00")  # after Okabe and Ito: for the colour-blind
 MARKERS = ("o", "v", "P", "D", "^", "s", "X", "*", "<", ">", "p")
 
@@ -18,10 +13,3 @@ def of(records: dict) -> dict[str, dict[str, str]]:
         name: {"label": declared["label"], "color": color, "marker": marker}
         for (name, declared), color, marker in looks
     }
-
-
-def new_figure(height: float) -> Figure:
-    """A figure as wide as all of ours, height in inches."""
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
-from surm_bench.report.panels import STYLE, save
+from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 from surm_bench.studies import looks
 from surm_bench.studies.pinwheel_data import ARMS, REACH, TEST, draw
@@ -91,7 +91,7 @@ def draw_regions(records: dict, path: Path, titles: dict[str, str] = SETTING_TIT
     settings, methods = (list(dict.fromkeys(column)) for column in zip(*maps, strict=True))
     look = method_looks(records)
     with mpl.rc_context(STYLE | {"axes.titlesize": 9.5, "axes.titleweight": "normal", "axes.titlelocation": "center"}):
-        figure = looks.new_figure(height=4.4)
+        figure = new_figure(height=4.4)
         parts = figure.subfigures(len(settings), 1)
         for part, setting in zip(parts, settings, strict=True):
             part.suptitle(titles[setting], fontsize=11, fontweight="bold", x=0.01, ha="left")
@@ -107,7 +107,7 @@ def draw_losses(records: dict, path: Path) -> None:
     """Training loss against steps, a panel a setting: the median over seeds, in a band of the middle half."""
     settings, look = list(dict.fromkeys(run["setting"] for run in records["runs"])), method_looks(records)
     with mpl.rc_context(STYLE):
-        figure = looks.new_figure(height=4.2)
+        figure = new_figure(height=4.2)
         panels = figure.subplots(1, len(settings), sharey=True)
         for axes, setting in zip(panels, settings, strict=True):
             runs = pd.DataFrame(run for run in records["runs"] if run["setting"] == setting)

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from surm_bench.report.panels import STYLE, save
+from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import Cell, Column, Table, marks
 from surm_bench.statistics.intervals import Interval, mean_interval, paired_difference
 from surm_bench.studies import looks
@@ -78,7 +78,7 @@ def draw(records: dict, path: Path) -> None:
     runs = _runs(records)
     colors = dict(zip(records["settings"]["ranks"], (looks.COLORS[i] for i in (0, 2, 5)), strict=False))
     with mpl.rc_context(STYLE):
-        figure = looks.new_figure(height=6.2)
+        figure = new_figure(height=6.2)
         grid = figure.subplots(2, runs["place"].nunique(), squeeze=False, sharex=True, sharey="row")
         for column, (place, of_place) in zip(grid.T, runs.groupby("place", sort=False), strict=True):
             for (_, method, r), cells in of_place.groupby(CELL, sort=False):

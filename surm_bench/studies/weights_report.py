@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from surm_bench.report.looks import method_looks
-from surm_bench.report.panels import STYLE, save
+from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table
-from surm_bench.studies import looks
 from surm_bench.studies.reporting import mean_and_deviation, write_report
 
 TASK = ["model", "task"]
@@ -61,7 +60,7 @@ def draw(records: dict, path: Path) -> None:
     look = method_looks(dict(zip(rows["label"], rows["family"], strict=True)))
     with mpl.rc_context(STYLE):
         tasks = list(rows.groupby(TASK, sort=False))
-        figure = looks.new_figure(height=2.5 * len(tasks) + 0.9)
+        figure = new_figure(height=2.5 * len(tasks) + 0.9)
         grid = figure.subplots(len(tasks), len(roles), squeeze=False, sharey="row")
         for line, ((model, task), of_task) in zip(grid, tasks, strict=True):
             for axes, role in zip(line, roles, strict=True):
