@@ -142,7 +142,13 @@ TWELVE = ["yes", "no"] * 6
             "is null: it is counted only for a folder of images",
         ),
         ("csv", [5, *NUMBERS[1:]], NUMBERS, {}, r"rte/train.csv: labels 5 are outside 0..1"),
-        ("jsonl", [{"a": 1}, *TWELVE[1:]], TWELVE, {}, "rte/train.jsonl is not a readable jsonl file"),
+        (
+            "jsonl",
+            [{"a": 1}, *TWELVE[1:]],
+            TWELVE,
+            {},
+            "train.jsonl, line 2: column label has 'no' .*: give all its",
+        ),
     ],
 )
 def test_labels_that_are_refused(tmp_path, ending, train, reported, changes, words):
@@ -153,14 +159,14 @@ def test_labels_that_are_refused(tmp_path, ending, train, reported, changes, wor
 
 def test_files_that_are_refused(tmp_path):
     config = written(tmp_path, "csv", TWELVE)
-    (tmp_path / "rte" / "validation.csv").write_text("sentence1,sentence2,label\na,b\nc,d,yes,what,else\n")
-    with pytest.raises(UserError, match="validation.csv is not a readable csv file"):
+    (tmp_path / "rte" / "validation.csv").write_text("sentence1,sentence2,label\na,b,no\nc,d,yes,what,else\n")
+    with pytest.raises(UserError, match="validation.csv, line 3 does not fit the header: fields 5, columns 3"):
         load_task(config, 0)
     (tmp_path / "rte" / "validation.csv").write_text("sentence1,label\na,yes\n")
     with pytest.raises(UserError, match="validation.csv: no column sentence2; found"):
         load_task(config, 0)
     (tmp_path / "rte" / "validation.csv").unlink()
-    with pytest.raises(UserError, match=r"does not hold .*rte/validation.parquet: expected .* \.csv or \.jsonl"):
+    with pytest.raises(UserError, match=r"does not hold .*rte/validation.parquet: expected .* \.csv, \.tsv or \.jsonl"):
         load_task(config, 0)
 
 

@@ -197,11 +197,20 @@ def test_images_of_a_folder_and_one_by_itself(images, tmp_path, capsys):
     [
         ("in.csv", "sentence1\nA dog .\n", "no column sentence2; found sentence1"),
         ("in.csv", "sentence1,sentence2\n", "no rows"),
-        ("in.csv", "", "cannot be read"),
-        ("in.jsonl", '{"sentence1": "A", "sentence2": null}\n', "column sentence2 must hold texts, row 0 has"),
-        ("in.jsonl", "{\n", "cannot be read"),
-        ("in.parquet", "no parquet", "cannot be read"),
-        ("in.txt", "A dog .\n", "needs a file that ends in .parquet, .csv, .jsonl"),
+        ("in.csv", "", "in.csv is empty: the first line must name the columns"),
+        (
+            "in.csv",
+            "sentence1,sentence2\n1,A dog .,A cat .\n",
+            "in.csv, line 2 does not fit the header: fields 3, columns 2",
+        ),
+        (
+            "in.jsonl",
+            '{"sentence1": "A", "sentence2": null}\n',
+            "column sentence2 has missing values, the first in row 0",
+        ),
+        ("in.jsonl", "{\n", "in.jsonl, line 1 is not a JSON object"),
+        ("in.parquet", "no parquet", "in.parquet is not a readable parquet file"),
+        ("in.txt", "A dog .\n", "needs a file that ends in .parquet, .csv, .tsv, .jsonl"),
         ("other", None, "there is no file or folder"),
     ],
 )

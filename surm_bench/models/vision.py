@@ -102,9 +102,22 @@ def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Cal
 
 
 def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, Any]:
-    """What differs from the checkpoint's own way to see images, as timm's options."""
-    size = (module.patch_embed.proj.in_channels, *module.patch_embed.img_size)
-    return {"input_size": size, "crop_pct": config.crop_pct}
+    """What differs from the checkpoint's own way to see images, as timm's options.
+
+    Raises:
+        UserError: model.mean or model.std have another number of channels.
+    """
+    channels = module.patch_embed.proj.in_channels
+    given = {"input_size": (channels, *module.patch_embed.img_size), "crop_pct": config.crop_pct}
+    if config.crop_mode is not None:
+        given["crop_mode"] = config.crop_mode
+    for name in ("mean", "std"):
+        values = getattr(config, name)
+        if values is not None and len(values) not in (1, channels):
+            raise UserError(f"model.{name}={values} is not possible: {config.name} has {channels} channels")
+        if values is not None:
+            given[name] = tuple(values) * (channels // len(values))
+    return given
 
 
 def save(
