@@ -9,7 +9,7 @@ from surm_bench.config import TaskConfig
 from surm_bench.content import extensions
 from surm_bench.errors import UserError
 from surm_bench.tasks.check import check_inputs
-from surm_bench.tasks.folders import image_files
+from surm_bench.tasks.folders import KINDS, image_files, tell_passed_over
 from surm_bench.tasks.labels import Split
 from surm_bench.tasks.notices import tell
 from surm_bench.tasks.tables import ENDINGS, read_table
@@ -39,9 +39,10 @@ def read_inputs(source: Path, task: TaskConfig) -> Inputs:
 
 
 def _images(source: Path, task: TaskConfig) -> Inputs:
-    files = image_files(source) if source.is_dir() else [source]
+    files, others = image_files(source) if source.is_dir() else ([source], [])
     if not files or files[0].suffix.lower() not in extensions():
-        raise UserError(f"{source} is no image and has none: the task needs {', '.join(extensions())}")
+        raise UserError(f"{source} is no image and has none: the task needs {KINDS}")
+    tell_passed_over(source, others)
     names = [file.relative_to(source).as_posix() if source.is_dir() else file.name for file in files]
     (column,) = task.inputs
     return Inputs(
