@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -249,6 +250,22 @@ def test_long_images_are_cropped_squashed_or_padded(weights_dir):
     padded = np.zeros((96, 96, 3), np.uint8)
     padded[32:64] = np.asarray(image.resize((96, 32), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(seen("border"), padded)
+
+
+@pytest.mark.parametrize(
+    ("mode", "width", "told"), [(None, 16, 1), (None, 15, 0), ("squash", 16, 0), ("border", 16, 0)]
+)
+def test_a_crop_that_takes_half_of_an_image_is_told(mode, width, told, monkeypatch):
+    from test_tasks import task_config
+
+    from surm_bench.tasks import images
+
+    lines = []
+    monkeypatch.setattr(images, "tell", lines.append)
+    picture = {"image": [Image.new("L", (8, width))], "label": [0]}
+    processor = build_backbone(model_config("vit_digits", crop_mode=mode), 10).processor
+    assert images.Images(Dataset.from_dict(picture), processor, task_config("digits"))[0]["x"].shape == (1, 8, 8)
+    assert len(lines) == told and all("model.crop_mode=squash or border" in line for line in lines)
 
 
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])

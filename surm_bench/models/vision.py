@@ -32,12 +32,16 @@ class ImageProcessor:
     """PIL image -> float tensor (channels, height, width), as the checkpoint saw images when it was evaluated.
 
     In two steps, so that what the first one took long to make can be kept in a quarter of the memory.
+
+    Attributes:
+        crops: whether the ends of a long image are cut off.
     """
 
     mode: str
     resize: Callable[[Image.Image], Tensor]
     mean: Sequence[float]
     std: Sequence[float]
+    crops: bool = False
 
     def __call__(self, image: Image.Image) -> Tensor:
         return self.normalise(self.pixels(image))
@@ -98,7 +102,7 @@ def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Cal
     seen = resolve_model_data_config(module, args=input_options(module, config))
     resize = create_transform(**seen, is_training=False, normalize=False)
     mode = "L" if seen["input_size"][0] == 1 else "RGB"
-    return module, ImageProcessor(mode, resize, seen["mean"], seen["std"])
+    return module, ImageProcessor(mode, resize, seen["mean"], seen["std"], seen["crop_mode"] == "center")
 
 
 def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from torch.utils.data import Dataset
 from surm_bench.config import TaskConfig
 from surm_bench.content import image_name, read_image
 from surm_bench.tasks.check import labels_of
+from surm_bench.tasks.notices import tell
+
+LONG = 2  # of an image that is so many times as long as wide the centre crop keeps half
 
 
 class Images(Dataset):
@@ -33,6 +36,7 @@ class Images(Dataset):
         places: Sequence[int] | None = None,
     ) -> None:
         self.processor, self.white = processor, config.white
+        self.crops = getattr(processor, "crops", False)
         self.image, self.labels = config.inputs[0], labels_of(rows, config).tolist()
         self.rows = rows.cast_column(self.image, Column(decode=False))
         self.origin, self.places = f"the {split} split of {config.name}", places
@@ -64,7 +68,13 @@ class Images(Dataset):
     def _decoded(self, index: int) -> Image:
         stored = self.rows[index][self.image]
         place = index if self.places is None else self.places[index]
-        return read_image(stored, image_name(stored, place, self.origin), self.white)
+        image = read_image(stored, image_name(stored, place, self.origin), self.white)
+        if self.crops and max(image.size) >= LONG * min(image.size):
+            tell(
+                f"{self.origin}: half or more of some images is cut off, as they are {LONG} times as long as wide or "
+                "longer: model.crop_mode=squash or border keeps all of them"
+            )
+        return image
 
 
 def _shared(*shape: int) -> Tensor:
