@@ -32,9 +32,9 @@ class ModelConfig:
     # vision: the part that is kept of the side that crop_mode scales to image_size (center: the shorter, border: the
     # longer, squash: both), the rest is cut off around it. 1: nothing more is cut off; null: the checkpoint's own
     crop_pct: float | None = None
-    # vision: pixels from 0 to 1 have the mean subtracted and are divided by std, of each channel or one for all; null:
-    # the checkpoint's own. mean=[0] std=[1] leaves them from 0 to 1
+    # vision: subtracted from pixels of 0 to 1, of each channel or one for all; null: the checkpoint's own
     mean: list[float] | None = None
+    # vision: what they are divided by then; mean=[0] and std=[1] leave pixels from 0 to 1; null: the checkpoint's own
     std: list[float] | None = None
     # What the weights (and, after a dash, the tokenizer) must be: see surm_bench/content. null: whatever is found, and
     # the record then has it. The id of a run takes it, so that a run is the same wherever its weights come from.

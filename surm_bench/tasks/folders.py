@@ -84,7 +84,8 @@ def tell_passed_over(folder: Path, files: Sequence[Path]) -> None:
     """Count and name files of a folder that are not read, in one line of the log."""
     if files:
         names = [file.relative_to(folder).as_posix() for file in files[:SHOWN]] + ["..."] * (len(files) > SHOWN)
-        tell(f"{folder}: {len(files):,} files are passed over, not {KINDS}, or beside the classes: {', '.join(names)}")
+        reason = "of no type that Pillow reads, or not in the folder of a class"
+        tell(f"{folder}: {len(files):,} files are passed over ({reason}): {', '.join(names)}")
 
 
 def _subfolders(folder: Path) -> list[str]:
