@@ -25,7 +25,17 @@ class ModelConfig:
     revision: str | None = None  # pinned revision on the hub
     weights: str | None = None  # a local safetensors file or checkpoint folder, instead of the source's weights
     image_size: int | None = None  # vision: square side in pixels; null: the checkpoint's own
-    crop_pct: float | None = None  # vision: the middle of an image that is kept, 1: all of it; null: the checkpoint's
+    # vision: how an image that is no square becomes one. center: the ends of the longer side are cut off | squash: both
+    # sides are scaled to the same length | border: what is missing of the shorter side is filled with the mean colour;
+    # null: the checkpoint's own, which is center for most
+    crop_mode: str | None = None
+    # vision: the part that is kept of the side that crop_mode scales to image_size (center: the shorter, border: the
+    # longer, squash: both), the rest is cut off around it. 1: nothing more is cut off; null: the checkpoint's own
+    crop_pct: float | None = None
+    # vision: subtracted from pixels of 0 to 1, of each channel or one for all; null: the checkpoint's own
+    mean: list[float] | None = None
+    # vision: what they are divided by then; mean=[0] and std=[1] leave pixels from 0 to 1; null: the checkpoint's own
+    std: list[float] | None = None
     # What the weights (and, after a dash, the tokenizer) must be: see surm_bench/content. null: whatever is found, and
     # the record then has it. The id of a run takes it, so that a run is the same wherever its weights come from.
     digest: str | None = None
@@ -45,19 +55,19 @@ class TaskConfig:
     train_split: str = "train"  # the split that is trained on
     eval_split: str = MISSING  # the reported split
     extra_eval_splits: dict[str, str] = field(default_factory=dict)  # name -> split, reported beside it: metrics.extra
-    inputs: list[str] = MISSING  # the text columns (one or two), or the image column
+    inputs: list[str] = MISSING  # the text columns (one, or two as a pair), or the image column
     label: str = "label"  # the column of the labels
     rename: dict[str, str] = field(default_factory=dict)  # a source's column names -> those of inputs and label
     num_labels: int | None = (
         MISSING  # 1 means regression; null for a folder or names, where it is counted and written to the record
     )
     # the classes in order; null: the folders of images, or the labels of local rows where these are names, sorted; the
-    # record then has them
-    label_names: list[str] | None = None
+    # record then has them. Names that YAML takes for something else (no, yes, on, off, null, 1.0) need quotes
+    label_names: list[Any] | None = None
     metric: str = MISSING  # configuration of the shipped evaluate module
     primary_metric: str = MISSING  # the key of that metric's result shown in tables
-    # local data: data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, or .csv or .jsonl; for the
-    # source folder images as data_dir/{train,validation|test|val}/<class>/*.png
+    # local data: data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, or .csv, .tsv or
+    # .jsonl; for the source folder images as data_dir/{train,validation|test|val}/<class>/*.png
     data_dir: str | None = None
     # Training on less, at most one of these four:
     fraction: float | None = None  # a part of the training rows, above 0 up to 1, classes as equal as their sizes allow
@@ -70,6 +80,9 @@ class TaskConfig:
     # Of all these draws: every run's subset is the same, whatever its seed; more contains less. null: the run's seed
     # draws the training rows, so that they are the same for all methods; reported rows are then drawn by 0.
     subset_seed: int | None = 0
+    # images of more than 8 bits: the value that becomes white (255), such as 4095, or 1 for floats; null: the largest
+    # of the file's format, and images whose format does not say (32-bit integers, floats) are refused
+    white: float | None = None
     augment: str = "none"  # images: none | flip | flip_and_shift, of training images (surm_bench/tasks/augment.py)
     max_length: int = 128  # text: tokens per example at most
     # What the rows of the training, the reported and the extra splits must be, joined by dashes; as model.digest.

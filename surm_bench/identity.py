@@ -18,10 +18,13 @@ from surm_bench.errors import UserError
 LOOP_VERSION = 1  # of training, evaluation and batch order: raised by a change of results beyond rounding
 DEFAULTS = Path(__file__).parent / "adapters" / "defaults.json"
 
-MODEL = {"text": ("digest", "version"), "vision": ("image_size", "crop_pct", "digest", "version")}
+MODEL = {
+    "text": ("digest", "version"),
+    "vision": ("image_size", "crop_mode", "crop_pct", "mean", "std", "digest", "version"),
+}
 TASK = {
     "text": ("max_length",),
-    "image": ("augment",),
+    "image": ("augment", "white"),
     "": (
         *("kind", "num_labels", "metric", "primary_metric", "digest", "version", "validation"),
         *("fraction", "shots", "max_train_samples", "vtab1k", "max_eval_samples"),
@@ -43,10 +46,14 @@ SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k", "max_eval_samples
 # The values that mean "as before": a key that has it is left out.
 AS_BEFORE: dict[str, Any] = {
     "model.image_size": None,
+    "model.crop_mode": None,
     "model.crop_pct": None,
+    "model.mean": None,
+    "model.std": None,
     "model.version": 1,
     "task.version": 1,
     "task.augment": "none",
+    "task.white": None,
     "task.fraction": None,
     "task.shots": None,
     "task.max_train_samples": None,

@@ -125,8 +125,12 @@ def test_an_id_by_hand():
 # key -> (overrides, another value) that give another id: every key that is not in NOT_IN_IDENTITY.
 COUNTS = {
     "model.image_size": (IMAGES, 384),
+    "model.crop_mode": (IMAGES, "squash"),
     "model.crop_pct": (IMAGES, 1.0),
+    "model.mean": (IMAGES, [0.0]),
+    "model.std": (IMAGES, [1.0]),
     "task.augment": (IMAGES, "flip"),
+    "task.white": (IMAGES, 4095.0),
     "model.digest": (TEXT, "ffffffffffff-ffffffffffff"),
     "model.version": (TEXT, 2),
     "task.kind": (IMAGES, "text"),

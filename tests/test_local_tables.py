@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
+from datasets import ClassLabel, Dataset, Features, Value
 from runs import folder_of, start
 from test_tasks import task_config
 
@@ -17,7 +18,7 @@ from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
-from surm_bench.tasks import check_task, load_task
+from surm_bench.tasks import RawTask, check_task, load_task
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.embedded import grammar
 from surm_bench.tasks.sources import label_names, num_labels, read_splits
@@ -142,7 +143,13 @@ TWELVE = ["yes", "no"] * 6
             "is null: it is counted only for a folder of images",
         ),
         ("csv", [5, *NUMBERS[1:]], NUMBERS, {}, r"rte/train.csv: labels 5 are outside 0..1"),
-        ("jsonl", [{"a": 1}, *TWELVE[1:]], TWELVE, {}, "rte/train.jsonl is not a readable jsonl file"),
+        (
+            "jsonl",
+            [{"a": 1}, *TWELVE[1:]],
+            TWELVE,
+            {},
+            "train.jsonl, line 2: column label has 'no' .*: give all its",
+        ),
     ],
 )
 def test_labels_that_are_refused(tmp_path, ending, train, reported, changes, words):
@@ -153,15 +160,188 @@ def test_labels_that_are_refused(tmp_path, ending, train, reported, changes, wor
 
 def test_files_that_are_refused(tmp_path):
     config = written(tmp_path, "csv", TWELVE)
-    (tmp_path / "rte" / "validation.csv").write_text("sentence1,sentence2,label\na,b\nc,d,yes,what,else\n")
-    with pytest.raises(UserError, match="validation.csv is not a readable csv file"):
+    (tmp_path / "rte" / "validation.csv").write_text("sentence1,sentence2,label\na,b,no\nc,d,yes,what,else\n")
+    with pytest.raises(UserError, match="validation.csv, line 3 does not fit the header: fields 5, columns 3"):
         load_task(config, 0)
     (tmp_path / "rte" / "validation.csv").write_text("sentence1,label\na,yes\n")
     with pytest.raises(UserError, match="validation.csv: no column sentence2; found"):
         load_task(config, 0)
     (tmp_path / "rte" / "validation.csv").unlink()
-    with pytest.raises(UserError, match=r"does not hold .*rte/validation.parquet: expected .* \.csv or \.jsonl"):
+    with pytest.raises(UserError, match=r"does not hold .*rte/validation.parquet: expected .* \.csv, \.tsv or \.jsonl"):
         load_task(config, 0)
+
+
+# What a file may look like
+
+GOOD = "sentence,label\na,0\nb,1\n"
+
+
+def read(folder: Path, content: str | bytes, ending: str = "csv", reported: str | bytes = GOOD, **changes):
+    """The task glue/cola of two files, which are written as they are: texts and labels of the training rows."""
+    folder = folder / "cola"
+    folder.mkdir(exist_ok=True)
+    for split, kind, text in (("train", ending, content), ("validation", "csv", reported)):
+        (folder / f"{split}.{kind}").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load_task(task_config("glue/cola", data_dir=str(folder.parent), **changes), 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "ending"),
+    [
+        (GOOD, "csv"),
+        (b"\xef\xbb\xbf" + GOOD.encode(), "csv"),
+        (GOOD.replace("\n", "\r\n"), "csv"),
+        (GOOD.replace("\n", "\r"), "csv"),
+        ("\nsentence,label\n\na,0\n\n\nb,1\n\n", "csv"),
+        (",sentence,label\n0,a,0\n1,b,1\n", "csv"),  # an index of pandas is a column that nobody asks for
+        ("x,x,label,sentence\n1,1,0,a\n2,2,1,b\n", "csv"),
+        ("sentence,label\na,0.0\nb,1.0\n", "csv"),
+        (GOOD.replace(",", "\t"), "tsv"),
+        ('{"sentence": "a", "label": 0}\n\n{"label": 1, "sentence": "b", "more": [1, "x"]}\n', "jsonl"),
+        ('\ufeff{"sentence": "a", "label": 0.0}\n{"sentence": "b", "label": 1.0}', "jsonl"),
+    ],
+)
+def test_forms_of_the_same_rows(tmp_path, content, ending):
+    assert read(tmp_path, content, ending).train[:] == {"sentence": ["a", "b"], "label": [0, 1]}
+
+
+def test_quoted_fields_are_texts_as_they_stand(tmp_path):
+    text = 'sentence,label\n"a, ""b""\r\nc",0\nd "e",1\n"",1\n'
+    assert read(tmp_path, text).train["sentence"][:] == ['a, "b"\r\nc', 'd "e"', ""]
+
+
+@pytest.mark.parametrize(
+    ("content", "ending", "words"),
+    [
+        ("sentence,label\n1,a,0\n2,b,1\n", "csv", "train.csv, line 2 does not fit the header: fields 3, columns 2"),
+        ('sentence,label\n"a\nb",0\nc\n', "csv", "train.csv, line 4 does not fit the header: fields 1, columns 2"),
+        ("sentence,label\na,0,\n", "csv", "line 2 does not fit .* a field that holds ',' needs quotation marks"),
+        ('sentence,label\na,0\n"b,1\nc,1\n', "csv", "train.csv, line 3: unexpected end of data"),
+        ('sentence,label\n"a" b,0\n', "csv", "train.csv, line 2: ',' expected after '\"': double the quotation marks"),
+        ("sentence,label,label\na,0,1\n", "csv", "train.csv: column label is there twice"),
+        ("sentence,label\nZo\xeb,1\n".encode("latin-1"), "csv", "train.csv, line 2: not in UTF-8: save the file in"),
+        (GOOD.encode("utf-16"), "csv", "not in UTF-8"),
+        (GOOD.encode("utf-16-le"), "csv", "train.csv holds zero bytes, as UTF-16 does"),
+        ("", "csv", "train.csv is empty: the first line must name the columns"),
+        ("sentence,label\n", "csv", "train.csv: no rows"),
+        ("sentence\tlabel\na\tb\t0\n", "tsv", "train.tsv, line 2 does not fit the header: fields 3, columns 2"),
+        ('{"sentence": "a", "label": 0}\n{"label": 1}\n', "jsonl", "train.jsonl, line 2: no field sentence"),
+        ('{"sentence": "a", "label": 0}\n{"sentence": 5, "label": 1}', "jsonl", "line 2: column sentence has 5 .*type"),
+        ('{"sentence": "a", "label": 0, "label": 1}\n', "jsonl", "line 1 is not a JSON object: a name is there twice"),
+        ('[{"sentence": "a", "label": 0}]\n', "jsonl", "line 1 is not a JSON object: a line of JSON Lines is"),
+        ('{"sentence": "\\ud800", "label": 0}\n', "jsonl", "line 1: column sentence has"),
+        ('{"sentence": "a", "label": [0, 1]}\n', "jsonl", r"column label holds lists, as \[0, 1\]: a row has one"),
+    ],
+)  # fmt: skip
+def test_files_that_are_refused_by_their_line(tmp_path, content, ending, words):
+    with pytest.raises(UserError, match=words) as error:
+        read(tmp_path, content, ending)
+    assert "\n" not in str(error.value)
+
+
+def test_categories_are_what_they_stand_for(tmp_path):
+    """Of pandas: the same name has another code in each file."""
+    for split, labels in (("train", ["no", "yes", "no"]), ("validation", ["yes", "yes", "yes"])):
+        frame = pd.DataFrame({"sentence": pd.Categorical(["a", "b", "a"]), "label": pd.Categorical(labels)})
+        (tmp_path / "cola").mkdir(exist_ok=True)
+        frame.to_parquet(tmp_path / "cola" / f"{split}.parquet")
+    raw = load_task(task_config("glue/cola", data_dir=str(tmp_path)), 0)
+    assert raw.train[:] == {"sentence": ["a", "b", "a"], "label": [0, 1, 0]}
+    assert raw.splits["reported"]["label"][:] == [1, 1, 1]
+
+
+# One numbering of classes for all splits
+
+
+def of_splits(folder: Path, train, reported, **changes) -> RawTask:
+    """The task glue/cola of two lists of labels, or of (names, codes) of a ClassLabel, in parquet."""
+    (folder / "cola").mkdir(exist_ok=True)
+    for split, given in (("train", train), ("validation", reported)):
+        names, labels = given if isinstance(given, tuple) else (None, given)
+        features = Features({"sentence": Value("string"), "label": ClassLabel(names=names)}) if names else None
+        rows = {"sentence": [f"text {row}" for row in range(len(labels))], "label": labels}
+        Dataset.from_dict(rows, features=features).to_parquet(folder / "cola" / f"{split}.parquet")
+    return load_task(task_config("glue/cola", data_dir=str(folder), **changes), 0)
+
+
+RATED = (["bad", "fair", "good"], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("train", "reported", "changes", "labels"),
+    [
+        (RATED, (["fair", "good"], [0, 1, 1]), {}, [1, 2, 2]),
+        (RATED, (["good", "fair", "bad"], [0, 1, 2]), {}, [2, 1, 0]),
+        (RATED, (["fair", "great"], [0, 0, 0]), {}, [1, 1, 1]),  # a name that no row has
+        (RATED, ["good", "bad", "fair"], {}, [2, 0, 1]),
+        (RATED, ["2", "0", "1"], {}, [2, 0, 1]),
+        (RATED, [2, 0, 1], {}, [2, 0, 1]),
+        (["good", "bad", "fair"], (["good", "fair"], [0, 1, 1]), {}, [2, 1, 1]),
+        (RATED, (["fair", "good"], [0, 1, 1]), {"label_names": ["good", "fair", "bad"]}, [1, 0, 0]),
+        (RATED, (["fair", "good"], [0, 1, 1]), {"label_names": ["C", "B", "A"]}, [1, 2, 2]),  # other words for numbers
+        ([1, 2, 5], [5, 5, 1], {"label_names": ["1", "2", "5"]}, [2, 2, 0]),
+        ([1, 2, 5], ["5", "5", "1"], {"label_names": [1, 2, 5]}, [2, 2, 0]),
+        ([0, 1, 2], [2, 1, 2], {"label_names": ["C", "B", "A"]}, [2, 1, 2]),
+        (["0", "1", "2"], ["2", "1", "2"], {"label_names": ["C", "B", "A"]}, [2, 1, 2]),
+        ([0.0, 1.0, 2.0], [2.0, 1.0, 2.0], {}, [2, 1, 2]),
+    ],
+)
+def test_the_same_class_has_the_same_number_in_all_splits(tmp_path, train, reported, changes, labels):
+    raw = of_splits(tmp_path, train, reported, num_labels=3, **changes)
+    assert raw.splits["reported"]["label"][:] == labels
+
+
+@pytest.mark.parametrize(
+    ("train", "reported", "changes", "words"),
+    [
+        (RATED, (["fair", "great"], [0, 1, 1]), {}, "validation.parquet: column label has the label 'great', the c"),
+        (RATED, ["good", "bad", "great"], {}, "has the label 'great', the classes are bad, fair, good"),
+        (["good", "bad", "fair"], [0, 1, 2], {}, "validation.parquet: column label has the label '0', the classes are"),
+        (RATED, RATED, {"label_names": ["bad", "fair", "great"]}, "train.parquet names its classes bad, fair, good"),
+        ([[0, 2], [1], [2]], [0, 1, 2], {}, r"train.parquet: column label holds lists, as \[0, 2\]"),
+        ([True, False, True], [0, 1, 2], {}, "must hold whole numbers, found for instance True"),
+        ([0, 1, 2], [-1, -1, -1], {}, "validation.parquet: no row has a label .*: name another split by task"),
+        ([0, -1, 2], [0, 1, 2], {}, r"train.parquet: labels -1 are outside 0..2 \(-1 marks a row without a label"),
+    ],
+)  # fmt: skip
+def test_labels_that_have_no_number_are_refused(tmp_path, train, reported, changes, words):
+    with pytest.raises(UserError, match=words):
+        of_splits(tmp_path, train, reported, num_labels=3, **changes)
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        [0, -1, 1, 2, -1],
+        [0, None, 1, 2, None],
+        [0.0, float("nan"), 1.0, 2.0, float("nan")],
+        ["0", "", "1", "2", "-1"],
+        (["bad", "fair", "good"], [0, -1, 1, 2, -1]),
+    ],
+)
+def test_reported_rows_without_a_label_are_counted_and_left_out(tmp_path, reported, monkeypatch):
+    told = []
+    monkeypatch.setattr("surm_bench.tasks.load.tell", told.append)
+    raw = of_splits(tmp_path, RATED, reported, num_labels=3)
+    assert raw.splits["reported"]["label"][:] == [0, 1, 2]
+    assert raw.rows["reported"].tolist() == [0, 2, 3] and raw.splits["reported"]["sentence"][-1] == "text 3"
+    assert told == ["glue/cola, reported split: 2 of 5 rows have no label and are not scored"]
+    few = of_splits(tmp_path, RATED, reported, num_labels=3, max_eval_samples=2)
+    assert set(few.rows["reported"].tolist()) < {0, 2, 3} and len(few.splits["reported"]) == 2
+
+
+def test_a_split_without_labels_stands_beside_one_that_is_scored(tmp_path):
+    """With validation=tuning rows of train are scored, and the reported split is only read."""
+    raw = of_splits(tmp_path, [0, 1] * 10, [-1] * 5, validation="tuning")
+    assert list(raw.splits) == ["validation"]
+    with pytest.raises(UserError, match="no row has a label"):
+        of_splits(tmp_path, [0, 1] * 10, [-1] * 5, validation="holdout")
+
+
+@pytest.mark.parametrize("names", [[False, True], ["a", None], [1.0, 2.0]])
+def test_names_that_yaml_took_for_something_else(names):
+    with pytest.raises(UserError, match="task.label_names holds .*, which is no text .*: put the names in quotes"):
+        check_task(task_config("glue/rte", label_names=names))
 
 
 @pytest.mark.parametrize("names", [["yes"], ["yes", "yes"]])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -232,6 +233,48 @@ def test_vit_digits_takes_grey_and_coloured_images():
     assert backbone.module(torch.zeros(2, *shapes.pop())).shape == (2, 10)
 
 
+def test_long_images_are_cropped_squashed_or_padded(weights_dir):
+    """By Pillow: an image three times as wide as high, without loss to a square of 96 pixels, or by its middle."""
+    file = weights_dir / "vit_tiny_patch16_224" / "model.safetensors"
+    image = Image.fromarray(np.random.default_rng(0).integers(256, size=(96, 288, 3), dtype=np.uint8))
+    options = {"weights": str(file), "image_size": 96, "crop_pct": 1.0, "mean": [0.0], "std": [1.0]}
+
+    def seen(mode: str | None) -> np.ndarray:
+        x = build_backbone(model_config("vit_tiny", crop_mode=mode, **options), 10).processor(image)
+        return x.mul(255).round().permute(1, 2, 0).numpy().astype(np.uint8)  # mean 0, std 1: pixels from 0 to 1
+
+    middle = np.asarray(image)[:, 96:192]
+    np.testing.assert_array_equal(seen(None), middle)
+    np.testing.assert_array_equal(seen("center"), middle)
+    np.testing.assert_array_equal(seen("squash"), np.asarray(image.resize((96, 96), Image.Resampling.BICUBIC)))
+    padded = np.zeros((96, 96, 3), np.uint8)
+    padded[32:64] = np.asarray(image.resize((96, 32), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(seen("border"), padded)
+
+
+@pytest.mark.parametrize(
+    ("mode", "width", "told"), [(None, 16, 1), (None, 15, 0), ("squash", 16, 0), ("border", 16, 0)]
+)
+def test_a_crop_that_takes_half_of_an_image_is_told(mode, width, told, monkeypatch):
+    from test_tasks import task_config
+
+    from surm_bench.tasks import images
+
+    lines = []
+    monkeypatch.setattr(images, "tell", lines.append)
+    picture = {"image": [Image.new("L", (8, width))], "label": [0]}
+    processor = build_backbone(model_config("vit_digits", crop_mode=mode), 10).processor
+    assert images.Images(Dataset.from_dict(picture), processor, task_config("digits"))[0]["x"].shape == (1, 8, 8)
+    assert len(lines) == told and all("model.crop_mode=squash or border" in line for line in lines)
+
+
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+def test_grey_images_of_any_shape(mode):
+    processor = build_backbone(model_config("vit_digits", crop_mode=mode, mean=[0.5], std=[0.25]), 10).processor
+    x = processor(Image.new("L", (24, 8), 255))
+    assert x.shape == (1, 8, 8) and x[0, 4, 4] == (1 - 0.5) / 0.25
+
+
 # --- heads ------------------------------------------------------------------------------------------------------------
 
 
@@ -391,6 +434,7 @@ def test_pickles_and_broken_files_are_refused(toy, tmp_path):
             {"checkpoint": "no_such_package/model"},
             "package no_such_package, which is not installed: configs/model/minilm.yaml",
         ),
+        ("vit_digits", {"mean": [0.0, 0.0, 0.0]}, "vit_digits has 1 channels"),
     ],
 )
 def test_bad_options(name, changes, words, request):
@@ -407,6 +451,10 @@ def test_bad_options(name, changes, words, request):
         ("vit_tiny", {"image_size": 0}, "image_size=0 is not a positive number of pixels"),
         ("vit_tiny", {"crop_pct": 1.5}, "crop_pct=1.5 is not possible: above 0, up to 1"),
         ("minilm", {"image_size": 16}, "image_size=16 has no effect: minilm is a model of text"),
+        ("minilm", {"crop_mode": "squash"}, "crop_mode=squash has no effect: minilm is a model of text"),
+        ("vit_tiny", {"crop_mode": "pad"}, "unknown model.crop_mode 'pad': choose from border, center, squash"),
+        ("vit_tiny", {"std": [0.0]}, r"model.std=\[0.0\] is not possible: .* numbers above 0"),
+        ("vit_tiny", {"mean": [0.0, 0.0]}, "one number for each channel, or one for all"),
     ],
 )
 def test_what_the_configuration_alone_shows_to_be_wrong(name, changes, words):

@@ -551,7 +551,7 @@ def test_folders_that_are_refused(tmp_path):
     with pytest.raises(UserError, match="b/train needs a folder for each of at least two classes: found amber"):
         load(tmp_path / "b")
     (tmp_path / "b" / "train" / "teal").mkdir()
-    with pytest.raises(UserError, match=r"b/train: no images \(.png.*\) in teal"):
+    with pytest.raises(UserError, match=r"b/train: no images \(.*as .png.*\) in teal"):
         load(tmp_path / "b")
     with pytest.raises(UserError, match="does not hold .*/train and .*/validation: expected <class>.*val does"):
         load(tmp_path / "nothing")
@@ -563,7 +563,7 @@ def test_a_broken_image_is_named(tmp_path):
     folder = write_images(tmp_path)
     (tmp_path / "train" / "amber" / "3.png").write_bytes(b"no image")
     raw = load_task(task_config("images/folder", data_dir=folder), 0)
-    with pytest.raises(UserError, match="row 9 of images/folder is not a readable image: .*amber/3.png"):
+    with pytest.raises(UserError, match=r"amber/3.png is not a readable image \(8 bytes in no format .*b'no image'\)"):
         prepare(raw, lambda image: torch.zeros(1, 8, 8))
 
 
@@ -661,12 +661,12 @@ def test_extra_splits_do_not_choose_the_epoch():
     [
         ({"label": None}, "no column label; found sentence1, sentence2"),
         ({"sentence2": None}, "no column sentence2; found sentence1, label"),
-        ({"label": [-1] * 40}, r"labels -1 are outside 0..1 \(-1 marks a split without labels\)"),
+        ({"label": [-1] * 40}, r"labels -1 are outside 0..1 \(-1 marks a row without a label: leave it out\)"),
         ({"label": [0, 2, 7, 1] * 10}, "labels 2, 7 are outside 0..1"),
         ({"label": list(range(40))}, "labels 2, 3, 4, 5, 6, ... are outside 0..1"),
-        ({"label": [0, None] * 20}, "must hold whole numbers, found for instance None"),
+        ({"label": [0, None] * 20}, "column label has rows without a label"),
         ({"sentence1": [1] * 40}, "column sentence1 must hold strings"),
-        ({"sentence1": ["a", None] * 20}, "column sentence1 has missing values"),
+        ({"sentence1": ["a", None] * 20}, r"column sentence1 has missing values, the first in row 1 \(from 0\)"),
         ({"sentence1": [""][:0], "sentence2": [""][:0], "label": [0][:0]}, "no rows"),
     ],
     ids=str,
@@ -679,7 +679,7 @@ def test_bad_splits(tmp_path, columns, words):
 
 def test_a_column_cannot_get_the_name_of_another(tmp_path):
     folder = write_rte(tmp_path)
-    with pytest.raises(UserError, match="task.rename names a column of glue/rte sentence2, as another one is named"):
+    with pytest.raises(UserError, match="task.rename names a column of .*/train.parquet sentence2, as another one"):
         load_task(task_config("glue/rte", data_dir=folder, rename={"sentence1": "sentence2"}), 0)
 
 

@@ -162,6 +162,20 @@ def test_probabilities_of_texts_are_the_softmax_of_the_model_in_the_order_of_the
     assert "7 predictions in" in capsys.readouterr().out
 
 
+def test_blank_lines_keep_their_place(texts, tmp_path, capsys):
+    one, two = "A dog .,A cat .", '"The cat\nsleeps .",A dog .'
+    (tmp_path / "in.csv").write_text(f"sentence1,sentence2\n{one}\n\n{two}\n\n\n{one}\n\n")
+    lines = [
+        json.dumps({"sentence1": "A dog .", "sentence2": "A cat ."}),
+        "",
+        json.dumps({"sentence1": "a", "sentence2": "b"}),
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    for name, places in (("in.csv", [0, 2, 5]), ("in.jsonl", [0, 2])):
+        assert command(["predict", str(texts), str(tmp_path / name), "--out", str(tmp_path / "out.csv")]) == 0
+        assert pd.read_csv(tmp_path / "out.csv")["row"].tolist() == places
+
+
 def test_values_of_a_regression(values, tmp_path, capsys):
     """Those that the run itself wrote for the same rows."""
     known = pd.read_parquet(values / "predictions.parquet").head(5)
@@ -197,11 +211,20 @@ def test_images_of_a_folder_and_one_by_itself(images, tmp_path, capsys):
     [
         ("in.csv", "sentence1\nA dog .\n", "no column sentence2; found sentence1"),
         ("in.csv", "sentence1,sentence2\n", "no rows"),
-        ("in.csv", "", "cannot be read"),
-        ("in.jsonl", '{"sentence1": "A", "sentence2": null}\n', "column sentence2 must hold texts, row 0 has"),
-        ("in.jsonl", "{\n", "cannot be read"),
-        ("in.parquet", "no parquet", "cannot be read"),
-        ("in.txt", "A dog .\n", "needs a file that ends in .parquet, .csv, .jsonl"),
+        ("in.csv", "", "in.csv is empty: the first line must name the columns"),
+        (
+            "in.csv",
+            "sentence1,sentence2\n1,A dog .,A cat .\n",
+            "in.csv, line 2 does not fit the header: fields 3, columns 2",
+        ),
+        (
+            "in.jsonl",
+            '{"sentence1": "A", "sentence2": null}\n',
+            "column sentence2 has missing values, the first in row 0",
+        ),
+        ("in.jsonl", "{\n", "in.jsonl, line 1 is not a JSON object"),
+        ("in.parquet", "no parquet", "in.parquet is not a readable parquet file"),
+        ("in.txt", "A dog .\n", "needs a file that ends in .parquet, .csv, .tsv, .jsonl"),
         ("other", None, "there is no file or folder"),
     ],
 )
@@ -211,6 +234,16 @@ def test_inputs_that_are_refused(texts, name, content, message, tmp_path, capsys
     out = tmp_path / "out.csv"
     assert message in refused(["predict", texts, tmp_path / name, "--out", out], capsys)
     assert not out.exists()
+
+
+def test_deep_images_are_asked_as_their_8_bits(images, tmp_path, capsys):
+    greys = np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)
+    for name, values in (("a.png", greys), ("b.png", greys.astype(np.uint16) * 257), ("c.jfif", greys)):
+        Image.fromarray(values).save(tmp_path / name, "PNG" if name.endswith("png") else "JPEG")
+    assert command(["predict", str(images), str(tmp_path), "--out", str(tmp_path / "out.csv")]) == 0
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found["file"].tolist() == ["a.png", "b.png", "c.jfif"]
+    np.testing.assert_array_equal(found.iloc[0, 1:].astype(float), found.iloc[1, 1:].astype(float))
 
 
 def test_images_that_are_refused(images, tmp_path, capsys):
@@ -244,14 +277,14 @@ def test_merged_images_load_in_timm_with_the_same_logits(images, size, folder, t
     run = images
     if size:  # position embeddings of another size, and another crop
         names = f"task.label_names=[{','.join(NAMES)}]"
-        other = [f"model.image_size={size}", "model.crop_pct=0.5", names]
+        other = [f"model.image_size={size}", "model.crop_pct=0.5", "model.crop_mode=squash", "model.mean=[0.2]", names]
         run = folder_of(folder, start(folder, *DIGITS, *TRAINED, *other, "adapter=circulant"))
     assert command(["export", str(run), str(tmp_path / "out")]) == 0
     model, backbone, _ = load_model(run)
     merged = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
     keys = set(load_file(tmp_path / "out" / "model.safetensors"))
     assert keys == set(merged.state_dict()) and "blocks.0.attn.qkv.weight" in keys
-    picture = Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 20), dtype=np.uint8))
+    picture = Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 30), dtype=np.uint8))
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(merged), is_training=False)
     torch.testing.assert_close(transform(picture), backbone.processor(picture), atol=1e-5, rtol=0)
     assert merged.pretrained_cfg.get("label_names") == (NAMES if size else None)

@@ -22,7 +22,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         parser.add_argument("run", type=Path, help="its folder, as results/runs/<id>")
     other = "as task=glue/rte, task.data_dir=folder, model.weights=path or trainer.eval_batch_size=8"
     parsers["evaluate"].add_argument("overrides", metavar="key=value", nargs="*", help=other)
-    asked = "a .parquet, .csv or .jsonl file with the task's text columns, an image, or a folder of images"
+    asked = "a .parquet, .csv, .tsv or .jsonl file with the task's text columns, an image, or a folder of images"
     parsers["predict"].add_argument("input", type=Path, help=asked)
     parsers["predict"].add_argument("--out", type=Path, help="the CSV file; default: standard output")
     parsers["export"].add_argument("folder", type=Path, help="a new or an empty folder")

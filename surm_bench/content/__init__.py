@@ -2,8 +2,18 @@
 
 from surm_bench.content.cache import FileCache
 from surm_bench.content.files import file_digest
+from surm_bench.content.images import extensions, image_name, read_image
 from surm_bench.content.rows import rows_digest
 from surm_bench.content.tokenizer import tokenizer_digest
 from surm_bench.content.weights import weights_digest
 
-__all__ = ["FileCache", "file_digest", "rows_digest", "tokenizer_digest", "weights_digest"]
+__all__ = [
+    "FileCache",
+    "extensions",
+    "file_digest",
+    "image_name",
+    "read_image",
+    "rows_digest",
+    "tokenizer_digest",
+    "weights_digest",
+]

@@ -32,12 +32,16 @@ class ImageProcessor:
     """PIL image -> float tensor (channels, height, width), as the checkpoint saw images when it was evaluated.
 
     In two steps, so that what the first one took long to make can be kept in a quarter of the memory.
+
+    Attributes:
+        crops: whether the ends of a long image are cut off.
     """
 
     mode: str
     resize: Callable[[Image.Image], Tensor]
     mean: Sequence[float]
     std: Sequence[float]
+    crops: bool = False
 
     def __call__(self, image: Image.Image) -> Tensor:
         return self.normalise(self.pixels(image))
@@ -98,13 +102,26 @@ def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Cal
     seen = resolve_model_data_config(module, args=input_options(module, config))
     resize = create_transform(**seen, is_training=False, normalize=False)
     mode = "L" if seen["input_size"][0] == 1 else "RGB"
-    return module, ImageProcessor(mode, resize, seen["mean"], seen["std"])
+    return module, ImageProcessor(mode, resize, seen["mean"], seen["std"], seen["crop_mode"] == "center")
 
 
 def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, Any]:
-    """What differs from the checkpoint's own way to see images, as timm's options."""
-    size = (module.patch_embed.proj.in_channels, *module.patch_embed.img_size)
-    return {"input_size": size, "crop_pct": config.crop_pct}
+    """What differs from the checkpoint's own way to see images, as timm's options.
+
+    Raises:
+        UserError: model.mean or model.std have another number of channels.
+    """
+    channels = module.patch_embed.proj.in_channels
+    given = {"input_size": (channels, *module.patch_embed.img_size), "crop_pct": config.crop_pct}
+    if config.crop_mode is not None:
+        given["crop_mode"] = config.crop_mode
+    for name in ("mean", "std"):
+        values = getattr(config, name)
+        if values is not None and len(values) not in (1, channels):
+            raise UserError(f"model.{name}={values} is not possible: {config.name} has {channels} channels")
+        if values is not None:
+            given[name] = tuple(values) * (channels // len(values))
+    return given
 
 
 def save(

@@ -6,7 +6,7 @@ from datasets import Dataset, Image
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.tasks.augment import AUGMENTATIONS
-from surm_bench.tasks.sources import Split
+from surm_bench.tasks.labels import NO_LABEL, Split
 
 VALIDATIONS = ("dev", "holdout", "tuning")
 TAKEN = ("reported", "validation")  # names of splits that every task may have
@@ -34,8 +34,12 @@ def check_task(config: TaskConfig) -> None:
         raise UserError(f"task.max_length={config.max_length} has no effect: {config.name} is a task of {config.kind}")
     if config.max_length < 1:
         raise UserError(f"task.max_length={config.max_length} is not possible: at least 1 token")
-    if config.label_names is not None and not 2 <= len(set(config.label_names)) == len(config.label_names):
-        raise UserError(f"task.label_names={','.join(config.label_names)} is not possible: two different ones at least")
+    _check_columns(config)
+    _check_label_names(config)
+    if config.white is not None and config.kind != "image":
+        raise UserError(f"task.white={config.white} has no effect: {config.name} is a task of {config.kind}")
+    if config.white is not None and not config.white > 0:
+        raise UserError(f"task.white={config.white} is not possible: above 0")
     for name in config.extra_eval_splits:
         if name in TAKEN or not name.isidentifier():
             raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")
@@ -53,24 +57,35 @@ def check_task(config: TaskConfig) -> None:
         raise UserError(f"task.vtab1k is a protocol for images, {config.name} is a task of {config.kind}")
 
 
-def check_split(split: Split, config: TaskConfig) -> Dataset:
+def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Dataset:
     """The split with only the task's columns.
 
+    Args:
+        labelled: whether all rows must have a label; otherwise -1 marks a row without one.
+
     Raises:
-        UserError: no rows, a missing column, inputs of another type, missing values, labels out of range.
+        UserError: no rows, inputs of another type, missing values, labels out of range.
     """
     dataset, origin = split
-    wanted = [*config.inputs, config.label]
-    missing = [name for name in wanted if name not in dataset.column_names]
-    if missing:
-        raise UserError(f"{origin}: no column {', '.join(missing)}; found {', '.join(dataset.column_names)}")
     if not len(dataset):
         raise UserError(f"{origin}: no rows")
-    dataset = dataset.select_columns(wanted)
-    for name in config.inputs:
-        _check_input(dataset, name, config, origin)
-    _check_labels(labels_of(dataset, config), config, origin)
+    dataset = dataset.select_columns([*config.inputs, config.label])
+    check_inputs(split, config)
+    _check_labels(labels_of(dataset, config), config, origin, labelled)
     return dataset
+
+
+def check_inputs(split: Split, config: TaskConfig) -> None:
+    """Refuse input columns of another type than the task's kind needs, and missing values."""
+    for name in config.inputs:
+        _check_input(split.dataset, name, config, split.origin)
+
+
+def check_scored(split: Dataset, origin: str, config: TaskConfig) -> None:
+    """Refuse to score a split in which no row has a label, as the test splits of GLUE."""
+    labels = labels_of(split, config)
+    if (labels == NO_LABEL).all():
+        raise UserError(f"{origin}: no row has a label (all are -1): name another split by task.eval_split")
 
 
 def labels_of(dataset: Dataset, config: TaskConfig) -> np.ndarray:
@@ -78,7 +93,37 @@ def labels_of(dataset: Dataset, config: TaskConfig) -> np.ndarray:
     return np.asarray(dataset.select_columns(config.label)[:][config.label])
 
 
+def _check_columns(config: TaskConfig) -> None:
+    """Refuse inputs that a model would ignore or take for something else."""
+    inputs, most = list(config.inputs), 1 if config.kind == "image" else 2
+    if not 1 <= len(inputs) <= most:
+        given = f"task.inputs=[{','.join(inputs)}] of {config.name} is not possible"
+        wanted = "one column of images" if most == 1 else "one column of texts, or two as a pair"
+        raise UserError(f"{given}: give {wanted}" + ("; join further ones in the data" if len(inputs) > most else ""))
+    if len({*inputs, config.label}) <= len(inputs):
+        raise UserError(
+            f"task.inputs=[{','.join(inputs)}] and task.label={config.label} name a column twice: give different ones"
+        )
+
+
+def _check_label_names(config: TaskConfig) -> None:
+    names = config.label_names
+    if names is None:
+        return
+    if wrong := [name for name in names if not isinstance(name, str) and type(name) is not int]:
+        raise UserError(
+            f"task.label_names holds {wrong[0]!r}, which is no text (YAML reads no, yes, off, on, null and 1.0 as "
+            "something else): put the names in quotes"
+        )
+    texts = [str(name) for name in names]
+    if not 2 <= len(set(texts)) == len(texts):
+        raise UserError(f"task.label_names={','.join(texts)} is not possible: two different ones at least")
+
+
 def _check_input(dataset: Dataset, name: str, config: TaskConfig, origin: str) -> None:
+    if dataset.data.column(name).null_count:
+        row = dataset.data.column(name).is_null().index(True).as_py()
+        raise UserError(f"{origin}: column {name} has missing values, the first in row {row} (from 0)")
     feature = dataset.features[name]
     if config.kind == "image":
         fits, wanted = isinstance(feature, Image), "images (the Image feature of datasets)"
@@ -86,11 +131,9 @@ def _check_input(dataset: Dataset, name: str, config: TaskConfig, origin: str) -
         fits, wanted = getattr(feature, "dtype", None) in ("string", "large_string"), "strings"
     if not fits:
         raise UserError(f"{origin}: column {name} must hold {wanted}, found {feature}")
-    if dataset.data.column(name).null_count:
-        raise UserError(f"{origin}: column {name} has missing values")
 
 
-def _check_labels(labels: np.ndarray, config: TaskConfig, origin: str) -> None:
+def _check_labels(labels: np.ndarray, config: TaskConfig, origin: str, labelled: bool) -> None:
     if config.num_labels == 1:
         if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
             raise UserError(f"{origin}: column {config.label} must hold finite numbers")
@@ -98,8 +141,9 @@ def _check_labels(labels: np.ndarray, config: TaskConfig, origin: str) -> None:
     if labels.dtype.kind not in "iu":
         other = next(label for label in labels.tolist() if type(label) is not int)
         raise UserError(f"{origin}: column {config.label} must hold whole numbers, found for instance {other!r}")
-    outside = np.unique(labels[(labels < 0) | (labels >= config.num_labels)]).tolist()
+    lowest = 0 if labelled else NO_LABEL
+    outside = np.unique(labels[(labels < lowest) | (labels >= config.num_labels)]).tolist()
     if outside:
-        unlabelled = " (-1 marks a split without labels)" if -1 in outside else ""
+        unlabelled = " (-1 marks a row without a label: leave it out)" if NO_LABEL in outside else ""
         some = ", ".join(map(str, outside[:5])) + (", ..." if len(outside) > 5 else "")
         raise UserError(f"{origin}: labels {some} are outside 0..{config.num_labels - 1}{unlabelled}")

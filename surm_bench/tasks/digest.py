@@ -8,8 +8,11 @@ from datasets import Dataset
 from surm_bench.config import TaskConfig
 from surm_bench.content import FileCache, rows_digest
 from surm_bench.errors import UserError
-from surm_bench.tasks.check import check_split
+from surm_bench.tasks.check import check_scored, check_split
+from surm_bench.tasks.labels import Split
 from surm_bench.tasks.sources import read_splits
+
+READER = 2  # raised when files are read in another way: digests of the earlier one are then computed anew
 
 
 def checked_splits(config: TaskConfig, cache: FileCache | None = None) -> list[Dataset]:
@@ -18,8 +21,7 @@ def checked_splits(config: TaskConfig, cache: FileCache | None = None) -> list[D
     Raises:
         UserError: what read_splits and check_split refuse, or rows that are not those of a declared task.digest.
     """
-    splits = read_splits(config)
-    datasets = [check_split(split, config) for split in splits]
+    splits, datasets = _checked(config)
     if config.digest is not None:
         origins = [split.origin for split in splits]
         found = _digests(datasets, origins, config, cache)
@@ -40,9 +42,18 @@ def task_digest(config: TaskConfig, cache: FileCache | None = None) -> str:
     Raises:
         UserError: what read_splits and check_split refuse.
     """
-    splits = read_splits(config)
-    datasets = [check_split(split, config) for split in splits]
+    splits, datasets = _checked(config)
     return "-".join(_digests(datasets, [split.origin for split in splits], config, cache))
+
+
+def _checked(config: TaskConfig) -> tuple[list[Split], list[Dataset]]:
+    """The splits, and their checked rows. Rows without a label are left in: a split that is scored needs one other."""
+    splits = read_splits(config)
+    datasets = [check_split(split, config, labelled=split is splits[0]) for split in splits]
+    if config.validation != "tuning":  # which scores rows of train alone
+        for dataset, split in zip(datasets[1:], splits[1:], strict=True):
+            check_scored(dataset, split.origin, config)
+    return splits, datasets
 
 
 def _digests(datasets: list[Dataset], origins: list[str], config: TaskConfig, cache: FileCache | None) -> list[str]:
@@ -52,7 +63,7 @@ def _digests(datasets: list[Dataset], origins: list[str], config: TaskConfig, ca
 
 def _digest(dataset: Dataset, origin: str, config: TaskConfig, cache: FileCache) -> str:
     def compute() -> str:
-        return rows_digest(dataset, config.inputs, config.label, config.kind)
+        return rows_digest(dataset, config.inputs, config.label, config.kind, origin, config.white)
 
     files = [file["filename"] for file in dataset.cache_files]
     files = files or ([origin] if Path(origin).is_file() else [])
@@ -61,4 +72,5 @@ def _digest(dataset: Dataset, origin: str, config: TaskConfig, cache: FileCache)
     # All that decides which rows and columns are read: one file may hold several splits (train[:100] on the hub).
     read = {"kind": config.kind, "inputs": config.inputs, "label": config.label, "rename": config.rename}
     read["numbers"] = str(dataset.features[config.label])  # labels that are names count by the names of train
+    read |= {"white": config.white, "reader": READER}
     return cache.get(files, f"rows of {origin}, {len(dataset)}: {json.dumps(read, sort_keys=True)}", compute)

@@ -1,13 +1,17 @@
 """Folders of images, one for each class: <task.data_dir>/train/<class>/*.png, and validation, test or val likewise."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, Features, Image
 
 from surm_bench.config import TaskConfig
+from surm_bench.content import extensions
 from surm_bench.errors import UserError
+from surm_bench.tasks.notices import tell
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+KINDS = "files of a type that Pillow reads, as .png, .jpg, .webp or .tif"
+SHOWN = 5  # names of files that are passed over
 VALIDATION = ("validation", "test", "val")  # the first there is, for eval_split=validation
 
 
@@ -36,8 +40,8 @@ def class_names(train: Path) -> list[str]:
     names = _subfolders(train)
     if len(names) < 2:
         raise UserError(f"{train} needs a folder for each of at least two classes: found {', '.join(names) or 'none'}")
-    if empty := [name for name in names if not image_files(train / name)]:
-        raise UserError(f"{train}: no images ({', '.join(EXTENSIONS)}) in {', '.join(empty)}")
+    if empty := [name for name in names if not image_files(train / name)[0]]:
+        raise UserError(f"{train}: no images ({KINDS}) in {', '.join(empty)}")
     return names
 
 
@@ -53,20 +57,40 @@ def read_folder(folder: Path, names: list[str]) -> Dataset:
     found = _subfolders(folder)
     if strangers := [name for name in found if name not in names]:
         raise UserError(f"{folder}: no such class in the training split: {', '.join(strangers)}")
-    files = [(str(file), names.index(name)) for name in found for file in image_files(folder / name)]
+    files, others = [], [entry for entry in _visible(folder) if not entry.is_dir()]
+    for label, name in enumerate(names):
+        if name in found:
+            images, passed_over = image_files(folder / name)
+            files += [(str(file), label) for file in images]
+            others += passed_over
+    tell_passed_over(folder, others)
     columns = {"image": [file for file, _ in files], "label": [label for _, label in files]}
     return Dataset.from_dict(columns, features=Features({"image": Image(), "label": ClassLabel(names=names)}))
 
 
+def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder, however deep, and the files that are passed over, both sorted.
+
+    Images are the files whose ending Pillow reads. Hidden files are neither; a link to a folder is passed over.
+    """
+    known = set(extensions())
+    entries = [entry for entry in sorted(folder.rglob("*")) if entry.is_symlink() or not entry.is_dir()]
+    visible = [entry for entry in entries if not any(p.startswith(".") for p in entry.relative_to(folder).parts)]
+    images = [entry for entry in visible if entry.suffix.lower() in known and not entry.is_dir()]
+    return images, sorted({*visible} - {*images})
+
+
+def tell_passed_over(folder: Path, files: Sequence[Path]) -> None:
+    """Count and name files of a folder that are not read, in one line of the log."""
+    if files:
+        names = [file.relative_to(folder).as_posix() for file in files[:SHOWN]] + ["..."] * (len(files) > SHOWN)
+        reason = "of no type that Pillow reads, or not in the folder of a class"
+        tell(f"{folder}: {len(files):,} files are passed over ({reason}): {', '.join(names)}")
+
+
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(entry.name for entry in _visible(folder) if entry.is_dir())
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images of a folder, however deep; hidden files and what is no image by its name are passed over."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in EXTENSIONS
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-    )
+def _visible(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]

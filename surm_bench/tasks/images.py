@@ -1,17 +1,21 @@
 """Images as a data set: decoded and resized once, where there is memory to keep them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from mmap import mmap
 
 import torch
 from datasets import Dataset as Rows
+from datasets import Image as Column
 from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from surm_bench.config import TaskConfig
-from surm_bench.errors import UserError
+from surm_bench.content import image_name, read_image
 from surm_bench.tasks.check import labels_of
+from surm_bench.tasks.notices import tell
+
+LONG = 2  # of an image that is so many times as long as wide the centre crop keeps half
 
 
 class Images(Dataset):
@@ -19,11 +23,23 @@ class Images(Dataset):
 
     Args:
         processor: PIL image -> float tensor; in two steps, ``pixels`` and ``normalise``, where ``keep`` is called.
+        split: the name of the split, for messages.
+        places: the row of each example in the split as it was read, (N,), for messages; None: as they are.
     """
 
-    def __init__(self, rows: Rows, processor: Callable, config: TaskConfig) -> None:
-        self.rows, self.processor, self.name = rows, processor, config.name
+    def __init__(
+        self,
+        rows: Rows,
+        processor: Callable,
+        config: TaskConfig,
+        split: str = "train",
+        places: Sequence[int] | None = None,
+    ) -> None:
+        self.processor, self.white = processor, config.white
+        self.crops = getattr(processor, "crops", False)
         self.image, self.labels = config.inputs[0], labels_of(rows, config).tolist()
+        self.rows = rows.cast_column(self.image, Column(decode=False))
+        self.origin, self.places = f"the {split} split of {config.name}", places
         self.kept: Tensor | None = None
 
     def keep(self) -> None:
@@ -50,10 +66,15 @@ class Images(Dataset):
         return self.processor.pixels(self._decoded(index))
 
     def _decoded(self, index: int) -> Image:
-        try:
-            return self.rows[index][self.image]
-        except OSError as error:  # Pillow's own: it names the file where there is one
-            raise UserError(f"row {index} of {self.name} is not a readable image: {error}") from error
+        stored = self.rows[index][self.image]
+        place = index if self.places is None else self.places[index]
+        image = read_image(stored, image_name(stored, place, self.origin), self.white)
+        if self.crops and max(image.size) >= LONG * min(image.size):
+            tell(
+                f"{self.origin}: half or more of some images is cut off, as they are {LONG} times as long as wide or "
+                "longer: model.crop_mode=squash or border keeps all of them"
+            )
+        return image
 
 
 def _shared(*shape: int) -> Tensor:

@@ -8,7 +8,9 @@ from datasets import Dataset
 from surm_bench.config import TaskConfig
 from surm_bench.tasks.check import check_task, labels_of
 from surm_bench.tasks.digest import checked_splits
-from surm_bench.tasks.sources import num_labels
+from surm_bench.tasks.labels import NO_LABEL
+from surm_bench.tasks.notices import tell
+from surm_bench.tasks.sources import labels
 from surm_bench.tasks.subsets import shuffled_head, split_rows
 
 
@@ -21,12 +23,14 @@ class RawTask:
         splits: what is scored, in order: "reported", "validation" (rows of the training split that train does not
             hold) and the names in ``config.extra_eval_splits``; ``config.validation`` says which of them there are.
         rows: of each scored split the row numbers of its examples, (N,), in the split as it was read.
+        train_rows: those of the training examples; None where they are all rows.
     """
 
     config: TaskConfig
     train: Dataset
     splits: dict[str, Dataset]
     rows: dict[str, np.ndarray]
+    train_rows: np.ndarray | None = None
 
 
 def load_task(config: TaskConfig, seed: int) -> RawTask:
@@ -40,22 +44,14 @@ def load_task(config: TaskConfig, seed: int) -> RawTask:
             split, other rows than task.digest declares, a subset larger than its split, the hub out of reach.
     """
     check_task(config)
-    config = replace(config, num_labels=num_labels(config))
+    names, count = labels(config)
+    config = replace(config, label_names=names, num_labels=count)
     train, *others = checked_splits(config)
     kept, held = split_rows(labels_of(train, config), _class_names(train, config), config, seed)
-    reported, *extra = ((split, _reported_rows(split, config)) for split in others)
-    scored = {
-        "reported": reported,
-        "validation": (train, held),
-        **dict(zip(config.extra_eval_splits, extra, strict=True)),
-    }
-    scored = {name: scored[name] for name in _scored(config)}
-    return RawTask(
-        config,
-        _select(train, kept),
-        {name: _select(split, rows) for name, (split, rows) in scored.items()},
-        {name: rows for name, (_, rows) in scored.items()},
-    )
+    whole = {"reported": others[0], "validation": train, **dict(zip(config.extra_eval_splits, others[1:], strict=True))}
+    rows = {name: held if name == "validation" else _scored_rows(name, whole[name], config) for name in _scored(config)}
+    scored = {name: _select(whole[name], numbers) for name, numbers in rows.items()}
+    return RawTask(config, _select(train, kept), scored, rows, kept)
 
 
 def _scored(config: TaskConfig) -> list[str]:
@@ -71,11 +67,16 @@ def _class_names(train: Dataset, config: TaskConfig) -> list[str]:
     return names if len(names) == config.num_labels else [str(label) for label in range(config.num_labels)]
 
 
-def _reported_rows(split: Dataset, config: TaskConfig) -> np.ndarray:
+def _scored_rows(name: str, split: Dataset, config: TaskConfig) -> np.ndarray:
+    """The rows of a split that have a label, or as many of them as task.max_eval_samples says."""
+    rows = np.arange(len(split)) if config.num_labels == 1 else np.flatnonzero(labels_of(split, config) != NO_LABEL)
+    if len(rows) < len(split):
+        missing = len(split) - len(rows)
+        tell(f"{config.name}, {name} split: {missing:,} of {len(split):,} rows have no label and are not scored")
     if config.max_eval_samples is None:
-        return np.arange(len(split))
+        return rows
     seed = config.subset_seed or 0  # the same for all runs, also where each draws its own training rows
-    return shuffled_head(len(split), config.max_eval_samples, "task.max_eval_samples", seed)
+    return rows[shuffled_head(len(rows), config.max_eval_samples, "task.max_eval_samples", seed)]
 
 
 def _select(dataset: Dataset, rows: np.ndarray) -> Dataset:

@@ -77,9 +77,9 @@ def _images(raw: RawTask, processor: Callable) -> TaskData:
     """Small splits are transformed now; of larger ones the pixels are kept up to a quarter of the memory."""
     limit = available_memory_bytes() // 4
 
-    def prepared(rows: Rows) -> Dataset:
+    def prepared(rows: Rows, split: str, places: np.ndarray | None) -> Dataset:
         nonlocal limit
-        images = Images(rows, processor, raw.config)
+        images = Images(rows, processor, raw.config, split, places)
         size = len(images) * images[0]["x"].numel()
         if size <= SMALL:
             return Examples(list(images))
@@ -88,8 +88,8 @@ def _images(raw: RawTask, processor: Callable) -> TaskData:
             limit -= size
         return images
 
-    train = prepared(raw.train)
-    splits = {name: prepared(rows) for name, rows in raw.splits.items()}
+    train = prepared(raw.train, "train", raw.train_rows)
+    splits = {name: prepared(rows, name, raw.rows[name]) for name, rows in raw.splits.items()}
     return TaskData(train, splits, default_collate, None, raw.rows, AUGMENTATIONS[raw.config.augment])
 
 

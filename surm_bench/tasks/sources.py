@@ -2,45 +2,42 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
-from datasets import Dataset, load_dataset
+from datasets import load_dataset
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.hub import hub_access
 from surm_bench.tasks.folders import class_names, read_folder, split_folders
-from surm_bench.tasks.labels import encoded, names_of
-from surm_bench.tasks.tables import find_table, read_table
+from surm_bench.tasks.labels import Split, names_of, reconciled
+from surm_bench.tasks.tables import columns_of, find_table, read_table
 
 GENERATORS = ("digits", "grammar")  # modules of surm_bench.tasks.embedded that have load()
 
 
-class Split(NamedTuple):
-    """A split as it was read, and where from, for error messages."""
-
-    dataset: Dataset
-    origin: str
-
-
 def read_splits(config: TaskConfig) -> list[Split]:
-    """The training, the reported and the extra splits, columns renamed. Local data go before the task's own source.
+    """The training, the reported and the extra splits with the task's columns, their labels as numbers.
 
-    Of local files, labels that are strings become numbers (surm_bench.tasks.labels).
+    Local data go before the task's own source. The same class has the same number in all splits
+    (surm_bench.tasks.labels).
+
+    Raises:
+        UserError: data that are not there or cannot be read, a column that is missing or there twice, a label that the
+            training split does not have.
     """
     if config.source == "folder":
         folders = local_files(config)
         names = class_names(folders[0])
         splits = [Split(read_folder(folder, names), str(folder)) for folder in folders]
     elif config.data_dir is not None:
-        return _read_tables(config)
+        return reconciled([_read_table(file, _columns(config), config) for file in local_files(config)], config)
     elif config.source == "hub":
         splits = _from_hub(config)
     elif config.source == "embedded":
         splits = _generated(config)
     else:
         raise unknown("task source", config.source, ("hub", "embedded", "folder"))
-    return [_renamed(split, config) for split in splits]
+    return reconciled([_renamed(split, config) for split in splits], config)
 
 
 def num_labels(config: TaskConfig) -> int:
@@ -76,17 +73,17 @@ def label_names(config: TaskConfig) -> list[str] | None:
     """
     if config.source == "folder":
         found = class_names(local_files(config)[0])
-        if config.label_names not in (None, found):
+        given = config.label_names and [str(name) for name in config.label_names]
+        if given not in (None, found):
             raise UserError(
-                f"task.label_names={','.join(config.label_names)}, but task.data_dir={config.data_dir} has "
-                f"{','.join(found)}"
+                f"task.label_names={','.join(given)}, but task.data_dir={config.data_dir} has {','.join(found)}"
             )
         return found
-    if config.label_names is not None or config.data_dir is None:
-        return config.label_names
-    columns = [config.label, *(old for old, new in config.rename.items() if new == config.label)]
-    file = local_files(config)[0]
-    return names_of(_renamed(Split(read_table(file, columns), str(file)), config).dataset, config)
+    if config.label_names is not None:
+        return [str(name) for name in config.label_names]
+    if config.data_dir is None:
+        return None
+    return names_of(_read_table(local_files(config)[0], [config.label], config).dataset, config)
 
 
 def local_files(config: TaskConfig) -> list[Path]:
@@ -103,7 +100,7 @@ def local_files(config: TaskConfig) -> list[Path]:
     else:
         paths = _table_files(config)
         other = " (validation does for the reported one)" if config.eval_split != "validation" else ""
-        expected = f".parquet, .csv or .jsonl{other}"
+        expected = f".parquet, .csv, .tsv or .jsonl{other}"
     missing = [str(path) for path in paths[:2] if not path.exists()]
     if missing:
         raise UserError(f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {expected}")
@@ -116,11 +113,19 @@ def local_files(config: TaskConfig) -> list[Path]:
     return paths
 
 
+def _columns(config: TaskConfig) -> list[str]:
+    return [*config.inputs, config.label]
+
+
+def _read_table(file: Path, wanted: list[str], config: TaskConfig) -> Split:
+    return Split(read_table(file, wanted, config.rename).rows, str(file))
+
+
 def _renamed(split: Split, config: TaskConfig) -> Split:
-    names = {old: new for old, new in config.rename.items() if old in split.dataset.column_names}
-    if taken := {*names.values()} & {*split.dataset.column_names} - {*names}:
-        raise UserError(f"task.rename names a column of {config.name} {', '.join(taken)}, as another one is named")
-    return Split(split.dataset.rename_columns(names), split.origin)
+    """The split with the task's columns under the task's names."""
+    columns = columns_of(split.dataset.column_names, _columns(config), config.rename, split.origin)
+    dataset = split.dataset.select_columns(list(columns.values()))
+    return Split(dataset.rename_columns({old: new for new, old in columns.items() if old != new}), split.origin)
 
 
 def _table_files(config: TaskConfig) -> list[Path]:
@@ -130,12 +135,6 @@ def _table_files(config: TaskConfig) -> list[Path]:
         evaluation = fallback  # a folder may simply call its reported split validation (MNLI's has two)
     extra = [find_table(folder, split) for split in config.extra_eval_splits.values()]
     return [find_table(folder, "train"), evaluation, *extra]
-
-
-def _read_tables(config: TaskConfig) -> list[Split]:
-    splits = [_renamed(Split(read_table(file), str(file)), config) for file in local_files(config)]
-    names = config.label_names or names_of(splits[0].dataset, config)
-    return [Split(encoded(*split, names, config), split.origin) for split in splits]
 
 
 def _from_hub(config: TaskConfig) -> list[Split]:

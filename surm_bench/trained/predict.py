@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from surm_bench.composition import settings_of
 from surm_bench.config import Config
 from surm_bench.models import Backbone
 from surm_bench.runner import load_model
@@ -31,7 +32,7 @@ def predictions(folder: Path, source: Path, config: dict) -> pd.DataFrame:
     Raises:
         UserError: the input is not readable or has not what the task needs; weights or the adapter are missing.
     """
-    inputs = read_inputs(source, config["task"])
+    inputs = read_inputs(source, settings_of(config).task)
     model, backbone, settings = load_model(folder)
     logits = _logits(model, backbone, settings, inputs)
     frame = pd.DataFrame({inputs.key: inputs.names, "prediction": objective_for(settings.task).predictions(logits)})
