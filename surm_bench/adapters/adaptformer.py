@@ -12,6 +12,7 @@ import torch
 from peft.utils import PeftType
 from torch import Tensor, nn
 
+from surm_bench.adapters.base_layer import kind
 from surm_bench.adapters.residual import Answer
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, Unmergeable, check_dropout, register
 from surm_bench.errors import UserError
@@ -78,7 +79,7 @@ class ParallelMlp(Unmergeable):
 def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
     """The module, if it holds a Linear and is none; raises UserError otherwise."""
     if isinstance(module, nn.Linear) or not any(isinstance(inner, nn.Linear) for inner in module.modules()):
-        raise UserError(f"target module {name!r} is a {type(module).__name__}, not the module of an MLP")
+        raise UserError(f"target module {name!r} is a {kind(module)}, not the module of an MLP")
     return module
 
 

@@ -44,7 +44,7 @@ class WeighedCore(BetweenPlanes):
 
     def core(self) -> Tensor:
         p = self.p.view(self.r, self.rows, self.columns)
-        blocks = torch.einsum("srk,kab->arbs", self.shared.c.to(p.dtype), p)
+        blocks = torch.einsum("srk,kab->arbs", self.shared.c.to(p), p)
         return blocks.reshape(self.rows * self.r, self.columns * self.r)
 
 

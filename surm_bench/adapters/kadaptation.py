@@ -61,8 +61,8 @@ class KroneckerSum(Sharing, ThinDelta):
         self.v = nn.Parameter(glorot_rows(n, in_features // n))
 
     def pair(self) -> tuple[Tensor, Tensor]:
-        left = self.shared.a[:, :, None] * self.u[:, None]
-        right = self.shared.b[:, :, None] * self.v[:, None]
+        left = self.shared.a.to(self.u.device)[:, :, None] * self.u[:, None]
+        right = self.shared.b.to(self.v.device)[:, :, None] * self.v[:, None]
         return self.scale * left.flatten(1).T, right.flatten(1)
 
 
@@ -86,7 +86,7 @@ class KAdaptationModel(LinearTuner):
     tuner_layer_cls = KAdaptationLinear
 
     def _add_adapter(self, layer: KAdaptationLinear, adapter_name: str, config: KAdaptationConfig, name: str) -> None:
-        rules = find_shared(self.model, adapter_name, lambda other: place(other) == place(name))
+        rules = find_shared(self, adapter_name, lambda other: place(other) == place(name))
         owner = rules is None
         rules = Rules(config.n) if owner else rules
         delta = KroneckerSum(rules, owner, layer.out_features, layer.in_features, config)

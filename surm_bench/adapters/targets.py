@@ -9,6 +9,7 @@ from peft import PeftConfig
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 
+from surm_bench.adapters.base_layer import kind
 from surm_bench.errors import UserError
 from surm_bench.roles import find_roles, layer_of, select
 
@@ -71,7 +72,7 @@ def check_linear(module: nn.Module, name: str, model: nn.Module) -> nn.Linear:
     """The module, if it is a Linear; raises UserError that lists the model's linear layers otherwise."""
     if not isinstance(module, nn.Linear):
         raise UserError(
-            f"target module {name!r} is a {type(module).__name__}, not a Linear. Linear layers: {_linear_places(model)}"
+            f"target module {name!r} is a {kind(module)}, not a Linear. Linear layers: {_linear_places(model)}"
         )
     return module
 
