@@ -18,7 +18,7 @@ from peft.utils import PeftType, register_peft_method
 from torch import Tensor, nn
 
 from surm_bench.adapters.base_layer import check_mergeable
-from surm_bench.adapters.targets import check_linear, check_targets, role_targets
+from surm_bench.adapters.targets import check_linear, check_targets, is_target, role_targets
 from surm_bench.errors import UserError
 
 
@@ -197,6 +197,7 @@ class LinearTuner(Tuner):
     prefix: str
     tuner_layer_cls: type[TunerLayer]
     check_layer = staticmethod(check_linear)  # (module, name, model) -> the module, or a UserError
+    _check_target_module_exists = staticmethod(is_target)
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         if any(adapter_name in layer.adapters for layer in tuner_layers(model, self.tuner_layer_cls).values()):
