@@ -61,8 +61,8 @@ class KroneckerSum(Sharing, ThinDelta):
         self.v = nn.Parameter(glorot_rows(n, in_features // n))
 
     def pair(self) -> tuple[Tensor, Tensor]:
-        left = self.shared.a.to(self.u.device)[:, :, None] * self.u[:, None]
-        right = self.shared.b.to(self.v.device)[:, :, None] * self.v[:, None]
+        left = self.shared.a.to(self.u.device).unsqueeze(2) * self.u.unsqueeze(1)
+        right = self.shared.b.to(self.v.device).unsqueeze(2) * self.v.unsqueeze(1)
         return self.scale * left.flatten(1).T, right.flatten(1)
 
 

@@ -68,8 +68,9 @@ class Slice(Sharing, ThinDelta):
 
     def pair(self) -> tuple[Tensor, Tensor]:
         f = self.shared
-        split = (f.heads[:, None] * f.b).flatten(0, 1)  # (H·d/H, r)
-        return self.scale * f.layers[self.layer] * f.matrices[self.matrix] * f.a, split.T
+        split = (f.heads.unsqueeze(1) * f.b).flatten(0, 1)  # (H·d/H, r)
+        weights = f.layers.select(0, self.layer) * f.matrices.select(0, self.matrix)
+        return self.scale * weights * f.a, split.T
 
 
 class LortaLinear(DeltaLinear):
