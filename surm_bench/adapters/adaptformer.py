@@ -2,7 +2,9 @@
 
 Chen et al., 2022, arXiv 2205.13535; width, scale, start and dropout (on the bottleneck) as in the authors' code
 (ShoufaChen/AdaptFormer). x is what the MLP takes. On a ViT that is behind the norm, as in the paper's equation; the
-code takes it before the norm. On BERT, whose norms come last, both are the same.
+code takes it before the norm. On BERT, whose norms come last, both are the same. The code adds the bottleneck behind
+all that the backbone does to the MLP's answer; here timm's LayerScale and drop_path, where a ViT has them, act on both,
+so that a LayerScale of 1e-5 all but removes the adapter.
 """
 
 import math

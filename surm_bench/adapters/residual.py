@@ -5,7 +5,9 @@ bottleneck, W_up·act(W_down·dropout(h) + b_down) + b_up (Houlsby et al., 2019;
 
 The adapter follows the projection directly, so that it is the same on every backbone. In SURM's released code the
 backbone's own dropout (0.1 in BERT) lies between both, here it follows the adapter and drops h + f(h); in evaluation,
-and where the backbone has no dropout, there is no difference. That code also has a Toeplitz adapter of one symmetric
+and where the backbone has no dropout, there is no difference. Of its two adapters in a layer of BERT, that behind the
+attention alone gets the dropout that is asked for; here both do. Its script for BERT freezes the pooler, which here is
+part of the head and trained. That code also has a Toeplitz adapter of one symmetric
 matrix T(a⊙b), and says itself that the paper's is the product, symmetric_toeplitz here; ``toeplitz`` contains it.
 """
 

@@ -22,7 +22,8 @@ class SurmConfig(TunerConfig):
     """Configuration of the structured weight delta (Sehanobish et al., arXiv 2406.17740).
 
     The delta is scaled by alpha whatever r is. SURM's released code divides by r for Kronecker alone: with one size of
-    layers that is another alpha (1/24 for 768, where r is 24), so it is no option.
+    layers that is another alpha (1/24 for 768, where r is 24), so it is no option. Its script for BERT freezes the
+    pooler, which here is part of the head and trained.
 
     A sum or product has the option ``parts``, a list of structures with options of their own, as
     ``options={"parts": [{"structure": "circulant"}, {"structure": "low_rank", "r": 2}]}``. Between its factors a
