@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 from peft import LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model
 from peft.utils.integrations import dequantize_module_weight
 from test_adapters import BESIDE, DELTAS, LITERATURE, RESIDUALS, backbone, logits, method, stir, tokens
@@ -32,7 +33,7 @@ TOKENS = 600  # enough for the cost rule to prefer one product
 FIRST = {"target_modules": ["0"]}
 HEADS = {"lorta": {"heads": 4}, "lora_pevit": {"heads": 4}}
 ON_LINEAR = [*DELTAS, *RESIDUALS, *LITERATURE, *sorted(BESIDE.keys() - {"adaptformer"})]
-MERGEABLE = [*DELTAS, *LITERATURE]
+MERGEABLE = ["circulant", *LITERATURE]  # all structures are one layer
 SHARING = ("lorta", "kadaptation", "aurora", "fact", "repadapter", "compacter")
 
 on_linear = pytest.mark.parametrize("name", ON_LINEAR)
@@ -108,7 +109,16 @@ def pre_hooked() -> nn.Linear:
     return made
 
 
+def hooked_by_accelerate() -> nn.Linear:
+    class Halving(ModelHook):
+        def post_forward(self, module, y):
+            return y / 2
+
+    return add_hook_to_module(linear(), Halving())
+
+
 OTHERS = {
+    "accelerate's hook": hooked_by_accelerate,
     "own forward": doubling,
     "instance's forward": replaced,
     "hook": hooked,
@@ -196,6 +206,13 @@ def test_a_subclass_that_computes_a_linear_in_its_own_words_is_merged(name):
     model = tuned(name, InItsOwnWords(D, D))
     watched = []
     model.base_model.model[0].base_layer.register_forward_hook(lambda *_: watched.append(1) and None)
+    before = model(x())
+    model.merge_adapter()
+    torch.testing.assert_close(model(x()), before, atol=1e-5, rtol=1e-4)
+
+
+def test_a_layer_whose_weights_accelerate_moves_is_merged():
+    model = tuned("surm", add_hook_to_module(linear(), AlignDevicesHook("cpu")))
     before = model(x())
     model.merge_adapter()
     torch.testing.assert_close(model(x()), before, atol=1e-5, rtol=1e-4)

@@ -1,9 +1,8 @@
 """What adapters may assume of the layer that they are put around: whether it has to be called, whether its weight can
 be read, and whether it would answer with another weight. Every method asks here."""
 
-from typing import Any
-
 import torch
+from accelerate.hooks import AlignDevicesHook
 from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
@@ -18,7 +17,7 @@ def is_plain_linear(layer: nn.Module) -> bool:
     """Whether a call of the layer is weight·x + bias and nothing else, so that our own product may stand for it."""
     return (
         type(layer) is nn.Linear  # a parametrised layer has a class of its own
-        and _forward(layer) is OWN_FORWARD[nn.Linear]
+        and getattr(layer.forward, "__func__", None) is OWN_FORWARD[nn.Linear]
         and _plain(layer._parameters.get("weight"))
         and not any(getattr(layer, name) for name in HOOKS)
         and not modules._has_any_global_hook()
@@ -73,16 +72,13 @@ def _plain(parameter: Tensor | None) -> bool:
     return type(parameter) is nn.Parameter and parameter.is_floating_point()
 
 
-def _forward(layer: nn.Module) -> Any:
-    """The function that computes the layer; accelerate, which moves weights, keeps it under another name."""
-    bound = layer._old_forward if hasattr(layer, "_hf_hook") else layer.forward
-    return getattr(bound, "__func__", bound)
-
-
 @torch.no_grad()
 def _answers_as_its_weight_says(layer: nn.Module) -> bool:
     base = nn.Linear if isinstance(layer, nn.Linear) else nn.LayerNorm
-    if _forward(layer) is OWN_FORWARD[base] and not (layer._forward_hooks or layer._forward_pre_hooks):
+    moved = isinstance(getattr(layer, "_hf_hook", None), AlignDevicesHook)  # accelerate's, which puts weights elsewhere
+    forward = layer._old_forward if moved else layer.forward
+    hooked = layer._forward_hooks or layer._forward_pre_hooks
+    if getattr(forward, "__func__", None) is OWN_FORWARD[base] and not hooked:
         return True
     weight, bias = layer.weight, layer.bias
     like = next(layer.parameters(), torch.empty(0))
