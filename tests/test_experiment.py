@@ -21,6 +21,7 @@ from surm_bench.composition import compose
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, commands, contents, files, launching, load_experiment
+from surm_bench.experiment.ahead import runs_left
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.estimates import Estimates
 from surm_bench.experiment.files import experiment_files
@@ -214,6 +215,25 @@ def test_survivors_are_tried_for_all_the_steps(tiny, options, monkeypatch):
     assert lengths == [3, 3, 3, 8, 8]
     state = state_of(tiny, options.folder)
     assert state.scores["steps"].tolist() == lengths and state.choices["digits", "circulant"] == ((LR, 1e-3),)
+
+
+def test_runs_of_full_length_are_as_many_for_every_adapter(tiny, options, monkeypatch, capsys):
+    """Circulant's range grows by one rate: LoRA gets one more too. Both take the best two on a second tuning seed."""
+    tiny.tuning.seeds, tiny.tuning.finalists = [100, 101], 2
+    tiny.tuning.knobs = {"circulant": {LR: [1e-3, 1e-2, 1e-1]}, "lora": {LR: [1e-2, 1e-1, 1.0]}}
+    trained = without_training(monkeypatch, best_at(0.15))
+    planned = runs_left(tiny, state_of(tiny, options.folder), Runs(options.folder))
+    assert len(planned.waiting) == 6 and len(planned.survivors) == 4
+    assert commands.tune(tiny, options) == []
+    rates = {name: [(seed, rate) for found, seed, rate in trained if found == name] for name in ("circulant", "lora")}
+    assert sorted(rates["circulant"]) == [(100, 1e-3), (100, 1e-2), (100, 1e-1), (100, 1.0), (101, 1e-1), (101, 1.0)]
+    halfway = 0.316  # √(0.1 · 1), for 1 is nearer to 0.15 than 0.01 is
+    assert sorted(rates["lora"]) == [(100, 1e-2), (100, 1e-1), (100, halfway), (100, 1.0), (101, 1e-1), (101, halfway)]
+    state = state_of(tiny, options.folder)
+    assert state.choices == {("digits", "circulant"): ((LR, 0.1),), ("digits", "lora"): ((LR, 0.1),)}
+    assert state.scores["chosen"].sum() == 4 and len(state.scores) == len(trained) == 12
+    assert "Tuning runs of each adapter on each task: 6." in tuning_note(tiny, state)
+    assert not runs_left(tiny, state, Runs(options.folder)).survivors
 
 
 def test_a_setting_that_diverges_is_not_chosen_and_is_no_problem(tiny, options, monkeypatch):
@@ -611,7 +631,7 @@ BAD = {
     ),
     "an unknown key of tuning": (
         {"tuning": MINIMAL["tuning"] | {"validation": "dev"}},
-        "unknown key 'tuning.validation': choose from knobs, seeds, steps, survivors$",
+        "unknown key 'tuning.validation': choose from finalists, knobs, seeds, steps, survivors$",
     ),
     "a key that is missing": (
         {"tuning": {"seeds": [2]}},

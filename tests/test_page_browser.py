@@ -9,7 +9,7 @@ from made_page import METHODS, made_results
 from surm_bench.report.page import page_part, write_page
 from surm_bench.report.page.data import comparison_part, table_part
 from surm_bench.report.pareto import pareto_front
-from surm_bench.report.verdicts import Compared, verdict_table
+from surm_bench.report.verdicts import Compared, primary_families, verdict_table
 from surm_bench.statistics import Interval
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="needs Chromium: apt-get install chromium")
@@ -24,14 +24,28 @@ def data(tmp_path_factory):
     assert len(part["runs"]) == 2000
     place = {"column": 0, "reference": "LoRA 1", "n": 5, "n_missing": 0, "examples": False}
     part["differences"] = [place | {"method": m, "mean": 0.1, "low": 0.05, "high": 0.15} for m in list(METHODS)[2:9]]
+    difference = Interval(0.1, 0.05, 0.15, 0.02, 4, 5, 0)
     compared = [
-        Compared("Circulant 1", "LoRA 1", "a", primary, (1, 2), (0.6, 0.5), Interval(0.1, 0.05, 0.15, 0.02, 4, 5, 0), 5)
+        Compared(
+            first="Circulant 1",
+            partner="LoRA 1",
+            task="a",
+            primary=primary,
+            registered="2026-01-01",
+            margin=0.01,
+            trained=(2, 2),
+            stored=(1, 2),
+            scores=(0.6, 0.5),
+            difference=difference,
+            check=difference,
+            planned=5,
+        )
         for primary in (True, False)
     ]
     claim = {
         **{"name": "more", "paper": "It gains.", "question": "Does it?", "margin": 0.01},
-        "table": table_part(verdict_table(compared, 0.01, 0.95)),
-        "comparisons": [comparison_part(one, 0.01) for one in compared],
+        "table": table_part(verdict_table(compared, primary_families(compared), 0.95)),
+        "comparisons": [comparison_part(one) for one in compared],
     }
     return {"newest": "2026-01-01", "parts": [part, part | {"name": "another"}], "claims": [claim]}
 

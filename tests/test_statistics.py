@@ -11,17 +11,22 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from surm_bench.errors import UserError
 from surm_bench.statistics import (
+    Interval,
     Verdict,
     binomial_standard_error,
     bootstrap_standard_error,
+    detectable,
+    error_variance,
     expected_maximum,
     mean_interval,
     mean_ranks,
     paired_bootstrap,
     paired_difference,
+    paired_difference_by_both_rules,
     paired_difference_with_examples,
     pooled_intervals,
-    probability_better,
+    power,
+    probability_of_no_loss,
     verdict,
 )
 from surm_bench.statistics.metrics import METRICS, accuracy, matthews
@@ -126,17 +131,38 @@ def test_pairs_have_the_same_seeds():
         paired_difference(FIRST, SECOND[:4])
 
 
-def test_probability_better_is_one_minus_the_one_sided_p_value():
-    p = stats.ttest_rel(FIRST, SECOND, alternative="greater").pvalue
-    np.testing.assert_allclose(probability_better(paired_difference(FIRST, SECOND)), 1 - p)
-    np.testing.assert_allclose(probability_better(paired_difference(SECOND, FIRST)), p)
+def test_the_error_variance_is_that_of_the_two_way_model():
+    """Least squares with a column for each method and each seed, as any textbook has it; effects of seeds cancel."""
+    rng = np.random.default_rng(3)
+    scores = rng.normal(size=(4, 5)) + 10 * rng.normal(size=5) + 3 * rng.normal(size=(4, 1))
+    methods, seeds = (index.ravel() for index in np.indices(scores.shape))
+    design = np.column_stack([np.eye(4)[methods], np.eye(5)[seeds]])
+    _, squares, rank, _ = np.linalg.lstsq(design, scores.ravel(), rcond=None)
+    squares = np.sum((scores.ravel() - design @ np.linalg.lstsq(design, scores.ravel(), rcond=None)[0]) ** 2)
+    found = error_variance(scores)
+    assert found.df == scores.size - rank == 12
+    np.testing.assert_allclose(found.variance, squares / found.df)
+    incomplete = np.vstack([scores, [1, 2, np.nan, 4, 5]])
+    assert error_variance(incomplete) == found
 
 
-def test_probability_better_at_the_edges():
-    assert probability_better(paired_difference([2, 3], [1, 2])) == 1
-    assert probability_better(paired_difference([1, 2], [2, 3])) == 0
-    assert probability_better(paired_difference([1, 2], [1, 2])) == 0.5
-    assert np.isnan(probability_better(paired_difference([2], [1])))
+def test_the_error_variance_of_two_methods_is_half_that_of_their_difference():
+    found = error_variance([FIRST, SECOND])
+    np.testing.assert_allclose(2 * found.variance, np.var(np.subtract(FIRST, SECOND), ddof=1))
+    assert found.df == len(FIRST) - 1
+    assert error_variance([FIRST]) is None and error_variance([]) is None
+
+
+def test_power_is_that_of_simulation():
+    """How often the t test of ten differences shows a true difference of one standard deviation."""
+    rng = np.random.default_rng(4)
+    samples = rng.normal(1, 1, size=(20_000, 10))
+    low = samples.mean(1) - stats.t.ppf(0.975, 9) * samples.std(1, ddof=1) / np.sqrt(10)
+    difference = Interval(1, 0, 2, 1 / np.sqrt(10), 9, 10, 0)
+    np.testing.assert_allclose(power(1.0, difference), np.mean(low > 0), atol=0.01)
+    np.testing.assert_allclose(probability_of_no_loss(difference, 1.0), np.mean(low > 0), atol=0.01)
+    np.testing.assert_allclose(power(detectable(difference), difference), 0.8)
+    assert np.isnan(power(1.0, Interval(1, np.nan, np.nan, np.nan, np.nan, 1, 0)))
 
 
 # Resampled examples
@@ -263,6 +289,22 @@ def coverage(difference, repeats=300, **variation):
 @pytest.mark.parametrize("varies", [{"of_seed": 1, "of_both": 1}, {"of_example": 1, "of_seed": 0.05}])
 def test_the_interval_with_examples_keeps_its_level(seeds, varies):
     assert 0.92 <= coverage(paired_difference_with_examples, seeds=seeds, **varies) <= 0.98
+
+
+@pytest.mark.parametrize(("methods", "seeds"), [(4, 3), (10, 10), (13, 5)])
+@pytest.mark.parametrize(("of_run", "of_example"), [(0.016, 0.22), (0.03, 0.05)])
+def test_the_pooled_interval_keeps_its_level(methods, seeds, of_run, of_example):
+    """At the numbers of methods and seeds that we have, and the spreads: of a run's score, and of a test example."""
+    rng, examples, repeats, hits = np.random.default_rng(8), 200, 300, 0
+    for repeat in range(repeats):
+        runs = of_run * rng.normal(size=(methods, seeds, 1))
+        shared = of_example * rng.normal(size=(methods, 1, examples))
+        scores = runs + shared
+        _, found = paired_difference_by_both_rules(
+            scores[0], scores[1], resamples=60, seed=repeat, pooled=error_variance(scores.mean(-1))
+        )
+        hits += found.low < 0 < found.high
+    assert 0.92 <= hits / repeats <= 0.98
 
 
 def test_the_interval_with_examples_is_too_wide_where_chance_is_all():

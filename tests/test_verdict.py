@@ -15,7 +15,7 @@ from surm_bench.experiment import claims as claims_module
 from surm_bench.experiment.claims import Claims, compared, load_claims
 from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.verdict import BEGIN, END, write_verdict
-from surm_bench.report.verdicts import Compared, verdict_table
+from surm_bench.report.verdicts import Compared, primary_families, verdict_table
 from surm_bench.statistics import Interval
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -26,6 +26,7 @@ level: 0.95
 margin: 0.01
 claims:
   one:
+    registered: 2026-01-02
     paper: it gains
     question: is it better?
     effect: 0.5
@@ -64,7 +65,7 @@ def only(results: Path) -> Compared:
 def test_differences_are_paired_by_seed_with_examples_resampled(results):
     report(results / "tiny")
     one = only(results)
-    assert (one.first, one.partner, one.parameters, one.primary) == ("Circulant", "LoRA r=1", (1024, 2048), True)
+    assert (one.first, one.partner, one.trained, one.primary) == ("Circulant", "LoRA r=1", (1024, 2048), True)
     assert one.scores == pytest.approx((0.775, 0.7125))
     assert one.difference.mean == pytest.approx(0.0625)
     of_seeds = np.var([0.05, 0.075], ddof=1) / 2
@@ -83,17 +84,17 @@ def test_a_missing_run_is_pending_and_a_diverged_one_a_missing_pair(results):
     report(results / "tiny", missing)
     one = only(results)
     assert (one.difference.n, one.difference.n_missing, one.planned) == (1, 0, 2)
-    assert not one.complete and one.verdict(0.01) == "pending"
+    assert not one.complete and one.verdict == "pending"
     make_record(missing, results / "tiny", status="diverged")
     one = only(results)
     assert (one.difference.n, one.difference.n_missing) == (1, 1)
-    assert one.complete and one.verdict(0.01) == "undecided"
+    assert one.complete and one.verdict == "undecided"
     assert one.scores == pytest.approx((300 / EXAMPLES, 280 / EXAMPLES))  # of the complete pair
 
 
 def test_without_any_run_everything_is_pending(results):
     one = only(results)
-    assert (one.difference.n, one.parameters, one.verdict(0.01)) == (0, (None, None), "pending")
+    assert (one.difference.n, one.trained, one.verdict) == (0, (None, None), "pending")
 
 
 def test_runs_scored_on_other_rows_are_no_pairs(results):
@@ -135,21 +136,62 @@ def test_the_page_is_written_between_its_marks_and_the_same_twice(results):
         write_verdict(results)
 
 
-def made(mean: float, error: float, primary: bool, pairs: int = 5) -> Compared:
+def made(mean: float, error: float, primary: bool, pairs: int = 5, **fields) -> Compared:
     half = stats.t.ppf(0.975, 4) * error
     difference = Interval(mean, mean - half, mean + half, error, 4, pairs, 0)
-    return Compared("a", "b", "task", primary, (1, 1), (0.5, 0.5 - mean), difference, 5)
+    about = {"first": "a", "partner": "b", "task": "task", "registered": "2026-01-02", "margin": 0.01, "planned": 5}
+    counts = {"trained": (2000, 1000), "stored": (1000, 1000), "scores": (0.5, 0.5 - mean)}
+    return Compared(**about | counts | {"primary": primary, "difference": difference, "check": difference} | fields)
+
+
+def table(found: list[Compared]):
+    return verdict_table(found, primary_families(found), 0.95)
 
 
 def test_each_family_is_corrected_by_itself_and_only_when_it_is_whole():
     family = [made(0.02, 0.01, False), made(0.03, 0.01, False), made(0.001, 0.01, False)]
-    data = verdict_table([*family, made(0.02, 0.01, True)], margin=0.01, level=0.95).data
+    data = table([*family, made(0.02, 0.01, True)]).data
     p = [2 * stats.t.sf(t, 4) for t in (2, 3, 0.1)]
     assert data["primary"].tolist() == [True, False, False, False]
     np.testing.assert_allclose(data["p"], [p[0], *p])
     np.testing.assert_allclose(data["p_holm"], [p[0], 2 * p[0], 3 * p[1], max(2 * p[0], p[2])])
-    table = verdict_table([*family, made(0.01, 0.01, False, pairs=4)], margin=0.01, level=0.95)
-    assert table.data["p_holm"].isna().all() and table.data["verdict"].tolist()[-1] == "pending"
+    data = table([*family, made(0.01, 0.01, False, pairs=4)]).data
+    assert data["p_holm"].isna().all() and data["verdict"].tolist()[-1] == "pending"
+
+
+def test_primary_comparisons_of_one_day_are_one_family():
+    """Holm over two claims of one day; a claim of another day is a family of its own."""
+    first, second = made(0.02, 0.01, True), made(0.03, 0.01, True, first="c")
+    later = made(0.03, 0.01, True, registered="2026-03-04")
+    p = [2 * stats.t.sf(t, 4) for t in (2, 3)]
+    corrected = primary_families([first, second, later])
+    assert [corrected[one] for one in (first, second, later)] == pytest.approx([p[0], 2 * p[1], p[1]])
+
+
+def test_a_row_says_what_it_could_have_seen_and_what_is_spanned():
+    row = [cell.text for cell in table([made(-0.02, 0.005, True)]).rows[0]]
+    assert row[2] == "2,000 (1,000) / 1,000"
+    # 80 % of the noncentral t distribution with 4 degrees of freedom is above its critical value, 2.776
+    distance = float(row[-3]) / 100
+    assert stats.nct.sf(stats.t.ppf(0.975, 4), 4, distance / 0.005) == pytest.approx(0.8, abs=0.01)
+    assert row[-2] == f"{stats.nct.sf(stats.t.ppf(0.975, 4), 4, 0.01 / 0.005):.0%}"
+
+
+def test_three_seeds_give_no_p_value_below_one_in_a_hundred():
+    five, three = (table([made(-0.2, 0.001, True, pairs=n, planned=n)]).rows[0] for n in (5, 3))
+    assert [cell.text for cell in five[8:10]] == ["< 0.001", "< 0.001"]
+    assert [cell.text for cell in three[8:10]] == ["< 0.01", "< 0.01"]
+
+
+def test_a_pooled_claim_takes_the_error_variance_of_all_methods_of_the_table(results):
+    """Of two methods and two seeds: differences 0.05 and 0.075, so a variance of 0.0125² of one difference."""
+    (results / "claims.yaml").write_text(TEXT.replace("    effect", "    pooled: true\n    margin: 0.02\n    effect"))
+    report(results / "tiny")
+    one = only(results)
+    assert one.margin == 0.02
+    assert one.difference.mean == one.check.mean
+    # with two methods the residual variance is half the variance of the differences: both rules agree
+    assert one.difference.standard_error == pytest.approx(one.check.standard_error)
 
 
 def test_the_committed_page_is_what_its_records_say(tmp_path):

@@ -44,7 +44,10 @@ def runs_left(experiment: Experiment, state: Tuned, runs: Runs) -> Left:
 
 
 def survivors_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
-    """The full trials of those that short ones let through, where none is wanted yet."""
+    """Return the trials that follow those wanted so far: full trials of the settings that survive short trials, or with
+    finalists the settings and finalists that are still to come."""
+    if experiment.tuning.finalists:
+        return _coordinates_ahead(experiment, state)
     tuning, wanted = experiment.tuning, _full_trials(experiment, state)
     return [
         job
@@ -55,8 +58,23 @@ def survivors_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
     ]
 
 
+def _coordinates_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
+    wanted = Counter((job.task, job.adapter, job.seed) for job in state.jobs)
+    first, *others = experiment.tuning.seeds
+    found = []
+    for task, adapter in product(experiment.tasks, experiment.adapters):
+        settings = experiment.settings(adapter)
+        if (task, adapter) not in {*state.choices, *state.problems} and len(settings) > 1:
+            one, *rest = trial_jobs(experiment, task, adapter, Trial(settings[0]))
+            most = max(wanted[task, other, first] for other in experiment.adapters)
+            found += [one] * max(0, max(most, len(settings)) - wanted[task, adapter, first])
+            if not any(wanted[task, adapter, seed] for seed in others):
+                found += rest * min(experiment.tuning.finalists, len(settings))
+    return found
+
+
 def growth_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
-    """The trials by which ranges may grow within the budget of steps, at most."""
+    """Return the trials by which ranges may grow within the budget of steps, at most."""
     tuning, found = experiment.tuning, []
     for (task, adapter), full in _full_trials(experiment, state).items():
         settings = experiment.settings(adapter)

@@ -17,6 +17,7 @@ from surm_bench.experiment.pairing import Predictions
 from surm_bench.experiment.tuning import tuned
 from surm_bench.records.agreement import score
 from surm_bench.report.verdicts import Compared
+from surm_bench.statistics import ErrorVariance, error_variance
 
 
 @dataclass
@@ -38,6 +39,9 @@ class Claim:
     primary: list[Comparison] = MISSING
     secondary: list[Comparison] = field(default_factory=list)
     effect: float | None = None  # the difference that the paper claims, as a fraction
+    registered: str = MISSING  # the date; the primary comparisons of one date are one family
+    margin: float | None = None  # of this claim; null: the file's
+    pooled: bool = False  # the error variance of all methods of the table decides; else that of the two alone
 
 
 @dataclass
@@ -45,6 +49,16 @@ class Claims:
     level: float = MISSING  # of the intervals
     margin: float = MISSING  # the largest loss that counts as none, as a fraction
     claims: dict[str, Claim] = MISSING
+
+    def margin_of(self, name: str) -> float:
+        """The margin of a claim."""
+        margin = self.claims[name].margin
+        return self.margin if margin is None else margin
+
+    @property
+    def unpooled(self) -> list[str]:
+        """The dates of the claims that take the variance over seeds from the two methods alone."""
+        return list(dict.fromkeys(claim.registered for claim in self.claims.values() if not claim.pooled))
 
 
 def load_claims(path: Path) -> Claims:
@@ -77,8 +91,7 @@ def compared(claims: Claims, results: Path) -> tuple[dict[str, list[Compared]], 
             experiment = comparison.experiment
             if experiment not in evidence:
                 evidence[experiment] = _Evidence(experiment, results / experiment)
-            of = evidence[experiment]
-            found[name].append(of.compare(comparison, comparison in claim.primary, claims.level))
+            found[name].append(evidence[experiment].compare(comparison, claims, name))
     return found, [problem for of in evidence.values() for problem in of.problems]
 
 
@@ -97,7 +110,8 @@ class _Evidence:
         """Of predictions, too, once they have been compared."""
         return [*self._left_out, *self._runs.problems]
 
-    def compare(self, comparison: Comparison, primary: bool, level: float) -> Compared:
+    def compare(self, comparison: Comparison, claims: Claims, name: str) -> Compared:
+        claim = claims.claims[name]
         rows = comparison.first, comparison.partner
         self._check(comparison.task, rows)
         of_first, of_partner = sides = [self._results(comparison.task, row) for row in rows]
@@ -105,15 +119,31 @@ class _Evidence:
         pairs = [(of_first[seed], of_partner[seed]) for seed in seeds]
         scored = np.array([[score(run) for run in pair] for pair in pairs], float).reshape(-1, 2)  # NaN: diverged
         complete = scored[np.isfinite(scored).all(1)]
+        error = self._error_variance(comparison.task)
+        own, pooled = self._predictions.difference_by_both_rules(pairs, claims.level, error)
+        difference, check = (pooled, own) if claim.pooled else (own, pooled)
         return Compared(
-            *(self._label(comparison.task, row) for row in rows),
-            comparison.task,
-            primary,
-            tuple(_parameters(results) for results in sides),
-            tuple(complete.mean(0)) if len(complete) else (np.nan, np.nan),
-            self._predictions.difference(pairs, level),
-            len(self._experiment.seeds),
+            first=self._label(comparison.task, rows[0]),
+            partner=self._label(comparison.task, rows[1]),
+            task=comparison.task,
+            primary=comparison in claim.primary,
+            registered=claim.registered,
+            margin=claims.margin_of(name),
+            trained=tuple(_parameters(results, "adapter") for results in sides),
+            stored=tuple(_parameters(results, "stored") for results in sides),
+            scores=tuple(complete.mean(0)) if len(complete) else (np.nan, np.nan),
+            difference=difference,
+            check=check,
+            planned=len(self._experiment.seeds),
         )
+
+    def _error_variance(self, task: str) -> ErrorVariance | None:
+        """The error variance of all methods of the table but the linear probe, which varies less than they do."""
+        found = [self._results(task, row) for row in self._experiment.adapters]
+        adapting = [results for results in found if _parameters(results, "adapter")]
+        seeds = self._experiment.seeds
+        scores = [[score(results[seed]) if seed in results else np.nan for seed in seeds] for results in adapting]
+        return error_variance(np.array(scores, float))
 
     def _check(self, task: str, rows: Sequence[str]) -> None:
         for kind, names, known in (("task", [task], self._experiment.tasks), ("row", rows, self._experiment.adapters)):
@@ -130,7 +160,7 @@ class _Evidence:
         return resolved(pair(self._experiment, task, row, self._choices.get((task, row))))["adapter"]["label"]
 
 
-def _parameters(results: dict[int, dict]) -> int | None:
-    """Trained numbers of an adapter, the same for every seed; None without a run that got so far."""
-    counts = (result.get("parameters", {}).get("adapter") for result in results.values())
+def _parameters(results: dict[int, dict], part: str) -> int | None:
+    """Trained or stored numbers of an adapter, the same for every seed; None without a run that got so far."""
+    counts = (result.get("parameters", {}).get(part) for result in results.values())
     return next((count for count in counts if count is not None), None)

@@ -17,13 +17,18 @@ Knobs = dict[str, list[float]]
 
 @dataclass
 class Tuning:
-    """How the settings of each adapter on each task are chosen, alike for all: see surm_bench.experiment.search."""
+    """How the settings of each adapter on each task are chosen, alike for all adapters.
+
+    With ``finalists`` every run has full length (surm_bench.experiment.coordinate_search). Without it settings are a
+    grid, of which short trials may choose a part (surm_bench.experiment.search).
+    """
 
     seeds: list[int] = MISSING  # apart from the reported ones; each holds other rows out where the split allows it
     # Adapter key ("default": those not named) -> knob -> values. {}: not tuned, all it has stands in its overrides.
     knobs: dict[str, dict[str, list[float]]] = MISSING
     steps: int | None = None  # optimiser steps that an adapter may use on a task; null: what the first values take
     survivors: int | None = None  # of the first values, tried for a third of the steps, so many are tried in full
+    finalists: int | None = None  # settings are tried on the first seed, one knob after the other; so many on all seeds
 
 
 @dataclass
@@ -46,9 +51,24 @@ class Experiment:
         return self.tuning.knobs.get(adapter, self.tuning.knobs.get("default", {}))
 
     def settings(self, adapter: str) -> list[Setting]:
-        """The settings tried first: every combination of the values of the knobs."""
+        """The settings tried first: every combination of the values of the knobs.
+
+        With finalists: the values of the first knob, then the others of each further knob at the middle of the first.
+        """
         knobs = self.knobs(adapter)
-        return [tuple(zip(knobs, map(float, values), strict=True)) for values in product(*knobs.values())]
+        grid = [tuple(zip(knobs, map(float, values), strict=True)) for values in product(*knobs.values())]
+        if not self.tuning.finalists or not knobs:
+            return grid
+        first, *others = knobs.values()
+        defaults = [float(values[0]) for values in others]
+        middle = float(first[len(first) // 2])
+
+        def along(setting: Setting) -> bool:
+            value, *rest = (value for _, value in setting)
+            changed = sum(one != default for one, default in zip(rest, defaults, strict=True))
+            return changed == 0 or (changed == 1 and value == middle)
+
+        return sorted(filter(along, grid), key=lambda setting: [value for _, value in setting][1:] != defaults)
 
     def of_rows(self, rows: Sequence[str]) -> "Experiment":
         """The same with these adapters alone, in the order of the file; all of them where none is named.
@@ -69,6 +89,14 @@ class Experiment:
     @property
     def rule(self) -> str:
         """How settings are chosen, in words."""
+        if self.tuning.finalists:
+            return (
+                "Setting of each adapter on each task, by runs of full length scored after the last step on training "
+                "rows held out: the values of the first knob on the first tuning seed, and more of them while the best "
+                "is at an end; the other values of each further knob at the best setting; values halfway to the better "
+                "neighbour, until every adapter of the task has been given as many settings; the best "
+                f"{self.tuning.finalists} of these on all tuning seeds, whose mean chooses. No tuning seed is reported."
+            )
         halved = (
             f" The first values are tried for a third of the steps, the best {self.tuning.survivors} of them in full."
             if self.tuning.survivors

@@ -26,7 +26,7 @@ SHAPES = {  # of the values of a file
     "overrides": "a list of overrides",
     "best_epoch": "a list of adapters",
     "tuning.knobs": "for each adapter, or default, its knobs, and for each of these a list of numbers",
-    **dict.fromkeys(("tuning.steps", "tuning.survivors"), "a whole number, or null"),
+    **dict.fromkeys(("tuning.steps", "tuning.survivors", "tuning.finalists"), "a whole number, or null"),
     "tuning": "seeds and knobs",
 }
 SEEDS = 2**32  # a seed is below
@@ -132,6 +132,8 @@ def _check(experiment: Experiment, path: Path) -> None:
     for name in ("steps", "survivors"):
         if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
             raise UserError(f"{path}: tuning.{name}={getattr(tuning, name)} is not possible: at least 2, or null")
+    if tuning.finalists is not None:
+        _check_finalists(experiment, path)
     if extra := tuning.knobs.keys() - experiment.adapters.keys() - {"default"}:
         raise UserError(f"{path}: knobs of {', '.join(sorted(extra))}, which is none of its adapters")
     if extra := set(experiment.best_epoch) - experiment.adapters.keys():
@@ -140,18 +142,32 @@ def _check(experiment: Experiment, path: Path) -> None:
         given = tuning.knobs.keys() & {adapter, "default"}
         if not given or not (experiment.seeds or experiment.knobs(adapter)):  # forgotten, or nothing would be run
             raise UserError(f"{path}: {adapter} has no knobs: give tuning.knobs.{adapter} or tuning.knobs.default")
-        for knob, values in experiment.knobs(adapter).items():
-            _check_knob(knob, values, f"{path}: {adapter}")
+        for place, (knob, values) in enumerate(experiment.knobs(adapter).items()):
+            default_first = tuning.finalists is not None and place > 0
+            _check_knob(knob, values, f"{path}: {adapter}", default_first)
     most = max(len(experiment.settings(adapter)) for adapter in experiment.adapters)
     if tuning.survivors is not None and tuning.survivors >= most:
         raise UserError(f"{path}: tuning.survivors={tuning.survivors} is not possible: below {most}, the first values")
 
 
-def _check_knob(knob: str, values: list[Any], place: str) -> None:
+def _check_finalists(experiment: Experiment, path: Path) -> None:
+    tuning = experiment.tuning
+    if tuning.steps is not None or tuning.survivors is not None:
+        raise UserError(f"{path}: tuning.finalists has no short trials: leave out tuning.steps and tuning.survivors")
+    if tuning.finalists < 1 or len(tuning.seeds) < 2:
+        raise UserError(
+            f"{path}: tuning.finalists={tuning.finalists} with {len(tuning.seeds)} tuning seeds is not possible: "
+            "at least 1, and 2 seeds or more"
+        )
+
+
+def _check_knob(knob: str, values: list[Any], place: str, default_first: bool) -> None:
     if not knob.startswith(("adapter.", "optimizer.")):
         raise UserError(f"{place} cannot be tuned by {knob}: a knob is a key of adapter or optimizer")
-    if not values or not all(0 < value < inf for value in values) or values != sorted(set(values)):
-        raise UserError(f"{place} has {knob} in {values}: give numbers above 0, each once, in rising order")
+    if not values or not all(0 < value < inf for value in values) or len(set(values)) < len(values):
+        raise UserError(f"{place} has {knob} in {values}: give numbers above 0, each once")
+    if not default_first and values != sorted(values):
+        raise UserError(f"{place} has {knob} in {values}: give them in rising order")
 
 
 def _refusal(kind: str, overrides: list[str]) -> str | None:

@@ -53,12 +53,17 @@ def reported_jobs(experiment: Experiment, choices: Choices) -> list[Job]:
 
 
 def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) -> list[Job]:
-    """The runs of a trial, one a tuning seed."""
+    """Return the runs of a trial, one for each of its tuning seeds."""
     overrides = TUNING
     if trial.short:
         steps = resolved(pair(experiment, task, adapter))["trainer"]["max_steps"]
         overrides = (*TUNING, f"trainer.max_steps={short_steps(steps)}")
-    return [_job(experiment, task, adapter, seed, trial.setting, *overrides) for seed in experiment.tuning.seeds]
+    return [_job(experiment, task, adapter, seed, trial.setting, *overrides) for seed in seeds_of(experiment, trial)]
+
+
+def seeds_of(experiment: Experiment, trial: Trial) -> list[int]:
+    """Return the tuning seeds of a trial."""
+    return experiment.tuning.seeds[:1] if trial.first_seed else experiment.tuning.seeds
 
 
 def budget(experiment: Experiment, task: str) -> Budget:

@@ -25,7 +25,7 @@ from surm_bench.report.page.data import comparison_part, newest, table_part
 from surm_bench.report.provenance import provenance
 from surm_bench.report.published import load_published
 from surm_bench.report.tables import comparison_table, write_table
-from surm_bench.report.verdicts import verdict_table
+from surm_bench.report.verdicts import primary_families, verdict_caption, verdict_table
 
 
 def write_report(results: Path, experiments: Sequence[str] | None, out: Path) -> tuple[Path, list[str]]:
@@ -156,14 +156,16 @@ def _claims(results: Path, named: Sequence[str], problems: list[str]) -> list[di
     claims.claims = {name: claim for name, claim in claims.claims.items() if spoken_of[name] & set(named)}
     judged, unusable = compared(claims, results)
     problems += unusable
+    primaries = primary_families([one for found in judged.values() for one in found])
+    caption = verdict_caption(claims.level, claims.unpooled)
     return [
         {
             "name": name.replace("_", " "),
             "paper": claims.claims[name].paper,
             "question": claims.claims[name].question,
-            "margin": claims.margin,
-            "table": table_part(verdict_table(found, claims.margin, claims.level)),
-            "comparisons": [comparison_part(one, claims.margin) for one in found],
+            "margin": claims.margin_of(name),
+            "table": table_part(verdict_table(found, primaries, claims.level, caption)),
+            "comparisons": [comparison_part(one) for one in found],
         }
         for name, found in judged.items()
     ]

@@ -8,7 +8,13 @@ import pandas as pd
 
 from surm_bench.errors import UserError
 from surm_bench.records import Archive, read_predictions
-from surm_bench.statistics import Interval, mean_interval, paired_difference_with_examples
+from surm_bench.statistics import (
+    ErrorVariance,
+    Interval,
+    mean_interval,
+    paired_difference_by_both_rules,
+    paired_difference_with_examples,
+)
 from surm_bench.statistics.metrics import METRICS
 
 
@@ -23,18 +29,28 @@ class Predictions:
         return all(record["checksum"] in self._found for record in records)
 
     def difference(self, pairs: Sequence[tuple[dict, dict]], level: float, resamples: int = 2000) -> Interval:
-        """The first minus the second of each pair of records, for other seeds and other test examples.
+        """Return the first minus the second of each pair of records, for other seeds and other test examples.
 
         Raises:
             UserError: the runs were scored on different rows.
         """
         if not pairs:
             return mean_interval([], level)
+        return paired_difference_with_examples(*self._arguments(pairs), level, resamples)
+
+    def difference_by_both_rules(
+        self, pairs: Sequence[tuple[dict, dict]], level: float, pooled: ErrorVariance | None
+    ) -> tuple[Interval, Interval]:
+        """Return the same by the variance of these pairs over seeds, and by a pooled error variance of a score."""
+        if not pairs:
+            return mean_interval([], level), mean_interval([], level)
+        return paired_difference_by_both_rules(*self._arguments(pairs), level, pooled=pooled)
+
+    def _arguments(self, pairs: Sequence[tuple[dict, dict]]) -> tuple:
         runs = [run for side in zip(*pairs, strict=True) for run in side]
         predictions, labels = _arrays([self._found.get(run["checksum"]) for run in runs])
         first, partner = predictions.reshape(2, len(pairs), -1)
-        metric = METRICS[runs[0]["primary_metric"]]
-        return paired_difference_with_examples(first, partner, labels, metric, level, resamples)
+        return first, partner, labels, METRICS[runs[0]["primary_metric"]]
 
     @cached_property
     def _found(self) -> dict[str, pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""Which settings tuning tries next: a pure function of the scores so far, the same for every adapter.
+"""Which settings of a grid tuning tries next: a pure function of the scores so far, the same for every adapter.
 
 First every combination of the given values, where ``survivors`` is given for a third of the steps, and the best of
 these in full; where all of them diverge, the next best. Then, as long as the best setting is at the end of a range and
@@ -21,10 +21,11 @@ def short_steps(steps: int) -> int:
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting tried on every tuning seed, in full or for a third of the steps."""
+    """A setting tried on every tuning seed or on the first one alone, in full or for a third of the steps."""
 
     setting: Setting
     short: bool = False
+    first_seed: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def search(
                 return Search(trials)
             trials.append(reserve.pop(0))
             continue
-        at_edge = _at_edge(best.setting, ranges)
+        at_edge = beyond_the_ends(dict(best.setting), ranges)
         if not at_edge or not budget.allows_another(trials):
             return Search(trials, best.setting, tuple(at_edge))
         knob, beyond = next(iter(at_edge.items()))
@@ -129,10 +130,10 @@ def _eligible(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
     return [trial for trial in trials if scores[trial] is not None]
 
 
-def _at_edge(setting: Setting, ranges: Knobs) -> dict[str, float]:
-    """The knobs that are at an end of their range, and the next value beyond."""
+def beyond_the_ends(setting: Mapping[str, float], ranges: Knobs) -> dict[str, float]:
+    """Return the knobs that are at an end of their range, and the next value beyond."""
     found = {}
-    for knob, value in setting:
+    for knob, value in setting.items():
         values = ranges[knob]
         if len(values) > 1 and value in (values[0], values[-1]):
             neighbour = values[1] if value == values[0] else values[-2]

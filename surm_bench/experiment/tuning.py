@@ -1,15 +1,18 @@
 """What tuning chose: derived from the records of its runs, by one rule for every adapter."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import TYPE_CHECKING
 
+from surm_bench.experiment.coordinate_search import coordinate_search
 from surm_bench.experiment.definition import Experiment, Setting
-from surm_bench.experiment.jobs import Choices, Job, budget, trial_jobs
+from surm_bench.experiment.estimates import up_to
+from surm_bench.experiment.jobs import Choices, Job, budget, seeds_of, trial_jobs
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.search import Search, Trial, search
+from surm_bench.experiment.search import Scores, Search, Trial, search
 from surm_bench.records.agreement import score
 
 if TYPE_CHECKING:
@@ -47,16 +50,16 @@ class Tuned:
 def tuned(experiment: Experiment, runs: Runs) -> Tuned:
     """The state of the search for every pair of task and adapter, from records alone."""
     state = Tuned()
-    for task, adapter in product(experiment.tasks, experiment.adapters):
-        found, tried = _search(experiment, task, adapter, runs)
-        jobs = [job for trial in found.trials for job in trial_jobs(experiment, task, adapter, trial)]
-        state.jobs.extend(jobs)
-        state.tried.extend(row | {"chosen": row["trial"] == _full(found.chosen)} for row in tried)
-        if found.chosen is not None:
-            state.choices[task, adapter] = found.chosen
-            state.at_edge[task, adapter] = found.at_edge
-        elif not runs.waiting(jobs):
-            state.problems[task, adapter] = f"no setting of {adapter} on {task} finished on every tuning seed"
+    for task in experiment.tasks:
+        for adapter, (found, tried) in _searches(experiment, task, runs).items():
+            jobs = [job for trial in found.trials for job in trial_jobs(experiment, task, adapter, trial)]
+            state.jobs.extend(dict.fromkeys(jobs))
+            state.tried.extend(_distinct(tried, found.chosen))
+            if found.chosen is not None:
+                state.choices[task, adapter] = found.chosen
+                state.at_edge[task, adapter] = found.at_edge
+            elif not runs.waiting(jobs):
+                state.problems[task, adapter] = f"no setting of {adapter} on {task} finished on every tuning seed"
     return state
 
 
@@ -85,10 +88,16 @@ def tuning_note(experiment: Experiment, state: Tuned) -> str:
     seeds = ", ".join(map(str, experiment.tuning.seeds))
     note = (
         f"{experiment.rule} First values: {_first_values(experiment)}. Tuning seeds: {seeds}. "
-        f"Chosen at an edge: {', '.join(edges) or 'none'}."
+        + (_runs_each(state) if experiment.tuning.finalists else f"Chosen at an edge: {', '.join(edges) or 'none'}.")
         + (f" Without a choice: {'; '.join(state.problems.values())}." if state.problems else "")
     )
     return note + (f" Not tuned: {', '.join(experiment.untuned)}." if experiment.untuned else "")
+
+
+def _runs_each(state: Tuned) -> str:
+    """How many tuning runs each adapter has been given on each task."""
+    counts = Counter((job.task, job.adapter) for job in state.jobs).values()
+    return f"Tuning runs of each adapter on each task: {up_to(min(counts), max(counts))}."
 
 
 def _first_values(experiment: Experiment) -> str:
@@ -105,23 +114,63 @@ def _first_values(experiment: Experiment) -> str:
     return ". ".join([*listed, f"{'all others' if listed else 'all'}: {most}"])
 
 
-def _search(experiment: Experiment, task: str, adapter: str, runs: Runs) -> tuple[Search, list[dict]]:
-    """The search for one pair, and a row for each trial and seed that has been tried."""
+Searched = tuple[Search, list[dict]]  # the search for one pair, and a row for each trial and seed that was tried
+
+
+def _searches(experiment: Experiment, task: str, runs: Runs) -> dict[str, Searched]:
+    """Return the search for each adapter on a task.
+
+    With finalists all adapters get as many settings as the one whose range grew most, before any has finalists.
+    """
+    if not experiment.tuning.finalists:
+        return {adapter: _search(experiment, task, adapter, runs, _grid) for adapter in experiment.adapters}
+
+    def along(finalists: int | None, settings: int) -> dict[str, Searched]:
+        rule = partial(_coordinates, finalists=finalists, settings=settings)
+        return {adapter: _search(experiment, task, adapter, runs, rule) for adapter in experiment.adapters}
+
+    found = along(None, 0)
+    found = along(None, max(len(searched.trials) for searched, _ in found.values()))
+    if any(runs.waiting(trial_jobs(experiment, task, a, t)) for a, (s, _) in found.items() for t in s.trials):
+        return found
+    return along(experiment.tuning.finalists, max(len(searched.trials) for searched, _ in found.values()))
+
+
+def _grid(experiment: Experiment, task: str, adapter: str, scores: Scores, greater_is_better: bool) -> Search:
+    return search(
+        experiment.knobs(adapter),
+        experiment.settings(adapter),
+        scores,
+        greater_is_better=greater_is_better,
+        survivors=experiment.tuning.survivors,
+        budget=budget(experiment, task),
+    )
+
+
+def _coordinates(
+    experiment: Experiment,
+    task: str,
+    adapter: str,
+    scores: Scores,
+    greater_is_better: bool,
+    *,
+    finalists: int | None,
+    settings: int,
+) -> Search:
+    knobs = experiment.knobs(adapter)
+    return coordinate_search(knobs, scores, finalists=finalists, settings=settings, greater_is_better=greater_is_better)
+
+
+def _search(experiment: Experiment, task: str, adapter: str, runs: Runs, rule: Callable[..., Search]) -> Searched:
+    """Return the search for one pair by a rule, with the scores that records have."""
     if not experiment.knobs(adapter):
         return Search([], chosen=()), []
-    tuning, allowed = experiment.tuning, budget(experiment, task)
+    allowed = budget(experiment, task)
     scores: dict[Trial, Sequence[float] | None] = {}
     rows: list[dict] = []
     rising = True
     while True:
-        found = search(
-            experiment.knobs(adapter),
-            experiment.settings(adapter),
-            scores,
-            greater_is_better=rising,
-            survivors=tuning.survivors,
-            budget=allowed,
-        )
+        found = rule(experiment, task, adapter, scores, rising)
         new = {trial: _tried(experiment, task, adapter, trial, runs) for trial in found.trials if trial not in scores}
         known = {trial: values for trial, values in new.items() if values is not None}
         if not known:
@@ -130,8 +179,18 @@ def _search(experiment: Experiment, task: str, adapter: str, runs: Runs) -> tupl
         for trial, values in known.items():
             scores[trial] = None if None in values else values
             about = {"task": task, "adapter": adapter, "setting": _told(trial.setting), "trial": trial}
-            about |= {"steps": allowed.of(trial) // len(tuning.seeds) or None, "full": not trial.short}
-            rows += [about | {"seed": seed, "score": value} for seed, value in zip(tuning.seeds, values, strict=True)]
+            about |= {"steps": allowed.of(trial) // len(experiment.tuning.seeds) or None, "full": not trial.short}
+            seeds = seeds_of(experiment, trial)
+            rows += [about | {"seed": seed, "score": value} for seed, value in zip(seeds, values, strict=True)]
+
+
+def _distinct(tried: Sequence[dict], chosen: Setting | None) -> list[dict]:
+    """Return each run once, with whether it is one of the chosen setting in full."""
+    found = {}
+    for row in tried:
+        trial = row["trial"]
+        found[trial.setting, trial.short, row["seed"]] = row | {"chosen": trial.setting == chosen and not trial.short}
+    return list(found.values())
 
 
 def _tried(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: Runs) -> list[float | None] | None:
@@ -148,10 +207,6 @@ def _greater_is_better(experiment: Experiment, task: str, adapter: str, trials: 
     jobs = (job for trial in trials for job in trial_jobs(experiment, task, adapter, trial))
     records = (record for job in jobs if (record := runs.result(job)) is not None)
     return next((record["greater_is_better"] for record in records), True)
-
-
-def _full(setting: Setting | None) -> Trial | None:
-    return None if setting is None else Trial(setting)
 
 
 def _told(setting: Setting) -> str:

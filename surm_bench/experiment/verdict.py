@@ -7,7 +7,7 @@ from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 from surm_bench.experiment.claims import Claim, compared, load_claims
 from surm_bench.report.tables import to_markdown, write_table
-from surm_bench.report.verdicts import Compared, verdict_caption, verdict_figure, verdict_table
+from surm_bench.report.verdicts import Compared, primary_families, verdict_caption, verdict_figure, verdict_table
 
 CLAIMS, PAGE, FOLDER = "claims.yaml", "README.md", "verdict"
 BEGIN, END = "<!-- verdict: written from records, not by hand -->", "<!-- end of the verdict -->"
@@ -26,35 +26,36 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
     """
     claims = load_claims(results / CLAIMS)
     found, problems = compared(claims, results)
+    everything = [one for comparisons in found.values() for one in comparisons]
+    primaries, caption = primary_families(everything), verdict_caption(claims.level, claims.unpooled)
     written, sections = [], []
     for name, comparisons in found.items():
-        table = verdict_table(comparisons, claims.margin, claims.level)
+        table = verdict_table(comparisons, primaries, claims.level, caption)
         written += write_table(table, results / FOLDER, name)
-        sections.append(_section(name, claims.claims[name], comparisons, claims.margin))
+        sections.append(_section(name, claims.claims[name], comparisons))
         sections.append(to_markdown(replace(table, caption="")))  # on the page once, below all
-    everything = [one for comparisons in found.values() for one in comparisons]
-    if figure := verdict_figure(everything, claims.margin, results / FOLDER / "differences.png"):
+    if figure := verdict_figure(everything, results / FOLDER / "differences.png"):
         sections.insert(0, f"![Differences with their intervals]({FOLDER}/differences.png)\n")
-    sections.append(verdict_caption(claims.margin, claims.level))
+    sections.append(caption)
     written += [*figure, _into_page(results / PAGE, "\n".join(sections))]
     return written, problems
 
 
-def _section(name: str, claim: Claim, comparisons: list[Compared], margin: float) -> str:
-    sentences = [_sentence(one, claim.effect, margin) for one in comparisons if one.primary]
+def _section(name: str, claim: Claim, comparisons: list[Compared]) -> str:
+    sentences = [_sentence(one, claim.effect) for one in comparisons if one.primary]
     return "\n".join(
         [
             f"### {name.replace('_', ' ').capitalize()}\n",
-            f"The paper: {claim.paper}. Asked here: {claim.question}\n",
+            f"The paper: {claim.paper}. Asked here: {claim.question} (Registered {claim.registered}.)\n",
             *(f"- {sentence}" for sentence in sentences),
             "",
         ]
     )
 
 
-def _sentence(one: Compared, effect: float | None, margin: float) -> str:
+def _sentence(one: Compared, effect: float | None) -> str:
     """The answer of a primary comparison in a sentence."""
-    names = f"**{one.first} against {one.partner}, {one.task}: {one.verdict(margin)}**"
+    names = f"**{one.first} against {one.partner}, {one.task}: {one.verdict}**"
     difference = one.difference
     if not one.complete:
         return f"{names}, {difference.n} of {one.planned} pairs are there."

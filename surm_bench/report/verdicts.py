@@ -1,6 +1,6 @@
 """What comparisons of two methods say about a claim: a table and a picture of their intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +10,25 @@ import pandas as pd
 
 from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table
-from surm_bench.statistics import Interval, holm, p_value, probability_better, verdict
+from surm_bench.statistics import Interval, detectable, holm, p_value, probability_of_no_loss, verdict
 
 CAPTION = (
     "Difference: first minus partner, in points, paired by seed (the same training rows, order and start of the head), "
-    "with its {level:.0%} interval over other seeds and other test examples (t, Welch–Satterthwaite). Pairs: seeds of "
-    "which both runs are there, of those that were fixed in advance. p: two-sided, and corrected for its family by "
-    "Holm's method ({missing}: not all of the family are there). P(better): one minus the one-sided p value, which is "
-    "the posterior of normal differences under a flat prior. Verdict: better, no loss (less than {margin:g} point), "
-    "worse within the margin, worse, or undecided; pending until all pairs are there. Bold: a primary comparison."
+    "with its {level:.0%} interval over other seeds and other test examples (t, Welch–Satterthwaite), at the settings "
+    "that tuning chose: what another tuning would choose is not in it. Claims of {own} take the variance over seeds "
+    "from the two methods alone, and their check pools the error variance of all methods of the table but the linear "
+    "probe; later claims pool, and their check takes the two alone. Parameters: trained, and in brackets the fewest "
+    "numbers that hold the trained change, which is what the method spans (a circulant matrix C(a⊙b) trains 2d numbers "
+    "and spans d). Pairs: seeds of which both runs are there, of those that were fixed in advance. p: two-sided, never "
+    "given below 0.01 from three seeds, and corrected by Holm's method, for primary comparisons among all that were "
+    "registered on one day, for secondary ones within their claim ({missing}: not all of the family are there). Could "
+    "see: the true difference that the interval tells from zero with a probability of 80 %. No loss at 0: the "
+    "probability that the interval is above minus the margin where the true difference is zero. Verdict: better, no "
+    "loss (less than the margin), worse within the margin, worse, or undecided; pending until all pairs are there. "
+    "Bold: a primary comparison."
 )
-COLUMNS = ["First", "Partner", "Parameters", "Task", "Pairs", "Scores", "Difference", "p", "p (Holm)", "P(better)"]
+COLUMNS = ["First", "Partner", "Parameters", "Task", "Pairs", "Scores", "Difference", "Check", "p", "p (Holm)"]
+COLUMNS += ["Could see", "No loss at 0", "Verdict"]
 PENDING = "pending"
 
 
@@ -31,9 +39,12 @@ class Compared:
     Attributes:
         first, partner: their labels.
         primary: of the primary family of its claim, or of the secondary one.
-        parameters: trained numbers of the adapter of both, None for one that was not run.
+        registered: the date of the claim.
+        margin: the largest loss that counts as none, as a fraction.
+        trained, stored: numbers of the adapter of both, trained and needed to serve; None for one that was not run.
         scores: the mean scores of both over their complete pairs.
-        difference: of first minus partner, as a fraction.
+        difference: of first minus partner, as a fraction, by the rule that was declared.
+        check: the same by the other rule for the variance over seeds.
         planned: how many pairs were fixed in advance.
     """
 
@@ -41,9 +52,13 @@ class Compared:
     partner: str
     task: str
     primary: bool
-    parameters: tuple[int | None, int | None]
+    registered: str
+    margin: float
+    trained: tuple[int | None, int | None]
+    stored: tuple[int | None, int | None]
     scores: tuple[float, float]
     difference: Interval
+    check: Interval
     planned: int
 
     @property
@@ -51,38 +66,58 @@ class Compared:
         """Whether every planned pair has been run; a run that diverged counts as run."""
         return self.difference.n + self.difference.n_missing == self.planned
 
-    def verdict(self, margin: float) -> str:
+    @property
+    def verdict(self) -> str:
         """The verdict, or that it is too early for one."""
         low, high = self.difference.low, self.difference.high
-        return str(verdict(low, high, margin)) if self.complete else PENDING
+        return str(verdict(low, high, self.margin)) if self.complete else PENDING
 
 
-def verdict_caption(margin: float, level: float) -> str:
-    """How the numbers of a verdict's table are made, the same for every claim."""
-    return CAPTION.format(level=level, missing=MISSING, margin=100 * margin)
+def verdict_caption(level: float, own: Sequence[str]) -> str:
+    """Return how the numbers of a verdict's table are made, the same for every claim.
+
+    Args:
+        own: the dates of the claims that take the variance over seeds from the two methods alone.
+    """
+    return CAPTION.format(level=level, missing=MISSING, own=" and ".join(own) or "no day")
 
 
-def verdict_table(compared: Sequence[Compared], margin: float, level: float) -> Table:
-    """One row a comparison, the primary ones first; each family has its own correction."""
-    rows, data = [], []
-    for primary in (True, False):
-        family = [one for one in compared if one.primary == primary]
-        values = [p_value(one.difference) for one in family]
-        whole = all(one.complete for one in family) and np.isfinite(values).all()
-        corrected = holm(values) if family and whole else [None] * len(family)
-        for one, value, adjusted in zip(family, values, corrected, strict=True):
-            rows.append(
-                [*map(Cell, _texts(one, value, adjusted)), Cell(one.verdict(margin), "best" if primary else "")]
-            )
-            data.append(_numbers(one, value, adjusted, margin))
-    columns = [*map(Column, COLUMNS), Column("Verdict")]
-    return Table(columns, rows, verdict_caption(margin, level), pd.DataFrame(data))
+def primary_families(compared: Sequence[Compared]) -> dict[Compared, float | None]:
+    """Return the corrected p value of every primary comparison, among those that were registered on the same day."""
+    days = dict.fromkeys(one.registered for one in compared)
+    families = [[one for one in compared if one.primary and one.registered == day] for day in days]
+    return {one: p for family in families for one, p in zip(family, _corrected(family), strict=True)}
 
 
-def verdict_figure(compared: Sequence[Compared], margin: float, path: Path) -> list[Path]:
+def verdict_table(
+    compared: Sequence[Compared], primaries: Mapping[Compared, float | None], level: float, caption: str = ""
+) -> Table:
+    """One row a comparison of one claim, the primary ones first.
+
+    Args:
+        primaries: as primary_families has them, of all claims.
+    """
+    secondary = [one for one in compared if not one.primary]
+    corrected = {**primaries, **dict(zip(secondary, _corrected(secondary), strict=True))}
+    ordered = sorted(compared, key=lambda one: not one.primary)
+    rows = [
+        [*map(Cell, _texts(one, corrected[one], level)), Cell(one.verdict, "best" if one.primary else "")]
+        for one in ordered
+    ]
+    data = pd.DataFrame([_numbers(one, corrected[one], level) for one in ordered])
+    return Table([*map(Column, COLUMNS)], rows, caption, data)
+
+
+def _corrected(family: Sequence[Compared]) -> list[float | None]:
+    values = [p_value(one.difference) for one in family]
+    whole = all(one.complete for one in family) and np.isfinite(values).all()
+    return holm(values) if family and whole else [None] * len(family)
+
+
+def verdict_figure(compared: Sequence[Compared], path: Path) -> list[Path]:
     """The differences in points with their intervals, one line a comparison; nothing where there is no interval yet.
 
-    The band is what counts as no loss. Filled: primary.
+    A bar behind each: what counts as no loss. Filled: primary.
     """
     drawn = [one for one in compared if np.isfinite(one.difference.low)]
     if not drawn:
@@ -90,7 +125,10 @@ def verdict_figure(compared: Sequence[Compared], margin: float, path: Path) -> l
     with mpl.rc_context(STYLE):
         figure = new_figure(1.1 + 0.36 * len(drawn))
         axes = figure.subplots()
-        axes.axvspan(-100 * margin, 0, color="#E8E8E8", label=f"a loss below {100 * margin:g} point")
+        margins = [100 * one.margin for one in drawn]
+        axes.barh(
+            range(len(drawn)), margins, left=[-m for m in margins], color="#E8E8E8", label="a loss that counts as none"
+        )
         axes.axvline(0, color="#5F5F5F", linewidth=1)
         for place, one in enumerate(drawn):
             mean, low, high = (100 * value for value in one.difference[:3])
@@ -105,47 +143,65 @@ def verdict_figure(compared: Sequence[Compared], margin: float, path: Path) -> l
         return save(figure, path)
 
 
-def _texts(one: Compared, value: float, adjusted: float | None) -> list[str]:
+def _texts(one: Compared, corrected: float | None, level: float) -> list[str]:
     difference = one.difference
     return [
         one.first,
         one.partner,
-        " / ".join(MISSING if count is None else f"{count:,}" for count in one.parameters),
+        " / ".join(map(_counts, one.trained, one.stored)),
         one.task,
         f"{difference.n} of {one.planned}",
         " / ".join(_points(score) for score in one.scores),
         _interval(difference),
-        _probability(value),
-        _probability(adjusted),
-        _probability(probability_better(difference)),
+        _interval(one.check, mean=False),
+        _probability(p_value(difference), difference.n),
+        _probability(corrected, difference.n),
+        _points(detectable(difference, level)),
+        _share(probability_of_no_loss(difference, one.margin, level)),
     ]
 
 
-def _numbers(one: Compared, value: float, adjusted: float | None, margin: float) -> dict:
-    names = ("first", "partner", "task", "primary", "planned")
+def _numbers(one: Compared, corrected: float | None, level: float) -> dict:
+    names = ("first", "partner", "task", "primary", "registered", "margin", "planned")
     return {
         **{name: getattr(one, name) for name in names},
         **one.difference._asdict(),
-        "p": value,
-        "p_holm": adjusted,
-        "verdict": one.verdict(margin),
+        **{f"check_{name}": getattr(one.check, name) for name in ("low", "high", "standard_error", "df")},
+        "p": p_value(one.difference),
+        "p_holm": corrected,
+        "could_see": detectable(one.difference, level),
+        "no_loss_at_0": probability_of_no_loss(one.difference, one.margin, level),
+        "verdict": one.verdict,
     }
+
+
+def _counts(trained: int | None, stored: int | None) -> str:
+    if trained is None:
+        return MISSING
+    return f"{trained:,}" if stored in (None, trained) else f"{trained:,} ({stored:,})"
 
 
 def _points(score: float) -> str:
     return MISSING if np.isnan(score) else f"{100 * score:.1f}"
 
 
-def _interval(difference: Interval) -> str:
+def _interval(difference: Interval, mean: bool = True) -> str:
     if np.isnan(difference.mean):
         return MISSING
     shown = f"{100 * difference.mean:+.1f}"
     if np.isnan(difference.low):
-        return shown
-    return f"{shown} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+        return shown if mean else MISSING
+    ends = f"[{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+    return f"{shown} {ends}" if mean else ends
 
 
-def _probability(value: float | None) -> str:
+def _probability(value: float | None, pairs: int) -> str:
+    """Three pairs say too little of the tails of a distribution for a p value below 0.01."""
+    least = 0.01 if pairs <= 3 else 0.001
     if value is None or np.isnan(value):
         return MISSING
-    return "< 0.001" if value < 0.001 else "> 0.999" if value > 0.999 else f"{value:.3f}"
+    return f"< {least:g}" if value < least else f"{value:.3f}"
+
+
+def _share(value: float) -> str:
+    return MISSING if np.isnan(value) else f"{value:.0%}"

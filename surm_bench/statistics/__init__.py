@@ -7,28 +7,34 @@ of the numbers and counted in ``n_missing``.
 from surm_bench.statistics.expected_maximum import expected_maximum
 from surm_bench.statistics.families import holm, p_value
 from surm_bench.statistics.intervals import (
+    ErrorVariance,
     Interval,
+    error_variance,
     mean_interval,
     paired_difference,
     pooled_intervals,
-    probability_better,
 )
+from surm_bench.statistics.power import detectable, power, probability_of_no_loss
 from surm_bench.statistics.ranks import mean_ranks
 from surm_bench.statistics.resampling import (
     PercentileInterval,
     binomial_standard_error,
     bootstrap_standard_error,
     paired_bootstrap,
+    paired_difference_by_both_rules,
     paired_difference_with_examples,
 )
 from surm_bench.statistics.verdict import Verdict, verdict
 
 __all__ = [
+    "ErrorVariance",
     "Interval",
     "PercentileInterval",
     "Verdict",
     "binomial_standard_error",
     "bootstrap_standard_error",
+    "detectable",
+    "error_variance",
     "expected_maximum",
     "holm",
     "mean_interval",
@@ -36,8 +42,10 @@ __all__ = [
     "p_value",
     "paired_bootstrap",
     "paired_difference",
+    "paired_difference_by_both_rules",
     "paired_difference_with_examples",
     "pooled_intervals",
-    "probability_better",
+    "power",
+    "probability_of_no_loss",
     "verdict",
 ]

@@ -25,6 +25,13 @@ class Interval(NamedTuple):
     n_missing: int
 
 
+class ErrorVariance(NamedTuple):
+    """The variance of a run's score that its method and its seed do not explain, known with df degrees of freedom."""
+
+    variance: float
+    df: int
+
+
 def mean_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
     """The t interval of the mean of scores (seeds,), from their own variance and n - 1 degrees of freedom."""
     found, n_missing = _finite(scores)
@@ -71,15 +78,25 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) 
         return mean_interval(first - second, level)
 
 
-def probability_better(difference: Interval) -> float:
-    """P(true difference > 0) when it has a t distribution around the observed mean: one minus the one-sided p value.
+def error_variance(scores: ArrayLike) -> ErrorVariance | None:
+    """Return the residual variance of the two-way model: score = mean of the method + effect of the seed + error.
 
-    The model: normal differences and a flat prior on their mean and on the logarithm of their variance.
+    Methods that are paired by seed share the training rows and the order of a seed, and so its effect. The variance of
+    a difference of two methods over seeds is twice the error variance.
+
+    Args:
+        scores: (methods, seeds). A method with a score that is not finite is left out.
+
+    Returns:
+        The variance with (methods - 1) · (seeds - 1) degrees of freedom; None with fewer than two methods or seeds.
     """
-    mean, standard_error = difference.mean, difference.standard_error
-    if standard_error == 0:
-        return float(np.heaviside(mean, 0.5))
-    return float(stats.t.cdf(mean / standard_error, difference.df))
+    scores = np.asarray(scores, np.float64)
+    scores = scores[np.isfinite(scores).all(1)] if scores.ndim == 2 else np.empty((0, 0))
+    df = (scores.shape[0] - 1) * (scores.shape[1] - 1)
+    if min(scores.shape) < 2:
+        return None
+    residuals = scores - scores.mean(1, keepdims=True) - scores.mean(0, keepdims=True) + scores.mean()
+    return ErrorVariance(float(np.sum(residuals**2) / df), df)
 
 
 def t_interval(scores: np.ndarray, deviation: float, df: float, n_missing: int, level: float) -> Interval:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from surm_bench.errors import UserError
-from surm_bench.statistics.intervals import Interval, check_level, t_interval
+from surm_bench.statistics.intervals import ErrorVariance, Interval, check_level, t_interval
 
 Metric = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -55,17 +55,59 @@ def paired_difference_with_examples(
         UserError: shapes do not fit, labels come without a metric or a metric without labels, or level is not between
             0 and 1.
     """
+    return _intervals(first, second, labels, metric, level, resamples, seed, [None])[0]
+
+
+def paired_difference_by_both_rules(
+    first: ArrayLike,
+    second: ArrayLike,
+    labels: ArrayLike | None = None,
+    metric: Metric | None = None,
+    level: float = 0.95,
+    *,
+    pooled: ErrorVariance | None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[Interval, Interval]:
+    """Return the interval of ``paired_difference_with_examples``, and the one with a pooled error variance.
+
+    Args:
+        pooled: the error variance of one run's score, of all methods of a table (``error_variance``). Twice this
+            variance, with its degrees of freedom, takes the place of the variance of the differences over seeds. None:
+            both intervals are the same.
+
+    Other arguments and errors are those of ``paired_difference_with_examples``.
+    """
+    own, other = _intervals(first, second, labels, metric, level, resamples, seed, [None, pooled])
+    return own, other
+
+
+def _intervals(
+    first: ArrayLike,
+    second: ArrayLike,
+    labels: ArrayLike | None,
+    metric: Metric | None,
+    level: float,
+    resamples: int,
+    seed: int,
+    errors: list[ErrorVariance | None],
+) -> list[Interval]:
+    """The interval for each error variance of a score; None: the variance of the differences themselves."""
     check_level(level)
     pairs, labels, n_missing = _pairs(first, second, labels, metric)
     n, n_examples = pairs.shape[1:]
     observed = _difference(_score(pairs, labels, metric))
     if n < 2:
-        return t_interval(observed, np.nan, np.nan, n_missing, level)
-    of_seeds = observed.var(ddof=1) / n
+        return [t_interval(observed, np.nan, np.nan, n_missing, level)] * len(errors)
     of_examples = _difference(_resampled(pairs, labels, metric, resamples, seed)).mean(-1).var(ddof=1)
-    variance = of_seeds + of_examples
-    df = variance**2 / (of_seeds**2 / (n - 1) + of_examples**2 / (n_examples - 1)) if variance > 0 else n - 1
-    return t_interval(observed, np.sqrt(n * variance), df, n_missing, level)
+    found = []
+    for error in errors:
+        of_seeds, df_seeds = (observed.var(ddof=1), n - 1) if error is None else (2 * error.variance, error.df)
+        of_seeds /= n
+        variance = of_seeds + of_examples
+        df = variance**2 / (of_seeds**2 / df_seeds + of_examples**2 / (n_examples - 1)) if variance > 0 else df_seeds
+        found.append(t_interval(observed, np.sqrt(n * variance), df, n_missing, level))
+    return found
 
 
 def paired_bootstrap(

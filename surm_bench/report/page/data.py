@@ -117,10 +117,10 @@ def interval_part(interval: Interval) -> dict[str, Any]:
     return {name: _number(getattr(interval, name)) for name in ENDS}
 
 
-def comparison_part(one: Compared, margin: float) -> dict[str, Any]:
+def comparison_part(one: Compared) -> dict[str, Any]:
     """A comparison that a claim is judged by."""
-    title, verdict = f"{one.first} − {one.partner}, {one.task}", one.verdict(margin)
-    return {"title": title, "primary": one.primary, "verdict": verdict, **interval_part(one.difference)}
+    title = f"{one.first} − {one.partner}, {one.task}"
+    return {"title": title, "primary": one.primary, "verdict": one.verdict, **interval_part(one.difference)}
 
 
 def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:

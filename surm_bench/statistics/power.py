@@ -1,0 +1,39 @@
+"""What a comparison could have seen: the power of its interval, at its standard error and degrees of freedom."""
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+
+from surm_bench.statistics.intervals import Interval
+
+
+def power(distance: float, difference: Interval, level: float = 0.95) -> float:
+    """Return the probability that the interval lies above a value, where the true difference is so far above the value.
+
+    The interval is mean ± t(df) · standard error; (mean - value) / standard error has a noncentral t distribution. NaN
+    without a standard error.
+
+    Args:
+        distance: true difference minus the value, in the unit of the scores.
+        level: of the interval, two-sided.
+    """
+    if not difference.standard_error > 0:
+        return np.nan
+    critical = stats.t.ppf((1 + level) / 2, difference.df)
+    return float(stats.nct.sf(critical, difference.df, distance / difference.standard_error))
+
+
+def detectable(difference: Interval, level: float = 0.95, wanted: float = 0.8) -> float:
+    """Return the smallest true difference whose interval lies above zero with the wanted probability.
+
+    NaN without a standard error.
+    """
+    if not difference.standard_error > 0:
+        return np.nan
+    most = 100 * difference.standard_error
+    return float(brentq(lambda distance: power(distance, difference, level) - wanted, 0, most))
+
+
+def probability_of_no_loss(difference: Interval, margin: float, level: float = 0.95) -> float:
+    """Return the probability that the interval lies above -margin, where the true difference is zero."""
+    return power(margin, difference, level)
