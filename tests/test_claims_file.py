@@ -40,5 +40,7 @@ def test_the_claim_of_twelve_times_fewer_has_a_partner_of_its_size():
     assert parameters(primary, "partner") > 12 * parameters(primary, "first")
 
 
-def test_the_margin_is_one_point():
+def test_the_margins_are_those_that_were_registered():
     assert (CLAIMS["margin"], CLAIMS["level"]) == (0.01, 0.95)
+    margins = {(claim["registered"], claim.get("margin")) for claim in CLAIMS["claims"].values()}
+    assert margins == {("2026-11-24", None), ("2026-11-26", None), ("2026-11-30", 0.015)}

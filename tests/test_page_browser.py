@@ -29,6 +29,7 @@ def data(tmp_path_factory):
         Compared(
             first="Circulant 1",
             partner="LoRA 1",
+            experiment="e",
             task="a",
             primary=primary,
             registered="2026-01-01",

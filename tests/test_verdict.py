@@ -1,5 +1,6 @@
 """The verdict: intervals of the claims' comparisons from records and predictions, and the page that shows them."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -127,8 +128,10 @@ def test_the_page_is_written_between_its_marks_and_the_same_twice(results):
     write_verdict(results)
     page = (results / "README.md").read_text()
     assert page.startswith(f"Before.\n{BEGIN}\n") and page.endswith(f"{END}\nAfter.\n") and "stale" not in page
-    assert "**Circulant against LoRA r=1, digits: " in page and "A gain of 50 points is " in page
-    assert "2 of 2 |" in page and (results / "verdict" / "differences.png").is_file()
+    assert "| Circulant | LoRA r=1 | tiny " in re.sub(" +", " ", page) and "2 of 2 |" in page
+    whole = (results / "verdict" / "README.md").read_text()
+    assert "**Circulant against LoRA r=1, digits: " in whole and "A gain of 50 points is " in whole
+    assert (results / "verdict" / "differences.png").is_file()
     write_verdict(results)
     assert (results / "README.md").read_text() == page
     (results / "README.md").write_text("no marks")
@@ -139,7 +142,8 @@ def test_the_page_is_written_between_its_marks_and_the_same_twice(results):
 def made(mean: float, error: float, primary: bool, pairs: int = 5, **fields) -> Compared:
     half = stats.t.ppf(0.975, 4) * error
     difference = Interval(mean, mean - half, mean + half, error, 4, pairs, 0)
-    about = {"first": "a", "partner": "b", "task": "task", "registered": "2026-01-02", "margin": 0.01, "planned": 5}
+    about = {"first": "a", "partner": "b", "experiment": "e", "task": "task"}
+    about |= {"registered": "2026-01-02", "margin": 0.01, "planned": 5}
     counts = {"trained": (2000, 1000), "stored": (1000, 1000), "scores": (0.5, 0.5 - mean)}
     return Compared(**about | counts | {"primary": primary, "difference": difference, "check": difference} | fields)
 
@@ -179,8 +183,8 @@ def test_a_row_says_what_it_could_have_seen_and_what_is_spanned():
 
 def test_three_seeds_give_no_p_value_below_one_in_a_hundred():
     five, three = (table([made(-0.2, 0.001, True, pairs=n, planned=n)]).rows[0] for n in (5, 3))
-    assert [cell.text for cell in five[8:10]] == ["< 0.001", "< 0.001"]
-    assert [cell.text for cell in three[8:10]] == ["< 0.01", "< 0.01"]
+    assert [cell.text for cell in five[9:11]] == ["< 0.001", "< 0.001"]
+    assert [cell.text for cell in three[9:11]] == ["< 0.01", "< 0.01"]
 
 
 def test_a_pooled_claim_takes_the_error_variance_of_all_methods_of_the_table(results):
@@ -206,7 +210,7 @@ def test_the_committed_page_is_what_its_records_say(tmp_path):
                 shutil.copy(RESULTS / name / file, tmp_path / name / file)
     write_verdict(tmp_path)
     assert (tmp_path / "README.md").read_text() == (RESULTS / "README.md").read_text()
-    for path in (RESULTS / "verdict").glob("*.csv"):
+    for path in [*(RESULTS / "verdict").glob("*.csv"), RESULTS / "verdict" / "README.md"]:
         assert (tmp_path / "verdict" / path.name).read_text() == path.read_text()
 
 

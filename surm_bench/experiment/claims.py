@@ -125,6 +125,7 @@ class _Evidence:
         return Compared(
             first=self._label(comparison.task, rows[0]),
             partner=self._label(comparison.task, rows[1]),
+            experiment=comparison.experiment,
             task=comparison.task,
             primary=comparison in claim.primary,
             registered=claim.registered,

@@ -12,7 +12,7 @@ from surm_bench.experiment.ahead import runs_left
 from surm_bench.experiment.calibration import read_calibration
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.estimates import Estimates
-from surm_bench.experiment.jobs import Job, reported_jobs
+from surm_bench.experiment.jobs import Job, in_blocks, reported_jobs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import print_ahead, print_plan, print_total
@@ -53,7 +53,8 @@ def run_reported(experiment: Experiment, options: Options) -> list[str]:
     wanted = experiment.of_rows(options.rows)
     state, _ = _state(wanted, options)
     problems = [*state.problems.values(), *undecided(wanted, state)]
-    return problems + _execute(reported_jobs(wanted, state.choices), experiment.name, options)
+    jobs = in_blocks(wanted, reported_jobs(wanted, state.choices))
+    return problems + _execute(jobs, experiment.name, options)
 
 
 def tune(experiment: Experiment, options: Options) -> list[str]:

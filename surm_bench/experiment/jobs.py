@@ -44,12 +44,18 @@ class Job:
 
 
 def reported_jobs(experiment: Experiment, choices: Choices) -> list[Job]:
-    """Every run of the table whose setting has been chosen."""
+    """Return every run of the table whose setting has been chosen."""
     return [
         _job(experiment, task, adapter, seed, choices[task, adapter])
         for task, adapter, seed in product(experiment.tasks, experiment.adapters, experiment.seeds)
         if (task, adapter) in choices
     ]
+
+
+def in_blocks(experiment: Experiment, jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs ordered by task and seed: stopped early, comparisons are whole and of one machine."""
+    tasks, seeds = list(experiment.tasks), experiment.seeds
+    return sorted(jobs, key=lambda job: (tasks.index(job.task), seeds.index(job.seed)))
 
 
 def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) -> list[Job]:

@@ -6,17 +6,20 @@ from pathlib import Path
 from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 from surm_bench.experiment.claims import Claim, compared, load_claims
-from surm_bench.report.tables import to_markdown, write_table
+from surm_bench.report.tables import Table, to_markdown, write_table
 from surm_bench.report.verdicts import Compared, primary_families, verdict_caption, verdict_figure, verdict_table
 
 CLAIMS, PAGE, FOLDER = "claims.yaml", "README.md", "verdict"
 BEGIN, END = "<!-- verdict: written from records, not by hand -->", "<!-- end of the verdict -->"
+SUMMARY = ["First", "Partner", "Experiment", "Task", "Pairs", "Difference", "p (Holm)"]
+SUMMARY += ["Could see", "No loss at 0", "Verdict"]
 
 
 def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
     """Compare what results/claims.yaml names, by the records below results.
 
-    Tables go to results/verdict, and into results/README.md between its two marks.
+    Tables and a page with all of them go to results/verdict. A table of the primary comparisons goes into
+    results/README.md between its two marks.
 
     Returns:
         What was written, and a line for each record that cannot be used.
@@ -28,17 +31,27 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
     found, problems = compared(claims, results)
     everything = [one for comparisons in found.values() for one in comparisons]
     primaries, caption = primary_families(everything), verdict_caption(claims.level, claims.unpooled)
-    written, sections = [], []
+    written, sections = [], ["# The verdict on every claim\n"]
     for name, comparisons in found.items():
         table = verdict_table(comparisons, primaries, claims.level, caption)
         written += write_table(table, results / FOLDER, name)
         sections.append(_section(name, claims.claims[name], comparisons))
         sections.append(to_markdown(replace(table, caption="")))  # on the page once, below all
     if figure := verdict_figure(everything, results / FOLDER / "differences.png"):
-        sections.insert(0, f"![Differences with their intervals]({FOLDER}/differences.png)\n")
-    sections.append(caption)
-    written += [*figure, _into_page(results / PAGE, "\n".join(sections))]
-    return written, problems
+        sections.insert(1, "![Differences with their intervals](differences.png)\n")
+    written += [*figure, _write(results / FOLDER / PAGE, "\n".join([*sections, caption, ""]))]
+    summary = _columns(verdict_table(list(primaries), primaries, claims.level), SUMMARY)
+    return [*written, _into_page(results / PAGE, to_markdown(summary))], problems
+
+
+def _columns(table: Table, titles: list[str]) -> Table:
+    """Return the table with these columns alone."""
+    places = [place for place, column in enumerate(table.columns) if column.title in titles]
+    return replace(
+        table,
+        columns=[table.columns[place] for place in places],
+        rows=[[row[place] for place in places] for row in table.rows],
+    )
 
 
 def _section(name: str, claim: Claim, comparisons: list[Compared]) -> str:
@@ -75,6 +88,10 @@ def _into_page(page: Path, text: str) -> Path:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise UserError(f"{page} lacks its marks: the verdict goes between the lines {BEGIN} and {END}")
+    return _write(page, f"{before}{begin}\n\n{text}\n{end}{after}")
+
+
+def _write(page: Path, text: str) -> Path:
     with atomic(page) as temporary:
-        temporary.write_text(f"{before}{begin}\n\n{text}\n{end}{after}", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return page

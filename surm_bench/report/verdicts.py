@@ -27,8 +27,8 @@ CAPTION = (
     "loss (less than the margin), worse within the margin, worse, or undecided; pending until all pairs are there. "
     "Bold: a primary comparison."
 )
-COLUMNS = ["First", "Partner", "Parameters", "Task", "Pairs", "Scores", "Difference", "Check", "p", "p (Holm)"]
-COLUMNS += ["Could see", "No loss at 0", "Verdict"]
+COLUMNS = ["First", "Partner", "Parameters", "Experiment", "Task", "Pairs", "Scores", "Difference", "Check"]
+COLUMNS += ["p", "p (Holm)", "Could see", "No loss at 0", "Verdict"]
 PENDING = "pending"
 
 
@@ -38,6 +38,7 @@ class Compared:
 
     Attributes:
         first, partner: their labels.
+        experiment, task: where both were run.
         primary: of the primary family of its claim, or of the secondary one.
         registered: the date of the claim.
         margin: the largest loss that counts as none, as a fraction.
@@ -50,6 +51,7 @@ class Compared:
 
     first: str
     partner: str
+    experiment: str
     task: str
     primary: bool
     registered: str
@@ -149,6 +151,7 @@ def _texts(one: Compared, corrected: float | None, level: float) -> list[str]:
         one.first,
         one.partner,
         " / ".join(map(_counts, one.trained, one.stored)),
+        one.experiment,
         one.task,
         f"{difference.n} of {one.planned}",
         " / ".join(_points(score) for score in one.scores),
@@ -162,7 +165,7 @@ def _texts(one: Compared, corrected: float | None, level: float) -> list[str]:
 
 
 def _numbers(one: Compared, corrected: float | None, level: float) -> dict:
-    names = ("first", "partner", "task", "primary", "registered", "margin", "planned")
+    names = ("first", "partner", "experiment", "task", "primary", "registered", "margin", "planned")
     return {
         **{name: getattr(one, name) for name in names},
         **one.difference._asdict(),
