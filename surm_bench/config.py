@@ -125,6 +125,7 @@ class OptimizerConfig:
     schedule: str = "linear"  # linear | cosine | constant, behind the warm-up
     warmup_ratio: float = 0.06  # the part of the steps in which the rate rises from 0, linearly
     max_grad_norm: float = 1.0  # gradients are clipped to this norm; 0: not clipped
+    version: int = 1  # raised when this optimiser's code changes results beyond rounding
 
 
 @dataclass

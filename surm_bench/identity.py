@@ -36,7 +36,7 @@ OPTIMIZER = {
     "adam": ("betas", "eps"),
     "sgd": ("momentum",),
     "loko": (),
-    "": ("name", "lr", "head_lr", "weight_decay", "schedule", "warmup_ratio", "max_grad_norm"),
+    "": ("name", "version", "lr", "head_lr", "weight_decay", "schedule", "warmup_ratio", "max_grad_norm"),
 }
 TRAINER = (
     *("epochs", "max_steps", "eval_steps", "patience", "keep_best", "batch_size", "micro_batch_size", "precision"),
@@ -61,6 +61,7 @@ AS_BEFORE: dict[str, Any] = {
     "task.max_eval_samples": None,
     "adapter.first_layer": 0,
     "adapter.version": 1,
+    "optimizer.version": 1,
     "optimizer.head_lr": None,
     "trainer.max_steps": None,
     "trainer.eval_steps": None,

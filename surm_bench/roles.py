@@ -53,6 +53,7 @@ FAMILIES = {
     },
 }
 ROLES = tuple(FAMILIES["bert"])
+FUSED = ("qkv", "in_proj", "c_attn", "query_key_value")  # parts of the names of layers that are q, k and v at once
 
 
 def find_roles(module_names: Iterable[str]) -> dict[str, list[str]]:
@@ -84,6 +85,15 @@ def attention_heads(modules: Iterable[object]) -> int:
             if hasattr(module, attribute):
                 return getattr(module, attribute)
     raise UserError("this model does not say how many attention heads it has: give heads")
+
+
+def check_not_fused(name: str, in_features: int, out_features: int) -> None:
+    """Refuse a layer that is q, k and v at once, whose outputs are not the heads of one; raises UserError."""
+    if any(part in name.rpartition(".")[2] for part in FUSED) or out_features == 3 * in_features:
+        raise UserError(
+            f"{name}, of {out_features}×{in_features}, is q, k and v fused in one layer, where heads are not what this "
+            "method takes them for: split it, as surm_bench.models.split_qkv does for timm's ViTs"
+        )
 
 
 def layer_of(name: str) -> int | None:

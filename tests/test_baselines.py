@@ -130,21 +130,37 @@ def test_lora_xs_serves_a_backbone_whose_own_vectors_have_other_signs(tmp_path):
 
 
 def test_lorta_is_one_cp_tensor():
-    """Oracle: the entries of the five-way tensor by einsum, put head by head into each matrix."""
+    """Oracle: the entries of the five-way tensor by einsum; in each matrix, heads and their entries are columns."""
     model = stir(get_peft_model(backbone(), LortaConfig(r=3, alpha=6.0)))
     first = model.base_model.model.get_submodule(QUERY.format(0)).lorta_delta["default"].shared
-    tensor = 2.0 * torch.einsum("ir,jr,hr,lr,mr->lmhji", first.a, first.b, first.heads, first.layers, first.matrices)
-    assert tensor.shape == (LAYERS, 4, HEADS, D // HEADS, D)
+    tensor = 2.0 * torch.einsum("ir,jr,hr,lr,mr->lmihj", first.a, first.b, first.heads, first.layers, first.matrices)
+    assert tensor.shape == (LAYERS, 4, D, HEADS, D // HEADS)
     assert model.get_nb_trainable_parameters()[0] == 3 * (D + D // HEADS + HEADS + LAYERS + 4)
     plain = backbone()
     for index, layer in enumerate(plain.roberta.encoder.layer):
         attention = layer.attention
         linears = [attention.self.query, attention.self.key, attention.self.value, attention.output.dense]
         for matrix, linear in enumerate(linears):
-            update = tensor[index, matrix].flatten(0, 1).detach()  # (heads·head size, width)
-            linear.weight.data += update.T if linear is attention.output.dense else update
+            linear.weight.data += tensor[index, matrix].flatten(1).detach()  # (width, heads·head size)
     torch.testing.assert_close(logits(model), logits(plain), atol=1e-5, rtol=0)
     assert not torch.allclose(logits(model), logits(backbone()), atol=1e-3)
+
+
+def test_lorta_starts_as_its_authors_code():
+    """torch's kaiming_uniform_, fan-in r, with a = √5 for A and with a = 0 for heads, layers and matrices; alpha 1."""
+    torch.manual_seed(0)
+    layer = nn.Linear(600, 600)
+    config = LortaConfig(r=150, alpha=1.0, heads=300, target_modules=["0"])
+    factors = get_peft_model(nn.Sequential(layer), config).base_model.model[0].lorta_delta["default"]
+    assert factors.scale == 1 / 150
+    shared = factors.owned
+    for factor, bound in (
+        (shared.a, 150**-0.5),
+        *((f, (6 / 150) ** 0.5) for f in (shared.heads, shared.layers, shared.matrices)),
+    ):
+        assert 0.95 * bound < factor.abs().max() <= bound
+        assert factor.std().item() == pytest.approx(bound / 3**0.5, rel=0.2)  # uniform
+    assert not shared.b.any()
 
 
 def test_lorta_saves_its_tensor_once(tmp_path):

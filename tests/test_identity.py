@@ -163,6 +163,7 @@ COUNTS = {
     "optimizer.schedule": (TEXT, "cosine"),
     "optimizer.warmup_ratio": (TEXT, 0.1),
     "optimizer.max_grad_norm": (TEXT, 0.0),
+    "optimizer.version": (TEXT, 2),
     "trainer.epochs": (TEXT, 3),
     "trainer.max_steps": (TEXT, 100),
     "trainer.eval_steps": (TEXT, 100),

@@ -66,11 +66,42 @@ def test_an_update_is_the_textbooks():
     covariance, jacobian = np.diag(numpy(p)), numpy(h).reshape(-1, 9)
     s = jacobian @ covariance @ jacobian.T + np.kron(np.eye(BATCH), numpy(r) + FLOOR * np.eye(CLASSES))
     gain = covariance @ jacobian.T @ np.linalg.inv(s)
-    left = np.diag((np.eye(9) - gain @ jacobian) @ covariance)
-    seen = np.mean([np.outer(x, x) + y @ covariance @ y.T for x, y in zip(numpy(e), numpy(h), strict=True)], axis=0)
+    after = (np.eye(9) - gain @ jacobian) @ covariance
+    left, errors = np.diag(after), numpy(e) - (jacobian @ gain @ numpy(e).ravel()).reshape(BATCH, CLASSES)
+    seen = np.mean([np.outer(x, x) + y @ after @ y.T for x, y in zip(errors, numpy(h), strict=True)], axis=0)
     np.testing.assert_allclose(numpy(change), gain @ numpy(e).ravel(), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(numpy(variance), left, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(numpy(noise), MEMORY * numpy(r) + (1 - MEMORY) * seen, rtol=1e-4, atol=1e-5)
+
+
+def test_the_noise_that_is_seen_is_expected_to_be_the_noise():
+    """Closed form: what is seen is quadratic in the errors, so that its mean over errors along the columns of a root
+    of their covariance S, √n times as long, is its expectation."""
+    torch.manual_seed(0)
+    h, p = torch.randn(BATCH, CLASSES, 9).double(), torch.rand(9).double()
+    root = torch.randn(CLASSES, CLASSES).double()
+    r = root @ root.T + FLOOR * torch.eye(CLASSES)
+    flat = h.flatten(0, 1)
+    s = (flat * p) @ flat.T + torch.block_diag(*[r] * BATCH)
+    columns = len(s) ** 0.5 * torch.linalg.cholesky(s).T
+    filters = r - FLOOR * torch.eye(CLASSES)  # what the filter adds the floor to
+    seen = [update(p, filters, h, column.view(BATCH, CLASSES))[2] for column in columns]
+    expected = (sum(seen) / len(seen) - MEMORY * filters) / (1 - MEMORY)
+    torch.testing.assert_close(expected, r)
+
+
+def test_the_noise_converges_to_the_true_one():
+    """A simulation: 20 parameters of variance 4, one observation a step with noise of variance 0.3."""
+    torch.manual_seed(0)
+    theta, estimate, p, noise = 2 * torch.randn(20), torch.zeros(20), torch.full((20,), 4.0), torch.eye(1)
+    seen = []
+    for _ in range(800):
+        h = torch.randn(20)
+        error = h @ (theta - estimate) + 0.3**0.5 * torch.randn(1)
+        change, p, noise = update(p, noise, h[None, None], error[None])
+        estimate = estimate + change
+        seen.append(noise.item())
+    assert np.mean(seen[400:]) == pytest.approx(0.3, rel=0.15)
 
 
 def test_one_parameter_has_its_gaussian_posterior():

@@ -2,7 +2,9 @@
 
 Chen et al., 2022, arXiv 2205.13535; width, scale, start and dropout (on the bottleneck) as in the authors' code
 (ShoufaChen/AdaptFormer). x is what the MLP takes. On a ViT that is behind the norm, as in the paper's equation; the
-code takes it before the norm. On BERT, whose norms come last, both are the same.
+code takes it before the norm. On BERT, whose norms come last, both are the same. The code adds the bottleneck behind
+all that the backbone does to the MLP's answer; here timm's LayerScale and drop_path, where a ViT has them, act on both,
+so that a LayerScale of 1e-5 all but removes the adapter.
 """
 
 import math
@@ -12,6 +14,7 @@ import torch
 from peft.utils import PeftType
 from torch import Tensor, nn
 
+from surm_bench.adapters.base_layer import kind
 from surm_bench.adapters.residual import Answer
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, Unmergeable, check_dropout, register
 from surm_bench.errors import UserError
@@ -78,7 +81,7 @@ class ParallelMlp(Unmergeable):
 def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
     """The module, if it holds a Linear and is none; raises UserError otherwise."""
     if isinstance(module, nn.Linear) or not any(isinstance(inner, nn.Linear) for inner in module.modules()):
-        raise UserError(f"target module {name!r} is a {type(module).__name__}, not the module of an MLP")
+        raise UserError(f"target module {name!r} is a {kind(module)}, not the module of an MLP")
     return module
 
 

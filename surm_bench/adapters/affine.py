@@ -7,52 +7,73 @@ import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
+from surm_bench.adapters.base_layer import check_mergeable
 from surm_bench.adapters.tuner import TunerLayer, broken
+from surm_bench.structured.precision import without_autocast
 
 
 class AffineLayer(TunerLayer):
     """A frozen Linear or LayerNorm with such adapters. Subclasses give combined and forward."""
 
+    merged_parameters = ("weight", "bias")
+
     def __init__(self, base_layer: nn.Linear | nn.LayerNorm):
         super().__init__(base_layer)
-        self.out_features, self.in_features = len(base_layer.weight), base_layer.weight.shape[-1]
+        if isinstance(base_layer, nn.Linear):
+            self.out_features, self.in_features = base_layer.out_features, base_layer.in_features
+        else:
+            self.out_features = self.in_features = base_layer.normalized_shape[-1]
         self.register_buffer("unmerged_weight", None, persistent=False)  # as it was before merging
         self.register_buffer("unmerged_bias", None, persistent=False)
 
     @abstractmethod
-    def combined(self, adapters: Sequence[nn.Module], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def combined(self, adapters: Sequence[nn.Module], weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """The weight and the bias with which the layer alone answers as it does with these adapters."""
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Put the named (default: active) adapters into weight and bias, rounding once.
+        """Put the named (default: active) adapters into weight and bias, rounding once, also under autocast.
 
         Raises:
+            UserError: the base layer would not answer with the merged weight and bias.
             ValueError: safe_merge, and the merged values are not finite; the layer is left as it was.
         """
         names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.adapters]
         if not names:
             return
         base = self.get_base_layer()
+        check_mergeable(base, "this layer")
         if self.merged:
             weight, bias = self.unmerged_weight, self.unmerged_bias
         else:
-            weight, bias = base.weight.data, None if base.bias is None else base.bias.data
-        with torch.no_grad():
-            merged, moved = self.combined([self.adapters[n] for n in [*self.merged_adapters, *names]], weight, bias)
+            weight, bias = (None if p is None else p.data for p in (base.weight, base.bias))
+        adapters = [self.adapters[n] for n in [*self.merged_adapters, *names]]
+        like = next(adapters[0].parameters()) if weight is None else weight
+        ones, zeros = like.new_ones(self.out_features), like.new_zeros(self.out_features)
+        with torch.no_grad(), without_autocast(like.device):
+            merged, moved = self.combined(adapters, ones if weight is None else weight, zeros if bias is None else bias)
         if safe_merge and not (torch.isfinite(merged).all() and torch.isfinite(moved).all()):
             raise broken(names)
         self.unmerged_weight, self.unmerged_bias = weight, bias
-        base.weight.data, base.bias = merged.to(weight.dtype), nn.Parameter(moved.to(weight.dtype), requires_grad=False)
+        self._assign(merged.to(like.dtype), moved.to(like.dtype))
         self.merged_adapters.extend(names)
 
     def unmerge(self) -> None:
         """Put weight and bias back, bit for bit."""
         if self.merged:
-            base, bias = self.get_base_layer(), self.unmerged_bias
-            base.weight.data = self.unmerged_weight
-            base.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+            self._assign(self.unmerged_weight, self.unmerged_bias)
             self.unmerged_weight = self.unmerged_bias = None
             self.merged_adapters.clear()
+
+    def _assign(self, *values: Tensor | None) -> None:
+        """Give weight and bias other values; they stay the same parameters, as an optimiser may train them, unless the
+        layer has none of its own."""
+        base = self.get_base_layer()
+        for name, value in zip(self.merged_parameters, values, strict=True):
+            parameter = getattr(base, name)
+            if value is None or parameter is None:
+                setattr(base, name, None if value is None else nn.Parameter(value, requires_grad=False))
+            else:
+                parameter.data = value
 
     def unmerged_names(self) -> list[str]:
         """The adapters that forward has to apply; unmerges those that are merged and disabled."""

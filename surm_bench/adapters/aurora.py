@@ -5,7 +5,8 @@ Wang et al., 2023, arXiv 2305.08381. Read in the authors' code (WillDreamer/Auro
 of the MLP in blocks of the model's width with a p for each; r = 64; V starts at zero, C and p Xavier-uniform; dropout
 of 0.1 behind the core. The paper's CP decomposition has a diagonal core, its code the full one, as here. Here a p is
 drawn for its own matrix and acts on its own block; there those of a whole layer are drawn at once, and a reshape mixes
-the blocks of the MLP. Left out is what the code adds between a text model's layers for two modalities.
+the blocks of the MLP. The code's text encoder adapts q, k and v alone; here a text model is adapted as its image
+encoder is, in all six. Left out is what the code adds between a text model's layers for two modalities.
 """
 
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class WeighedCore(BetweenPlanes):
 
     def core(self) -> Tensor:
         p = self.p.view(self.r, self.rows, self.columns)
-        blocks = torch.einsum("srk,kab->arbs", self.shared.c.to(p.dtype), p)
+        blocks = torch.einsum("srk,kab->arbs", self.shared.c.to(p), p)
         return blocks.reshape(self.rows * self.r, self.columns * self.r)
 
 

@@ -75,7 +75,7 @@ class CompactBottleneck(Sharing, Answer):
         self.up = Projection(width, features, config.n)
 
     def forward(self, h: Tensor) -> Tensor:
-        a = self.shared.a
+        a = self.shared.a.to(h.device)
         return self.up(nn.functional.gelu(self.down(h, a)), a)
 
 
@@ -93,7 +93,7 @@ class CompacterModel(LinearTuner):
     tuner_layer_cls = CompacterLinear
 
     def _add_adapter(self, layer: CompacterLinear, adapter_name: str, config: CompacterConfig, name: str) -> None:
-        rules = find_shared(self.model, adapter_name)
+        rules = find_shared(self, adapter_name)
         owner = rules is None
         rules = Rules(config.n) if owner else rules
         layer.update_layer(adapter_name, config, CompactBottleneck(rules, owner, layer.out_features, config))

@@ -1,12 +1,15 @@
 """Weight deltas: y = (W0 + ΔW)x + bias, with merging that can be undone to the bit. One method gives one Delta."""
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
+from surm_bench.adapters.base_layer import check_mergeable
 from surm_bench.adapters.tuner import LinearTunerLayer, broken
+from surm_bench.structured.precision import under_autocast, without_autocast
 
 
 class Delta(nn.Module):
@@ -43,7 +46,7 @@ class ThinDelta(Delta):
         return left @ right
 
     def forward(self, x: Tensor) -> Tensor:
-        left, right = self.pair()
+        left, right = (factor.to(x.device) for factor in self.pair())
         return x @ right.T @ left.T
 
 
@@ -63,15 +66,17 @@ class DeltaLinear(LinearTunerLayer):
         """Add the deltas of the named (default: active) adapters to the base weight, rounding once.
 
         Raises:
+            UserError: the base layer would not answer with the merged weight.
             ValueError: safe_merge, and the merged weight is not finite; the layer is left as it was.
         """
         names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.adapters]
         if not names:
             return
+        check_mergeable(self.get_base_layer(), "this layer")
         weight = self.get_base_layer().weight
         original = self.unmerged if self.merged else weight.data
-        with torch.no_grad():
-            delta = sum(self.get_delta_weight(name) for name in [*self.merged_adapters, *names])
+        with torch.no_grad(), without_autocast(weight.device):
+            delta = sum(self.get_delta_weight(name).to(weight.device) for name in [*self.merged_adapters, *names])
             merged = (original.to(delta.dtype) + delta).to(original.dtype)
         if safe_merge and not torch.isfinite(merged).all():
             raise broken(names)
@@ -86,11 +91,11 @@ class DeltaLinear(LinearTunerLayer):
             self.unmerged = None
             self.merged_adapters.clear()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) → (..., out_features)."""
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(..., in_features) → (..., out_features); other arguments are the base layer's."""
         if self.disable_adapters:
             self.unmerge()
-        y = self.base_layer(x)
+        y = self.base_layer(x, *args, **kwargs)
         for name in [] if self.disable_adapters or self.merged else self.active():
             y = y + self._answer(name, x).to(y.dtype)
         return y
@@ -98,6 +103,6 @@ class DeltaLinear(LinearTunerLayer):
     def _answer(self, name: str, x: Tensor) -> Tensor:
         """The delta's answer; the delta itself may be wider than x."""
         delta = self.adapters[name]
-        if torch.is_autocast_enabled(x.device.type):
+        if under_autocast(x.device):
             return delta(x)
         return delta(x.to(delta.dtype))

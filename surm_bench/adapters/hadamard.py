@@ -10,12 +10,14 @@ the classifier alone beforehand, in a stage of its own; here both are trained at
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.affine import AffineLayer
+from surm_bench.adapters.base_layer import kind
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
 from surm_bench.errors import UserError
 
@@ -55,26 +57,42 @@ class HadamardLayer(AffineLayer):
     def update_layer(self, adapter_name: str, config: HadamardConfig) -> None:
         self.add(adapter_name, Elementwise(self.out_features), config)
 
-    def combined(self, adapters: Sequence[nn.Module], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def combined(self, adapters: Sequence[nn.Module], weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         factor = 1 + sum(adapter.scale for adapter in adapters)
         shift = sum(adapter.bias for adapter in adapters)
-        merged = factor.reshape(-1, *[1] * (weight.dim() - 1)) * weight
-        return merged, shift if bias is None else factor * bias + shift
+        return factor.reshape(-1, *[1] * (weight.dim() - 1)) * weight, factor * bias + shift
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The base layer's shapes."""
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """The base layer's shapes and arguments."""
         names = self.unmerged_names()
-        h = y = self.base_layer(x)
+        h = y = self.base_layer(x, *args, **kwargs)
         for name in names:
             y = y + self.adapters[name](h).to(y.dtype)
         return y
 
 
 def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
-    """The module, if it has one weight and one bias for each feature of its output; raises UserError otherwise."""
+    """The module, if the last dimension of its output has one feature for each scale; raises UserError otherwise."""
     if not isinstance(module, nn.Linear | nn.LayerNorm):
-        raise UserError(f"target module {name!r} is a {type(module).__name__}, not a Linear or LayerNorm")
+        raise UserError(f"target module {name!r} is a {kind(module)}, not a Linear or LayerNorm")
+    if isinstance(module, nn.LayerNorm) and (len(module.normalized_shape) > 1 or not _is_last(module)):
+        raise UserError(
+            f"target module {name!r} is a {kind(module)} over {tuple(module.normalized_shape)}: an adapter takes a "
+            "norm over the last dimension alone"
+        )
     return module
+
+
+@torch.no_grad()
+def _is_last(norm: nn.LayerNorm) -> bool:
+    """Whether the norm takes features in its last dimension; those of feature maps have them in the second."""
+    if type(norm).forward is nn.LayerNorm.forward:
+        return True
+    like = next(norm.parameters(), torch.empty(0))
+    try:
+        return norm(like.new_zeros(2, *norm.normalized_shape)).shape == (2, *norm.normalized_shape)
+    except Exception:  # it has no two dimensions to exchange
+        return False
 
 
 class HadamardModel(LinearTuner):

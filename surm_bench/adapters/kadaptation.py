@@ -5,8 +5,9 @@ n = 32; A_i = a_i·b_iᵀ of rank one, uniform in ±0.01 each; one set of them f
 projections; the scale, 160. The paper's A_i are any n×n matrices; with these, ΔW has rank n at most. Not followed of
 that code: u and v both start at zero, where no gradient ever reaches either (here u is zero and v as in Compacter); the
 value's delta is built from the query's u and v, so that its own are never used; one bias is added to both, which is no
-part of ΔW; half of ΔW's entries are dropped in training; and the answer is mixed over tokens and images, as LoRA's is
-there (surm_bench.adapters.lora_pevit).
+part of ΔW; half of ΔW's entries are dropped in training; the query's delta is added behind the division by √(head
+size), so that it counts √(head size) times as much; and the answer is mixed over tokens and images, as LoRA's is there
+(surm_bench.adapters.lora_pevit).
 """
 
 import math
@@ -61,8 +62,8 @@ class KroneckerSum(Sharing, ThinDelta):
         self.v = nn.Parameter(glorot_rows(n, in_features // n))
 
     def pair(self) -> tuple[Tensor, Tensor]:
-        left = self.shared.a[:, :, None] * self.u[:, None]
-        right = self.shared.b[:, :, None] * self.v[:, None]
+        left = self.shared.a.to(self.u.device).unsqueeze(2) * self.u.unsqueeze(1)
+        right = self.shared.b.to(self.v.device).unsqueeze(2) * self.v.unsqueeze(1)
         return self.scale * left.flatten(1).T, right.flatten(1)
 
 
@@ -86,7 +87,7 @@ class KAdaptationModel(LinearTuner):
     tuner_layer_cls = KAdaptationLinear
 
     def _add_adapter(self, layer: KAdaptationLinear, adapter_name: str, config: KAdaptationConfig, name: str) -> None:
-        rules = find_shared(self.model, adapter_name, lambda other: place(other) == place(name))
+        rules = find_shared(self, adapter_name, lambda other: place(other) == place(name))
         owner = rules is None
         rules = Rules(config.n) if owner else rules
         delta = KroneckerSum(rules, owner, layer.out_features, layer.in_features, config)

@@ -8,7 +8,8 @@ ones, ‖A·Aᵀ − 1‖, ‖Bᵀ·B − 1‖, ‖C·Cᵀ − 1‖ and ‖Dᵀ�
 
 In that code merging gives another matrix than the forward pass, and the term of the loss across both planes is computed
 and not used: neither is here. The authors adapt every matrix of a layer. Their scripts set the steps of each task by
-hand; here no rank is cut in the first tenth of the steps, and none in the last half.
+hand, and from one cut to the next (1, 10 or 100); here no rank is cut in the first tenth of the steps, and what is cut
+stays so in the last half.
 """
 
 from dataclasses import dataclass, field
@@ -36,11 +37,12 @@ class Lora2Config(TunerConfig):
     k: int = field(default=8, metadata={"help": "width of both planes: no delta has a larger rank"})
     alpha: float = field(default=16.0, metadata={"help": "the scale is alpha/r"})
     orthogonality: float = field(default=0.1, metadata={"help": "weight of the factors' distance from orthogonal ones"})
+    interval: int = field(default=100, metadata={"help": "steps from one cut to the next, until ranks are fixed"})
 
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType.LORA2
-        check_positive(self, "k")
+        check_positive(self, "k", "interval")
         if not self.orthogonality >= 0:
             raise UserError(f"orthogonality={self.orthogonality} is not possible: 0 or more")
         if not 0 < self.target_r < self.r:
@@ -85,7 +87,7 @@ class PlaneRanks:
 
     def begin(self, steps: int) -> None:
         """The cuts end in time for one after the first step, as they need sensitivities to go by."""
-        self.first = int(WARM_UP * steps)
+        self.steps, self.first = steps, int(WARM_UP * steps)
         self.last = max(self.first + 1, steps - int(FINAL * steps))
         scored = {f"{layer}.{name}": p for layer, name, p in self._scored()}
         self.sensitivity, self.uncertainty = (
@@ -100,12 +102,13 @@ class PlaneRanks:
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Update the sensitivities |p·∂loss/∂p| from the gradients, which are still there, and cut to the budget."""
-        if step <= self.last:
+        if step < max(self.last, 2):
             for layer, name, p in self._scored():
                 key, now = f"{layer}.{name}", (p * p.grad).abs()
                 self.sensitivity[key].lerp_(now, 1 - MEMORY)
                 self.uncertainty[key].lerp_((now - self.sensitivity[key]).abs(), 1 - MEMORY)
-        if cut := self.count(step):
+        due = step > self.last or step == self.steps or step % self.config.interval == 0
+        if due and (cut := self.count(step)):
             zero_lowest([plane.e for plane in self.planes.values()], map(self._scores, self.planes), cut)
 
     def count(self, step: int) -> int:

@@ -12,6 +12,7 @@ there.
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from peft.utils import PeftType
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.residual import Answer
 from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_positive, register
 from surm_bench.errors import UserError
-from surm_bench.roles import attention_heads
+from surm_bench.roles import attention_heads, check_not_fused
 
 QUERIES = ("q", "query", "q_proj")  # the last part of a query projection's name, in timm and transformers
 STD = 0.02
@@ -74,9 +75,17 @@ class LoraPevitLinear(Unmergeable, LinearTunerLayer):
         scale = config.alpha / config.r * (math.sqrt(self.out_features // heads) if is_query else 1)
         self.add(adapter_name, MixedLora(self.in_features, self.out_features, scale, config.r, heads), config)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, tokens, in_features) → (batch, tokens, out_features)."""
-        return self.answered(self.base_layer(x), x)
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(batch, tokens, in_features) → (batch, tokens, out_features); other arguments are the base layer's.
+
+        Raises:
+            UserError: x has other dimensions.
+        """
+        if x.dim() != 3:
+            raise UserError(
+                f"lora_pevit mixes over tokens and batch: it takes (batch, tokens, width), not {tuple(x.shape)}"
+            )
+        return self.answered(self.base_layer(x, *args, **kwargs), x)
 
 
 class LoraPevitModel(LinearTuner):
@@ -86,6 +95,7 @@ class LoraPevitModel(LinearTuner):
     tuner_layer_cls = LoraPevitLinear
 
     def _add_adapter(self, layer: LoraPevitLinear, adapter_name: str, config: LoraPevitConfig, name: str) -> None:
+        check_not_fused(name, layer.in_features, layer.out_features)
         heads = config.heads or attention_heads(self.model.modules())
         layer.update_layer(adapter_name, config, heads, is_query=name.rpartition(".")[2] in QUERIES)
 

@@ -11,6 +11,7 @@ import torch
 from peft.utils import PeftType
 from torch import Tensor, nn
 
+from surm_bench.adapters.base_layer import dense_weight
 from surm_bench.adapters.delta import Delta, DeltaLinear
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 from surm_bench.errors import UserError
@@ -59,7 +60,7 @@ class LoraXsLinear(DeltaLinear):
     adapter_layer_names = ("lora_xs_delta",)
 
     def update_layer(self, adapter_name: str, config: LoraXsConfig) -> None:
-        pretrained = self.unmerged if self.merged else self.base_layer.weight
+        pretrained = self.unmerged if self.merged else dense_weight(self.base_layer)
         self.add(adapter_name, SingularDelta(pretrained, config), config)
 
 

@@ -1,15 +1,16 @@
 """LoRTA as a PEFT method: one tensor of rank r holds the updates of all layers, heads and attention matrices.
 
-The update of matrix m in layer l maps d inputs to H heads of size d/H, and is the slice of a CP decomposition
-ΔW[h·d/H + j, i] = (alpha/r)·Σ_ρ A[i,ρ]·B[j,ρ]·C_heads[h,ρ]·C_layers[l,ρ]·C_matrices[m,ρ]
-with five factors for the whole model: r·(d + d/H + H + L + M) parameters (Hounie et al., 2024, arXiv 2410.04060; B
-starts at zero, the others kaiming-uniform, as in the authors' code). Where the heads divide the input (the output
-projection, output_modules) the update is the transposed slice; that, and the scale, could not be checked.
+The update of matrix m in layer l is the slice of a CP decomposition, its inputs in H heads of size d/H:
+ΔW[i, h·d/H + j] = (alpha/r)·Σ_ρ A[i,ρ]·B[j,ρ]·C_heads[h,ρ]·C_layers[l,ρ]·C_matrices[m,ρ]
+with five factors for the whole model: r·(d + d/H + H + L + M) parameters (Hounie et al., 2024, arXiv 2410.04060).
+
+Read in the authors' code for GLUE (ihounie/lorta, nlu/src/peft/tuners/lorta): the layout, which is the same for q, k, v
+and o; alpha = 1; the start, B zero, A uniform in ±1/√r and the three C in ±√(6/r). Where only some of the four matrices
+are adapted, C_matrices has rows for these alone here, and always four there.
 """
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from peft.utils import PeftType
@@ -17,22 +18,19 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.sharing import Sharing, find_shared
-from surm_bench.adapters.targets import place, role_targets
+from surm_bench.adapters.targets import place
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
 from surm_bench.errors import UserError
-from surm_bench.roles import attention_heads, layer_of
+from surm_bench.roles import attention_heads, check_not_fused, layer_of
 
 
 @dataclass
 class LortaConfig(TunerConfig):
-    """Configuration of LoRTA; without target_modules it takes q, k, v and o, and o as output_modules."""
+    """Configuration of LoRTA; without target_modules it takes q, k, v and o."""
 
     r: int = field(default=8, metadata={"help": "rank of the tensor"})
-    alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r"})
+    alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r; the authors' alpha is 1"})
     heads: int | None = field(default=None, metadata={"help": "number of attention heads; None: the model's"})
-    output_modules: list[str] | None = field(
-        default=None, metadata={"help": "those of target_modules whose input is what the heads divide"}
-    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -50,21 +48,19 @@ class Factors(nn.Module):
         super().__init__()
         layers, matrices = (list(dict.fromkeys(map(kind, names))) for kind in (layer_of, place))
         self.positions = {name: (layers.index(layer_of(name)), matrices.index(place(name))) for name in names}
-        self.a = nn.Parameter(torch.empty(width, r))
+        self.a = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(width, r), a=math.sqrt(5)))
         self.b = nn.Parameter(torch.zeros(head_size, r))
-        self.heads = nn.Parameter(torch.empty(heads, r))
-        self.layers = nn.Parameter(torch.empty(len(layers), r))
-        self.matrices = nn.Parameter(torch.empty(len(matrices), r))
-        for factor in (self.a, self.heads, self.layers, self.matrices):
-            nn.init.kaiming_uniform_(factor, a=math.sqrt(5))
+        self.heads = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(heads, r)))
+        self.layers = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(len(layers), r)))
+        self.matrices = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(len(matrices), r)))
 
 
 class Slice(Sharing, ThinDelta):
-    """The update of one layer and matrix: K·diag(c)·Aᵀ with K the Khatri-Rao product of heads and B."""
+    """The update of one layer and matrix: A·diag(c)·Kᵀ with K the Khatri-Rao product of heads and B."""
 
-    def __init__(self, factors: Factors, owner: bool, layer: int, matrix: int, transposed: bool, scale: float):
+    def __init__(self, factors: Factors, owner: bool, layer: int, matrix: int, scale: float):
         super().__init__(factors, owner)
-        self.layer, self.matrix, self.transposed, self.scale = layer, matrix, transposed, scale
+        self.layer, self.matrix, self.scale = layer, matrix, scale
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,9 +68,9 @@ class Slice(Sharing, ThinDelta):
 
     def pair(self) -> tuple[Tensor, Tensor]:
         f = self.shared
-        split = (f.heads[:, None] * f.b).flatten(0, 1)  # (H·d/H, r)
-        weighed = self.scale * f.layers[self.layer] * f.matrices[self.matrix] * split
-        return (f.a, weighed.T) if self.transposed else (weighed, f.a.T)
+        split = (f.heads.unsqueeze(1) * f.b).flatten(0, 1)  # (H·d/H, r)
+        weights = f.layers.select(0, self.layer) * f.matrices.select(0, self.matrix)
+        return self.scale * weights * f.a, split.T
 
 
 class LortaLinear(DeltaLinear):
@@ -90,19 +86,13 @@ class LortaModel(LinearTuner):
     prefix = "lorta_"
     tuner_layer_cls = LortaLinear
 
-    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
-        config = self.peft_config[adapter_name]
-        if config.target_modules is None and config.output_modules is None:
-            config.output_modules = role_targets(model, ("o",))
-        super().inject_adapter(model, adapter_name, *args, **kwargs)
-
     def _add_adapter(self, layer: LortaLinear, adapter_name: str, config: LortaConfig, name: str) -> None:
-        transposed = any(name == end or name.endswith(f".{end}") for end in config.output_modules or ())
-        width, split = (layer.in_features, layer.out_features)[:: -1 if transposed else 1]
+        width, split = layer.out_features, layer.in_features
+        check_not_fused(name, split, width)
         heads = config.heads or attention_heads(self.model.modules())
         if split % heads:
             raise UserError(f"{heads} heads do not divide a layer of {layer.out_features}×{layer.in_features}")
-        factors = find_shared(self.model, adapter_name)
+        factors = find_shared(self, adapter_name)
         owner = factors is None
         if owner:
             names = [n for n, _ in self.model.named_modules() if n and self._check_target_module_exists(config, n)]
@@ -110,7 +100,7 @@ class LortaModel(LinearTuner):
         if (len(factors.a), len(factors.heads) * len(factors.b)) != (width, split):
             raise UserError(f"one tensor cannot hold updates of several sizes: {name} is not of the first layer's size")
         scale = config.alpha / config.r
-        layer.update_layer(adapter_name, config, Slice(factors, owner, *factors.positions[name], transposed, scale))
+        layer.update_layer(adapter_name, config, Slice(factors, owner, *factors.positions[name], scale))
 
 
 register("lorta", LortaConfig, LortaModel)

@@ -1,7 +1,9 @@
 """MELoRA as a PEFT method: n small LoRAs of rank r, one for each of n equal parts of the input and the output.
 
 ΔW = (alpha/r)·blockdiag(B_1·A_1, …, B_n·A_n), of rank n·r, with r·(in + out) parameters whatever n is (Ren et al.,
-2024, arXiv 2402.17263; scale and start as in the authors' code, where alpha and r are those of each small LoRA).
+2024, arXiv 2402.17263; scale and start as in the authors' code, where alpha and r are those of each small LoRA). The
+authors' scripts (ChasonShi/MELoRA) have alpha = 16 and dropout of 0.05 on the input; here alpha is 1 if none is given,
+and there is no dropout.
 """
 
 import math

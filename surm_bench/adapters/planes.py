@@ -57,13 +57,14 @@ class BetweenPlanes(Sharing, Delta):
 
     def dense(self) -> Tensor:
         core = self.core()
-        u, v = self.shared.u.to(core.dtype), self.shared.v.to(core.dtype)
+        u, v = self.shared.u.to(core), self.shared.v.to(core)
         blocks = core.view(self.rows, self.r, self.columns, self.r)
         return self.scale * torch.einsum("or,arbs,si->aobi", v, blocks, u).flatten(2).flatten(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        narrow = (x.unflatten(-1, (self.columns, -1)) @ self.shared.u.T).flatten(-2)  # (..., columns·r)
-        wide = self.dropout(narrow @ self.core().T).unflatten(-1, (self.rows, -1)) @ self.shared.v.T
+        u, v = self.shared.u.to(x.device), self.shared.v.to(x.device)
+        narrow = (x.unflatten(-1, (self.columns, -1)) @ u.T).flatten(-2)  # (..., columns·r)
+        wide = self.dropout(narrow @ self.core().T).unflatten(-1, (self.rows, -1)) @ v.T
         return self.scale * wide.flatten(-2)
 
 
@@ -81,7 +82,7 @@ class PlanesModel(LinearTuner):
     planes_cls: type[Planes] = Planes
 
     def _add_adapter(self, layer: PlanesLinear, adapter_name: str, config: PlanesConfig, name: str) -> None:
-        planes = find_shared(self.model, adapter_name)
+        planes = find_shared(self, adapter_name)
         owner = planes is None
         if owner:
             planes = self.planes_cls(min(layer.out_features, layer.in_features), config.r)

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from surm_bench.adapters.delta import Delta
-from surm_bench.adapters.tuner import Tuner, TunerLayer
+from surm_bench.adapters.tuner import Tuner, tuner_layers
 
 
 def deltas(tuner: Tuner) -> dict[str, Delta]:
     """The active adapter's delta in every layer, by the layer's name."""
     adapter = tuner.active_adapters[0]
-    layers = {name: layer for name, layer in tuner.model.named_modules() if isinstance(layer, TunerLayer)}
-    return {name: layer.adapters[adapter] for name, layer in layers.items() if adapter in layer.adapters}
+    layers = tuner_layers(tuner.model).items()
+    return {name: layer.adapters[adapter] for name, layer in layers if adapter in layer.adapters}
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from surm_bench.adapters.sharing import Sharing, find_shared
 from surm_bench.adapters.targets import role_targets
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, check_positive, register
 from surm_bench.errors import UserError
+from surm_bench.structured.precision import under_autocast
 
 
 @dataclass
@@ -73,8 +74,9 @@ class Before(Sharing):
 
     def forward(self, x: Tensor) -> Tensor:
         """The bottleneck's answer to x."""
-        dtype = x.dtype if torch.is_autocast_enabled(x.device.type) else self.shared.bias.dtype
-        return self.shared(x.to(dtype)).to(x.dtype)
+        bias = self.shared.bias
+        dtype = x.dtype if under_autocast(x.device) else bias.dtype
+        return self.shared(x.to(bias.device, dtype)).to(x)
 
 
 class RepAdapterLinear(AffineLayer):
@@ -85,18 +87,17 @@ class RepAdapterLinear(AffineLayer):
     def update_layer(self, adapter_name: str, config: RepAdapterConfig, adapter: Before) -> None:
         self.add(adapter_name, adapter, config)
 
-    def combined(self, adapters: Sequence[Before], weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def combined(self, adapters: Sequence[Before], weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         matrices, shifts = zip(*(adapter.shared.affine() for adapter in adapters), strict=True)
         precise = weight.to(torch.promote_types(weight.dtype, matrices[0].dtype))
-        moved = precise @ sum(shifts).to(precise.dtype)
-        return precise + precise @ sum(matrices).to(precise.dtype), moved if bias is None else bias + moved
+        return precise + precise @ sum(matrices).to(precise), bias + precise @ sum(shifts).to(precise)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) → (..., out_features)."""
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(..., in_features) → (..., out_features); other arguments are the base layer's."""
         h = x
         for name in self.unmerged_names():
             h = h + self.adapters[name](x)
-        return self.base_layer(h)
+        return self.base_layer(h, *args, **kwargs)
 
 
 class RepAdapterModel(LinearTuner):
@@ -113,7 +114,7 @@ class RepAdapterModel(LinearTuner):
         def same_input(other: str) -> bool:
             return {name, other} <= self.attention and parent(other) == parent(name)
 
-        shared = find_shared(self.model, adapter_name, same_input)
+        shared = find_shared(self, adapter_name, same_input)
         owner = shared is None
         shared = LinearBottleneck(layer.in_features, config) if owner else shared
         layer.update_layer(adapter_name, config, Before(shared, owner))

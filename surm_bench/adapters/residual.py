@@ -5,7 +5,9 @@ bottleneck, W_up·act(W_down·dropout(h) + b_down) + b_up (Houlsby et al., 2019;
 
 The adapter follows the projection directly, so that it is the same on every backbone. In SURM's released code the
 backbone's own dropout (0.1 in BERT) lies between both, here it follows the adapter and drops h + f(h); in evaluation,
-and where the backbone has no dropout, there is no difference. That code also has a Toeplitz adapter of one symmetric
+and where the backbone has no dropout, there is no difference. Of its two adapters in a layer of BERT, that behind the
+attention alone gets the dropout that is asked for; here both do. Its script for BERT freezes the pooler, which here is
+part of the head and trained. That code also has a Toeplitz adapter of one symmetric
 matrix T(a⊙b), and says itself that the paper's is the product, symmetric_toeplitz here; ``toeplitz`` contains it.
 """
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
 from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_dropout, register
 from surm_bench.errors import UserError, unknown
+from surm_bench.structured.precision import under_autocast
 from surm_bench.structured.residual import residual
 
 PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # behind attention and MLP, or behind the MLP alone
@@ -108,7 +111,7 @@ class Answer(nn.Module):
 
     def added(self, y: Tensor, h: Tensor) -> Tensor:
         """y plus the answer to h."""
-        dtype = h.dtype if torch.is_autocast_enabled(h.device.type) else next(self.parameters()).dtype
+        dtype = h.dtype if under_autocast(h.device) else next(self.parameters()).dtype
         return y + self(h.to(dtype)).to(y.dtype)
 
 
@@ -132,9 +135,9 @@ class AnsweredLinear(Unmergeable, LinearTunerLayer):
     """A frozen Linear and, behind it, the sum of h and the active adapters' answers to h. Subclasses give update_layer
     and adapter_layer_names."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) → (..., out_features)."""
-        h = self.base_layer(x)
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(..., in_features) → (..., out_features); other arguments are the base layer's."""
+        h = self.base_layer(x, *args, **kwargs)
         return self.answered(h, h)
 
 

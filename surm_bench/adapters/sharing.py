@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from torch import nn
 
-from surm_bench.adapters.tuner import TunerLayer
+from surm_bench.adapters.tuner import LinearTuner, tuner_layers
 
 
 class Sharing(nn.Module):
     """The part of an adapter in one layer, which uses a module that other layers use too. One of them owns it, the
-    others only refer to it."""
+    others only refer to it. It is where its owner is: a layer on another device brings it there when it computes."""
 
     def __init__(self, shared: nn.Module, owner: bool):
         super().__init__()
@@ -23,14 +23,14 @@ class Sharing(nn.Module):
 
 
 def find_shared(
-    model: nn.Module, adapter_name: str, among: Callable[[str], bool] = lambda name: True
+    tuner: LinearTuner, adapter_name: str, among: Callable[[str], bool] = lambda name: True
 ) -> nn.Module | None:
     """The shared module of an adapter, if a layer has it already.
 
     Args:
         among: whether a layer of that name is asked.
     """
-    for name, module in model.named_modules():
-        if isinstance(module, TunerLayer) and among(name) and adapter_name in module.adapters:
-            return module.adapters[adapter_name].shared
+    for name, layer in tuner_layers(tuner.model, tuner.tuner_layer_cls).items():
+        if among(name) and adapter_name in layer.adapters:
+            return layer.adapters[adapter_name].shared
     return None

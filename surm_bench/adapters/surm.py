@@ -7,6 +7,7 @@ import torch
 from peft.utils import PeftType
 from torch import Tensor, nn
 
+from surm_bench.adapters.base_layer import is_plain_linear
 from surm_bench.adapters.delta import DeltaLinear
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, register
@@ -21,7 +22,8 @@ class SurmConfig(TunerConfig):
     """Configuration of the structured weight delta (Sehanobish et al., arXiv 2406.17740).
 
     The delta is scaled by alpha whatever r is. SURM's released code divides by r for Kronecker alone: with one size of
-    layers that is another alpha (1/24 for 768, where r is 24), so it is no option.
+    layers that is another alpha (1/24 for 768, where r is 24), so it is no option. Its script for BERT freezes the
+    pooler, which here is part of the head and trained.
 
     A sum or product has the option ``parts``, a list of structures with options of their own, as
     ``options={"parts": [{"structure": "circulant"}, {"structure": "low_rank", "r": 2}]}``. Between its factors a
@@ -80,15 +82,13 @@ class SurmLinear(DeltaLinear):
         return self.surm_alpha[adapter_name] * self.surm_delta[adapter_name].dense()
 
     @torch.compiler.disable  # hand-written, and planned by the number of tokens: nothing is left to compile
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) → (..., out_features)."""
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """(..., in_features) → (..., out_features); other arguments are the base layer's."""
         if self.disable_adapters:
             self.unmerge()
         names = [] if self.disable_adapters or self.merged else self.active()
-        if not names:
-            return self.base_layer(x)
-        plans = self._plans(names, x) if self._one_product(names, x) else {}
-        y = self._merged(x, plans) if plans else self.base_layer(x)
+        plans = self._plans(names, x) if names and self._one_product(names, x) else {}
+        y = self._merged(x, plans) if plans else self.base_layer(x, *args, **kwargs)
         for name in names:
             if name not in plans:
                 dropped = self.surm_dropout[name](x)
@@ -117,16 +117,13 @@ class SurmLinear(DeltaLinear):
     def _one_product(self, names: list[str], x: Tensor) -> bool:
         """Whether W0 + α·ΔW may be formed first.
 
-        Not under dropout, which only the delta's input sees; not past the base layer's hooks; and not where W0 is in
-        half precision: a delta below half a step of W0's grid would be rounded away whole. Under autocast W0 is off
-        that grid, and the sum is rounded once, as mixed precision rounds every weight that it trains (Micikevicius et
-        al., arXiv 1710.03740).
+        Not under dropout, which only the delta's input sees; not past a base layer that has to be called; and not where
+        W0 is in half precision: a delta below half a step of W0's grid would be rounded away whole. Under autocast W0
+        is off that grid, and the sum is rounded once, as mixed precision rounds every weight that it trains
+        (Micikevicius et al., arXiv 1710.03740).
         """
-        base = self.base_layer
         dropped = self.training and any(self.surm_dropout[name].p > 0 for name in names)
-        halved = base.weight.dtype.itemsize < 4
-        hooked = base._forward_hooks or base._forward_pre_hooks or hasattr(base, "_hf_hook")
-        return not (dropped or halved or hooked)
+        return not dropped and is_plain_linear(self.base_layer) and self.base_layer.weight.dtype.itemsize >= 4
 
 
 class SurmModel(LinearTuner):

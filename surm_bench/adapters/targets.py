@@ -9,6 +9,7 @@ from peft import PeftConfig
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 
+from surm_bench.adapters.base_layer import kind
 from surm_bench.errors import UserError
 from surm_bench.roles import find_roles, layer_of, select
 
@@ -54,12 +55,12 @@ def check_targets(config: PeftConfig, model: nn.Module) -> None:
         return
     everything = copy.copy(config)
     everything.exclude_modules = None
-    hits = [name for name, _ in model.named_modules() if name and check_target_module_exists(everything, name)]
+    hits = [name for name, _ in model.named_modules() if name and is_target(everything, name)]
     for target in [targets] if isinstance(targets, str) else targets:
         matched = hits if isinstance(targets, str) else [n for n in hits if n == target or n.endswith(f".{target}")]
         if not matched:
             raise UserError(f"target module {target!r} matches no layer. Linear layers: {_linear_places(model)}")
-        places = {place(name) for name in matched if check_target_module_exists(config, name)}
+        places = {place(name) for name in matched if is_target(config, name)}
         if len(places) > 1 and not isinstance(targets, str):
             raise UserError(
                 f"target module {target!r} is ambiguous, it matches {', '.join(sorted(places))}: "
@@ -67,11 +68,16 @@ def check_targets(config: PeftConfig, model: nn.Module) -> None:
             )
 
 
+def is_target(config: PeftConfig, name: str) -> bool:
+    """Whether the config takes the module of that name; what computes a parametrised weight is part of its layer."""
+    return ".parametrizations." not in name and bool(check_target_module_exists(config, name))
+
+
 def check_linear(module: nn.Module, name: str, model: nn.Module) -> nn.Linear:
     """The module, if it is a Linear; raises UserError that lists the model's linear layers otherwise."""
     if not isinstance(module, nn.Linear):
         raise UserError(
-            f"target module {name!r} is a {type(module).__name__}, not a Linear. Linear layers: {_linear_places(model)}"
+            f"target module {name!r} is a {kind(module)}, not a Linear. Linear layers: {_linear_places(model)}"
         )
     return module
 

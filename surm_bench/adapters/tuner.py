@@ -2,6 +2,9 @@
 
 import re
 from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,7 +17,8 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils import PeftType, register_peft_method
 from torch import Tensor, nn
 
-from surm_bench.adapters.targets import check_linear, check_targets, role_targets
+from surm_bench.adapters.base_layer import check_mergeable
+from surm_bench.adapters.targets import check_linear, check_targets, is_target, role_targets
 from surm_bench.errors import UserError
 
 
@@ -48,6 +52,8 @@ class TunerLayer(nn.Module, BaseTunerLayer):
     """A layer with adapters of one method around it. Subclasses give update_layer and adapter_layer_names: the one
     attribute that holds the adapters, which begins with the method's prefix."""
 
+    merged_parameters: tuple[str, ...] = ()  # of the base layer: what merging changes
+
     def __init__(self, base_layer: nn.Module):
         super().__init__()
         self.base_layer = base_layer
@@ -66,15 +72,16 @@ class TunerLayer(nn.Module, BaseTunerLayer):
 
     def add(self, adapter_name: str, adapter: nn.Module, config: TunerConfig) -> None:
         """What update_layer does once it has made the adapter."""
-        if not any(parameter.is_meta for parameter in adapter.parameters()):  # low_cpu_mem_usage: values are to come
-            adapter = adapter.to(next(self.get_base_layer().parameters()).device)
+        base = next(self.get_base_layer().parameters(), None)  # a norm may have none
+        if base is not None and not any(p.is_meta for p in adapter.parameters()):  # low_cpu_mem_usage: values to come
+            adapter = adapter.to(base.device)
         self.adapters[adapter_name] = adapter
         self.cast(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def cast(self, adapter_name: str, widen: bool = True) -> None:
         """Give an adapter the precision of the base layer; of half precision, unless it is to be widened to fp32."""
-        dtype = next(self.get_base_layer().parameters()).dtype
+        dtype = next(self.get_base_layer().parameters(), torch.empty(0)).dtype
         if widen and dtype != torch.float64:
             dtype = torch.float32
         if dtype.is_floating_point:  # not a quantised one
@@ -90,6 +97,8 @@ class TunerLayer(nn.Module, BaseTunerLayer):
 
 class Unmergeable(TunerLayer):
     """A layer whose adapters answer activations and are not linear in a weight, so that nothing is ever merged."""
+
+    merged_parameters = ()
 
     def answered(self, y: Tensor, x: Tensor) -> Tensor:
         """y plus what the active adapters answer to x."""
@@ -108,6 +117,8 @@ class Unmergeable(TunerLayer):
 class LinearTunerLayer(TunerLayer):
     """A Linear layer with adapters of one method around it."""
 
+    merged_parameters = ("weight",)
+
     def __init__(self, base_layer: nn.Linear):
         super().__init__(base_layer)
         self.in_features = base_layer.in_features
@@ -123,6 +134,43 @@ class Tuner(BaseTuner):
         """The hooks of the active adapter in training (surm_bench.training.Hooks), if its method needs any."""
         return None
 
+    def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: it is a method of PEFT's LoRA and (IA)³."""
+        raise UserError(
+            f"add_weighted_adapter() is not possible with {type(self).__name__}: make several adapters active at once, "
+            "base_model.set_adapter([...]), and they add up"
+        )
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """Refuse what PEFT would leave out in silence: the arguments by which LoRA treats the rows of a batch apart."""
+        for name in ("adapter_names", "alora_offsets"):
+            if kwargs.get(name) is not None:
+                raise UserError(
+                    f"{name}={kwargs[name]!r} is not possible with {type(self).__name__}: one batch takes the active "
+                    "adapters; choose them by set_adapter(), or none by disable_adapter()"
+                )
+        yield
+
+    def _check_merge_allowed(self) -> None:
+        """Refuse to merge, before any layer is, where one would not answer with its merged weight or shares it."""
+        super()._check_merge_allowed()
+        places = defaultdict(list)
+        for name, parameter in self.model.named_parameters(remove_duplicate=False):
+            places[id(parameter)].append(name.replace(".base_layer", ""))
+        for name, layer in tuner_layers(self.model).items():
+            if not layer.merged_parameters:
+                continue
+            base = layer.get_base_layer()
+            check_mergeable(base, name)
+            for key in layer.merged_parameters:
+                others = [n for n in places[id(getattr(base, key))] if n != f"{name}.{key}"]
+                if others:
+                    raise UserError(
+                        f"adapters cannot be merged into {name}: its {key} is also {others[0]}, which would change "
+                        f"with it; give each its own, as by torch.nn.Parameter({key}.clone())"
+                    )
+
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
         """Put a layer or a trained head in its place. BaseTuner's own reads the weight of a Linear from a head, which
         heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
@@ -130,8 +178,8 @@ class Tuner(BaseTuner):
 
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         """PEFT's switch, buffers included: beside half-precision weights an adapter is fp32, or as they are."""
-        for layer in self.model.modules():
-            if isinstance(layer, TunerLayer) and adapter_name in layer.adapters:
+        for layer in tuner_layers(self.model).values():
+            if adapter_name in layer.adapters:
                 layer.cast(adapter_name, widen=autocast_adapter_dtype)
 
     @classmethod
@@ -149,14 +197,20 @@ class LinearTuner(Tuner):
     prefix: str
     tuner_layer_cls: type[TunerLayer]
     check_layer = staticmethod(check_linear)  # (module, name, model) -> the module, or a UserError
+    _check_target_module_exists = staticmethod(is_target)
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        if any(adapter_name in layer.adapters for layer in tuner_layers(model, self.tuner_layer_cls).values()):
+            raise UserError(
+                f"the model has an adapter {adapter_name!r} already: delete_adapter() it first, or give another name"
+            )
         config = self.peft_config[adapter_name]
-        if config.target_modules is None:
-            config.target_modules = role_targets(model, config.default_roles(), config.layers_to_transform)
-        check_targets(config, model)
-        targets = config.target_modules
-        super().inject_adapter(model, adapter_name, *args, **kwargs)
+        with self._undone_by_an_error(model, adapter_name):
+            if config.target_modules is None:
+                config.target_modules = role_targets(model, config.default_roles(), config.layers_to_transform)
+            check_targets(config, model)
+            targets = config.target_modules
+            super().inject_adapter(model, adapter_name, *args, **kwargs)
         config.target_modules = targets  # PEFT shortens long lists to common endings, which may be ambiguous elsewhere
 
     def _create_and_replace(
@@ -171,15 +225,50 @@ class LinearTuner(Tuner):
         if isinstance(target, self.tuner_layer_cls):
             self._add_adapter(target, adapter_name, peft_config, current_key)
             return
+        if isinstance(parent, nn.MultiheadAttention):
+            raise UserError(
+                f"target module {current_key!r} is never called: torch's MultiheadAttention takes its weight alone, so "
+                "that an adapter there would have no effect"
+            )
         layer = self.tuner_layer_cls(self.check_layer(target, current_key, self.model))
+        if isinstance(parent, nn.TransformerEncoderLayer):
+            layer.register_forward_pre_hook(_nothing)  # a hook keeps it from reading weights past its modules
         self._add_adapter(layer, adapter_name, peft_config, current_key)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)
         self._replace_module(parent, target_name, layer, target)
 
+    @contextmanager
+    def _undone_by_an_error(self, model: nn.Module, adapter_name: str) -> Iterator[None]:
+        """An injection that fails leaves the model and the config as they were."""
+        config, trained = self.peft_config[adapter_name], [(p, p.requires_grad) for p in model.parameters()]
+        fields = dict(vars(config))
+        try:
+            yield
+        except Exception:
+            for name, layer in tuner_layers(model, self.tuner_layer_cls).items():
+                for attribute in (*layer.adapter_layer_names, *layer.other_param_names):
+                    if adapter_name in getattr(layer, attribute):
+                        del getattr(layer, attribute)[adapter_name]
+                if not layer.adapters:
+                    model.set_submodule(name, layer.base_layer)
+            for parameter, requires_grad in trained:
+                parameter.requires_grad_(requires_grad)
+            vars(config).update(fields)
+            raise
+
     def _add_adapter(self, layer: TunerLayer, adapter_name: str, config: TunerConfig, name: str) -> None:
         """Give the layer of that name its adapter."""
         layer.update_layer(adapter_name, config)
+
+
+def tuner_layers(model: nn.Module, kind: type[TunerLayer] = TunerLayer) -> dict[str, TunerLayer]:
+    """The layers of the model that have adapters of ours, or of one method, around them, by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, kind)}
+
+
+def _nothing(*_: Any) -> None:
+    """A hook that changes nothing."""
 
 
 def check_dropout(dropout: float) -> None:

@@ -11,8 +11,12 @@ def without_autocast(device: torch.device) -> AbstractContextManager:
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
+def under_autocast(device: torch.device) -> bool:
+    """Whether autocast is on for a device; never on the meta device."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
 def product_dtype(x: Tensor) -> torch.dtype:
     """What a matrix product with x is computed in."""
-    device = x.device.type
-    autocast = device != "meta" and torch.is_autocast_enabled(device) and x.dtype == torch.float32
-    return torch.get_autocast_dtype(device) if autocast else x.dtype
+    narrowed = under_autocast(x.device) and x.dtype == torch.float32
+    return torch.get_autocast_dtype(x.device.type) if narrowed else x.dtype

@@ -5,6 +5,10 @@ stream of observations; their covariance is kept as its diagonal p, so that the 
 noise R of an observation is a moving average. Neither the paper's equations nor its code were at hand. The filter is
 the textbook's, and ours are: what is observed (class probabilities, or the one number of a regression), a batch as
 independent observations at one θ, p at the start (the learning rate), and R's start, average and floor.
+
+R is estimated from the errors that are left after an update, ε, as E[ε·εᵀ] = R − H·P·Hᵀ with the covariance P after it
+(Mehra, 1972, IEEE TAC 17(5)): the mean of ε·εᵀ + H·P·Hᵀ is R where the filter's own R is right. From the errors before
+the update it would be R + 2·H·P·Hᵀ.
 """
 
 from collections.abc import Callable
@@ -119,7 +123,8 @@ def update(variance: Tensor, noise: Tensor, jacobian: Tensor, error: Tensor) -> 
     """One step of the filter: the change of θ, and what variance and noise are afterwards.
 
     With H, (B·C, P), and e the Jacobian and the errors of all examples: S = H·diag(p)·Hᵀ + R for each example,
-    Δθ = diag(p)·Hᵀ·S⁻¹·e and p ← p − diag(p·Hᵀ·S⁻¹·H·p), R towards the mean of e·eᵀ + H·diag(p)·Hᵀ of an example.
+    Δθ = diag(p)·Hᵀ·S⁻¹·e and P = diag(p) − diag(p)·Hᵀ·S⁻¹·H·diag(p), whose diagonal is the next p; with ε = e − H·Δθ,
+    R goes towards the mean of ε·εᵀ + H·P·Hᵀ of an example.
 
     Args:
         variance: p, (P,). noise: R, (C, C). jacobian: (B, C, P). error: y − h(θ), (B, C).
@@ -129,11 +134,15 @@ def update(variance: Tensor, noise: Tensor, jacobian: Tensor, error: Tensor) -> 
     spread = (h * variance) @ h.T
     floored = noise + FLOOR * torch.eye(outputs, device=noise.device)
     factor = torch.linalg.cholesky(spread + torch.block_diag(*[floored] * examples))
-    weighed = torch.cholesky_solve(torch.cat((error.flatten()[:, None], h), 1), factor)  # S⁻¹·e and S⁻¹·H
-    change = variance * (h.T @ weighed[:, 0])
-    left = variance - variance.square() * (h * weighed[:, 1:]).sum(0)
-    blocks = torch.stack([spread[i : i + outputs, i : i + outputs] for i in range(0, len(spread), outputs)])
-    seen = (error[:, :, None] * error[:, None] + blocks).mean(0)
+    known = torch.cat((error.flatten()[:, None], spread, h), 1)
+    weighed_error, weighed_spread, weighed_h = torch.cholesky_solve(known, factor).split(
+        [1, len(spread), len(variance)], 1
+    )
+    change = variance * (h.T @ weighed_error[:, 0])
+    left = variance - variance.square() * (h * weighed_h).sum(0)
+    residual = error - (spread @ weighed_error).view_as(error)
+    blocks = (spread - spread @ weighed_spread).view(examples, outputs, examples, outputs).diagonal(dim1=0, dim2=2)
+    seen = residual.T @ residual / examples + blocks.mean(-1)
     return change, left.clamp(min=0), noise.lerp(seen, 1 - MEMORY)
 
 

@@ -1,0 +1,95 @@
+"""What adapters may assume of the layer that they are put around: whether it has to be called, whether its weight can
+be read, and whether it would answer with another weight. Every method asks here."""
+
+import torch
+from accelerate.hooks import AlignDevicesHook
+from peft.utils.integrations import dequantize_module_weight
+from torch import Tensor, nn
+from torch.nn.modules import module as modules
+
+from surm_bench.errors import UserError
+
+OWN_FORWARD = {kind: kind.forward for kind in (nn.Linear, nn.LayerNorm)}
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def is_plain_linear(layer: nn.Module) -> bool:
+    """Whether a call of the layer is weight·x + bias and nothing else, so that our own product may stand for it."""
+    return (
+        type(layer) is nn.Linear  # a parametrised layer has a class of its own
+        and getattr(layer.forward, "__func__", None) is OWN_FORWARD[nn.Linear]
+        and _plain(layer._parameters.get("weight"))
+        and not any(getattr(layer, name) for name in HOOKS)
+        and not modules._has_any_global_hook()
+    )
+
+
+def dense_weight(layer: nn.Module) -> Tensor:
+    """The weight that a Linear multiplies by, (out_features, in_features), dequantised as PEFT's LoRA does.
+
+    Raises:
+        UserError: it is quantised in a way that PEFT does not know.
+    """
+    try:
+        weight = dequantize_module_weight(layer)
+    except Exception as error:  # whatever the quantiser's package raises
+        raise UserError(f"the weight of a {kind(layer)} cannot be dequantised: {error}".partition("\n")[0]) from error
+    if weight.is_floating_point() and weight.shape == (layer.out_features, layer.in_features):
+        return weight.detach()
+    raise UserError(
+        f"the weight of a {kind(layer)} is {weight.dtype} of shape {tuple(weight.shape)}, which PEFT cannot "
+        "dequantise: load the backbone without quantisation"
+    )
+
+
+def why_not_mergeable(layer: nn.Module) -> str | None:
+    """Why the layer would not answer with a changed weight and bias as plain arithmetic says; None if it would."""
+    weight = layer._parameters.get("weight")
+    if weight is None and getattr(layer, "weight", None) is not None:
+        return "its weight is computed from other parameters (weight_norm, pruning, …): remove that first"
+    if weight is not None and not _plain(weight):
+        held = type(weight).__name__ if weight.is_floating_point() else f"{type(weight).__name__} of {weight.dtype}"
+        return f"its weight is quantised or spread over devices ({held}): merge into the backbone as it was before that"
+    if not _answers_as_its_weight_says(layer):
+        return "it computes more than its weight and bias say (a forward pass of its own, or a hook)"
+    return None
+
+
+def check_mergeable(layer: nn.Module, where: str) -> None:
+    """Refuse to merge into a layer that would not answer with the merged weight; raises UserError."""
+    if reason := why_not_mergeable(layer):
+        raise UserError(f"adapters cannot be merged into {where}, a {kind(layer)}: {reason}")
+
+
+def kind(module: nn.Module) -> str:
+    """The class of a module, in full where others than torch's have that name: quantisers and tuners have Linears."""
+    found = type(module)
+    namesake = getattr(nn, found.__name__, found) is not found
+    return f"{found.__module__}.{found.__qualname__}" if namesake else found.__name__
+
+
+def _plain(parameter: Tensor | None) -> bool:
+    return type(parameter) is nn.Parameter and parameter.is_floating_point()
+
+
+@torch.no_grad()
+def _answers_as_its_weight_says(layer: nn.Module) -> bool:
+    base = nn.Linear if isinstance(layer, nn.Linear) else nn.LayerNorm
+    moved = isinstance(getattr(layer, "_hf_hook", None), AlignDevicesHook)  # accelerate's, which puts weights elsewhere
+    forward = layer._old_forward if moved else layer.forward
+    hooked = layer._forward_hooks or layer._forward_pre_hooks
+    if getattr(forward, "__func__", None) is OWN_FORWARD[base] and not hooked:
+        return True
+    weight, bias = layer.weight, layer.bias
+    like = next(layer.parameters(), torch.empty(0))
+    width = layer.in_features if base is nn.Linear else layer.normalized_shape[-1]
+    x = torch.arange(3 * width, dtype=torch.float32).cos().view(3, width).to(like)  # no draw from the run's seed
+    try:
+        if base is nn.Linear:
+            expected = nn.functional.linear(x, weight, bias)
+        else:
+            expected = nn.functional.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
+        difference = (layer(x) - expected).abs().max()
+        return bool(difference <= 0.01 * expected.abs().max())
+    except Exception:  # a forward pass of other inputs
+        return False
