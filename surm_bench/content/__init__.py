@@ -3,7 +3,17 @@
 from surm_bench.content.cache import FileCache
 from surm_bench.content.files import file_digest
 from surm_bench.content.rows import rows_digest
-from surm_bench.content.tokenizer import tokenizer_digest
-from surm_bench.content.weights import weights_digest
+from surm_bench.content.tokenizer import SETTINGS, TOKENIZER, VOCABULARIES, tokenizer_digest
+from surm_bench.content.weights import weight_files, weights_digest
 
-__all__ = ["FileCache", "file_digest", "rows_digest", "tokenizer_digest", "weights_digest"]
+__all__ = [
+    "SETTINGS",
+    "TOKENIZER",
+    "VOCABULARIES",
+    "FileCache",
+    "file_digest",
+    "rows_digest",
+    "tokenizer_digest",
+    "weight_files",
+    "weights_digest",
+]

@@ -4,12 +4,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
-from surm_bench.hub import hub_access
 from surm_bench.tasks.folders import class_names, read_folder, split_folders
+from surm_bench.tasks.hub_rows import read_rows
 from surm_bench.tasks.labels import encoded, names_of
 from surm_bench.tasks.tables import find_table, read_table
 
@@ -140,10 +140,9 @@ def _read_tables(config: TaskConfig) -> list[Split]:
 
 def _from_hub(config: TaskConfig) -> list[Split]:
     names = _split_names(config)
-    with hub_access(config.dataset):
-        splits = load_dataset(config.dataset, config.subset, split=names, revision=config.revision)
     origin = "/".join(filter(None, (config.dataset, config.subset)))
-    return [Split(split, f"{origin}, split {name}") for split, name in zip(splits, names, strict=True)]
+    splits = zip(read_rows(config, names), names, strict=True)
+    return [Split(rows, f"{origin}, split {name}") for rows, name in splits]
 
 
 def _generated(config: TaskConfig) -> list[Split]:

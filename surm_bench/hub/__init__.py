@@ -1,0 +1,16 @@
+"""The Hugging Face hub: files of a pinned revision, compared with their digests; every failure is told in one line."""
+
+import logging
+
+from surm_bench.hub.access import hub_access
+from surm_bench.hub.files import fetch
+from surm_bench.hub.needs import check_reach, no_downloads
+from surm_bench.hub.refusals import OutOfReach, refusal
+from surm_bench.hub.repository import Repository
+from surm_bench.hub.waiting import waited
+
+__all__ = ["OutOfReach", "Repository", "check_reach", "fetch", "hub_access", "no_downloads", "refusal", "waited"]
+
+# A line for each request and each retry, with addresses that are signed.
+for _name in ("httpx", "httpx2", "httpcore", "huggingface_hub"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
