@@ -37,9 +37,8 @@ def tokenizer_digest(folder: str | Path, cache: FileCache | None = None) -> str:
         UserError: neither is there, or one of these files is no JSON.
     """
     folder = Path(folder)
-    files = (
-        [folder / TOKENIZER] if (folder / TOKENIZER).is_file() else sorted([*folder.glob("vocab.*"), *folder.glob("merges.txt")])
-    )
+    vocabularies = sorted([*folder.glob("vocab.*"), *folder.glob("merges.txt")])
+    files = [folder / TOKENIZER] if (folder / TOKENIZER).is_file() else vocabularies
     if not files:
         raise UserError(f"no tokenizer at {folder}: expected {TOKENIZER}, or vocab.* and perhaps merges.txt")
     beside = [folder / name for name in SETTINGS if (folder / name).is_file()]

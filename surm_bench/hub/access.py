@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from huggingface_hub import constants
 
 from surm_bench.errors import UserError
-from surm_bench.hub.reach import is_reachable
-from surm_bench.hub.refusals import refusal
+from surm_bench.hub.reach import is_reachable, lose
+from surm_bench.hub.refusals import is_silent, refusal
 
 CHUNK_BYTES = 2**16  # read at once: a slow connection is heard of often enough (surm_bench.hub.waiting)
 
@@ -26,6 +26,8 @@ def hub_access(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of four libraries, which have no common class of errors
+        if is_silent(error):
+            lose()
         raise refusal(what, error) from error
 
 

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-from huggingface_hub.hf_api import RepoFile
+import huggingface_hub
 
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
@@ -79,25 +78,24 @@ def _listing(repository: Repository, commit: str) -> dict[str, Listed] | None:
     """The files of a commit as the local cache knows them; None where it does not."""
     try:
         files = json.loads((repository.folder / "trees" / f"{commit}.json").read_bytes())["files"]
-        return {name: Listed(facts["size"], facts.get("lfs_sha256") or facts["blob_id"]) for name, facts in files.items()}
+        return {name: Listed(file["size"], file.get("lfs_sha256") or file["blob_id"]) for name, file in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def _asked(repository: Repository, commit: str) -> dict[str, Listed]:
     """The same as the hub says."""
-    entries = HfApi().list_repo_tree(repository.name, repo_type=repository.kind, revision=commit, recursive=True)
-    files = [entry for entry in entries if isinstance(entry, RepoFile)]
+    options = {"repo_type": repository.kind, "revision": commit, "recursive": True}
+    entries = huggingface_hub.HfApi().list_repo_tree(repository.name, **options)
+    files = [entry for entry in entries if hasattr(entry, "blob_id")]
     return {file.path: Listed(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
 
 
-def _download(
-    repository: Repository, choose: Choice, progress: Progress
-) -> tuple[Path, dict[str, Listed], list[str]]:
+def _download(repository: Repository, choose: Choice, progress: Progress) -> tuple[Path, dict[str, Listed], list[str]]:
     """The folder, the chosen files, and which of them have been downloaded now."""
     name, kind = repository.name, repository.kind
     options = {"allow_patterns": [], "tqdm_class": progress.bar}  # no file: it looks up the commit, and lists the files
-    folder = Path(snapshot_download(name, repo_type=kind, revision=repository.revision, **options))
+    folder = Path(huggingface_hub.snapshot_download(name, repo_type=kind, revision=repository.revision, **options))
     listing = _listing(repository, folder.name) or _asked(repository, folder.name)
     progress.hear()
     try:
@@ -108,27 +106,32 @@ def _download(
     new = [file for file in files if not (folder / file).is_file()]
     progress.expect(name, sum(files[file].size for file in new))
     for file in new:
-        hf_hub_download(name, file, repo_type=kind, revision=folder.name, tqdm_class=progress.bar)
+        huggingface_hub.hf_hub_download(name, file, repo_type=kind, revision=folder.name, tqdm_class=progress.bar)
         progress.hear()
     return folder, files, new
 
 
-def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new: Iterable[str] = ()) -> None:
-    """Refuse a file that is not what the hub says; of those that have just arrived nothing is kept."""
-    for name, listed in files.items():
-        path, cached_as = folder / name, _link(folder / name)
-        expected = listed.digest or (cached_as.name if DIGEST.fullmatch(cached_as.name) else None)
-        if expected is None or _digest(path, expected) == expected:
-            continue
-        if name not in new:
-            raise UserError(f"{name} of {repository} is damaged in the local cache: delete {repository.folder} and run again")
-        for arrived in (path, cached_as):
+def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new: Collection[str] = ()) -> None:
+    """Refuse files that are not what the hub says; of those that have just arrived nothing is kept."""
+    damaged = [name for name, listed in files.items() if not _is_whole(folder / name, listed)]
+    for name in set(damaged) & set(new):
+        for arrived in (_link(folder / name), folder / name):
             arrived.unlink(missing_ok=True)
         _forget_listing(repository, folder.name)
+    if fresh := [name for name in damaged if name in new]:
         raise UserError(
-            f"{name} of {repository} arrived damaged, its digest is not the hub's, and was deleted: run it again; if this "
-            "happens again, something between here and the hub changes what is downloaded"
+            f"{', '.join(fresh)} of {repository} arrived damaged, with another digest than the hub's, and was deleted: run "
+            "again; if this happens again, something between here and the hub changes what is downloaded"
         )
+    if damaged:
+        what = f"{', '.join(damaged)} of {repository}"
+        raise UserError(f"{what} is damaged in the local cache: delete {repository.folder} and run again")
+
+
+def _is_whole(path: Path, listed: Listed) -> bool:
+    """Whether the file has the digest that the hub lists, or else the one that its name in the cache has."""
+    expected = listed.digest or _link(path).name
+    return not DIGEST.fullmatch(expected) or _digest(path, expected) == expected
 
 
 def _link(path: Path) -> Path:

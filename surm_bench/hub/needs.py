@@ -17,9 +17,9 @@ _allowed: ContextVar[bool] = ContextVar("downloads are allowed", default=True)
 
 
 @contextmanager
-def no_downloads() -> Iterator[None]:
-    """Refuse whatever the local cache does not have: for what only looks, as a plan."""
-    before = _allowed.set(False)
+def downloads(allowed: bool) -> Iterator[None]:
+    """Allow downloads, or refuse whatever the local cache does not have: for what only looks, as a plan."""
+    before = _allowed.set(allowed)
     try:
         yield
     finally:
@@ -30,7 +30,7 @@ def check_download(what: str) -> None:
     """Refuse a download that must not or cannot be.
 
     Raises:
-        UserError: inside of no_downloads.
+        UserError: inside of downloads(False).
         OutOfReach: the hub is out of reach.
     """
     if not _allowed.get():

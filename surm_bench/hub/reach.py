@@ -1,33 +1,37 @@
-"""Whether the hub is in reach: found within seconds, once a process."""
+"""Whether the hub is in reach: found within seconds, and not again and again."""
 
 import threading
+import time
 from contextlib import suppress
-from functools import cache
 
 from huggingface_hub import constants, get_session
 
 PROBE_SECONDS = 3
+SILENT_SECONDS = 300  # so long a hub that did not answer is not asked again: a sweep waits once, not in every run
 
-_lost = threading.Event()  # set once the hub has left a request without an answer
+_asked = {"answered": False, "lost": float("-inf")}
 
 
 def is_reachable() -> bool:
-    """Whether the hub answers, and has answered all requests of this process so far."""
-    return not constants.HF_HUB_OFFLINE and not _lost.is_set() and _answers()
+    """Whether the hub answers, and has left no request of this process without an answer lately."""
+    if constants.HF_HUB_OFFLINE or time.monotonic() - _asked["lost"] < SILENT_SECONDS:
+        return False
+    _asked["answered"] = _asked["answered"] or _answers()
+    if not _asked["answered"]:
+        lose()
+    return _asked["answered"]
 
 
 def lose() -> None:
-    """Ask the hub no more in this process, so that a sweep does not wait for it again and again."""
-    _lost.set()
+    """Ask the hub no more for a while."""
+    _asked.update(answered=False, lost=time.monotonic())
 
 
 def forget() -> None:
     """Find out anew whether the hub is in reach."""
-    _lost.clear()
-    _answers.cache_clear()
+    _asked.update(answered=False, lost=float("-inf"))
 
 
-@cache
 def _answers() -> bool:
     """One short request through the session that the hub's libraries use, with its proxies and certificates.
 

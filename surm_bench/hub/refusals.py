@@ -58,6 +58,15 @@ def refusal(what: str, error: BaseException) -> UserError:
     return UserError(f"{what} cannot be read from the Hugging Face hub: {reason}")
 
 
+def is_silent(error: BaseException) -> bool:
+    """Whether an error means that the hub does not answer now, and would not a moment later."""
+    statuses = (getattr(getattr(cause, "response", None), "status_code", 0) or 0 for cause in _chain(error))
+    names = {kind.__name__ for cause in _chain(error) for kind in type(cause).__mro__}
+    return bool(names & {"TransportError", "TimeoutError"}) or any(
+        status == 429 or status >= 500 for status in statuses
+    )
+
+
 def _reason(error: BaseException) -> str | None:
     """What this error means; None where that is not known."""
     names = [kind.__name__ for kind in type(error).__mro__]
@@ -72,8 +81,7 @@ def _reason(error: BaseException) -> str | None:
         if name in REASONS:
             missing = re.search(r"/resolve/[^/]+/([^\s?]+?)\.?(\s|$)", text) if name == "EntryNotFoundError" else None
             return f"there is no file {missing[1]} at this revision" if missing else REASONS[name]
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status is not None:
+    if status := _status(error):
         trouble = "the hub has trouble (HTTP status {}): try again later"
         return STATUSES.get(status) or trouble.format(status)
     if "Consistency check failed" in text:
@@ -93,6 +101,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.append(found)
         yield found
         found = found.__cause__ or found.__context__
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that an error is of; 0 where it is of none."""
+    return getattr(getattr(error, "response", None), "status_code", 0)
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from surm_bench.hub.reach import lose
-
 SECONDS = 30  # without an answer or a byte
 SHOWN_BYTES = 10**6  # a smaller download is over before a line about it is read
 
@@ -69,7 +67,7 @@ def waited(work: Callable[[Progress], Result]) -> Result:
     """The result of work that asks the hub, in a thread of its own, which is left behind when nothing arrives.
 
     Raises:
-        TimeoutError: neither an answer nor a byte came for SECONDS; the hub is not asked again in this process.
+        TimeoutError: neither an answer nor a byte came for SECONDS.
         Exception: what the work raises.
     """
     progress = Progress()
@@ -89,7 +87,6 @@ def waited(work: Callable[[Progress], Result]) -> Result:
     finally:
         progress.close()
     if not outcome:
-        lose()
         raise TimeoutError(f"nothing for {SECONDS} seconds")
     result, error = outcome[0]
     if error is not None:

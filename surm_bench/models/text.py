@@ -41,6 +41,9 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
         _check_folder(config, path)
         source = str(path)
     tokenizer = read_tokenizer(path, architecture, source)
+    if tokenizer.pad_token_id is None:
+        unpadded = f"the tokenizer of {source} has no padding token"
+        raise UserError(f"{unpadded}: name one as pad_token in tokenizer_config.json")
     module, loading = load(model_class, path, architecture, source)
     refuse_misfits(
         config.name,
@@ -48,10 +51,9 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
         misshapen=_of_encoder(name for name, *_ in loading["mismatched_keys"]),
         unexpected=_of_encoder(loading["unexpected_keys"]),
     )
-    if len(tokenizer) > architecture.vocab_size:
-        raise UserError(
-            f"the tokenizer of {source} has {len(tokenizer)} tokens, {config.name} has {architecture.vocab_size} embeddings"
-        )
+    tokens, embeddings = len(tokenizer), architecture.vocab_size
+    if tokens > embeddings:
+        raise UserError(f"the tokenizer of {source} has {tokens} tokens, {config.name} has {embeddings} embeddings")
     _draw_head(module)
     return module, tokenizer
 
@@ -60,7 +62,7 @@ def read_tokenizer(folder: Path, architecture: PreTrainedConfig, source: str) ->
     """The tokenizer of a folder.
 
     Raises:
-        UserError: there is none that can be read, it has no tokens or none that pads.
+        UserError: there is none that can be read, or it has no tokens.
     """
     try:
         with _quiet():
@@ -70,8 +72,6 @@ def read_tokenizer(folder: Path, architecture: PreTrainedConfig, source: str) ->
         raise UserError(f"the tokenizer of {source} cannot be read: {type(error).__name__}: {reason}") from error
     if not len(tokenizer):
         raise UserError(f"the tokenizer of {source} has no tokens")
-    if tokenizer.pad_token_id is None:
-        raise UserError(f"the tokenizer of {source} has no padding token: name one as pad_token in tokenizer_config.json")
     return tokenizer
 
 
