@@ -5,11 +5,22 @@ import logging
 from surm_bench.hub.access import hub_access
 from surm_bench.hub.files import fetch
 from surm_bench.hub.needs import check_reach, downloads
-from surm_bench.hub.refusals import OutOfReach, refusal
+from surm_bench.hub.reach import is_reachable
+from surm_bench.hub.refusals import OutOfReach, out_of_reach
 from surm_bench.hub.repository import Repository
 from surm_bench.hub.waiting import waited
 
-__all__ = ["OutOfReach", "Repository", "check_reach", "downloads", "fetch", "hub_access", "refusal", "waited"]
+__all__ = [
+    "OutOfReach",
+    "Repository",
+    "check_reach",
+    "downloads",
+    "fetch",
+    "hub_access",
+    "is_reachable",
+    "out_of_reach",
+    "waited",
+]
 
 # A line for each request and each retry, with addresses that are signed.
 for _name in ("httpx", "httpx2", "httpcore", "huggingface_hub"):

@@ -120,8 +120,8 @@ def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new
         _forget_listing(repository, folder.name)
     if fresh := [name for name in damaged if name in new]:
         raise UserError(
-            f"{', '.join(fresh)} of {repository} arrived damaged, with another digest than the hub's, and was deleted: run "
-            "again; if this happens again, something between here and the hub changes what is downloaded"
+            f"{', '.join(fresh)} of {repository} arrived damaged, with another digest than the hub's, and was deleted: "
+            "run again; if this happens again, something between here and the hub changes what is downloaded"
         )
     if damaged:
         what = f"{', '.join(damaged)} of {repository}"

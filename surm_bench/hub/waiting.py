@@ -62,6 +62,9 @@ class _Bar(tqdm):
     def update_transfer(self, n: float | None = 1) -> None:
         self.progress.hear()
 
+    def set_transfer_postfix_str(self, *_: object, **__: object) -> None:
+        """Show no rate."""
+
 
 def waited(work: Callable[[Progress], Result]) -> Result:
     """The result of work that asks the hub, in a thread of its own, which is left behind when nothing arrives.
