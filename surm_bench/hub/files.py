@@ -15,6 +15,7 @@ from surm_bench.errors import UserError
 from surm_bench.hub.access import hub_access
 from surm_bench.hub.needs import check_download
 from surm_bench.hub.reach import is_reachable
+from surm_bench.hub.refusals import REASONS
 from surm_bench.hub.repository import Repository
 from surm_bench.hub.waiting import Progress, waited
 
@@ -83,6 +84,17 @@ def _listing(repository: Repository, commit: str) -> dict[str, Listed] | None:
         return None
 
 
+def _listed(repository: Repository, progress: Progress) -> tuple[Path, dict[str, Listed]]:
+    """The folder of the revision in the local cache, and the files that there are, as the hub says."""
+    options = {"allow_patterns": [], "tqdm_class": progress.bar}  # no file: it looks up the commit, and lists the files
+    where = {"repo_type": repository.kind, "revision": repository.revision}
+    try:
+        folder = Path(huggingface_hub.snapshot_download(repository.name, **where, **options))
+        return folder, _listing(repository, folder.name) or _asked(repository, folder.name)
+    except (TypeError, KeyError, AttributeError) as error:  # JSON, but not of files
+        raise UserError(f"{repository} cannot be read: {REASONS['FileMetadataError']}") from error
+
+
 def _asked(repository: Repository, commit: str) -> dict[str, Listed]:
     """The same as the hub says."""
     options = {"repo_type": repository.kind, "revision": commit, "recursive": True}
@@ -93,10 +105,7 @@ def _asked(repository: Repository, commit: str) -> dict[str, Listed]:
 
 def _download(repository: Repository, choose: Choice, progress: Progress) -> tuple[Path, dict[str, Listed], list[str]]:
     """The folder, the chosen files, and which of them have been downloaded now."""
-    name, kind = repository.name, repository.kind
-    options = {"allow_patterns": [], "tqdm_class": progress.bar}  # no file: it looks up the commit, and lists the files
-    folder = Path(huggingface_hub.snapshot_download(name, repo_type=kind, revision=repository.revision, **options))
-    listing = _listing(repository, folder.name) or _asked(repository, folder.name)
+    folder, listing = _listed(repository, progress)
     progress.hear()
     try:
         files = {name: listing[name] for name in choose(listing)}
@@ -104,9 +113,12 @@ def _download(repository: Repository, choose: Choice, progress: Progress) -> tup
         _forget_listing(repository, folder.name)
         raise
     new = [file for file in files if not (folder / file).is_file()]
-    progress.expect(name, sum(files[file].size for file in new))
+    progress.expect(repository.name, sum(files[file].size for file in new))
     for file in new:
-        huggingface_hub.hf_hub_download(name, file, repo_type=kind, revision=folder.name, tqdm_class=progress.bar)
+        options = {"repo_type": repository.kind, "revision": folder.name, "tqdm_class": progress.bar}
+        arrived = Path(huggingface_hub.hf_hub_download(repository.name, file, **options))
+        if arrived != folder / file:
+            raise UserError(f"{file} of {repository} cannot be read: another revision of it arrived: run it again")
         progress.hear()
     return folder, files, new
 
@@ -115,7 +127,8 @@ def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new
     """Refuse files that are not what the hub says; of those that have just arrived nothing is kept."""
     damaged = [name for name, listed in files.items() if not _is_whole(folder / name, listed)]
     for name in set(damaged) & set(new):
-        for arrived in (_link(folder / name), folder / name):
+        path = folder / name  # a link to a blob, which may be a link to one that several repositories share
+        for arrived in (path.resolve(), _link(path), path):
             arrived.unlink(missing_ok=True)
         _forget_listing(repository, folder.name)
     if fresh := [name for name in damaged if name in new]:
@@ -124,8 +137,9 @@ def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new
             "run again; if this happens again, something between here and the hub changes what is downloaded"
         )
     if damaged:
+        places = " and ".join(str((folder / name).resolve()) for name in damaged)
         what = f"{', '.join(damaged)} of {repository}"
-        raise UserError(f"{what} is damaged in the local cache: delete {repository.folder} and run again")
+        raise UserError(f"{what} is damaged in the local cache: delete {places} and run again")
 
 
 def _is_whole(path: Path, listed: Listed) -> bool:

@@ -71,7 +71,7 @@ def _reason(error: BaseException) -> str | None:
     """What this error means; None where that is not known."""
     names = [kind.__name__ for kind in type(error).__mro__]
     text = str(error)
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and (error.errno in FULL or "Not enough disk space" in text):
         return f"the disk of {constants.HF_HOME} is full: make room, or set HF_HOME to a folder on another disk"
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
         return f"{error.filename or constants.HF_HOME} cannot be written: set HF_HOME to a folder that can"
