@@ -1,6 +1,7 @@
 """The Hugging Face hub: files of a pinned revision, compared with their digests; every failure is told in one line."""
 
 import logging
+import warnings
 
 from surm_bench.hub.access import hub_access
 from surm_bench.hub.files import fetch
@@ -22,6 +23,7 @@ __all__ = [
     "waited",
 ]
 
+warnings.filterwarnings("ignore", "Not enough free disk space")  # refused in a line of its own
 # A line for each request and each retry, with addresses that are signed.
 for _name in ("httpx", "httpx2", "httpcore", "huggingface_hub"):
     logging.getLogger(_name).setLevel(logging.ERROR)

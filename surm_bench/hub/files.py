@@ -15,7 +15,7 @@ from surm_bench.errors import UserError
 from surm_bench.hub.access import hub_access
 from surm_bench.hub.needs import check_download
 from surm_bench.hub.reach import is_reachable
-from surm_bench.hub.refusals import REASONS
+from surm_bench.hub.refusals import REASONS, refusal
 from surm_bench.hub.repository import Repository
 from surm_bench.hub.waiting import Progress, waited
 
@@ -43,11 +43,13 @@ def fetch(repository: Repository, choose: Choice) -> Path:
         OutOfReach: the hub is out of reach and the local cache does not hold them.
         UserError: the hub does not have them, does not let them be read, or they are damaged.
     """
-    if repository.is_pinned or not is_reachable():
-        found = _cached(repository, choose)
+    try:
+        found = _cached(repository, choose) if repository.is_pinned or not is_reachable() else None
         if found is not None:
             _compare(repository, *found)
             return found[0]
+    except OSError as error:  # a cache that cannot be read
+        raise refusal(str(repository), error) from error
     check_download(str(repository))
     with hub_access(str(repository)):
         folder, files, new = waited(lambda progress: _download(repository, choose, progress))

@@ -63,4 +63,4 @@ def _task(config: TaskConfig) -> tuple[str | None, bool]:
         return None, False
     downloaded = Path(constants.HF_HUB_CACHE) / f"datasets--{config.dataset.replace('/', '--')}"
     prepared = Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets")
-    return config.dataset, downloaded.exists() or (prepared / config.dataset.replace("/", "___")).exists()
+    return config.dataset, any(map(os.path.exists, (downloaded, prepared / config.dataset.replace("/", "___"))))

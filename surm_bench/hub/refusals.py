@@ -74,7 +74,7 @@ def _reason(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.errno in FULL or "Not enough disk space" in text):
         return f"the disk of {constants.HF_HOME} is full: make room, or set HF_HOME to a folder on another disk"
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
-        return f"{error.filename or constants.HF_HOME} cannot be written: set HF_HOME to a folder that can"
+        return f"{error.filename or constants.HF_HOME} cannot be read or written: set HF_HOME to a folder that can"
     if "Xet" in names[0] or "xet" in type(error).__module__ or re.search(r"\b(xet|cas)\b", text, re.IGNORECASE):
         return f"the hub's Xet store does not answer: {XET}"
     for name in names:
