@@ -127,6 +127,14 @@ def test_a_text_model(served, toy):
     assert {"config.json", "adapter_config.json"}.isdisjoint(got)  # nothing that is not used
 
 
+def test_a_download_is_one_line(served, monkeypatch, capsys):
+    monkeypatch.setattr(waiting, "SHOWN_BYTES", 1)
+    model_digest(model())
+    assert capsys.readouterr().err == f"downloading {MODEL} from the Hugging Face hub, 0.0 MB\n"
+    model_digest(model())
+    assert capsys.readouterr().err == ""
+
+
 def test_an_image_model(served):
     import timm
 
@@ -140,7 +148,7 @@ def test_an_image_model(served):
 
 def test_a_data_set(served):
     assert sentences() == list(ROWS.values())
-    assert sentences(task(eval_split="train[1:]")) == [ROWS["train"], ROWS["train"][1:]]
+    assert sentences(task(eval_split="train[1:]+validation")) == [ROWS["train"], ["bad .", "fine ."]]
     assert read_splits(task())[0].dataset.features["label"].names == ["no", "yes"]
 
 
@@ -308,6 +316,7 @@ def test_names_that_are_not_there(served, toy):
     assert "owner/name" in refused(model_digest, model(checkpoint="me/toy/more"))
     assert "choose from train, validation" in refused(sentences, task(eval_split="test"))
     assert "two" in refused(sentences, task(subset="two"))
+    assert "write it as train or train[:100]" in refused(sentences, task(eval_split="train[a"))
     script = served.add("dataset", DATA, {"rows.py": b"import os"})
     assert f"{DATA} at revision {script}" in refused(sentences, task(revision=script))
 
@@ -316,6 +325,14 @@ def test_rows_that_cannot_be_read(served):
     files = {name: b"PAR1" * 9 if name.endswith(".parquet") else content for name, content in rows().items()}
     broken = served.add("dataset", DATA, files)
     assert f"{DATA} at revision {broken}" in refused(sentences, task(revision=broken))
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "rows-train.arrow"])
+def test_rows_that_are_damaged_in_the_cache(name, served, tmp_path):
+    sentences()
+    (file,) = tmp_path.glob(f"datasets/*/one/*/*/{name}")
+    file.write_bytes(b"{")
+    assert f"delete {file.parent} and run again" in refused(sentences)
 
 
 def test_a_tokenizer_without_padding(served, toy):

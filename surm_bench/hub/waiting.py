@@ -15,14 +15,14 @@ Result = TypeVar("Result")
 
 
 class Progress:
-    """The bytes that have arrived, and when the last one did.
+    """The line that shows how much has arrived, and when the last sign of life came.
 
     Attributes:
         bar: a class of tqdm's for the hub's library, which shows nothing and reports here.
     """
 
     def __init__(self) -> None:
-        self.bytes, self.heard = 0, time.monotonic()
+        self.heard = time.monotonic()
         self.bar = type("Bar", (_Bar,), {"progress": self})
         self._line: tqdm | None = None
 
@@ -37,7 +37,6 @@ class Progress:
     def hear(self, count: int = 0) -> None:
         """Note a sign of life: an answer, or so many bytes."""
         self.heard = time.monotonic()
-        self.bytes += count
         if self._line is not None:
             self._line.update(count)
 

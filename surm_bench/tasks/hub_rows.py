@@ -31,7 +31,10 @@ def read_rows(config: TaskConfig, splits: Sequence[str]) -> list[Dataset]:
     repository = Repository(config.dataset, config.revision, "dataset")
     folder = _prepared(repository, config.subset) if repository.is_pinned else None
     folder = folder or _prepare(repository, config.subset)
-    info = DatasetInfo.from_directory(str(folder))
+    try:
+        info = DatasetInfo.from_directory(str(folder))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{folder} is damaged ({type(error).__name__}: {error}): delete it and run again") from error
     return [_read(folder, info, split, str(repository)) for split in splits]
 
 
@@ -85,10 +88,14 @@ def _without(prefixes: Sequence[str], file: str) -> str:
 
 
 def _read(folder: Path, info: DatasetInfo, split: str, name: str) -> Dataset:
-    if split.partition("[")[0] not in info.splits:
-        raise unknown(f"split of {name}", split, info.splits)
+    for part in split.split("+"):
+        if part.partition("[")[0] not in info.splits:
+            raise unknown(f"split of {name}", part, info.splits)
     try:
-        found = ArrowReader(str(folder), info).read(info.dataset_name, split, info.splits.values())
-    except (ValueError, AssertionError) as error:
-        raise UserError(f"split {split!r} of {name} cannot be read: {str(error).splitlines()[0]}") from error
-    return Dataset(**found)
+        return Dataset(**ArrowReader(str(folder), info).read(info.dataset_name, split, info.splits.values()))
+    except (OSError, ValueError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"split {split!r} of {name} cannot be read ({reason}): write it as train or train[:100]; if it is damaged, "
+            f"delete {folder} and run again"
+        ) from error
