@@ -34,7 +34,8 @@ def read_rows(config: TaskConfig, splits: Sequence[str]) -> list[Dataset]:
     try:
         info = DatasetInfo.from_directory(str(folder))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{folder} is damaged ({type(error).__name__}: {error}): delete it and run again") from error
+        damaged = f"the rows of {repository} are damaged in the local cache ({type(error).__name__})"
+        raise UserError(f"{damaged}: delete {folder} and run again") from error
     return [_read(folder, info, split, str(repository)) for split in splits]
 
 
