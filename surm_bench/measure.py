@@ -89,7 +89,8 @@ def needed_bytes(model: PeftModel, data: TaskData, settings: Config) -> int:
     the splits that are scored.
     """
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    adapter = sum(t.numel() * t.element_size() for t in get_peft_model_state_dict(model).values())
+    saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # else PEFT asks the hub for the base's sizes
+    adapter = sum(t.numel() * t.element_size() for t in saved.values())
     rows = sum(len(split) for split in data.splits.values())
     state = (3 + settings.trainer.keep_best) * trained + 4 * rows * (settings.task.num_labels + 1)
     return 2 * state + adapter + 16 * rows + MARGIN

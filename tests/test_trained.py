@@ -350,11 +350,16 @@ def test_the_base_model_of_the_hub_is_named(images):
 
     record = record_of(images)
     record["config"]["model"] |= {"source": "hub", "checkpoint": "vit_tiny_patch16_224.augreg_in21k_ft_in1k"}
+    record["config"]["model"]["revision"] = "a" * 40
     name = "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
     assert base_model(record["config"]["model"]) == name
     card = model_card(record, images, "peft")
     assert f"base_model: {name}\n" in card and "base_model_relation: adapter\n" in card
-    assert "split_qkv(base)" in card
+    assert "split_qkv(base)" in card and f"{{'hf_hub_id': '{name}@{'a' * 40}'}}" in card
+    record["config"]["model"] |= {"family": "text", "checkpoint": "FacebookAI/roberta-base"}
+    assert f"from_pretrained('FacebookAI/roberta-base', num_labels=10, revision='{'a' * 40}')" in model_card(
+        record, images, "peft"
+    )
     text = {"source": "hub", "family": "text", "checkpoint": "FacebookAI/roberta-base"}
     assert base_model(text) == "FacebookAI/roberta-base"
 

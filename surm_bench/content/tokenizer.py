@@ -3,44 +3,87 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from surm_bench.content.cache import FileCache
 from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
 
-FILE = "tokenizer.json"
+TOKENIZER = "tokenizer.json"
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")  # read where there is no tokenizer.json
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 STATE = ("truncation", "padding")  # how it was called last, not what it is
+# Settings that reach no token: names and places, how text is put together again, and what only other code reads.
+WITHOUT_EFFECT = {
+    *("name_or_path", "special_tokens_map_file", "tokenizer_file", "full_tokenizer_file", "processor_class"),
+    *("chat_template", "clean_up_tokenization_spaces", "errors", "use_fast", "backend", "is_local", "local_files_only"),
+    *("do_basic_tokenize", "never_split", "auto_map", "transformers_version"),
+}
+# The settings of models whose first records are from before settings counted: their digest is tokenizer.json's alone.
+AS_BEFORE = {
+    "669414996967": "roberta_tiny",
+    "69d715d639d6": "minilm",
+    "1ce7e5f5efa0": "mpnet",
+}
 
 
 def tokenizer_digest(folder: str | Path, cache: FileCache | None = None) -> str:
-    """Twelve hex digits of a folder's tokenizer.json, or where there is none of its vocab.* and merges.txt.
+    """Twelve hex digits of a folder's tokenizer: of all that decides which tokens a text has, and how many at most.
 
-    Of tokenizer.json neither the order of keys nor white space counts, nor the truncation and padding of the last call.
+    It is tokenizer.json, or where there is none vocab.* and merges.txt; and the settings beside them, as special and
+    added tokens, add_prefix_space, do_lower_case, model_max_length. Of JSON neither the order of keys nor white space
+    counts; of tokenizer.json nor the truncation and padding of the last call.
 
     Raises:
-        UserError: neither is there, or tokenizer.json is no JSON.
+        UserError: neither is there, or one of these files is no JSON.
     """
     folder = Path(folder)
-    files = (
-        [folder / FILE] if (folder / FILE).is_file() else sorted([*folder.glob("vocab.*"), *folder.glob("merges.txt")])
-    )
+    vocabularies = sorted([*folder.glob("vocab.*"), *folder.glob("merges.txt")])
+    files = [folder / TOKENIZER] if (folder / TOKENIZER).is_file() else vocabularies
     if not files:
-        raise UserError(f"no tokenizer at {folder}: expected {FILE}, or vocab.* and perhaps merges.txt")
+        raise UserError(f"no tokenizer at {folder}: expected {TOKENIZER}, or vocab.* and perhaps merges.txt")
+    beside = [folder / name for name in SETTINGS if (folder / name).is_file()]
     if cache is None:
-        return fields_digest(_fields(files))
-    return cache.get(files, "tokenizer", lambda: fields_digest(_fields(files)))
+        return _digest(files, beside)
+    return cache.get([*files, *beside], "tokenizer and its settings", lambda: _digest(files, beside))
+
+
+def _digest(files: list[Path], beside: list[Path]) -> str:
+    return fields_digest([*_fields(files), *_settings(beside)])
 
 
 def _fields(files: list[Path]) -> Iterator[bytes]:
     for file in files:
         yield file.name.encode()
-        yield _canonical(file) if file.name == FILE else file.read_bytes()
+        if file.name == TOKENIZER:
+            yield _bytes({key: value for key, value in _read(file).items() if key not in STATE})
+        else:
+            yield file.read_bytes()
 
 
-def _canonical(file: Path) -> bytes:
+def _settings(files: list[Path]) -> list[bytes]:
+    """The settings that count, by the names of their files."""
+    found: dict[str, Any] = {}
+    for file in files:
+        kept = {key: value for key, value in _read(file).items() if key not in WITHOUT_EFFECT and value is not None}
+        if file.name == "special_tokens_map.json":
+            config = found.get("tokenizer_config.json", {})
+            kept = {key: value for key, value in kept.items() if config.get(key) != value}  # said twice
+        if kept:
+            found[file.name] = kept
+    settings = _bytes(found)
+    return [] if not found or fields_digest([settings]) in AS_BEFORE else [b"settings", settings]
+
+
+def _bytes(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except ValueError as error:
         raise UserError(f"{file}: not readable JSON: {error}") from error
-    content = {key: value for key, value in content.items() if key not in STATE}
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: not a JSON object")
+    return content

@@ -19,6 +19,7 @@ from surm_bench.experiment.plan import print_ahead, print_plan, print_total
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.status import print_status
 from surm_bench.experiment.tuning import Tuned, tuned, undecided
+from surm_bench.hub import downloads
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ def plan(experiment: Experiment, options: Options) -> list[str]:
     Returns:
         Why steps that were to be timed could not be, a line each.
     """
+    with downloads(allowed=options.calibrate):
+        return _plan(experiment, options)
+
+
+def _plan(experiment: Experiment, options: Options) -> list[str]:
     wanted = experiment.of_rows(options.rows)
     state, runs = _state(wanted, options)
     left = runs_left(wanted, state, runs)
@@ -108,6 +114,7 @@ def plan(experiment: Experiment, options: Options) -> list[str]:
     return problems
 
 
+@downloads(allowed=False)
 def status(experiment: Experiment, options: Options) -> list[str]:
     """Print what is done, running, failed and missing, and the best scores so far; returns problems."""
     state, runs = _state(experiment, options)

@@ -1,13 +1,14 @@
 """Text backbones: an auto class of transformers, which the kind of task names, on an architecture written down here."""
 
+import fnmatch
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
+from safetensors.torch import load_file
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -21,9 +22,10 @@ from transformers.utils import logging
 
 from surm_bench.composition import config_dirs
 from surm_bench.config import ModelConfig
+from surm_bench.content import SETTINGS, TOKENIZER, VOCABULARIES, weight_files
 from surm_bench.errors import UserError
-from surm_bench.hub import hub_access
-from surm_bench.models.weights import EMBEDDED, FILE, local_path, readable, refuse_misfits
+from surm_bench.hub import Repository, fetch
+from surm_bench.models.weights import EMBEDDED, FILE, INDEX, local_path, readable, refuse_misfits
 
 ARCHITECTURES = Path(__file__).parent / "architectures"
 # Tensors that checkpoints may lack or have beside the encoder: heads of this and other objectives, a legacy buffer.
@@ -33,20 +35,16 @@ OUTSIDE_ENCODER = re.compile(r"(^|\.)(classifier|pooler|lm_head|cls|position_ids
 def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.Module, Callable]:
     """The encoder's pretrained weights in fp32 under a fresh classifier, and its tokenizer."""
     architecture, path = _architecture(config, num_labels), local_path(config)
-    if path is not None:
+    if path is None:
+        path, source = download(config), config.checkpoint
+    else:
         _check_folder(config, path)
-    source = config.checkpoint if path is None else str(path)
-    options = {"config": architecture, "revision": config.revision or "main", "trust_remote_code": False}
-    with hub_access(source) if path is None else readable(path), _quiet():
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        module, loading = model_class.from_pretrained(
-            source,
-            **options,
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # reported, and refused below
-            output_loading_info=True,
-        )
+        source = str(path)
+    tokenizer = read_tokenizer(path, architecture, source)
+    if tokenizer.pad_token_id is None:
+        unpadded = f"the tokenizer of {source} has no padding token"
+        raise UserError(f"{unpadded}: name one as pad_token in tokenizer_config.json")
+    module, loading = load(model_class, path, architecture, source)
     refuse_misfits(
         config.name,
         missing=_of_encoder(loading["missing_keys"]),
@@ -54,10 +52,51 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
         unexpected=_of_encoder(loading["unexpected_keys"]),
     )
     tokens, embeddings = len(tokenizer), architecture.vocab_size
-    if not 0 < tokens <= embeddings:
+    if tokens > embeddings:
         raise UserError(f"the tokenizer of {source} has {tokens} tokens, {config.name} has {embeddings} embeddings")
     _draw_head(module)
     return module, tokenizer
+
+
+def read_tokenizer(folder: Path, architecture: PreTrainedConfig, source: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder.
+
+    Raises:
+        UserError: there is none that can be read, or it has no tokens.
+    """
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), config=architecture, trust_remote_code=False)
+    except Exception as error:  # of the tokenizers library, which has no class of its own
+        reason = next(iter(str(error).splitlines()), "")
+        raise UserError(f"the tokenizer of {source} cannot be read: {type(error).__name__}: {reason}") from error
+    if not len(tokenizer):
+        raise UserError(f"the tokenizer of {source} has no tokens")
+    return tokenizer
+
+
+def load(
+    model_class: type, folder: Path, architecture: PreTrainedConfig, source: str, dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, dict]:
+    """A model of an auto class of transformers with exactly the weights of a folder, and what did not fit.
+
+    The tensors are handed over: from a folder's name transformers follows an adapter_config.json to other weights.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    with readable(folder):
+        for file in weight_files(folder):
+            tensors |= load_file(file)
+    with _quiet():
+        module, loading = model_class._model_mapping[type(architecture)].from_pretrained(
+            None,
+            config=architecture,
+            state_dict=tensors,
+            dtype=dtype,
+            ignore_mismatched_sizes=True,  # reported, to be refused
+            output_loading_info=True,
+        )
+    module.config._name_or_path = module.name_or_path = source
+    return module, loading
 
 
 def save(
@@ -78,10 +117,20 @@ def save(
 
 def download(config: ModelConfig) -> Path:
     """The folder of a hub model's weights and tokenizer."""
-    repository, revision = config.checkpoint, config.revision
-    with hub_access(repository):
-        files = [hf_hub_download(repository, name, revision=revision) for name in (FILE, "tokenizer.json")]
-    return Path(files[0]).parent
+    return fetch(Repository(config.checkpoint, config.revision), lambda names: wanted(config.checkpoint, names))
+
+
+def wanted(checkpoint: str, names: Collection[str]) -> list[str]:
+    """Of the files of a hub model those that are read: weights and tokenizer, no pickle, no code, no configuration."""
+    weights = [FILE] if FILE in names else [INDEX, *fnmatch.filter(names, "model-*-of-*.safetensors")]
+    if weights[0] not in names:
+        others = [name for name in names if name.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack"))]
+        beside = f", only {others[0]}, which is not read as pickles can run code" if others else ""
+        raise UserError(f"{checkpoint} has no {FILE} on the hub{beside}: choose another model or revision")
+    tokens = [TOKENIZER] if TOKENIZER in names else [name for name in VOCABULARIES if name in names]
+    if not tokens:
+        raise UserError(f"{checkpoint} has no tokenizer on the hub that is read: {TOKENIZER} or {VOCABULARIES[0]}")
+    return weights + tokens + [name for name in SETTINGS if name in names]
 
 
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
@@ -109,7 +158,7 @@ def _architecture_file(config: ModelConfig) -> Path:
 
 
 def _check_folder(config: ModelConfig, path: Path) -> None:
-    if not any((path / name).is_file() for name in (FILE, f"{FILE}.index.json")):
+    if not any((path / name).is_file() for name in (FILE, INDEX)):
         raise UserError(f"no weights for {config.name} at {path}: expected a folder with {FILE} and a tokenizer")
     if not (path / "tokenizer.json").is_file() and not any(path.glob("vocab.*")):
         raise UserError(f"no tokenizer for {config.name} at {path}: expected tokenizer.json or vocab.* beside {FILE}")

@@ -1,7 +1,7 @@
 """Vision backbones: timm's VisionTransformer, its fused qkv split so that q, k and v are layers of their own."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,8 +9,6 @@ from typing import Any
 
 import timm
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
 from PIL import Image
 from timm.data import create_transform, resolve_model_data_config
 from timm.models import save_for_hf
@@ -20,7 +18,7 @@ from torchvision.transforms.functional import normalize
 
 from surm_bench.config import ModelConfig
 from surm_bench.errors import UserError
-from surm_bench.hub import hub_access
+from surm_bench.hub import Repository, fetch
 from surm_bench.models.weights import EMBEDDED, FILE, local_path, read_safetensors, refuse_misfits
 
 STAND_IN = "vit_tiny_patch16_224"  # of timm: any VisionTransformer, as all its arguments are given
@@ -189,12 +187,16 @@ def _check_architecture(checkpoint: str) -> None:
 
 def download(config: ModelConfig) -> Path:
     """The file of a hub model's weights; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts."""
-    repository = timm.get_pretrained_cfg(config.checkpoint).hf_hub_id
-    with hub_access(repository):
-        try:
-            return Path(hf_hub_download(repository, FILE, revision=config.revision))
-        except EntryNotFoundError:
-            return Path(hf_hub_download(repository, OPEN_CLIP_FILE, revision=config.revision))
+    repository = Repository(timm.get_pretrained_cfg(config.checkpoint).hf_hub_id, config.revision)
+    folder = fetch(repository, lambda names: [_weights(repository.name, names)])
+    return folder / _weights(repository.name, {path.name for path in folder.iterdir()})
+
+
+def _weights(repository: str, names: Collection[str]) -> str:
+    for name in (FILE, OPEN_CLIP_FILE):
+        if name in names:
+            return name
+    raise UserError(f"{repository} has no {FILE} on the hub: choose another model or revision")
 
 
 def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> None:

@@ -14,6 +14,7 @@ from surm_bench.errors import UserError, unknown
 
 EMBEDDED = Path(__file__).parent / "embedded"
 FILE = "model.safetensors"
+INDEX = f"{FILE}.index.json"
 
 
 def local_path(config: ModelConfig) -> Path | None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, PeftConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedConfig
 
 from surm_bench.adapters import SurmConfig
 from surm_bench.errors import UserError
-from surm_bench.hub import hub_access
-from surm_bench.models.weights import readable, refuse_misfits
+from surm_bench.hub import Repository, fetch
+from surm_bench.models.text import load, read_tokenizer, wanted
+from surm_bench.models.weights import refuse_misfits
 from surm_bench.studies.uuid_data import IGNORED, Characters, TokensOfModel
 
 # All matrices of the small decoder are square, so that W(G, H) and LoRA of one r train as many numbers.
@@ -49,21 +50,12 @@ def pretrained_llama(name: str) -> tuple[LlamaForCausalLM, TokensOfModel]:
     Raises:
         UserError: there is none, it is no Llama, or its weights do not fit.
     """
-    options = {"trust_remote_code": False}
-    with _reading(name):
-        config = AutoConfig.from_pretrained(name, **options)
-        if config.model_type != "llama":
-            raise UserError(f"model {name} is of type {config.model_type}: give a Llama, of type llama")
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        gpu = torch.cuda.is_available()
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            name,
-            config=config,
-            dtype=torch.bfloat16 if gpu else torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            **options,
-        )
+    folder = _folder(name)
+    architecture = _architecture(folder, name)
+    tokenizer = read_tokenizer(folder, architecture, name)
+    gpu = torch.cuda.is_available()
+    dtype = torch.bfloat16 if gpu else torch.float32
+    model, loading = load(AutoModelForCausalLM, folder, architecture, name, dtype)
     refuse_misfits(name, missing=loading["missing_keys"], unexpected=loading["unexpected_keys"])
     model.config.use_cache = False
     return model.to("cuda" if gpu else "cpu"), TokensOfModel(tokenizer)
@@ -100,18 +92,19 @@ def answer(model: nn.Module, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
     return loss, ((logits.argmax(-1) == wanted) | (wanted == IGNORED)).all(1)
 
 
-@contextmanager
-def _reading(name: str) -> Iterator[None]:
-    """Say in one line what keeps a folder or a model of the hub from being read."""
-    if not Path(name).is_dir():
-        with hub_access(name):
-            yield
-        return
+def _folder(name: str) -> Path:
+    """The folder of a Llama: a local one, or that of a model of the hub, downloaded."""
+    if Path(name).is_dir():
+        return Path(name)
+    return fetch(Repository(name, None), lambda names: ["config.json", *wanted(name, names)])
+
+
+def _architecture(folder: Path, name: str) -> PreTrainedConfig:
     try:
-        with readable(Path(name)):
-            yield
-    except UserError:
-        raise
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     except (OSError, ValueError) as error:  # of transformers
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"no model of transformers with safetensors at {name}: {reason}") from error
+        raise UserError(f"no model of transformers at {name}: {reason}") from error
+    if config.model_type != "llama":
+        raise UserError(f"model {name} is of type {config.model_type}: give a Llama, of type llama")
+    return config

@@ -3,12 +3,10 @@
 from importlib import import_module
 from pathlib import Path
 
-from datasets import load_dataset
-
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
-from surm_bench.hub import hub_access
 from surm_bench.tasks.folders import class_names, read_folder, split_folders
+from surm_bench.tasks.hub_rows import read_rows
 from surm_bench.tasks.labels import Split, names_of, reconciled
 from surm_bench.tasks.tables import columns_of, find_table, read_table
 
@@ -139,10 +137,9 @@ def _table_files(config: TaskConfig) -> list[Path]:
 
 def _from_hub(config: TaskConfig) -> list[Split]:
     names = _split_names(config)
-    with hub_access(config.dataset):
-        splits = load_dataset(config.dataset, config.subset, split=names, revision=config.revision)
     origin = "/".join(filter(None, (config.dataset, config.subset)))
-    return [Split(split, f"{origin}, split {name}") for split, name in zip(splits, names, strict=True)]
+    splits = zip(read_rows(config, names), names, strict=True)
+    return [Split(rows, f"{origin}, split {name}") for rows, name in splits]
 
 
 def _generated(config: TaskConfig) -> list[Split]:

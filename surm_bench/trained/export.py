@@ -45,6 +45,7 @@ def export_adapter(run: Path, record: dict, folder: Path) -> None:
         file = temporary / Path(ADAPTER[1]).name
         fields = json.loads(file.read_text(encoding="utf-8"))
         fields["base_model_name_or_path"] = base_model(record["config"]["model"])
+        fields["revision"] = record["config"]["model"]["revision"]
         file.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
         _write_card(record, run, temporary, "peft")
 

@@ -30,12 +30,15 @@ def _adapter(config: dict, base: str) -> list[str]:
     model, labels = config["model"], config["task"]["num_labels"]
     if model["family"] == "text":
         imported = "from transformers import AutoModelForSequenceClassification"
-        built = [f"base = AutoModelForSequenceClassification.from_pretrained({base!r}, num_labels={labels})"]
+        revision = f", revision={model['revision']!r}" if model["revision"] else ""
+        built = [f"base = AutoModelForSequenceClassification.from_pretrained({base!r}, num_labels={labels}{revision})"]
     else:
         size = f", img_size={model['image_size']}" if model["image_size"] else ""
         imported = "import timm\nfrom surm_bench.models import split_qkv"
+        at = f"@{model['revision']}" if model["revision"] else ""
+        source = f"pretrained_cfg_overlay={{'hf_hub_id': '{base}{at}'}}"
         built = [
-            f"base = timm.create_model({model['checkpoint']!r}, pretrained=True, num_classes={labels}{size})",
+            f"base = timm.create_model({model['checkpoint']!r}, pretrained=True, num_classes={labels}{size}, {source})",
             "split_qkv(base)  # q, k and v as layers of their own",
         ]
     ours = "import surm_bench.adapters  # makes its methods known to PEFT"

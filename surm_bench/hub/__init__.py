@@ -1,0 +1,29 @@
+"""The Hugging Face hub: files of a pinned revision, compared with their digests; every failure is told in one line."""
+
+import logging
+import warnings
+
+from surm_bench.hub.access import hub_access
+from surm_bench.hub.files import fetch
+from surm_bench.hub.needs import check_reach, downloads
+from surm_bench.hub.reach import is_reachable
+from surm_bench.hub.refusals import OutOfReach, out_of_reach
+from surm_bench.hub.repository import Repository
+from surm_bench.hub.waiting import waited
+
+__all__ = [
+    "OutOfReach",
+    "Repository",
+    "check_reach",
+    "downloads",
+    "fetch",
+    "hub_access",
+    "is_reachable",
+    "out_of_reach",
+    "waited",
+]
+
+warnings.filterwarnings("ignore", "Not enough free disk space")  # refused in a line of its own
+# A line for each request and each retry, with addresses that are signed.
+for _name in ("httpx", "httpx2", "httpcore", "huggingface_hub"):
+    logging.getLogger(_name).setLevel(logging.ERROR)

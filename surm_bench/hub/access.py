@@ -1,0 +1,47 @@
+"""How the hub's libraries are used: their errors become refusals, and they neither chatter nor retry in vain."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from huggingface_hub import constants
+
+from surm_bench.errors import UserError
+from surm_bench.hub.reach import is_reachable, lose
+from surm_bench.hub.refusals import is_silent, refusal
+
+CHUNK_BYTES = 2**16  # read at once: a slow connection is heard of often enough (surm_bench.hub.waiting)
+
+
+@contextmanager
+def hub_access(what: str) -> Iterator[None]:
+    """Read ``what`` from the hub, or from its local cache when the hub is out of reach.
+
+    Raises:
+        UserError: what keeps it from being read, in one line.
+    """
+    try:
+        with _constants(offline=not is_reachable()):
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # of four libraries, which have no common class of errors
+        if is_silent(error):
+            lose()
+        raise refusal(what, error) from error
+
+
+@contextmanager
+def _constants(offline: bool) -> Iterator[None]:
+    """The libraries' own offline mode, in which they look into the cache only and do not retry; and small chunks."""
+    modules = [constants, *filter(None, [sys.modules.get("datasets.config")])]  # datasets copies the flag at import
+    before, chunk = [module.HF_HUB_OFFLINE for module in modules], constants.DOWNLOAD_CHUNK_SIZE
+    try:
+        constants.DOWNLOAD_CHUNK_SIZE = CHUNK_BYTES
+        for module in modules:
+            module.HF_HUB_OFFLINE |= offline
+        yield
+    finally:
+        constants.DOWNLOAD_CHUNK_SIZE = chunk
+        for module, flag in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = flag

@@ -1,0 +1,173 @@
+"""Files of a repository in the local cache: asked for once, and what the hub says they are."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import huggingface_hub
+
+from surm_bench.content import FileCache
+from surm_bench.errors import UserError
+from surm_bench.hub.access import hub_access
+from surm_bench.hub.needs import check_download
+from surm_bench.hub.reach import is_reachable
+from surm_bench.hub.refusals import REASONS, refusal
+from surm_bench.hub.repository import Repository
+from surm_bench.hub.waiting import Progress, waited
+
+DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")  # git's SHA-1 of a small file, SHA-256 of one in LFS
+
+Choice = Callable[[Collection[str]], Sequence[str]]
+
+
+class Listed(NamedTuple):
+    """What the hub says of a file: its size in bytes and its digest; None where it is not known."""
+
+    size: int
+    digest: str | None
+
+
+def fetch(repository: Repository, choose: Choice) -> Path:
+    """The folder that has the chosen files of a repository at its revision, downloaded where they are not there yet.
+
+    Nothing is asked where a pinned revision has all of them. Each file is compared with its digest on the hub.
+
+    Args:
+        choose: from the names of all files there are, those that are wanted; raises UserError where one is missing.
+
+    Raises:
+        OutOfReach: the hub is out of reach and the local cache does not hold them.
+        UserError: the hub does not have them, does not let them be read, or they are damaged.
+    """
+    try:
+        found = _cached(repository, choose) if repository.is_pinned or not is_reachable() else None
+        if found is not None:
+            _compare(repository, *found)
+            return found[0]
+    except OSError as error:  # a cache that cannot be read
+        raise refusal(str(repository), error) from error
+    check_download(str(repository))
+    with hub_access(str(repository)):
+        folder, files, new = waited(lambda progress: _download(repository, choose, progress))
+    _compare(repository, folder, files, new)
+    return folder
+
+
+def _cached(repository: Repository, choose: Choice) -> tuple[Path, dict[str, Listed]] | None:
+    """The folder of the local cache and the chosen files, if all are there; no request.
+
+    A cache of an older library has no list of the files that there are: it is trusted only where nobody can be asked.
+    """
+    commit = repository.cached_commit
+    folder = repository.folder / "snapshots" / str(commit)
+    listing = _listing(repository, commit) if commit is not None else None
+    if not folder.is_dir() or (listing is None and is_reachable()):
+        return None
+    if listing is None:
+        here = [path for path in folder.rglob("*") if path.is_file()]
+        listing = {path.relative_to(folder).as_posix(): Listed(path.stat().st_size, None) for path in here}
+    try:
+        files = {name: listing[name] for name in choose(listing)}
+    except UserError:
+        return None  # the hub itself may say otherwise
+    return (folder, files) if all((folder / name).is_file() for name in files) else None
+
+
+def _listing(repository: Repository, commit: str) -> dict[str, Listed] | None:
+    """The files of a commit as the local cache knows them; None where it does not."""
+    try:
+        files = json.loads((repository.folder / "trees" / f"{commit}.json").read_bytes())["files"]
+        return {name: Listed(file["size"], file.get("lfs_sha256") or file["blob_id"]) for name, file in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _listed(repository: Repository, progress: Progress) -> tuple[Path, dict[str, Listed]]:
+    """The folder of the revision in the local cache, and the files that there are, as the hub says."""
+    options = {"allow_patterns": [], "tqdm_class": progress.bar}  # no file: it looks up the commit, and lists the files
+    where = {"repo_type": repository.kind, "revision": repository.revision}
+    try:
+        folder = Path(huggingface_hub.snapshot_download(repository.name, **where, **options))
+        return folder, _listing(repository, folder.name) or _asked(repository, folder.name)
+    except (TypeError, KeyError, AttributeError) as error:  # JSON, but not of files
+        raise UserError(f"{repository} cannot be read: {REASONS['FileMetadataError']}") from error
+
+
+def _asked(repository: Repository, commit: str) -> dict[str, Listed]:
+    """The same as the hub says."""
+    options = {"repo_type": repository.kind, "revision": commit, "recursive": True}
+    entries = huggingface_hub.HfApi().list_repo_tree(repository.name, **options)
+    files = [entry for entry in entries if hasattr(entry, "blob_id")]
+    return {file.path: Listed(file.size, file.lfs.sha256 if file.lfs else file.blob_id) for file in files}
+
+
+def _download(repository: Repository, choose: Choice, progress: Progress) -> tuple[Path, dict[str, Listed], list[str]]:
+    """The folder, the chosen files, and which of them have been downloaded now."""
+    folder, listing = _listed(repository, progress)
+    progress.hear()
+    try:
+        files = {name: listing[name] for name in choose(listing)}
+    except UserError:
+        _forget_listing(repository, folder.name)
+        raise
+    new = [file for file in files if not (folder / file).is_file()]
+    progress.expect(repository.name, sum(files[file].size for file in new))
+    for file in new:
+        options = {"repo_type": repository.kind, "revision": folder.name, "tqdm_class": progress.bar}
+        arrived = Path(huggingface_hub.hf_hub_download(repository.name, file, **options))
+        if arrived != folder / file:
+            raise UserError(f"{file} of {repository} cannot be read: another revision of it arrived: run it again")
+        progress.hear()
+    return folder, files, new
+
+
+def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new: Collection[str] = ()) -> None:
+    """Refuse files that are not what the hub says; of those that have just arrived nothing is kept."""
+    damaged = [name for name, listed in files.items() if not _is_whole(folder / name, listed)]
+    for name in set(damaged) & set(new):
+        path = folder / name  # a link to a blob, which may be a link to one that several repositories share
+        for arrived in (path.resolve(), _link(path), path):
+            arrived.unlink(missing_ok=True)
+        _forget_listing(repository, folder.name)
+    if fresh := [name for name in damaged if name in new]:
+        raise UserError(
+            f"{', '.join(fresh)} of {repository} arrived damaged, with another digest than the hub's, and was deleted: "
+            "run again; if this happens again, something between here and the hub changes what is downloaded"
+        )
+    if damaged:
+        places = " and ".join(str((folder / name).resolve()) for name in damaged)
+        what = f"{', '.join(damaged)} of {repository}"
+        raise UserError(f"{what} is damaged in the local cache: delete {places} and run again")
+
+
+def _is_whole(path: Path, listed: Listed) -> bool:
+    """Whether the file has the digest that the hub lists, or else the one that its name in the cache has."""
+    expected = listed.digest or _link(path).name
+    return not DIGEST.fullmatch(expected) or _digest(path, expected) == expected
+
+
+def _link(path: Path) -> Path:
+    """What the file of a snapshot links to: a blob, named by its digest."""
+    return path.parent / path.readlink() if path.is_symlink() else path
+
+
+def _digest(path: Path, like: str) -> str:
+    """The digest of a file of the kind that another one has, by its length."""
+
+    def compute() -> str:
+        with path.open("rb") as opened:
+            if len(like) == 64:
+                return hashlib.file_digest(opened, "sha256").hexdigest()
+            return hashlib.sha1(b"blob %d\0" % path.stat().st_size + opened.read(), usedforsecurity=False).hexdigest()
+
+    return FileCache().get([path], f"digest of the hub, {len(like)} digits", compute)
+
+
+def _forget_listing(repository: Repository, commit: str) -> None:
+    """A list that lacks a file, or names another digest, may be wrong: it is asked for again."""
+    with suppress(OSError):
+        (repository.folder / "trees" / f"{commit}.json").unlink(missing_ok=True)

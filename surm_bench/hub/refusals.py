@@ -1,0 +1,115 @@
+"""What went wrong with the hub, in one line: what it is, and what to do."""
+
+import errno
+import re
+from collections.abc import Iterator
+
+from huggingface_hub import constants
+
+from surm_bench.errors import UserError
+
+LOGIN = "log in by `hf auth login`"
+NO_HUB = (
+    "name local data by --data (make: DATA=, a run: task.data_dir=) and local weights by --weights (make: WEIGHTS=, a "
+    "run: model.weights=), or run `make demo`, which needs neither"
+)
+XET = "set HF_HUB_DISABLE_XET=1 to download over HTTP, without the hub's Xet store"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Errors of the hub's libraries by the names of their classes: the HTTP library has changed twice, with all its classes.
+REASONS = {
+    "GatedRepoError": f"access to it is restricted: ask for access on its page, then {LOGIN}",
+    "DisabledRepoError": "access to it is disabled by the hub: choose another",
+    "RevisionNotFoundError": "there is no such revision: name a commit, a branch or a tag that is there, or none",
+    "RepositoryNotFoundError": f"there is no such repository, or it is private: check its name, or {LOGIN}",
+    "EntryNotFoundError": "a file is missing there",
+    "HFValidationError": "this is no name of a repository: write owner/name",
+    "ProxyError": "the proxy does not let it through: check HTTPS_PROXY and NO_PROXY",
+    "TooManyRedirects": "what answers redirects without end: check HF_ENDPOINT and the proxy",
+    "FileMetadataError": "what answers is not the hub: check HF_ENDPOINT, the proxy, and whether a login page is shown",
+    "JSONDecodeError": "what answers is not the hub: check HF_ENDPOINT, the proxy, and whether a login page is shown",
+    "LocalTokenNotFoundError": f"a token is wanted and there is none: {LOGIN}",
+}
+VAGUE = ("LocalEntryNotFoundError", "IncompleteSnapshotError")  # whatever went wrong: the cause says
+STATUSES = {
+    401: f"the token is not valid or has expired: {LOGIN}, or unset HF_TOKEN",
+    403: "this account may not read it: ask for access on its page, or use a token that may read it",
+    404: "there is no such file or repository: check name, revision and HF_ENDPOINT",
+    407: "the proxy asks for a login: check HTTPS_PROXY",
+    416: "the download cannot be taken up again: run it again",
+    429: f"too many requests from here: wait some minutes, or {LOGIN}",
+}
+
+
+class OutOfReach(UserError):
+    """The hub cannot be asked, and its local cache does not have what is wanted."""
+
+
+def out_of_reach(what: str) -> OutOfReach:
+    """The refusal where the hub is out of reach."""
+    return OutOfReach(f"the Hugging Face hub is out of reach and {what} is not in its local cache: {NO_HUB}")
+
+
+def refusal(what: str, error: BaseException) -> UserError:
+    """The refusal for an error of the hub's libraries while ``what`` was read."""
+    causes = list(_chain(error))
+    reasons = (_reason(cause) for cause in causes if type(cause).__name__ not in VAGUE)
+    reason = next(filter(None, reasons), None) or _first_line(causes[-1])
+    return UserError(f"{what} cannot be read from the Hugging Face hub: {reason}")
+
+
+def is_silent(error: BaseException) -> bool:
+    """Whether an error means that the hub does not answer now, and would not a moment later."""
+    statuses = (getattr(getattr(cause, "response", None), "status_code", 0) or 0 for cause in _chain(error))
+    names = {kind.__name__ for cause in _chain(error) for kind in type(cause).__mro__}
+    return bool(names & {"TransportError", "TimeoutError"}) or any(
+        status == 429 or status >= 500 for status in statuses
+    )
+
+
+def _reason(error: BaseException) -> str | None:
+    """What this error means; None where that is not known."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    text = str(error)
+    if isinstance(error, OSError) and (error.errno in FULL or "Not enough disk space" in text):
+        return f"the disk of {constants.HF_HOME} is full: make room, or set HF_HOME to a folder on another disk"
+    if isinstance(error, OSError) and error.errno in FORBIDDEN:
+        return f"{error.filename or constants.HF_HOME} cannot be read or written: set HF_HOME to a folder that can"
+    if "Xet" in names[0] or "xet" in type(error).__module__ or re.search(r"\b(xet|cas)\b", text, re.IGNORECASE):
+        return f"the hub's Xet store does not answer: {XET}"
+    for name in names:
+        if name in REASONS:
+            missing = re.search(r"/resolve/[^/]+/([^\s?]+?)\.?(\s|$)", text) if name == "EntryNotFoundError" else None
+            return f"there is no file {missing[1]} at this revision" if missing else REASONS[name]
+    if status := _status(error):
+        trouble = "the hub has trouble (HTTP status {}): try again later"
+        return STATUSES.get(status) or trouble.format(status)
+    if "Consistency check failed" in text:
+        return "a file arrived with another length than the hub says: run it again"
+    if "TimeoutException" in names or isinstance(error, TimeoutError):
+        return f"no answer in time ({_first_line(error)}): try again later; where files do not arrive, {XET}"
+    if "TransportError" in names or isinstance(error, ConnectionError):
+        return f"the connection broke off ({_first_line(error)}): run it again"
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from."""
+    seen: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in seen:
+        seen.append(found)
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _status(error: BaseException) -> int:
+    """The HTTP status that an error is of; 0 where it is of none."""
+    return getattr(getattr(error, "response", None), "status_code", 0)
+
+
+def _first_line(error: BaseException) -> str:
+    """The type and the first line of the message, addresses without their query, which may be signed."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = re.sub(r"\?[^\s'\"]+", "", lines[0]) if lines else "no reason given"
+    return f"{type(error).__name__}: {text}"

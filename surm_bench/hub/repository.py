@@ -1,0 +1,44 @@
+"""A repository of the hub, and where the hub's libraries keep what they downloaded of it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import constants
+
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository at a revision.
+
+    Attributes:
+        revision: a commit, a branch or a tag; None for the branch main.
+        kind: "model" or "dataset".
+    """
+
+    name: str
+    revision: str | None
+    kind: str = "model"
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit, whose files never change."""
+        return COMMIT.fullmatch(self.revision or "") is not None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the repository in the local cache."""
+        return Path(constants.HF_HUB_CACHE).expanduser() / f"{self.kind}s--{self.name.replace('/', '--')}"
+
+    @property
+    def cached_commit(self) -> str | None:
+        """The commit of the revision, as the local cache has it; None where it is not known here."""
+        if self.is_pinned:
+            return self.revision
+        reference = self.folder / "refs" / (self.revision or "main")
+        return reference.read_text().strip() if reference.is_file() else None
+
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name} at revision {self.revision}"
