@@ -56,6 +56,9 @@ class TaskConfig:
     label_names: list[str] | None = None
     metric: str = MISSING  # configuration of the shipped evaluate module
     primary_metric: str = MISSING  # the key of that metric's result shown in tables
+    # metric=f1_accuracy: the class that F1 is of, by its name, or by its number where no class has that name; null:
+    # class 1, GLUE's positive one (of names in alphabetical order the second). The record then has its name
+    positive_class: str | None = None
     # local data: data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, or .csv or .jsonl; for the
     # source folder images as data_dir/{train,validation|test|val}/<class>/*.png
     data_dir: str | None = None

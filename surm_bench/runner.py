@@ -27,6 +27,7 @@ from surm_bench.models import Backbone
 from surm_bench.models.check import check_model
 from surm_bench.models.digest import model_digest
 from surm_bench.places import keep_places, without_places
+from surm_bench.positive_class import named_class
 from surm_bench.sources import method_digest, source_digest
 from surm_bench.storage import StorageError, storage_errors
 from surm_bench.summary import summary
@@ -115,6 +116,7 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     config["task"] |= {"label_names": settings.task.label_names, "num_labels": settings.task.num_labels}
     check_outputs(settings.optimizer, settings.task.num_labels)
     check_metric(settings.task)
+    config["task"]["positive_class"] = settings.task.positive_class = named_class(config["task"])
     check_defaults(config["adapter"]["peft"])
     records.check_writable(settings.results_dir)
     config["model"]["digest"] = settings.model.digest = settings.model.digest or model_digest(settings.model)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from surm_bench.config import ModelConfig, TaskConfig
 from surm_bench.content import FileCache
@@ -47,6 +47,8 @@ def with_content(config: dict, places: Sequence[str] = ()) -> dict:
         found[content.group] = config[content.group] | {"digest": content.digest or _once(read_content, content)}
         if content.group == "task" and config["task"]["num_labels"] is None:
             found["task"]["num_labels"] = _once(_read_num_labels, content)
+        if content.group == "task" and config["task"]["positive_class"] is not None:
+            found["task"]["label_names"] = _once(_read_label_names, content)
     return found
 
 
@@ -67,7 +69,13 @@ def _read_num_labels(content: Content) -> int:
     return num_labels(TaskConfig(**json.loads(content.config)))
 
 
-def _once(read: Callable[[Content], str | int], content: Content) -> str | int:
+def _read_label_names(content: Content) -> list[str] | None:
+    from surm_bench.tasks.sources import label_names
+
+    return label_names(TaskConfig(**json.loads(content.config)))
+
+
+def _once(read: Callable[[Content], Any], content: Content) -> Any:
     found, refusal = _read_or_refused(read, content)
     if refusal:
         raise UserError(f"{content.group} {content.name} is neither declared nor here: {refusal}")
@@ -75,7 +83,7 @@ def _once(read: Callable[[Content], str | int], content: Content) -> str | int:
 
 
 @cache  # refusals, too: looking for what is not here may take seconds
-def _read_or_refused(read: Callable[[Content], str | int], content: Content) -> tuple[str | int | None, str]:
+def _read_or_refused(read: Callable[[Content], Any], content: Content) -> tuple[Any, str]:
     try:
         return read(content), ""
     except UserError as error:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from surm_bench.errors import UserError
+from surm_bench.positive_class import positive_class
 from surm_bench.records import Archive, read_predictions
 from surm_bench.statistics import Interval, mean_interval, paired_difference_with_examples
-from surm_bench.statistics.metrics import METRICS
+from surm_bench.statistics.metrics import metric_of
 
 
 class Predictions:
@@ -33,7 +34,7 @@ class Predictions:
         runs = [run for side in zip(*pairs, strict=True) for run in side]
         predictions, labels = _arrays([self._found.get(run["checksum"]) for run in runs])
         first, partner = predictions.reshape(2, len(pairs), -1)
-        metric = METRICS[runs[0]["primary_metric"]]
+        metric = metric_of(runs[0]["primary_metric"], positive_class(runs[0]["config"]["task"]))
         return paired_difference_with_examples(first, partner, labels, metric, level, resamples)
 
     @cached_property

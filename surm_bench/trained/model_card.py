@@ -9,6 +9,7 @@ import pandas as pd
 import timm
 from huggingface_hub import EvalResult, ModelCardData
 
+from surm_bench.positive_class import positive_class, shown_metric
 from surm_bench.records.agreement import kept, reported_split, score
 from surm_bench.report.provenance import commit
 from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interval
@@ -54,7 +55,9 @@ def score_interval(record: dict, run: Path) -> tuple[float, float] | None:
         return None
     found = pd.read_parquet(file)
     found = found[found["split"] == reported_split(record)]
-    return example_interval(found["label"].to_numpy(), found["prediction"].to_numpy(), record["primary_metric"])
+    labels, predictions = found["label"].to_numpy(), found["prediction"].to_numpy()
+    positive = positive_class(record["config"]["task"])
+    return example_interval(labels, predictions, record["primary_metric"], positive=positive)
 
 
 def _results(record: dict, interval: tuple[float, float] | None) -> list[EvalResult]:
@@ -98,11 +101,11 @@ def _shown(interval: tuple[float, float]) -> str:
 
 
 def _body(record: dict, interval: tuple[float, float] | None) -> str:
-    config, metric, split = record["config"], record["primary_metric"], reported_split(record)
+    config, metric, split = record["config"], shown_metric(record["config"]["task"]), reported_split(record)
     task = config["task"]
     rows = {f"{metric} on {_split(split, task)}": f"{score(record):.4f} ({record['examples'][split]:,} examples)"}
     if interval is not None:
-        how = METHODS.get(metric, RESAMPLED)
+        how = METHODS.get(record["primary_metric"], RESAMPLED)
         rows["95 % interval over test examples"] = f"{_shown(interval)} ({how}; one training run, one seed)"
     counts, versions = record["parameters"], record["environment"]
     rows |= {
