@@ -4,6 +4,7 @@
 thousands of configurations: Hydra reads each file once, and overrides are applied to the few groups that they change.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,28 @@ def add_config_dir(folder: str | Path) -> None:
 def config_dirs() -> list[Path]:
     """The folders that files are looked for in: the package's, then those that were added."""
     return [config_dir(), *_added]
+
+
+def own_architecture(model: dict) -> dict | None:
+    """The fields of the config.json that lies beside a text model of the user's folders; None for all other models.
+
+    Args:
+        model: its configuration, which has them already where it is a record's.
+
+    Raises:
+        UserError: the file is no JSON of such fields.
+    """
+    files = [folder / "model" / f"{model['name']}.json" for folder in config_dirs()[1:]]
+    file = next((file for file in files if file.is_file()), None)
+    if model.get("architecture") is not None or file is None or model["family"] != "text":
+        return model.get("architecture")
+    try:
+        fields = json.loads(file.read_bytes())
+        if not isinstance(fields.get("model_type"), str):
+            raise ValueError("it names no model_type")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{file} is not the config.json of a model: {error}") from error
+    return fields
 
 
 def choices(group: str) -> list[str]:

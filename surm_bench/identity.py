@@ -111,7 +111,7 @@ def identity(config: dict, processes: int = 1) -> dict[str, Any]:
             raise UserError(f"{group}.digest of {config[group]['name']} is not known: its content has not been read")
     architecture = model["checkpoint" if model["family"] == "vision" or model["source"] == "embedded" else "name"]
     found = {
-        "model.architecture": architecture,
+        "model.architecture": model.get("architecture") or architecture,
         **_pick("model", model, MODEL[model["family"]]),
         **_pick("task", task, (*TASK[""], *TASK[task["kind"]])),
         **_positive(task),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from surm_bench.composition import own_architecture
 from surm_bench.config import ModelConfig, TaskConfig
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
@@ -42,9 +43,9 @@ def with_content(config: dict, places: Sequence[str] = ()) -> dict:
     Raises:
         UserError: what is not declared cannot be read here.
     """
-    found = dict(config)
+    found = config | {"model": config["model"] | {"architecture": own_architecture(config["model"])}}
     for content in declared(config, places):
-        found[content.group] = config[content.group] | {"digest": content.digest or _once(read_content, content)}
+        found[content.group] = found[content.group] | {"digest": content.digest or _once(read_content, content)}
         if content.group == "task" and config["task"]["num_labels"] is None:
             found["task"]["num_labels"] = _once(_read_num_labels, content)
         if content.group == "task" and config["task"]["positive_class"] is not None:

@@ -36,6 +36,8 @@ def check_task(config: TaskConfig) -> None:
         raise UserError(f"task.max_length={config.max_length} is not possible: at least 1 token")
     if config.label_names is not None and not 2 <= len(set(config.label_names)) == len(config.label_names):
         raise UserError(f"task.label_names={','.join(config.label_names)} is not possible: two different ones at least")
+    if config.eval_split is None and config.source != "folder":
+        raise UserError(f"task.eval_split of {config.name} is null: name the split to be scored, as validation or test")
     for name in config.extra_eval_splits:
         if name in TAKEN or not name.isidentifier():
             raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")

@@ -6,9 +6,9 @@ from datasets import ClassLabel, Dataset, Features, Image
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError
+from surm_bench.tasks.splits import FIRST, names_of_split
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
-VALIDATION = ("validation", "test", "val")  # the first there is, for eval_split=validation
 
 
 def split_folders(config: TaskConfig) -> list[Path]:
@@ -22,8 +22,8 @@ def split_folders(config: TaskConfig) -> list[Path]:
             f"task {config.name} reads a folder of images: name it by --data (make: DATA=, a run: task.data_dir=)"
         )
     root = Path(config.data_dir).expanduser()
-    names = VALIDATION if config.eval_split == "validation" else [config.eval_split]
-    reported = next((root / name for name in names if (root / name).is_dir()), root / config.eval_split)
+    names = FIRST if config.eval_split is None else names_of_split(config.eval_split)
+    reported = next((root / name for name in names if (root / name).is_dir()), root / names[0])
     return [root / config.train_split, reported, *(root / split for split in config.extra_eval_splits.values())]
 
 

@@ -5,7 +5,7 @@ import torch
 from surm_bench.config import OptimizerConfig, TrainerConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.identity import canonical
-from surm_bench.training.accelerator import check_device, device_type
+from surm_bench.training.accelerator import check_device, check_fp32, device_type
 from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("no", "bf16", "fp16")
@@ -61,6 +61,7 @@ def _check_optimizer(config: OptimizerConfig) -> None:
 def _check_trainer(config: TrainerConfig) -> None:
     if config.precision not in PRECISIONS:
         raise unknown("precision", config.precision, PRECISIONS)
+    check_fp32()
     check_device(config.device)
     if config.precision == "fp16" and device_type(config.device) != "cuda":
         raise UserError("trainer.precision='fp16' needs a GPU of CUDA: choose bf16 or no")
