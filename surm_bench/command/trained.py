@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 ABOUT = {
     "evaluate": "score a finished run's model again, on its task or on another data set of as many labels",
-    "predict": "write what a finished run's model answers to the texts of a file, or to images, as CSV, JSON Lines or parquet",
+    "predict": "write what a finished run's model answers to texts or images, as CSV, JSON Lines or parquet",
     "export": "write a finished run's model for transformers or timm, or its adapter for PEFT, with a model card",
 }
 WRITERS: dict[str, Callable[["pd.DataFrame", Path], object]] = {  # by the ending of --out
     ".csv": lambda frame, file: frame.to_csv(file, index=False),
-    ".jsonl": lambda frame, file: frame.to_json(file, orient="records", lines=True, force_ascii=False),
+    ".jsonl": lambda frame, file: frame.to_json(
+        file, orient="records", lines=True, force_ascii=False, double_precision=15
+    ),
     ".parquet": lambda frame, file: frame.to_parquet(file, index=False),
 }
 
@@ -35,9 +37,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parsers["evaluate"].add_argument("overrides", metavar="key=value", nargs="*", help=other)
     asked = "a .parquet, .csv or .jsonl file with the task's text columns, an image, or a folder of images"
     parsers["predict"].add_argument("input", type=Path, help=asked)
-    parsers["predict"].add_argument(
-        "--out", type=Path, help="a .csv, .jsonl or .parquet file; default: CSV to standard output"
-    )
+    written = f"a file that ends in {', '.join(WRITERS)}; default: CSV to standard output"
+    parsers["predict"].add_argument("--out", type=Path, help=written)
     parsers["export"].add_argument("folder", type=Path, help="a new or an empty folder")
     parsers["export"].add_argument("--adapter", action="store_true", help="the PEFT adapter instead of merged weights")
 

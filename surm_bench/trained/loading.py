@@ -4,8 +4,6 @@ import dataclasses
 
 from surm_bench.config import ModelConfig
 
-DEFAULTS = {"version": ModelConfig.version}
-
 
 def loading(config: dict, base: str | None, library: str) -> str:
     """A section of Markdown.
@@ -52,8 +50,8 @@ def _adapter(config: dict, base: str) -> list[str]:
 def _adapter_of_ours(config: dict) -> list[str]:
     """Of PEFT on weights that are not the hub's: surm_bench builds the base model and compares its digest."""
     model = config["model"]
-    fields = {field.name: model.get(field.name, field.default) for field in dataclasses.fields(ModelConfig)}
-    changed = {name: value for name, value in fields.items() if value not in (None, DEFAULTS.get(name))}
+    defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
+    changed = {name: model[name] for name, default in defaults.items() if model.get(name, default) != default}
     place = [] if model["weights"] is None else ["    weights=WEIGHTS,"]
     return [
         *([] if model["weights"] is None else ['WEIGHTS = "..."  # where the weights of this digest are', ""]),

@@ -40,7 +40,8 @@ def model_card(record: dict, run: Path, library: str) -> str:
         model_name=f"{config['model']['name']}-{config['task']['name']}-{config['adapter']['name']}".replace("/", "-"),
         eval_results=_results(record, interval),
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{_body(record, named_base(config['model']), interval)}\n{loading(config, base, library)}"
+    body = _body(record, base or config["model"]["name"], interval)
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n{loading(config, base, library)}"
 
 
 def base_model(model: dict) -> str | None:
@@ -123,7 +124,7 @@ def _body(record: dict, base: str, interval: tuple[float, float] | None) -> str:
         rows["95 % interval over test examples"] = f"{_shown(interval)} ({how}; one training run, one seed)"
     counts, versions = record["parameters"], record["environment"]
     rows |= {
-        "base model": f"{base}; digest of its weights: {config['model']['digest']}",
+        "base model": f"{base}, its weights of digest {config['model']['digest']}",
         "adapter parameters trained": f"{counts['adapter']:,}",
         "of these needed to serve it": f"{counts['stored']:,}",
         "parameters of the head": f"{counts['head']:,}",
