@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hydra
 from hydra import initialize_config_dir
@@ -141,6 +141,18 @@ def first_lines(error: Exception) -> str:
     return " ".join(
         dict.fromkeys(line.strip() for line in lines if line.strip() and not line.strip().startswith(advice))
     )
+
+
+def value_of(override: str) -> Any:
+    """The value of an override, its escapes and references to the environment resolved.
+
+    Raises:
+        UserError: Hydra's grammar refuses the override.
+    """
+    try:
+        return OmegaConf.to_container(OmegaConf.create({"value": _value(override)}), resolve=True)["value"]
+    except (HydraException, OmegaConfBaseException, _NotInBlocks) as error:
+        raise UserError(f"{override} is not key=value in Hydra's grammar: {first_lines(error)}") from None
 
 
 class _NotInBlocks(Exception):

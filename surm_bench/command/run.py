@@ -20,10 +20,14 @@ from surm_bench.composition import KEYS, add_config_dir, check_choices, first_li
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
-from surm_bench.places import is_place
+from surm_bench.places import is_place, with_quotes
 from surm_bench.storage import StorageError
 from surm_bench.values import check_family, plain
 
+VALUED = {  # flags of Hydra that take the next argument: https://hydra.cc/docs/advanced/hydra-command-line-flags
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"),
+    *("--info", "-i", "--experimental-rerun"),
+}
 _refused: list[UserError] = []
 
 
@@ -36,13 +40,24 @@ def run(arguments: Sequence[str]) -> int:
     """
     check(arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed over many lines
-    sys.argv = ["surm-bench", *arguments]
+    sweep = bool({"-m", "--multirun"} & set(arguments))
+    flags, overrides = split(arguments)
+    sys.argv = ["surm-bench", *flags, *(with_quotes(override, sweep) for override in overrides)]
     _refused.clear()
     try:
         _job()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{first_lines(error)} ({KEYS})") from error
     return 2 if _refused else 0
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags with their values, and the overrides, which may stand before, between and behind the flags."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        (flags if argument.startswith("-") or before in VALUED else overrides).append(argument)
+    return flags, overrides
 
 
 def check(arguments: Sequence[str]) -> None:

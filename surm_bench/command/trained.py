@@ -17,11 +17,10 @@ ABOUT = {
     "predict": "write what a finished run's model answers to texts or images, as CSV, JSON Lines or parquet",
     "export": "write a finished run's model for transformers or timm, or its adapter for PEFT, with a model card",
 }
+DIGITS = {"double_precision": 15}  # the most that pandas takes; its own default is 10
 WRITERS: dict[str, Callable[["pd.DataFrame", Path], object]] = {  # by the ending of --out
     ".csv": lambda frame, file: frame.to_csv(file, index=False),
-    ".jsonl": lambda frame, file: frame.to_json(
-        file, orient="records", lines=True, force_ascii=False, double_precision=15
-    ),
+    ".jsonl": lambda frame, file: frame.to_json(file, orient="records", lines=True, force_ascii=False, **DIGITS),
     ".parquet": lambda frame, file: frame.to_parquet(file, index=False),
 }
 

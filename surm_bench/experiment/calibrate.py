@@ -32,6 +32,7 @@ from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, composed, pair
 from surm_bench.models.digest import check_model
+from surm_bench.places import override_of
 from surm_bench.runner import checked, evaluate
 from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
 from surm_bench.training import fit, use_device
@@ -158,7 +159,7 @@ def _told(error: Exception) -> str:
 
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:
-    cfg = composed(pair(experiment, task, adapter), (*places, f"results_dir={folder}"))
+    cfg = composed(pair(experiment, task, adapter), (*places, override_of("results_dir", folder)))
     return checked(cfg)[1]
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from surm_bench.composition import own_architecture
+from surm_bench.composition import own_architecture, value_of
 from surm_bench.config import ModelConfig, TaskConfig
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
+from surm_bench.places import is_place
 
 PLACES = {"task": "data_dir", "model": "weights"}  # the key that says where local files are
 
@@ -28,7 +29,7 @@ def declared(config: dict, places: Sequence[str] = ()) -> list[Content]:
     Args:
         places: overrides that say where local files are: task.data_dir=…, model.weights=….
     """
-    given = {key: value for key, _, value in (place.partition("=") for place in places)}
+    given = {place.partition("=")[0]: value_of(place) for place in places if is_place(place)}
     found = []
     for group, place in PLACES.items():
         values = {**config[group], place: given.get(f"{group}.{place}", config[group][place])}

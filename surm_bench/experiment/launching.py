@@ -12,6 +12,7 @@ from surm_bench.composition import add_config_dir, config_dirs
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
+from surm_bench.places import override_of
 from surm_bench.records import Claimed
 from surm_bench.storage import StorageError, check_there
 
@@ -46,7 +47,7 @@ def launch_jobs(
         return []
     given = OmegaConf.to_container(OmegaConf.from_dotlist([o.removeprefix("hydra.launcher.") for o in options]))
     added = config_dirs()[1:]
-    work = [(composed(job, (*places, f"results_dir={folder}")), job.command, added) for job in waiting]
+    work = [(composed(job, (*places, override_of("results_dir", folder))), job.command, added) for job in waiting]
     try:
         lines = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
     except NameError as error:  # how submitit refuses an option
