@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.config import Config, config_dir
 from surm_bench.errors import UserError, unknown
+from surm_bench.places import escaped
 from surm_bench.values import plain
 
 GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
@@ -121,9 +122,22 @@ def resolved(overrides: Sequence[str]) -> dict:
 def settings_of(config: dict) -> Config:
     """A resolved configuration with its types; raises UserError on a key that nothing reads (Hydra's + adds any)."""
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), config))
+        return OmegaConf.to_object(typed(config))
     except OmegaConfBaseException as error:
         raise UserError(f"{str(error).splitlines()[0]} ({KEYS})") from None
+
+
+def typed(config: dict) -> DictConfig:
+    """A resolved configuration with the schema's types; ``${`` in a text, as in a path, names no other key any more."""
+    return OmegaConf.merge(OmegaConf.structured(Config), _literal(config))
+
+
+def _literal(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_literal(value) for value in node]
+    return escaped(node) if isinstance(node, str) else node
 
 
 def read_files(overrides: Iterable[str]) -> None:

@@ -29,8 +29,12 @@ def override_of(key: str, path: str | Path) -> str:
     Quotes and backslashes are as in Hydra's quoted values (https://hydra.cc/docs/advanced/override_grammar/basic), and
     ``${``, which would name another key, is escaped as OmegaConf has it.
     """
-    escaped = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", str(path))
-    return f"{key}={_quoted(escaped)}"
+    return f"{key}={_quoted(escaped(str(path)))}"
+
+
+def escaped(text: str) -> str:
+    """A text in which ``${`` names no other key, as OmegaConf has it: backslashes before it are doubled."""
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
 
 
 def with_quotes(override: str, sweep: bool = False) -> str:
@@ -59,9 +63,9 @@ def _quoted(path: str) -> str:
     """A value in Hydra's grammar: backslashes are doubled before a quote, those of the path and the one at the end."""
     if SAFE.fullmatch(path):
         return path
-    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", path)
-    escaped = re.sub(r"\\+$", lambda found: found[0] * 2, escaped)
-    return f"'{escaped}'"
+    inner = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", path)
+    inner = re.sub(r"\\+$", lambda found: found[0] * 2, inner)
+    return f"'{inner}'"
 
 
 def is_place(override: str) -> bool:

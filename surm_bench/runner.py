@@ -104,7 +104,11 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     Raises:
         UserError: a key that nothing reads, a value that is not possible, a place that cannot be read or written.
     """
-    config = plain(cfg)
+    return check(plain(cfg))
+
+
+def check(config: dict) -> tuple[dict, Config]:
+    """The same of a configuration that is plain already, which is completed in place."""
     settings = settings_of(config)
     check_config(settings.optimizer, settings.trainer, settings.seed)
     check_family(settings)

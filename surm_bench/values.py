@@ -31,6 +31,8 @@ def plain(cfg: DictConfig) -> dict:
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value} is not possible: give a finite number")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise UserError(f"{key}={value} is not possible: no whole number here has more than 64 bits")
         if key in PLACES:
             check_place(key, value)
         if key in NAMES and isinstance(value, str) and not NAME.fullmatch(value):

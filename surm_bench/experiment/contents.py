@@ -54,6 +54,12 @@ def with_content(config: dict, places: Sequence[str] = ()) -> dict:
     return found
 
 
+def read_label_names(config: dict) -> list[str] | None:
+    """The names of a resolved configuration's classes, read once; raises UserError where its data are not here."""
+    (task,) = (content for content in declared(config) if content.group == "task")
+    return _once(_read_label_names, task)
+
+
 def read_content(content: Content, files: FileCache | None = None) -> str:
     """The digest of what is here; raises UserError where nothing is."""
     from surm_bench.models.digest import model_digest  # torch: not before it is needed

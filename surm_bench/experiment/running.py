@@ -7,6 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.refusals import startable
 from surm_bench.places import override_of
 from surm_bench.records import Claimed
 from surm_bench.storage import StorageError, check_there
@@ -30,8 +31,10 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
 
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(folder, places)
-    jobs = [job for job in jobs if runs.result(job) is None]
-    failures = []
+    jobs, failures = startable([job for job in jobs if runs.result(job) is None], folder, places)
+    if not jobs:
+        return failures
+    print(*failures, sep="\n", end="\n" * bool(failures))
     columns = (
         *(TextColumn("[bold]{task.fields[title]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
         *(TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}")),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from surm_bench.composition import KEYS, check_choices, resolved, settings_of, value_of
+from surm_bench.composition import KEYS, check_choices, resolved, settings_of, typed, value_of
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
@@ -53,7 +53,7 @@ def _changed(config: dict, overrides: Sequence[str]) -> Config:
         overrides = [override for override in overrides if override not in of_task]
     config = config | {"trainer": config["trainer"] | {"device": None}}  # of the machine that trained
     try:
-        changed = OmegaConf.merge(OmegaConf.structured(Config), config)
+        changed = typed(config)
         for override in overrides:
             OmegaConf.update(changed, override.partition("=")[0], value_of(override))
         return settings_of(plain(changed))
