@@ -24,10 +24,13 @@ from surm_bench.places import is_place, with_quotes
 from surm_bench.storage import StorageError
 from surm_bench.values import check_family, plain
 
-VALUED = {  # flags of Hydra that take the next argument: https://hydra.cc/docs/advanced/hydra-command-line-flags
+# Hydra's flags, https://hydra.cc/docs/advanced/hydra-command-line-flags: those that take the next argument, and others
+VALUED = (
     *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"),
-    *("--info", "-i", "--experimental-rerun"),
-}
+    *("--experimental-rerun", "--shell-completion", "-sc"),
+)
+INFO = ("--info", "-i")  # may take one
+FLAGS = (*VALUED, *INFO, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
 _refused: list[UserError] = []
 
 
@@ -38,11 +41,11 @@ def run(arguments: Sequence[str]) -> int:
         UserError: bad input. Of a sweep's jobs a refused one is reported at once, and the others still run, unless
             the disk of the results is full or gone.
     """
+    overrides, flags = split(arguments)
     check(arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed over many lines
     sweep = bool({"-m", "--multirun"} & set(arguments))
-    flags, overrides = split(arguments)
-    sys.argv = ["surm-bench", *flags, *(with_quotes(override, sweep) for override in overrides)]
+    sys.argv = ["surm-bench", *(with_quotes(override, sweep) for override in overrides), *flags]
     _refused.clear()
     try:
         _job()
@@ -52,12 +55,22 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's flags with their values, and the overrides, which may stand before, between and behind the flags."""
-    flags: list[str] = []
+    """The overrides, and Hydra's flags with their values: a flag may stand before, between and behind overrides.
+
+    Raises:
+        UserError: a flag that there is not, or one without its value.
+    """
     overrides: list[str] = []
+    flags: list[str] = []
     for before, argument in zip(("", *arguments), arguments, strict=False):
-        (flags if argument.startswith("-") or before in VALUED else overrides).append(argument)
-    return flags, overrides
+        is_value = before in VALUED or (before in INFO and "=" not in argument)
+        (flags if is_value or argument.startswith("-") else overrides).append(argument)
+        name = argument.partition("=")[0]
+        if argument.startswith("-") and not is_value and not any(flag.startswith(name) for flag in FLAGS):
+            raise UserError(f"run has no option {name}: all is given as key=value, as task.data_dir=folder ({KEYS})")
+    if arguments and arguments[-1] in VALUED:
+        raise UserError(f"{arguments[-1]} needs a value behind it")
+    return overrides, flags
 
 
 def check(arguments: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Runs that cannot start are found before any run starts: one line for each reason, with the number of its runs."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -28,9 +29,8 @@ def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple
             reasons[method] = _reason([*job.overrides, *job.method, *places], folder)
     refused = [reason for job in jobs if (reason := reasons[job.overrides, job.method])]
     ready = [job for job in jobs if not reasons[job.overrides, job.method]]
-    return ready, [
-        f"{refused.count(reason)} of {len(jobs)} runs cannot start: {reason}" for reason in dict.fromkeys(refused)
-    ]
+    counts = Counter(refused).items()
+    return ready, [f"{count} run{'s' * (count != 1)} cannot start: {reason}" for reason, count in counts]
 
 
 def _reason(overrides: Sequence[str], folder: Path) -> str:
