@@ -11,7 +11,7 @@ from surm_bench.config import Config
 from surm_bench.models import Backbone, build_backbone
 from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.models.digest import check_model
-from surm_bench.tasks import TaskData, load_task, objective_for, prepare
+from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
 
 
 def build(settings: Config) -> tuple[Backbone, TaskData]:
@@ -22,7 +22,12 @@ def build(settings: Config) -> tuple[Backbone, TaskData]:
     """
     raw = load_task(settings.task, settings.seed)
     backbone = build_model(settings)
-    return backbone, prepare(raw, backbone.processor)
+    return backbone, prepared(raw, backbone, settings)
+
+
+def prepared(raw: RawTask, backbone: Backbone, settings: Config) -> TaskData:
+    """The task as the backbone takes it, with room for the tokens that prompts and prefixes put before a text."""
+    return prepare(raw, backbone.processor, settings.adapter.peft.get("num_virtual_tokens") or 0)
 
 
 def adapt(backbone: Backbone, settings: Config) -> PeftModel:

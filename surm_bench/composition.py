@@ -4,10 +4,11 @@
 thousands of configurations: Hydra reads each file once, and overrides are applied to the few groups that they change.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hydra
 from hydra import initialize_config_dir
@@ -20,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.config import Config, config_dir
 from surm_bench.errors import UserError, unknown
+from surm_bench.places import escaped
 from surm_bench.values import plain
 
 GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
@@ -55,6 +57,28 @@ def add_config_dir(folder: str | Path) -> None:
 def config_dirs() -> list[Path]:
     """The folders that files are looked for in: the package's, then those that were added."""
     return [config_dir(), *_added]
+
+
+def own_architecture(model: dict) -> dict | None:
+    """The fields of the config.json that lies beside a text model of the user's folders; None for all other models.
+
+    Args:
+        model: its configuration, which has them already where it is a record's.
+
+    Raises:
+        UserError: the file is no JSON of such fields.
+    """
+    files = [folder / "model" / f"{model['name']}.json" for folder in config_dirs()[1:]]
+    file = next((file for file in files if file.is_file()), None)
+    if model.get("architecture") is not None or file is None or model["family"] != "text":
+        return model.get("architecture")
+    try:
+        fields = json.loads(file.read_bytes())
+        if not isinstance(fields.get("model_type"), str):
+            raise ValueError("it names no model_type")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{file} is not the config.json of a model: {error}") from error
+    return fields
 
 
 def choices(group: str) -> list[str]:
@@ -98,9 +122,22 @@ def resolved(overrides: Sequence[str]) -> dict:
 def settings_of(config: dict) -> Config:
     """A resolved configuration with its types; raises UserError on a key that nothing reads (Hydra's + adds any)."""
     try:
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), config))
+        return OmegaConf.to_object(typed(config))
     except OmegaConfBaseException as error:
         raise UserError(f"{str(error).splitlines()[0]} ({KEYS})") from None
+
+
+def typed(config: dict) -> DictConfig:
+    """A resolved configuration with the schema's types; ``${`` in a text, as in a path, names no other key any more."""
+    return OmegaConf.merge(OmegaConf.structured(Config), _literal(config))
+
+
+def _literal(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_literal(value) for value in node]
+    return escaped(node) if isinstance(node, str) else node
 
 
 def read_files(overrides: Iterable[str]) -> None:
@@ -118,6 +155,18 @@ def first_lines(error: Exception) -> str:
     return " ".join(
         dict.fromkeys(line.strip() for line in lines if line.strip() and not line.strip().startswith(advice))
     )
+
+
+def value_of(override: str) -> Any:
+    """The value of an override, its escapes and references to the environment resolved.
+
+    Raises:
+        UserError: Hydra's grammar refuses the override.
+    """
+    try:
+        return OmegaConf.to_container(OmegaConf.create({"value": _value(override)}), resolve=True)["value"]
+    except (HydraException, OmegaConfBaseException, _NotInBlocks) as error:
+        raise UserError(f"{override} is not key=value in Hydra's grammar: {first_lines(error)}") from None
 
 
 class _NotInBlocks(Exception):

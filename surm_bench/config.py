@@ -39,6 +39,8 @@ class ModelConfig:
     # What the weights (and, after a dash, the tokenizer) must be: see surm_bench/content. null: whatever is found, and
     # the record then has it. The id of a run takes it, so that a run is the same wherever its weights come from.
     digest: str | None = None
+    # text, of a model of --config-dir: what its config.json holds, which the record then has; null: that of the name
+    architecture: dict[str, Any] | None = None
     version: int = 1  # raised when the way this model is built changes results
 
 
@@ -53,7 +55,9 @@ class TaskConfig:
     subset: str | None = None  # hub configuration, e.g. "rte" of nyu-mll/glue
     revision: str | None = None  # pinned revision on the hub
     train_split: str = "train"  # the split that is trained on
-    eval_split: str = MISSING  # the reported split
+    # the reported split: no other one is scored instead (surm_bench/tasks/splits.py has its other names in a folder);
+    # null, of a folder of images: the first there is of validation, test and val, and the record then has its name
+    eval_split: str | None = MISSING
     extra_eval_splits: dict[str, str] = field(default_factory=dict)  # name -> split, reported beside it: metrics.extra
     inputs: list[str] = MISSING  # the text columns (one, or two as a pair), or the image column
     label: str = "label"  # the column of the labels
@@ -66,8 +70,11 @@ class TaskConfig:
     label_names: list[Any] | None = None
     metric: str = MISSING  # configuration of the shipped evaluate module
     primary_metric: str = MISSING  # the key of that metric's result shown in tables
-    # local data: data_dir/<last part of name>/{train,validation|test,<extra split>}.parquet, or .csv, .tsv or
-    # .jsonl; for the source folder images as data_dir/{train,validation|test|val}/<class>/*.png
+    # metric=f1_accuracy: the class that F1 is of, by its name, or by its number where no class has that name; null:
+    # class 1, GLUE's positive one (of names in alphabetical order the second). The record then has its name
+    positive_class: str | None = None
+    # local data: data_dir/<last part of name>/{<train_split>,<eval_split>,<extra split>}.parquet, or .csv, .tsv or
+    # .jsonl; of the source folder images as data_dir/{train,validation|test|val}/<class>/*.png
     data_dir: str | None = None
     # Training on less, at most one of these four:
     fraction: float | None = None  # a part of the training rows, above 0 up to 1, classes as equal as their sizes allow

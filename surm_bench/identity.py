@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from surm_bench.errors import UserError
+from surm_bench.positive_class import positive_class
 
 LOOP_VERSION = 1  # of training, evaluation and batch order: raised by a change of results beyond rounding
 DEFAULTS = Path(__file__).parent / "adapters" / "defaults.json"
@@ -52,6 +53,7 @@ AS_BEFORE: dict[str, Any] = {
     "model.std": None,
     "model.version": 1,
     "task.version": 1,
+    "task.positive_class": 1,
     "task.augment": "none",
     "task.white": None,
     "task.fraction": None,
@@ -117,9 +119,10 @@ def identity(config: dict, processes: int = 1) -> dict[str, Any]:
             raise UserError(f"{group}.digest of {config[group]['name']} is not known: its content has not been read")
     architecture = model["checkpoint" if model["family"] == "vision" or model["source"] == "embedded" else "name"]
     found = {
-        "model.architecture": architecture,
+        "model.architecture": model.get("architecture") or architecture,
         **_pick("model", model, MODEL[model["family"]]),
         **_pick("task", task, (*TASK[""], *TASK[task["kind"]])),
+        **_positive(task),
         **_draws(task),
         **_pick("adapter", config["adapter"], ADAPTER),
         **_method(config["adapter"]),
@@ -212,6 +215,12 @@ def _fields(target: str) -> tuple[dataclasses.Field, ...]:
 def _pick(group: str, values: dict, keys: tuple[str, ...]) -> dict[str, Any]:
     """A record made before a key was added lacks it, which is as before."""
     return {f"{group}.{key}": values[key] for key in keys if key in values or f"{group}.{key}" not in AS_BEFORE}
+
+
+def _positive(task: dict) -> dict[str, Any]:
+    """The number of the class that F1 is of: its name may change without a change of scores."""
+    number = positive_class(task)
+    return {} if number is None else {"task.positive_class": number}
 
 
 def _draws(task: dict) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from peft import PeftModel
 from surm_bench import environment, records
 from surm_bench.adapters.build import without_known_warnings
 from surm_bench.build import build, build_model
-from surm_bench.composition import settings_of
+from surm_bench.composition import own_architecture, settings_of
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.identity import check_defaults, group_id, identity, run_id
@@ -27,12 +27,13 @@ from surm_bench.models import Backbone
 from surm_bench.models.check import check_model
 from surm_bench.models.digest import model_digest
 from surm_bench.places import keep_places, without_places
+from surm_bench.positive_class import named_class
 from surm_bench.sources import method_digest, source_digest
 from surm_bench.storage import StorageError, storage_errors
 from surm_bench.summary import summary
 from surm_bench.tasks import TaskData, check_metric, check_task, objective_for
 from surm_bench.tasks.digest import task_digest
-from surm_bench.tasks.sources import labels
+from surm_bench.tasks.sources import labels, reported_split
 from surm_bench.tracking import check_tracking
 from surm_bench.training import (
     Diverged,
@@ -76,7 +77,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     folder = records.run_folder(settings.results_dir, identifier)
     earlier = _earlier(settings, identifier)
     if records.is_done(earlier):
-        return _already(earlier, report)
+        return _already(_renamed(earlier, config, settings, command), report)
     if records.is_given_up(earlier):
         reason = f"run {identifier} failed {earlier['attempts']} times, last with: {earlier['error']}"
         raise UserError(f"{reason}; rerun=true tries it again")
@@ -103,18 +104,25 @@ def checked(cfg: DictConfig) -> tuple[dict, Config]:
     Raises:
         UserError: a key that nothing reads, a value that is not possible, a place that cannot be read or written.
     """
-    config = plain(cfg)
+    return check(plain(cfg))
+
+
+def check(config: dict) -> tuple[dict, Config]:
+    """The same of a configuration that is plain already, which is completed in place."""
     settings = settings_of(config)
     check_config(settings.optimizer, settings.trainer, settings.seed)
     check_family(settings)
     check_scored_batches(settings)
     check_model(settings.model)
+    config["model"]["architecture"] = settings.model.architecture = own_architecture(config["model"])
     check_task(settings.task)
     check_selection(settings.trainer, settings.task)
     settings.task.label_names, settings.task.num_labels = labels(settings.task)
     config["task"] |= {"label_names": settings.task.label_names, "num_labels": settings.task.num_labels}
+    config["task"]["eval_split"] = settings.task.eval_split = reported_split(settings.task)
     check_outputs(settings.optimizer, settings.task.num_labels)
     check_metric(settings.task)
+    config["task"]["positive_class"] = settings.task.positive_class = named_class(config["task"])
     check_defaults(config["adapter"]["peft"])
     records.check_writable(settings.results_dir)
     config["model"]["digest"] = settings.model.digest = settings.model.digest or model_digest(settings.model)
@@ -175,6 +183,24 @@ def _earlier(settings: Config, identifier: str) -> dict | None:
 def _already(record: dict, report: Callable[[str], None]) -> dict:
     report(f"{summary(record)} (already done; rerun=true repeats it)")
     return record
+
+
+def _renamed(record: dict, config: dict, settings: Config, command: str | None) -> dict:
+    """The record with the classes called as in this configuration, if it names them: no number depends on names.
+
+    Where the record is one of this folder it is written anew, and the places of data and weights beside it.
+    """
+    folder = records.run_folder(settings.results_dir, record["run_id"])
+    own = records.read_run(folder) if PartialState().is_main_process else None
+    if own is None or own["checksum"] != record["checksum"]:
+        return record
+    keep_places(config, folder)
+    named = {name: config["task"][name] for name in ("label_names", "positive_class")}
+    if named["label_names"] in (None, record["config"]["task"]["label_names"]):
+        return record
+    known = record["config"] | {"task": record["config"]["task"] | named}
+    with storage_errors(settings.results_dir), records.claim(folder):
+        return records.write(record | {"config": known, "command": command or record["command"]}, settings.results_dir)
 
 
 def _about(settings: Config, config: dict, earlier: dict | None, command: str | None) -> dict:

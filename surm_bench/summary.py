@@ -1,5 +1,6 @@
 """What came of a run, in one line."""
 
+from surm_bench.positive_class import shown_metric
 from surm_bench.records.agreement import reported_split, score
 
 
@@ -13,9 +14,10 @@ def summary(record: dict) -> str:
         return f"{what}: {record['status']}, {record['error']}; run {record['run_id']}"
     split = reported_split(record)
     best = record["scores"][split]["best"][metric]
+    shown = shown_metric(config["task"])
     on = "" if split == "reported" else " on training rows held out"
     return (
-        f"{what}: {metric} {score(record):.4f}{on} (best epoch {best:.4f}), "
+        f"{what}: {shown} {score(record):.4f}{on} (best epoch {best:.4f}), "
         f"{record['parameters']['adapter']:,} adapter parameters, {_compared(record['baseline'])}, "
         f"{record['timing']['train_seconds']:.1f} s, run {record['run_id']}"
     )

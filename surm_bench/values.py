@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from surm_bench.config import Config, TrainerConfig
 from surm_bench.errors import UserError
-from surm_bench.places import PLACES
+from surm_bench.places import PLACES, check_place
 
 NAMES = ("model.name", "task.name", "adapter.name")
 KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
@@ -31,6 +31,10 @@ def plain(cfg: DictConfig) -> dict:
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value} is not possible: give a finite number")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise UserError(f"{key}={value} is not possible: no whole number here has more than 64 bits")
+        if key in PLACES:
+            check_place(key, value)
         if key in NAMES and isinstance(value, str) and not NAME.fullmatch(value):
             raise UserError(f"{key}={value!r} is not possible: letters, digits, _, -, + and ., in parts divided by /")
     return config

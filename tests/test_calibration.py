@@ -426,30 +426,42 @@ def test_a_busy_machine_is_told_before_anything_is_timed(tiny, tmp_path, monkeyp
     assert len(timed) == 5 and not read_calibration(tiny, tmp_path).is_busy
 
 
-class Lazy:
-    """Rows that take 20 ms when they are first looked at, as images do."""
+class Clock:
+    """A clock that counts how often it is looked at, in tenths of a millisecond: no other work takes time."""
 
-    def __init__(self, rows):
-        self.rows, self.seen = rows, set()
+    now = 0.0
+
+    def __call__(self):
+        self.now += 1e-4
+        return self.now
+
+
+class Lazy:
+    """Rows that take 20 ms when they are first looked at, as images do, by the clock that they set."""
+
+    def __init__(self, rows, clock):
+        self.rows, self.clock, self.seen = rows, clock, set()
 
     def __len__(self):
         return len(self.rows)
 
     def __getitem__(self, number):
-        time.sleep(0 if number in self.seen else 0.02)
+        self.clock.now += 0 if number in self.seen else 0.02
         self.seen.add(number)
         return self.rows[number]
 
 
 def test_decoding_is_counted_once_and_in_no_step(monkeypatch):
     """A batch has four rows: decoded in a step they would take 80 ms of it, in a score 20 ms each."""
-    prepare = calibrating.prepare
+    prepared, clock = calibrating.prepared, Clock()
 
     def lazy(*arguments):
-        data = prepare(*arguments)
-        return replace(data, train=Lazy(data.train), splits={name: Lazy(rows) for name, rows in data.splits.items()})
+        data = prepared(*arguments)
+        splits = {name: Lazy(rows, clock) for name, rows in data.splits.items()}
+        return replace(data, train=Lazy(data.train, clock), splits=splits)
 
-    monkeypatch.setattr(calibrating, "prepare", lazy)
+    monkeypatch.setattr(calibrating, "prepared", lazy)
+    monkeypatch.setattr(time, "perf_counter", clock)
     overrides = ["model=vit_digits", "task=digits", "adapter=lora", "trainer.progress=false"]
     sizes = ["trainer.batch_size=4", "trainer.eval_batch_size=8"]
     timing = calibrating.time_run(OmegaConf.to_object(compose([*overrides, *sizes])))

@@ -114,7 +114,7 @@ def test_a_claim_of_another_host_is_void_after_its_silence(folder):
 def test_a_claim_gives_signs_of_life(folder):
     with claim(folder, beat=0.05):
         os.utime(folder / "claim.json", (0, 0))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while (folder / "claim.json").stat().st_mtime == 0:
             assert time.monotonic() < deadline
             time.sleep(0.01)

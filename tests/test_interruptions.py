@@ -20,7 +20,7 @@ ADALORA = [*DIGITS, "adapter=adalora", *LONG]
 ENDLESS = [*DIGITS, "adapter=lora", "trainer.max_steps=100000", "trainer.epochs=100000"]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -29,7 +29,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 def stop(process, number: int = signal.SIGTERM) -> None:
     os.kill(process.pid, number)
-    process.join(60)
+    process.join(300)
 
 
 def results(folder) -> dict:

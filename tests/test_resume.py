@@ -394,7 +394,7 @@ small(Checkpoint({str(tmp_path / "state")!r}, "code"), Slow())
     while process.stdout.readline().strip() != "5":
         assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGTERM)
-    _, output = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=300)
     assert process.returncode != 0 and "Interrupted: SIGTERM" in output
     went_on = small(Checkpoint(tmp_path / "state", "code"))
     assert 5 <= went_on[0].segments[0]["to_step"] <= 7

@@ -62,17 +62,19 @@ def test_rows_are_tuned_and_run_whatever_stops_them(tree):
     assert any(len(record["segments"]) == 2 and record["segments"][1]["from_step"] > 0 for record in found)
 
 
-def deaf() -> None:
+def deaf(ready) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print("deaf", flush=True)
-    time.sleep(60)
+    ready.set()
+    time.sleep(600)
 
 
 def test_a_process_that_had_to_be_killed_is_no_success(monkeypatch):
     monkeypatch.setattr(script, "GRACE", 0.2)
-    process = multiprocessing.get_context("fork").Process(target=deaf)
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    process = fork.Process(target=deaf, args=(ready,))
     process.start()
-    time.sleep(0.5)
+    assert ready.wait(120)
     script._end([process])
     assert process.exitcode == -signal.SIGKILL
 

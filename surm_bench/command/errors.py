@@ -1,5 +1,6 @@
 """How a command ends: an exit code, and one line on standard error for whatever cannot be done."""
 
+import errno
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from surm_bench.storage import FULL
 
 # What a path that was given may be: anything else is an error of ours
 PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
+NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)  # a name too long, links in a circle, a read-only disk
 
 
 def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
@@ -22,7 +24,7 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
     except OSError as error:
         if error.errno in FULL:
             complain(f"{error}: free space, then give the same command again to continue")
-        elif isinstance(error, PLACES) and error.filename is not None:
+        elif (isinstance(error, PLACES) or error.errno in NAMES) and error.filename is not None:
             complain(f"{error.filename}: {error.strerror}: name another place")
         else:
             raise

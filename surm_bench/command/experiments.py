@@ -8,6 +8,7 @@ from pathlib import Path
 
 from surm_bench.command.errors import complain_of
 from surm_bench.errors import UserError
+from surm_bench.places import override_of
 from surm_bench.storage import StorageError
 
 ABOUT = {
@@ -49,11 +50,11 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("merge", metavar="from", nargs="+", type=Path, help="results folders, or records.jsonl")
     if command == "compare":
         parser.add_argument("other", metavar="folder", type=Path, help="the other machine's results of that experiment")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
+    parser.add_argument("--results", type=path, default=Path("results"), help="the folder of all experiments' results")
     parser.add_argument("--config-dir", action="append", default=[], help="a folder of more adapters, experiments, …")
     if command in READING:
-        parser.add_argument("--data", help="local data, as task.data_dir")
-        parser.add_argument("--weights", help="local weights, as model.weights (experiments of one model)")
+        parser.add_argument("--data", type=path, help="local data, as task.data_dir")
+        parser.add_argument("--weights", type=path, help="local weights, as model.weights (experiments of one model)")
     if command in RUNNING:
         parser.add_argument("--tracking", help="a choice of tracking, as wandb")
         parser.add_argument("--launcher", help="joblib, submitit_slurm or submitit_local; default: one after the other")
@@ -68,9 +69,9 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     if command == "dashboard":
         parser.add_argument("--project", default="surm-bench", help="of W&B, as tracking.project of the runs")
         parser.add_argument("--entity", help="of W&B, as tracking.entity of the runs; default: that of the key")
-        parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where the specification is written")
+        parser.add_argument("--outputs", type=path, default=Path("outputs"), help="where the specification is written")
     if command == "reproduce":
-        parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where runs are repeated")
+        parser.add_argument("--outputs", type=path, default=Path("outputs"), help="where runs are repeated")
         parser.add_argument("--sample", type=count, default=5, help="how many runs")
         parser.add_argument("--all", action="store_true", help="every run, and the table")
     if command == "collect":
@@ -122,9 +123,10 @@ def _run(arguments: argparse.Namespace) -> int:
 def _options(arguments: argparse.Namespace) -> dict:
     """The options that were given, by the names that the library has for them."""
     given = vars(arguments)
-    keys = {"task.data_dir": "data", "model.weights": "weights", "tracking": "tracking"}
+    places = {"task.data_dir": given.get("data"), "model.weights": given.get("weights")}
+    tracking = [f"tracking={given['tracking']}"] if given.get("tracking") else []
     found = {
-        "places": tuple(f"{key}={given[name]}" for key, name in keys.items() if given.get(name)),
+        "places": (*(override_of(key, path) for key, path in places.items() if path is not None), *tracking),
         "launcher_options": tuple(given.get("launcher_option", ())),
         "rows": tuple(filter(None, given.get("rows", "").split(","))),
         "merge": tuple(given.get("merge", ())),
@@ -134,6 +136,12 @@ def _options(arguments: argparse.Namespace) -> dict:
     return found | {
         key: given[key] for key in ("outputs", "launcher", "calibrate", "other", "project", "entity") if key in given
     }
+
+
+def path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: name a folder or a file, as . for the current folder")
+    return Path(text)
 
 
 def count(text: str) -> int:

@@ -48,6 +48,8 @@ class Parser(argparse.ArgumentParser):
     """Ends bad input in one line, as all other refusals do."""
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments") and not message.partition(": ")[2].startswith("-"):
+            message += ": options go behind all names and key=value"
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help has more)\n")
 
 

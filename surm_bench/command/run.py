@@ -20,10 +20,17 @@ from surm_bench.composition import KEYS, add_config_dir, check_choices, first_li
 from surm_bench.config import config_dir
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
-from surm_bench.places import is_place
+from surm_bench.places import is_place, with_quotes
 from surm_bench.storage import StorageError
 from surm_bench.values import check_family, plain
 
+# Hydra's flags, https://hydra.cc/docs/advanced/hydra-command-line-flags: those that take the next argument, and others
+VALUED = (
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"),
+    *("--experimental-rerun", "--shell-completion", "-sc"),
+)
+INFO = ("--info", "-i")  # may take one
+FLAGS = (*VALUED, *INFO, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
 _refused: list[UserError] = []
 
 
@@ -34,15 +41,36 @@ def run(arguments: Sequence[str]) -> int:
         UserError: bad input. Of a sweep's jobs a refused one is reported at once, and the others still run, unless
             the disk of the results is full or gone.
     """
+    overrides, flags = split(arguments)
     check(arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed over many lines
-    sys.argv = ["surm-bench", *arguments]
+    sweep = bool({"-m", "--multirun"} & set(arguments))
+    sys.argv = ["surm-bench", *(with_quotes(override, sweep) for override in overrides), *flags]
     _refused.clear()
     try:
         _job()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{first_lines(error)} ({KEYS})") from error
     return 2 if _refused else 0
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The overrides, and Hydra's flags with their values: a flag may stand before, between and behind overrides.
+
+    Raises:
+        UserError: a flag that there is not, or one without its value.
+    """
+    overrides: list[str] = []
+    flags: list[str] = []
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        is_value = before in VALUED or (before in INFO and "=" not in argument)
+        (flags if is_value or argument.startswith("-") else overrides).append(argument)
+        name = argument.partition("=")[0]
+        if argument.startswith("-") and not is_value and not any(flag.startswith(name) for flag in FLAGS):
+            raise UserError(f"run has no option {name}: all is given as key=value, as task.data_dir=folder ({KEYS})")
+    if arguments and arguments[-1] in VALUED:
+        raise UserError(f"{arguments[-1]} needs a value behind it")
+    return overrides, flags
 
 
 def check(arguments: Sequence[str]) -> None:

@@ -2,15 +2,26 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ABOUT = {
     "evaluate": "score a finished run's model again, on its task or on another data set of as many labels",
-    "predict": "write what a finished run's model answers to the texts of a file, or to images, as CSV",
+    "predict": "write what a finished run's model answers to texts or images, as CSV, JSON Lines or parquet",
     "export": "write a finished run's model for transformers or timm, or its adapter for PEFT, with a model card",
+}
+DIGITS = {"double_precision": 15}  # the most that pandas takes; its own default is 10
+WRITERS: dict[str, Callable[["pd.DataFrame", Path], object]] = {  # by the ending of --out
+    ".csv": lambda frame, file: frame.to_csv(file, index=False),
+    ".jsonl": lambda frame, file: frame.to_json(file, orient="records", lines=True, force_ascii=False, **DIGITS),
+    ".parquet": lambda frame, file: frame.to_parquet(file, index=False),
 }
 
 
@@ -20,20 +31,31 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     for name, parser in parsers.items():
         parser.set_defaults(call=calls[name])
         parser.add_argument("run", type=Path, help="its folder, as results/runs/<id>")
+        parser.add_argument("--config-dir", action="append", default=[], help="a folder of more tasks, models, …")
     other = "as task=glue/rte, task.data_dir=folder, model.weights=path or trainer.eval_batch_size=8"
     parsers["evaluate"].add_argument("overrides", metavar="key=value", nargs="*", help=other)
     asked = "a .parquet, .csv, .tsv or .jsonl file with the task's text columns, an image, or a folder of images"
     parsers["predict"].add_argument("input", type=Path, help=asked)
-    parsers["predict"].add_argument("--out", type=Path, help="the CSV file; default: standard output")
+    written = f"a file that ends in {', '.join(WRITERS)}; default: CSV to standard output"
+    parsers["predict"].add_argument("--out", type=Path, help=written)
     parsers["export"].add_argument("folder", type=Path, help="a new or an empty folder")
     parsers["export"].add_argument("--adapter", action="store_true", help="the PEFT adapter instead of merged weights")
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _finished(options: argparse.Namespace) -> tuple[dict, dict]:
+    """The record and the configuration of the run that is named, with the user's folders."""
+    from surm_bench.composition import add_config_dir
     from surm_bench.records import finished
+
+    for folder in options.config_dir:
+        add_config_dir(folder)
+    return finished(options.run)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
     from surm_bench.trained.changes import changed_settings
 
-    record, config = finished(options.run)
+    record, config = _finished(options)
     settings = changed_settings(config, options.overrides)
 
     from surm_bench.trained.evaluate import evaluate  # torch: not before it is needed
@@ -45,11 +67,11 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from surm_bench.records import finished
-
-    _, config = finished(options.run)
+    _, config = _finished(options)
     if options.out and options.out.is_dir():
         raise UserError(f"--out {options.out} is a folder: name a file")
+    if options.out and options.out.suffix.lower() not in WRITERS:
+        raise UserError(f"--out {options.out} has another ending than {', '.join(WRITERS)}: give it one of these")
 
     from surm_bench.trained.predict import predictions
 
@@ -58,15 +80,13 @@ def _predict(options: argparse.Namespace) -> int:
         frame.to_csv(sys.stdout, index=False)
         return 0
     with atomic(options.out) as temporary:
-        frame.to_csv(temporary, index=False)
+        WRITERS[options.out.suffix.lower()](frame, temporary)
     print(f"{len(frame):,} predictions in {options.out}")
     return 0
 
 
 def _export(options: argparse.Namespace) -> int:
-    from surm_bench.records import finished
-
-    record, _ = finished(options.run)
+    record, _ = _finished(options)
     folder = options.folder
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(f"{folder} is there already: name a new or an empty folder")

@@ -16,7 +16,7 @@ from datasets import Dataset
 from torch.utils.data import Subset
 
 from surm_bench.adapters.schedule import schedule
-from surm_bench.build import adapt, build_model
+from surm_bench.build import adapt, build_model, prepared
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.experiment.calibration import (
@@ -32,8 +32,9 @@ from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, composed, pair
 from surm_bench.models.digest import check_model
+from surm_bench.places import override_of
 from surm_bench.runner import checked, evaluate
-from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
+from surm_bench.tasks import RawTask, TaskData, load_task, objective_for
 from surm_bench.training import fit, use_device
 from surm_bench.training.batches import Batches
 
@@ -107,9 +108,8 @@ def time_run(settings: Config) -> Timing:
     backbone = build_model(settings)
     start = time.perf_counter() - began
     began = time.perf_counter()
-    data = prepare(_sampled(raw, settings), backbone.processor)
-    prepared = _read(data)
-    each = (time.perf_counter() - began) / prepared
+    data = prepared(_sampled(raw, settings), backbone, settings)
+    each = (time.perf_counter() - began) / _read(data)
     data = _of_mean_length(data, settings.trainer.batch_size)
     began = time.perf_counter()
     model = adapt(backbone, settings)
@@ -158,7 +158,7 @@ def _told(error: Exception) -> str:
 
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:
-    cfg = composed(pair(experiment, task, adapter), (*places, f"results_dir={folder}"))
+    cfg = composed(pair(experiment, task, adapter), (*places, override_of("results_dir", folder)))
     return checked(cfg)[1]
 
 

@@ -79,7 +79,8 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
         waiting.sort(key=lambda job: experiment.tuning.seeds.index(job.seed))  # stopped early, pairs are whole
         problems += _execute(waiting, f"tuning {experiment.name}", options)
     chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter", "setting"], sort=False)["score"].mean()
-    print(chosen.reset_index().to_string(index=False))
+    if len(chosen):
+        print(chosen.reset_index().to_string(index=False))
     return problems + runs.problems + list(state.problems.values())
 
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from surm_bench.composition import own_architecture, value_of
 from surm_bench.config import ModelConfig, TaskConfig
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
+from surm_bench.places import is_place
 
 PLACES = {"task": "data_dir", "model": "weights"}  # the key that says where local files are
 
@@ -27,7 +29,7 @@ def declared(config: dict, places: Sequence[str] = ()) -> list[Content]:
     Args:
         places: overrides that say where local files are: task.data_dir=…, model.weights=….
     """
-    given = {key: value for key, _, value in (place.partition("=") for place in places)}
+    given = {place.partition("=")[0]: value_of(place) for place in places if is_place(place)}
     found = []
     for group, place in PLACES.items():
         values = {**config[group], place: given.get(f"{group}.{place}", config[group][place])}
@@ -42,12 +44,20 @@ def with_content(config: dict, places: Sequence[str] = ()) -> dict:
     Raises:
         UserError: what is not declared cannot be read here.
     """
-    found = dict(config)
+    found = config | {"model": config["model"] | {"architecture": own_architecture(config["model"])}}
     for content in declared(config, places):
-        found[content.group] = config[content.group] | {"digest": content.digest or _once(read_content, content)}
+        found[content.group] = found[content.group] | {"digest": content.digest or _once(read_content, content)}
         if content.group == "task" and config["task"]["num_labels"] is None:
             found["task"]["num_labels"] = _once(_read_num_labels, content)
+        if content.group == "task" and config["task"]["positive_class"] is not None:
+            found["task"]["label_names"] = _once(_read_label_names, content)
     return found
+
+
+def read_label_names(config: dict) -> list[str] | None:
+    """The names of a resolved configuration's classes, read once; raises UserError where its data are not here."""
+    (task,) = (content for content in declared(config) if content.group == "task")
+    return _once(_read_label_names, task)
 
 
 def read_content(content: Content, files: FileCache | None = None) -> str:
@@ -67,7 +77,13 @@ def _read_num_labels(content: Content) -> int:
     return num_labels(TaskConfig(**json.loads(content.config)))
 
 
-def _once(read: Callable[[Content], str | int], content: Content) -> str | int:
+def _read_label_names(content: Content) -> list[str] | None:
+    from surm_bench.tasks.sources import label_names
+
+    return label_names(TaskConfig(**json.loads(content.config)))
+
+
+def _once(read: Callable[[Content], Any], content: Content) -> Any:
     found, refusal = _read_or_refused(read, content)
     if refusal:
         raise UserError(f"{content.group} {content.name} is neither declared nor here: {refusal}")
@@ -75,7 +91,7 @@ def _once(read: Callable[[Content], str | int], content: Content) -> str | int:
 
 
 @cache  # refusals, too: looking for what is not here may take seconds
-def _read_or_refused(read: Callable[[Content], str | int], content: Content) -> tuple[str | int | None, str]:
+def _read_or_refused(read: Callable[[Content], Any], content: Content) -> tuple[Any, str]:
     try:
         return read(content), ""
     except UserError as error:

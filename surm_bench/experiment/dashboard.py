@@ -10,7 +10,7 @@ from surm_bench.experiment.jobs import pairs, resolved
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.tuning import Tuned
 from surm_bench.report.frames import columns_of
-from surm_bench.tracking.contents import score_name
+from surm_bench.tracking.contents import NAME, TAG, score_name, shortened
 from surm_bench.tracking.wandb_tracker import WandbTracker, online
 from surm_bench.tracking.workspace import save, specification, workspace
 
@@ -53,11 +53,11 @@ def _send_results(name: str, folder: Path, tracking: TrackingConfig) -> None:
         SECONDS,
         project=tracking.project,
         entity=tracking.entity,
-        id=f"report-{name}",
-        group=name,
+        id=shortened(f"report-{name}", NAME),
+        group=shortened(name, NAME),
         job_type="report",
-        name=f"{name}: tables and figures",
-        tags=[name],
+        name=shortened(f"{name}: tables and figures", NAME),
+        tags=[shortened(name, TAG)],
         config={"experiment": name},
         dir=str(folder),
     )

@@ -12,6 +12,8 @@ from surm_bench.composition import add_config_dir, config_dirs
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.refusals import startable
+from surm_bench.places import override_of
 from surm_bench.records import Claimed
 from surm_bench.storage import StorageError, check_there
 
@@ -41,17 +43,18 @@ def launch_jobs(
     if launcher not in LAUNCHERS:
         raise unknown("launcher", launcher, LAUNCHERS)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
-    waiting = Runs(folder, places).waiting(jobs)
+    waiting, refused = startable(Runs(folder, places).waiting(jobs), folder, places)
     if not waiting:
-        return []
+        return refused
+    print(*refused, sep="\n", end="\n" * bool(refused))
     given = OmegaConf.to_container(OmegaConf.from_dotlist([o.removeprefix("hydra.launcher.") for o in options]))
     added = config_dirs()[1:]
-    work = [(composed(job, (*places, f"results_dir={folder}")), job.command, added) for job in waiting]
+    work = [(composed(job, (*places, override_of("results_dir", folder))), job.command, added) for job in waiting]
     try:
         lines = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
     except NameError as error:  # how submitit refuses an option
         raise UserError(f"launcher {launcher} with {list(options)}: {error}") from error
-    return [f"{job.title}: {line}" for job, line in zip(waiting, lines, strict=True) if line]
+    return refused + [f"{job.title}: {line}" for job, line in zip(waiting, lines, strict=True) if line]
 
 
 def _joblib(work: list[Work], options: dict) -> list[str | None]:

@@ -12,6 +12,7 @@ from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuning_note
+from surm_bench.positive_class import shown_metric
 from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.ablation_figure import ablation_figure
 from surm_bench.report.best_epoch import best_epoch_note, kept_note, show_best_epoch
@@ -109,7 +110,7 @@ def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFra
     for (task, adapter, label), found in chosen.agg(["mean", "std"]).iterrows():
         record = runs.results(trial_jobs(experiment, task, adapter, Trial(state.choices[task, adapter])))[0]
         row = {"model": record["config"]["model"]["name"], "task": task, "setting": "", "split": ""}
-        row |= {"label": label, "metric": record["primary_metric"]}
+        row |= {"label": label, "metric": shown_metric(record["config"]["task"])}
         rows.append(row | {"adapter_parameters": record["parameters"]["adapter"], **found})
     columns = ["model", "task", "setting", "split", "label", "metric", "adapter_parameters", "mean", "std"]
     return pd.DataFrame(rows, columns=columns)

@@ -7,6 +7,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.refusals import startable
+from surm_bench.places import override_of
 from surm_bench.records import Claimed
 from surm_bench.storage import StorageError, check_there
 
@@ -29,8 +31,10 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
 
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(folder, places)
-    jobs = [job for job in jobs if runs.result(job) is None]
-    failures = []
+    jobs, failures = startable([job for job in jobs if runs.result(job) is None], folder, places)
+    if not jobs:
+        return failures
+    print(*failures, sep="\n", end="\n" * bool(failures))
     columns = (
         *(TextColumn("[bold]{task.fields[title]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
         *(TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.description}")),
@@ -47,7 +51,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
             check_there(folder / "runs")  # else it would be made again, without the earlier results
             try:
-                cfg = composed(job, (*places, f"results_dir={folder}", "trainer.progress=true"))
+                cfg = composed(job, (*places, override_of("results_dir", folder), "trainer.progress=true"))
                 run(cfg, report, job.command)
             except Claimed as error:
                 progress.console.print(f"left to another process: {error}", highlight=False, markup=False)

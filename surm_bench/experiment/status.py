@@ -10,6 +10,7 @@ from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import counts, print_total
 from surm_bench.experiment.tuning import Tuned
+from surm_bench.positive_class import shown_metric
 from surm_bench.records import Running, running
 from surm_bench.records.agreement import score
 
@@ -52,7 +53,7 @@ def _best(jobs: Sequence[Job], runs: Runs) -> str | None:
         value = None if record is None else score(record)
         if record is not None and value is not None:
             scores.setdefault((job.adapter, job.overrides, job.setting), []).append(value)
-            sign, metric = 1 if record["greater_is_better"] else -1, record["primary_metric"]
+            sign, metric = 1 if record["greater_is_better"] else -1, shown_metric(record["config"]["task"])
     if not scores:
         return None
     best = max(scores, key=lambda key: sign * fmean(scores[key]))

@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
         misshapen=_of_encoder(name for name, *_ in loading["mismatched_keys"]),
         unexpected=_of_encoder(loading["unexpected_keys"]),
     )
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(module))
     tokens, embeddings = len(tokenizer), architecture.vocab_size
     if tokens > embeddings:
         raise UserError(f"the tokenizer of {source} has {tokens} tokens, {config.name} has {embeddings} embeddings")
@@ -141,7 +143,7 @@ def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
 
 def _architecture(config: ModelConfig, num_labels: int) -> PreTrainedConfig:
     """The checkpoint's config.json, kept here: what a model's name promises holds whatever weights it is given."""
-    fields = json.loads(_architecture_file(config).read_text())
+    fields = dict(config.architecture or json.loads(_architecture_file(config).read_text()))
     return AutoConfig.for_model(fields.pop("model_type"), **fields, num_labels=num_labels)
 
 
@@ -162,6 +164,14 @@ def _check_folder(config: ModelConfig, path: Path) -> None:
         raise UserError(f"no weights for {config.name} at {path}: expected a folder with {FILE} and a tokenizer")
     if not (path / "tokenizer.json").is_file() and not any(path.glob("vocab.*")):
         raise UserError(f"no tokenizer for {config.name} at {path}: expected tokenizer.json or vocab.* beside {FILE}")
+
+
+def _positions(module: nn.Module) -> int:
+    """How many tokens there are learned positions for; RoBERTa's begin behind that of padding."""
+    embedding = getattr(getattr(module.base_model, "embeddings", None), "position_embeddings", None)
+    if not isinstance(embedding, nn.Embedding):
+        return sys.maxsize
+    return embedding.num_embeddings - (0 if embedding.padding_idx is None else embedding.padding_idx + 1)
 
 
 def _of_encoder(names: Iterable[str]) -> list[str]:

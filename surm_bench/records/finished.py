@@ -4,7 +4,7 @@ import shlex
 from pathlib import Path
 
 from surm_bench.errors import UserError
-from surm_bench.places import with_places
+from surm_bench.places import override_of, with_places
 from surm_bench.records.archive import read_record
 from surm_bench.records.files import ADAPTER, check_files
 from surm_bench.records.store import FILE, Damaged, read
@@ -52,5 +52,5 @@ def _again(record: dict, config: dict, folder: Path) -> str:
         "results_dir": str(folder.parent.parent),
         "trainer.save_adapter": None if config["trainer"]["save_adapter"] else "true",
     }
-    given = [f"{key}={value}" for key, value in places.items() if value is not None]
+    given = [override_of(key, value) for key, value in places.items() if value is not None]
     return f"train it again with: {record['command']} {shlex.join(given)} rerun=true"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from surm_bench.errors import UserError
+from surm_bench.positive_class import shown_metric
 from surm_bench.records.agreement import kept
 
 RUN_COLUMNS = {
@@ -125,7 +126,7 @@ def curves_frame(records: Iterable[dict]) -> pd.DataFrame:
     diverged = (runs["status"] == "diverged").groupby([runs[name] for name in CELL]).transform("any")
     runs = runs[(runs["status"] == "success") & ~diverged & (runs["split"] == "")]
     points = [
-        (*run, point["step"], point["scores"]["reported"][run.metric])
+        (*run, point["step"], point["scores"]["reported"][records[run.run_id]["primary_metric"]])
         for run in runs[[*CELL, "metric", "run_id"]].itertuples(index=False)
         for point in records[run.run_id]["history"]
     ]
@@ -155,9 +156,7 @@ def columns_of(config: dict[str, Any]) -> list[TaskColumn]:
     task = config["task"]
     setting, _ = _setting(task)
     splits = ["", *task["extra_eval_splits"]]
-    return [
-        TaskColumn(config["model"]["name"], task["name"], setting, split, task["primary_metric"]) for split in splits
-    ]
+    return [TaskColumn(config["model"]["name"], task["name"], setting, split, shown_metric(task)) for split in splits]
 
 
 def adapter_family(peft: dict[str, Any]) -> str:
@@ -194,7 +193,7 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
         "family": adapter_family(config["adapter"]["peft"]),
         "seed": config["seed"],
         "lr": config["optimizer"]["lr"],
-        "metric": record["primary_metric"],
+        "metric": shown_metric(record["config"]["task"]),
         "selection": record.get("selection"),
         "epochs": config["trainer"]["epochs"],
         "adapter_parameters": _get(record, "parameters", "adapter"),

@@ -19,6 +19,7 @@ CONVENTION = (
     "Parameters: of the adapter, without the task head; × fewer: than LoRA r=8 on q and v. Scores × 100 after the last "
     "step, mean ± sample standard deviation over {n}; {metrics}. Bold: best, underlined: second; {missing}: not run."
 )
+F1 = "F1 is that of class 1."
 AVERAGES = "Averages: over the reported split of each task, where all have a score."
 RANKS = "Mean rank: over the tasks, among the methods that have all; a description, and no test."
 FAILED = "{n} run{s} failed or broke off and {are} in no score."
@@ -284,9 +285,9 @@ def _unique(data: pd.DataFrame, label: str, column: str, show: Callable) -> str:
 
 
 def _with_metrics(columns: Sequence[TaskColumn], summary: pd.DataFrame) -> list[TaskColumn]:
-    """Columns that were given without their metric get it from what was run."""
+    """Columns with the metrics of their runs, which know the names of classes; without a run, as they were given."""
     known = {column[:4]: column.metric for column in task_columns(summary)}
-    return [column._replace(metric=column.metric or known.get(column[:4], "")) for column in columns]
+    return [column._replace(metric=known.get(column[:4], column.metric)) for column in columns]
 
 
 def _caption(
@@ -299,6 +300,8 @@ def _caption(
     listed = "; ".join(f"{metric}: {', '.join(dict.fromkeys(tasks))}" for metric, tasks in sorted(by_metric.items()))
     n = f"{seeds} seed{'s' * (seeds != 1)} unless (n=…) says fewer"
     sentences = [CONVENTION.format(n=n, metrics=listed or "no runs", missing=MISSING)]
+    if "f1" in by_metric:
+        sentences.append(F1)
     if len(columns) > len({column.model for column in columns}):
         sentences.append(AVERAGES)
     if has_ranks:

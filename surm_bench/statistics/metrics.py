@@ -4,10 +4,11 @@ Each takes labels (n,) and predictions (..., n) and gives scores (...). Any func
 ``numpy.vectorize(function, signature="(n),(n)->()")``.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from scipy.stats import rankdata
-
-from surm_bench.errors import UserError
 
 
 def accuracy(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -15,23 +16,34 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return (predictions == labels).mean(-1)
 
 
-def f1(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """F1 of class 1; 0 where class 1 is in neither labels nor predictions."""
-    labels, predictions = labels == 1, predictions == 1
+def f1(labels: np.ndarray, predictions: np.ndarray, positive: int = 1) -> np.ndarray:
+    """F1 of one class; 0 where that class is in neither labels nor predictions."""
+    labels, predictions = labels == positive, predictions == positive
     both, either = (labels & predictions).sum(-1), labels.sum(-1) + predictions.sum(-1)
     return np.divide(2 * both, either, out=np.zeros(np.shape(both)), where=either > 0)
 
 
-def matthews(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Matthews' correlation of classes 0 and 1, which is Pearson's of these numbers; 0 where one is constant.
+def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """The mean F1 of the classes that are in labels or predictions."""
+    classes = np.union1d(labels, predictions)
+    each = np.array([f1(labels, predictions, label) for label in classes])
+    there = np.array([(labels == label).any(-1) | (predictions == label).any(-1) for label in classes])
+    return each.sum(0) / there.sum(0)  # F1 of an absent class is 0
 
-    Raises:
-        UserError: there are other classes.
+
+def matthews(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Matthews' correlation; 0 where one of the two is constant.
+
+    Of classes 0 and 1 this is Pearson's of these numbers, of more classes Gorodkin's R_K (2004, eq. 8): the
+    covariance of the indicators of the classes over the root of the product of their variances.
     """
-    for values in (labels, predictions):
-        if other := set(np.unique(values).tolist()) - {0, 1}:
-            raise UserError(f"Matthews' correlation of class {min(other)}: only classes 0 and 1 are supported")
-    return pearson(labels, predictions)
+    classes = np.union1d(labels, predictions)
+    if set(classes.tolist()) <= {0, 1}:
+        return pearson(labels, predictions)
+    one, other = labels[..., None] == classes, predictions[..., None] == classes
+    covariance, of_one, of_other = _covariance(one, other), _covariance(one, one), _covariance(other, other)
+    spread = np.sqrt(of_one * of_other)
+    return np.divide(covariance, spread, out=np.zeros(np.shape(spread)), where=spread > 0)
 
 
 def pearson(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -48,9 +60,20 @@ def spearman(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return pearson(rankdata(labels, axis=-1), rankdata(predictions, axis=-1))
 
 
-METRICS = {  # by the names of a task's primary_metric
+def metric_of(name: str, positive: int | None = None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The metric of a name of METRICS; F1 of a positive class."""
+    return METRICS[name] if positive is None else partial(METRICS[name], positive=positive)
+
+
+def _covariance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The covariance (...) of indicators (..., n, classes), summed over the classes."""
+    return ((one & other).mean(-2) - one.mean(-2) * other.mean(-2)).sum(-1)
+
+
+METRICS: dict[str, Callable] = {  # by the names of a task's primary_metric
     "accuracy": accuracy,
     "f1": f1,
+    "macro_f1": macro_f1,
     "matthews_correlation": matthews,
     "pearson": pearson,
     "spearmanr": spearman,

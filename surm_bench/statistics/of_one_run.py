@@ -4,19 +4,20 @@ import numpy as np
 from scipy.stats import binomtest, bootstrap
 
 from surm_bench.statistics.intervals import check_level
-from surm_bench.statistics.metrics import METRICS
+from surm_bench.statistics.metrics import metric_of
 
 METHODS = {"accuracy": "Wilson's interval"}  # by metric; of all others:
 RESAMPLED = "percentiles of 2,000 bootstrap samples of the examples"
 
 
 def example_interval(
-    labels: np.ndarray, predictions: np.ndarray, metric: str, level: float = 0.95
+    labels: np.ndarray, predictions: np.ndarray, metric: str, level: float = 0.95, positive: int | None = None
 ) -> tuple[float, float]:
     """Low and high of a score of labels (n,) and predictions (n,): Wilson's (1927) for accuracy, else the bootstrap's.
 
     Args:
         metric: a name of surm_bench.statistics.metrics.METRICS.
+        positive: the class of F1; None for other metrics.
 
     Raises:
         UserError: level is not between 0 and 1.
@@ -27,7 +28,7 @@ def example_interval(
         return float(found.low), float(found.high)
     found = bootstrap(
         (labels, predictions),
-        METRICS[metric],
+        metric_of(metric, positive),
         paired=True,
         vectorized=False,
         n_resamples=2000,

@@ -40,6 +40,8 @@ def check_task(config: TaskConfig) -> None:
         raise UserError(f"task.white={config.white} has no effect: {config.name} is a task of {config.kind}")
     if config.white is not None and not config.white > 0:
         raise UserError(f"task.white={config.white} is not possible: above 0")
+    if config.eval_split is None and config.source != "folder":
+        raise UserError(f"task.eval_split of {config.name} is null: name the split to be scored, as validation or test")
     for name in config.extra_eval_splits:
         if name in TAKEN or not name.isidentifier():
             raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")

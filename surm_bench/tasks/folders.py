@@ -9,10 +9,10 @@ from surm_bench.config import TaskConfig
 from surm_bench.content import extensions
 from surm_bench.errors import UserError
 from surm_bench.tasks.notices import tell
+from surm_bench.tasks.splits import FIRST, names_of_split
 
 KINDS = "files of a type that Pillow reads, as .png, .jpg, .webp or .tif"
 SHOWN = 5  # names of files that are passed over
-VALIDATION = ("validation", "test", "val")  # the first there is, for eval_split=validation
 
 
 def split_folders(config: TaskConfig) -> list[Path]:
@@ -26,8 +26,8 @@ def split_folders(config: TaskConfig) -> list[Path]:
             f"task {config.name} reads a folder of images: name it by --data (make: DATA=, a run: task.data_dir=)"
         )
     root = Path(config.data_dir).expanduser()
-    names = VALIDATION if config.eval_split == "validation" else [config.eval_split]
-    reported = next((root / name for name in names if (root / name).is_dir()), root / config.eval_split)
+    names = FIRST if config.eval_split is None else names_of_split(config.eval_split)
+    reported = next((root / name for name in names if (root / name).is_dir()), root / names[0])
     return [root / config.train_split, reported, *(root / split for split in config.extra_eval_splits.values())]
 
 

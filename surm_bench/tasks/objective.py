@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -12,9 +11,8 @@ from transformers import AutoModelForSequenceClassification
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
+from surm_bench.positive_class import METRIC, positive_class
 from surm_bench.tasks.metrics.direction import GREATER_IS_BETTER
-
-MODULE = Path(__file__).parent / "metrics" / "task_metrics.py"
 
 
 class Objective(ABC):
@@ -23,12 +21,13 @@ class Objective(ABC):
     Args:
         metric: a configuration of the evaluate module shipped here.
         primary_metric: the score that decides.
+        positive: the number of the class that F1 is of; None for other metrics.
     """
 
     model_class: type  # of transformers: what a text backbone is built with
 
-    def __init__(self, metric: str, primary_metric: str) -> None:
-        self.metric, self.primary_metric = metric, primary_metric
+    def __init__(self, metric: str, primary_metric: str, positive: int | None = None) -> None:
+        self.metric, self.primary_metric, self.positive = metric, primary_metric, positive
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -40,7 +39,8 @@ class Objective(ABC):
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """The scores by name of logits (N, num_labels) against labels (N,)."""
-        return _metric(self.metric).compute(predictions=self.predictions(logits), references=labels)
+        predictions = self.predictions(logits)
+        return _metric(self.metric).compute(predictions=predictions, references=labels, positive=self.positive)
 
     @property
     def greater_is_better(self) -> bool:
@@ -78,15 +78,17 @@ class Regression(Objective):
 
 def objective_for(config: TaskConfig) -> Objective:
     """The objective of a task; one label means regression."""
-    return (Regression if config.num_labels == 1 else Classification)(config.metric, config.primary_metric)
+    kind = Regression if config.num_labels == 1 else Classification
+    return kind(config.metric, config.primary_metric, positive_class(vars(config)))
 
 
 def check_metric(config: TaskConfig) -> None:
     """Refuse a metric that cannot judge this task, before anything is trained, by judging two made-up examples.
 
     Raises:
-        UserError: no label, an unknown metric, one for classes on a regression or the reverse, or another
-            primary_metric than it has; the message lists the choices.
+        UserError: no label, an unknown metric, one for classes on a regression or the reverse, F1 of one class among
+            more than two, an unknown positive class, or another primary_metric than it has; the message lists the
+            choices.
     """
     if config.num_labels < 1:
         raise UserError(
@@ -96,6 +98,11 @@ def check_metric(config: TaskConfig) -> None:
         raise UserError(
             f"task.metric={config.metric!r} does not fit task.num_labels={config.num_labels}: "
             "'correlation' is for regression (num_labels=1), all others are for classes"
+        )
+    if config.metric == METRIC and config.num_labels > 2:
+        raise UserError(
+            f"task.metric={METRIC} is F1 of one of two classes, {config.name} has {config.num_labels}: give "
+            "task.metric=macro_f1_accuracy task.primary_metric=macro_f1, the mean over all classes"
         )
     try:
         scores = objective_for(config).metrics(np.zeros((2, config.num_labels)), np.arange(2))
@@ -107,6 +114,6 @@ def check_metric(config: TaskConfig) -> None:
 
 @cache
 def _metric(name: str):
-    import evaluate  # slow to import, and of no use before the first evaluation
+    from surm_bench.tasks.metrics.task_metrics import TaskMetrics  # evaluate is slow to import
 
-    return evaluate.load(str(MODULE), name, module_type="metric", keep_in_memory=True)
+    return TaskMetrics(name)

@@ -43,11 +43,12 @@ class TaskData:
     augment: Callable[[Tensor, Generator], Tensor] | None = None
 
 
-def prepare(raw: RawTask, processor: Callable) -> TaskData:
+def prepare(raw: RawTask, processor: Callable, virtual_tokens: int = 0) -> TaskData:
     """Tokenise once, or transform images when they are asked for, as the checkpoint wants it.
 
     Args:
         processor: a backbone's: a tokenizer for text, PIL image -> tensor for images (surm_bench.tasks.images).
+        virtual_tokens: how many the adapter puts before a text: that many positions less are left for the text.
 
     Raises:
         UserError: a task of text with a vision model or the reverse, or a max_length too small for a single token.
@@ -57,7 +58,7 @@ def prepare(raw: RawTask, processor: Callable) -> TaskData:
     if is_tokenizer != (config.kind == "text"):
         family = "text" if config.kind == "text" else "vision"
         raise UserError(f"{config.name} is a task of {config.kind}: choose a {family} model")
-    return (_text if is_tokenizer else _images)(raw, processor)
+    return _text(raw, processor, virtual_tokens) if is_tokenizer else _images(raw, processor)
 
 
 class Examples(Dataset):
@@ -93,12 +94,13 @@ def _images(raw: RawTask, processor: Callable) -> TaskData:
     return TaskData(train, splits, default_collate, None, raw.rows, AUGMENTATIONS[raw.config.augment])
 
 
-def _text(raw: RawTask, tokenizer: PreTrainedTokenizerBase) -> TaskData:
+def _text(raw: RawTask, tokenizer: PreTrainedTokenizerBase, virtual_tokens: int) -> TaskData:
     """Splits to be scored are ordered by length, longest first: less padding, the same scores."""
-    train = _tokenised(raw.train, tokenizer, raw.config)
+    limit = _limit(tokenizer, raw.config, virtual_tokens)
+    train = _tokenised(raw.train, tokenizer, raw.config, limit)
     splits, rows = {}, {}
     for name, split in raw.splits.items():
-        examples = _tokenised(split, tokenizer, raw.config).examples
+        examples = _tokenised(split, tokenizer, raw.config, limit).examples
         order = sorted(range(len(examples)), key=lambda i, examples=examples: _length(examples[i]), reverse=True)
         splits[name], rows[name] = Examples([examples[i] for i in order]), raw.rows[name][order]
     return TaskData(train, splits, TextCollator(tokenizer), [_length(example) for example in train], rows)
@@ -108,11 +110,21 @@ def _length(example: dict) -> int:
     return len(example["input_ids"])
 
 
-def _tokenised(rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfig) -> Examples:
-    limit = min(config.max_length, tokenizer.model_max_length)
+def _limit(tokenizer: PreTrainedTokenizerBase, config: TaskConfig, virtual_tokens: int) -> int:
+    """The most tokens of a text: task.max_length, or the positions of the model that virtual tokens leave."""
+    limit = min(config.max_length, tokenizer.model_max_length - virtual_tokens)
     special = tokenizer.num_special_tokens_to_add(pair=len(config.inputs) == 2)
-    if limit <= special:
+    if limit > special:
+        return limit
+    if config.max_length <= special:
         raise UserError(f"task.max_length={config.max_length} leaves no place for text beside {special} special tokens")
+    raise UserError(
+        f"adapter.peft.num_virtual_tokens={virtual_tokens} leaves no place for text: the model has "
+        f"{tokenizer.model_max_length} positions, {special} of them for special tokens; give fewer virtual tokens"
+    )
+
+
+def _tokenised(rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfig, limit: int) -> Examples:
     columns = rows[:]
     texts = (columns[name] for name in config.inputs)
     # The attention mask is all ones until collate pads, and draws it then.

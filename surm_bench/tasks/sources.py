@@ -8,6 +8,7 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.tasks.folders import class_names, read_folder, split_folders
 from surm_bench.tasks.hub_rows import read_rows
 from surm_bench.tasks.labels import Split, names_of, reconciled
+from surm_bench.tasks.splits import names_of_split
 from surm_bench.tasks.tables import columns_of, find_table, read_table
 
 GENERATORS = ("digits", "grammar")  # modules of surm_bench.tasks.embedded that have load()
@@ -91,17 +92,15 @@ def local_files(config: TaskConfig) -> list[Path]:
         UserError: one of them is missing; the message says what is expected where.
     """
     if config.source == "folder":
-        paths = split_folders(config)
-        expected = "<class>/*.png below each" + " (test or val does for validation)" * (
-            config.eval_split == "validation"
-        )
+        paths, expected = split_folders(config), "<class>/*.png below each"
     else:
-        paths = _table_files(config)
-        other = " (validation does for the reported one)" if config.eval_split != "validation" else ""
-        expected = f".parquet, .csv, .tsv or .jsonl{other}"
+        paths, expected = _table_files(config), ".parquet, .csv, .tsv or .jsonl"
     missing = [str(path) for path in paths[:2] if not path.exists()]
     if missing:
-        raise UserError(f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {expected}")
+        raise UserError(
+            f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {expected}; "
+            f"{_there(paths[0].parent)}"
+        )
     for name, path in zip(config.extra_eval_splits, paths[2:], strict=True):
         if not path.exists():
             raise UserError(
@@ -119,6 +118,11 @@ def _read_table(file: Path, wanted: list[str], config: TaskConfig) -> Split:
     return Split(read_table(file, wanted, config.rename).rows, str(file))
 
 
+def reported_split(config: TaskConfig) -> str:
+    """The name of the reported split: as configured, or that of the folder that is read where this is null."""
+    return config.eval_split or local_files(config)[1].name
+
+
 def _renamed(split: Split, config: TaskConfig) -> Split:
     """The split with the task's columns under the task's names."""
     columns = columns_of(split.dataset.column_names, _columns(config), config.rename, split.origin)
@@ -128,11 +132,19 @@ def _renamed(split: Split, config: TaskConfig) -> Split:
 
 def _table_files(config: TaskConfig) -> list[Path]:
     folder = Path(config.data_dir).expanduser() / config.name.rpartition("/")[-1]
-    evaluation, fallback = (find_table(folder, split) for split in (config.eval_split, "validation"))
-    if not evaluation.is_file() and fallback.is_file():
-        evaluation = fallback  # a folder may simply call its reported split validation (MNLI's has two)
+    reported = [find_table(folder, name) for name in names_of_split(config.eval_split)]
+    evaluation = next((file for file in reported if file.is_file()), reported[0])
     extra = [find_table(folder, split) for split in config.extra_eval_splits.values()]
-    return [find_table(folder, "train"), evaluation, *extra]
+    return [find_table(folder, config.train_split), evaluation, *extra]
+
+
+def _there(folder: Path) -> str:
+    """What a folder holds, and what to do where that is another split than the one that is asked for."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not names:
+        return f"{folder} is {'empty' if folder.is_dir() else 'not there'}"
+    some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return f"there is {some}; task.eval_split and task.train_split name other splits"
 
 
 def _from_hub(config: TaskConfig) -> list[Split]:

@@ -1,19 +1,29 @@
 """What a tracker is sent of a run: names that people read, a score that can be compared, and the summary."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from surm_bench.records.agreement import reported_split, score
 
+TAG, NAME = 64, 128  # the most characters that W&B takes
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters: the end of a longer one gives way to a digest of it all."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 9]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
 
 def run_name(config: dict) -> str:
     """As ``Circulant on glue/rte, roberta_base, lr 0.002, seed 0``."""
-    return f"{_configuration(config)}, seed {config['seed']}"
+    return shortened(f"{_configuration(config)}, seed {config['seed']}", NAME)
 
 
 def group_name(config: dict, group_id: str) -> str:
     """Of all seeds of a configuration, as ``Circulant on glue/rte, roberta_base, lr 0.002 (3f2a9c81d04e)``."""
-    return f"{_configuration(config)} ({group_id})"
+    return f"{shortened(_configuration(config), NAME - len(group_id) - 3)} ({group_id})"
 
 
 def job_type(config: dict) -> str:
@@ -27,8 +37,9 @@ def experiment_of(config: dict) -> str:
 
 
 def tags(config: dict) -> list[str]:
-    """Model, task, adapter and experiment."""
-    return [*(config[group]["name"] for group in ("model", "task", "adapter")), experiment_of(config)]
+    """Model, task, adapter and experiment, each once."""
+    names = [*(config[group]["name"] for group in ("model", "task", "adapter")), experiment_of(config)]
+    return list(dict.fromkeys(shortened(name, TAG) for name in names if name))
 
 
 def score_name(config: dict) -> str:

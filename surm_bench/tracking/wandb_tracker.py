@@ -111,7 +111,7 @@ class WandbTracker(Tracker):
             self._upload = Upload(Path(self._run.settings.sync_file))
 
     def _missing(self) -> str:
-        name, error = f"run {self._arguments['id']}", str(self._error or "").partition("\n")[0]
+        name, error = f"run {self._arguments['id']}", " ".join(str(self._error or "").split())
         if self._run is None:
             return f"W&B has nothing of {name}: {error or 'it did not start in time'}"
         cause = f" ({error})" if error else ""

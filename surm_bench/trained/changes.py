@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from surm_bench.composition import KEYS, check_choices, resolved, settings_of
+from surm_bench.composition import KEYS, check_choices, resolved, settings_of, typed, value_of
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
+from surm_bench.places import with_quotes
 from surm_bench.values import plain
 
 CHANGEABLE = ("model.weights", "trainer.eval_batch_size", "trainer.precision", "trainer.device", "trainer.workers")
@@ -35,6 +36,7 @@ def changed_settings(config: dict, overrides: Sequence[str]) -> Config:
 
 
 def _changed(config: dict, overrides: Sequence[str]) -> Config:
+    overrides = [with_quotes(override) for override in overrides]
     for override in overrides:
         key, given, _ = override.partition("=")
         if not given or not (key in CHANGEABLE or key == "task" or key.startswith("task.")):
@@ -51,7 +53,9 @@ def _changed(config: dict, overrides: Sequence[str]) -> Config:
         overrides = [override for override in overrides if override not in of_task]
     config = config | {"trainer": config["trainer"] | {"device": None}}  # of the machine that trained
     try:
-        given = OmegaConf.from_dotlist(list(overrides))
-        return settings_of(plain(OmegaConf.merge(OmegaConf.structured(Config), config, given)))
+        changed = typed(config)
+        for override in overrides:
+            OmegaConf.update(changed, override.partition("=")[0], value_of(override))
+        return settings_of(plain(changed))
     except OmegaConfBaseException as error:
         raise UserError(f"{str(error).splitlines()[0]} ({KEYS})") from None

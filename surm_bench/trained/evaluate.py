@@ -14,7 +14,7 @@ from surm_bench.identity import identity
 from surm_bench.records.agreement import kept
 from surm_bench.tasks import check_metric, check_task
 from surm_bench.tasks.digest import task_digest
-from surm_bench.tasks.sources import num_labels
+from surm_bench.tasks.sources import labels
 from surm_bench.training import check_config, use_device
 
 
@@ -53,7 +53,7 @@ def _check(record: dict, settings: Config) -> None:
     task, trained = settings.task, record["config"]["task"]["num_labels"]
     check_config(settings.optimizer, settings.trainer, settings.seed)
     check_task(task)
-    task.num_labels = num_labels(task)
+    task.label_names, task.num_labels = labels(task)
     if task.num_labels != trained:
         reason = f"task {task.name} has {task.num_labels} labels, the run was trained with {trained}"
         raise UserError(f"{reason}: name a task of {trained}")

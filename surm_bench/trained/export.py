@@ -15,9 +15,10 @@ from surm_bench.atomic import atomic_folder
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.models import Backbone, save_merged
+from surm_bench.places import with_places
 from surm_bench.records.files import ADAPTER
 from surm_bench.runner import load_model
-from surm_bench.trained.model_card import base_model, model_card
+from surm_bench.trained.model_card import model_card, named_base
 from surm_bench.training import forward
 
 TOLERANCE = 1e-3  # of logits before and after merging, relative to the largest; fp32 rounding is far below
@@ -38,14 +39,15 @@ def export_merged(run: Path, record: dict, folder: Path) -> None:
 
 
 def export_adapter(run: Path, record: dict, folder: Path) -> None:
-    """Write the adapter as the run saved it, but for the path of the base model, which others do not have."""
+    """Write the adapter as the run saved it, but for the path of the base model: its name on the hub, or its digest."""
     with atomic_folder(folder) as temporary:
         for name in ADAPTER:
             shutil.copy(run / name, temporary)
         file = temporary / Path(ADAPTER[1]).name
         fields = json.loads(file.read_text(encoding="utf-8"))
-        fields["base_model_name_or_path"] = base_model(record["config"]["model"])
-        fields["revision"] = record["config"]["model"]["revision"]
+        model = with_places(record["config"], run)["model"]
+        revision = None if base_model(model) is None else model["revision"]
+        fields |= {"base_model_name_or_path": named_base(model), "revision": revision}
         file.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
         _write_card(record, run, temporary, "peft")
 

@@ -1,12 +1,16 @@
 """The lines of a model card that say how to load what it describes."""
 
+import dataclasses
+
+from surm_bench.config import ModelConfig
+
 
 def loading(config: dict, base: str | None, library: str) -> str:
     """A section of Markdown.
 
     Args:
         config: of the run.
-        base: the hub's name of the backbone; None where it is not from the hub.
+        base: the hub's name of the backbone; None where its weights are not the hub's.
         library: that loads it: peft, transformers or timm.
     """
     if library == "timm":
@@ -19,14 +23,14 @@ def loading(config: dict, base: str | None, library: str) -> str:
             'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',
         ]
     elif base is None:
-        return f"The base model, {config['model']['name']}, comes with surm-bench or a package, not from the hub.\n"
+        lines = _adapter_of_ours(config)
     else:
         lines = _adapter(config, base)
     return "\n".join(["```python", *lines, "```", ""])
 
 
 def _adapter(config: dict, base: str) -> list[str]:
-    """Of PEFT: the base model first, as surm_bench.models builds it."""
+    """Of PEFT on a base model from the hub, which is built first, as surm_bench.models builds it."""
     model, labels = config["model"], config["task"]["num_labels"]
     if model["family"] == "text":
         imported = "from transformers import AutoModelForSequenceClassification"
@@ -44,3 +48,27 @@ def _adapter(config: dict, base: str) -> list[str]:
     ours = "import surm_bench.adapters  # makes its methods known to PEFT"
     load = 'model = PeftModel.from_pretrained(base, "FOLDER").eval()'
     return [ours, "from peft import PeftModel", imported, "", *built, load]
+
+
+def _adapter_of_ours(config: dict) -> list[str]:
+    """Of PEFT on weights that are not the hub's: surm_bench builds the base model and compares its digest."""
+    model = config["model"]
+    defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
+    changed = {name: model[name] for name, default in defaults.items() if model.get(name, default) != default}
+    place = [] if model["weights"] is None else ["    weights=WEIGHTS,"]
+    return [
+        *([] if model["weights"] is None else ['WEIGHTS = "..."  # where the weights of this digest are', ""]),
+        "import surm_bench.adapters  # makes its methods known to PEFT",
+        "from peft import PeftModel",
+        "from surm_bench.config import ModelConfig",
+        "from surm_bench.models import build_backbone",
+        "from surm_bench.models.digest import check_model",
+        "",
+        "config = ModelConfig(",
+        *place,
+        *(f"    {name}={value!r}," for name, value in changed.items() if name != "weights"),
+        ")",
+        "check_model(config)  # refuses weights of another digest",
+        f"base = build_backbone(config, {config['task']['num_labels']})  # base.processor takes texts or images",
+        'model = PeftModel.from_pretrained(base.module, "FOLDER").eval()',
+    ]

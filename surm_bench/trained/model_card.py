@@ -9,6 +9,9 @@ import pandas as pd
 import timm
 from huggingface_hub import EvalResult, ModelCardData
 
+from surm_bench.composition import choices, resolved
+from surm_bench.places import with_places
+from surm_bench.positive_class import positive_class, shown_metric
 from surm_bench.records.agreement import kept, reported_split, score
 from surm_bench.report.provenance import commit
 from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interval
@@ -25,7 +28,7 @@ def model_card(record: dict, run: Path, library: str) -> str:
         run: the folder of the run, where its predictions may lie.
         library: that loads what the card describes: peft, transformers or timm.
     """
-    config, interval = record["config"], score_interval(record, run)
+    config, interval = with_places(record["config"], run), score_interval(record, run)
     base = base_model(config["model"])
     data = ModelCardData(
         base_model=base,
@@ -37,14 +40,27 @@ def model_card(record: dict, run: Path, library: str) -> str:
         model_name=f"{config['model']['name']}-{config['task']['name']}-{config['adapter']['name']}".replace("/", "-"),
         eval_results=_results(record, interval),
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{_body(record, interval)}\n{loading(config, base, library)}"
+    body = _body(record, base or config["model"]["name"], interval)
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n{loading(config, base, library)}"
 
 
 def base_model(model: dict) -> str | None:
-    """The hub's name of the backbone of a configuration; None where it is not from the hub."""
-    if model["source"] != "hub":
+    """The hub's name of the backbone of a configuration with its places; None where the weights are not the hub's.
+
+    Local weights (model.weights) are the hub's where their digest is the one that the model's own file declares.
+    """
+    if model["source"] != "hub" or not (model["weights"] is None or model["digest"] == _declared(model["name"])):
         return None
     return model["checkpoint"] if model["family"] == "text" else timm.get_pretrained_cfg(model["checkpoint"]).hf_hub_id
+
+
+def named_base(model: dict) -> str:
+    """The backbone by its name on the hub, or by its name here and the digest of its weights."""
+    return base_model(model) or f"{model['name']}@{model['digest']}"
+
+
+def _declared(name: str) -> str | None:
+    return resolved([f"model={name}"])["model"]["digest"] if name in choices("model") else None
 
 
 def score_interval(record: dict, run: Path) -> tuple[float, float] | None:
@@ -54,7 +70,9 @@ def score_interval(record: dict, run: Path) -> tuple[float, float] | None:
         return None
     found = pd.read_parquet(file)
     found = found[found["split"] == reported_split(record)]
-    return example_interval(found["label"].to_numpy(), found["prediction"].to_numpy(), record["primary_metric"])
+    labels, predictions = found["label"].to_numpy(), found["prediction"].to_numpy()
+    positive = positive_class(record["config"]["task"])
+    return example_interval(labels, predictions, record["primary_metric"], positive=positive)
 
 
 def _results(record: dict, interval: tuple[float, float] | None) -> list[EvalResult]:
@@ -97,15 +115,16 @@ def _shown(interval: tuple[float, float]) -> str:
     return f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
-def _body(record: dict, interval: tuple[float, float] | None) -> str:
-    config, metric, split = record["config"], record["primary_metric"], reported_split(record)
+def _body(record: dict, base: str, interval: tuple[float, float] | None) -> str:
+    config, metric, split = record["config"], shown_metric(record["config"]["task"]), reported_split(record)
     task = config["task"]
     rows = {f"{metric} on {_split(split, task)}": f"{score(record):.4f} ({record['examples'][split]:,} examples)"}
     if interval is not None:
-        how = METHODS.get(metric, RESAMPLED)
+        how = METHODS.get(record["primary_metric"], RESAMPLED)
         rows["95 % interval over test examples"] = f"{_shown(interval)} ({how}; one training run, one seed)"
     counts, versions = record["parameters"], record["environment"]
     rows |= {
+        "base model": f"{base}, its weights of digest {config['model']['digest']}",
         "adapter parameters trained": f"{counts['adapter']:,}",
         "of these needed to serve it": f"{counts['stored']:,}",
         "parameters of the head": f"{counts['head']:,}",

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from surm_bench.build import prepared
 from surm_bench.composition import settings_of
 from surm_bench.config import Config
 from surm_bench.models import Backbone
 from surm_bench.runner import load_model
-from surm_bench.tasks import RawTask, objective_for, prepare
+from surm_bench.tasks import RawTask, objective_for
 from surm_bench.trained.inputs import Inputs, read_inputs
 from surm_bench.training import evaluation_loader, make_accelerator, predict
 
@@ -48,7 +49,7 @@ def _logits(model, backbone: Backbone, settings: Config, inputs: Inputs) -> np.n
     """(N, num_labels), in the order of the inputs: a task whose only split they are."""
     rows = inputs.rows
     task = RawTask(settings.task, rows.select([0]), {"input": rows}, {"input": np.arange(len(rows))})
-    data, accelerator = prepare(task, backbone.processor), make_accelerator("no")
+    data, accelerator = prepared(task, backbone, settings), make_accelerator("no")
     loader = evaluation_loader(data.splits["input"], data.collate, settings.trainer)
     found, _ = predict(*accelerator.prepare(model, loader), accelerator)
     logits = np.empty_like(found)

@@ -10,6 +10,10 @@ from accelerate.utils import DataLoaderConfiguration
 from surm_bench.environment import on_gpu
 from surm_bench.errors import UserError, unknown
 
+# Variables that change fp32 inside a library, where no program can undo it, and the values that leave it as it is:
+# https://docs.nvidia.com/cuda/cublas (TF32), https://uxlfoundation.github.io/oneDNN (floating-point math mode)
+FP32 = {"NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_DEFAULT_FPMATH_MODE": "strict", "DNNL_DEFAULT_FPMATH_MODE": "strict"}
+
 
 def check_device(name: str | None) -> None:
     """Refuse a device that this machine does not have, or one GPU for several processes; raises UserError."""
@@ -17,6 +21,13 @@ def check_device(name: str | None) -> None:
         raise unknown("trainer.device", name, devices())
     if name is not None and ":" in name and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(f"trainer.device={name} is one GPU for several processes: give cuda, of which each takes one")
+
+
+def check_fp32() -> None:
+    """Refuse environment variables by which NVIDIA's libraries and oneDNN compute fp32 in less; raises UserError."""
+    for name, exact in FP32.items():
+        if (value := os.environ.get(name, exact)).lower() not in ("", exact):
+            raise UserError(f"{name}={value} is set, by which fp32 is computed in fewer bits: unset it")
 
 
 def devices() -> list[str]:
@@ -32,6 +43,7 @@ def device_type(name: str | None) -> str:
 
 def use_device(name: str | None) -> None:
     """From here on the accelerators of this process are on that device; a process that has another one starts anew."""
+    _exact_fp32()
     kind = device_type(name)
     if PartialState._shared_state and PartialState().device.type != kind:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -43,8 +55,14 @@ def use_device(name: str | None) -> None:
 def make_accelerator(precision: str) -> Accelerator:
     """An accelerator of its own precision; accelerate otherwise keeps that of the process's first one.
 
-    fp32 is that everywhere: of itself cuDNN computes convolutions in TF32, while matrix products are in fp32 already.
+    fp32 is that everywhere.
     """
-    torch.backends.cudnn.allow_tf32 = False
+    _exact_fp32()
     AcceleratorState._reset_state()
     return Accelerator(mixed_precision=precision, dataloader_config=DataLoaderConfiguration(non_blocking=on_gpu()))
+
+
+def _exact_fp32() -> None:
+    """No TF32: cuDNN uses it unless told otherwise, matrix products by TORCH_ALLOW_TF32_CUBLAS_OVERRIDE or a caller."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")

@@ -1,14 +1,17 @@
 """Settings that could only fail later, or that nothing would read, are refused."""
 
+import os
+
 import torch
 
 from surm_bench.config import OptimizerConfig, TrainerConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.identity import canonical
-from surm_bench.training.accelerator import check_device, device_type
+from surm_bench.training.accelerator import check_device, check_fp32, device_type
 from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("no", "bf16", "fp16")
+WORKERS = 8  # processes that load data, for each processor of the machine: more only wait for each other
 READ_BY = {"betas": ("adamw", "adam"), "eps": ("adamw", "adam"), "momentum": ("sgd",)} | dict.fromkeys(
     ("weight_decay", "schedule", "warmup_ratio", "max_grad_norm"), ("adamw", "adam", "sgd")
 )  # other keys: by all
@@ -61,12 +64,17 @@ def _check_optimizer(config: OptimizerConfig) -> None:
 def _check_trainer(config: TrainerConfig) -> None:
     if config.precision not in PRECISIONS:
         raise unknown("precision", config.precision, PRECISIONS)
+    check_fp32()
     check_device(config.device)
     if config.precision == "fp16" and device_type(config.device) != "cuda":
         raise UserError("trainer.precision='fp16' needs a GPU of CUDA: choose bf16 or no")
     for name in ("workers", "save_seconds"):
         if not getattr(config, name) >= 0:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: 0 or more")
+    if config.workers > (most := WORKERS * (os.cpu_count() or 1)):
+        raise UserError(
+            f"trainer.workers={config.workers} is not possible: at most {most}, {WORKERS} for each processor"
+        )
     for name in ("epochs", "batch_size", "eval_batch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"trainer.{name}={getattr(config, name)} is not possible: at least 1")

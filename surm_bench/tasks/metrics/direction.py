@@ -3,6 +3,7 @@
 GREATER_IS_BETTER = {
     "accuracy": True,
     "f1": True,
+    "macro_f1": True,
     "matthews_correlation": True,
     "pearson": True,
     "spearmanr": True,

@@ -1,6 +1,7 @@
 """GLUE's metrics as an `evaluate` module that needs no hub: scikit-learn and scipy, and GLUE's names of results.
 
-Configurations: matthews_correlation (CoLA), f1_accuracy (MRPC, QQP), correlation (STS-B), accuracy (all others).
+Configurations: matthews_correlation (CoLA), f1_accuracy (MRPC, QQP), correlation (STS-B), accuracy (all others), and
+macro_f1_accuracy, whose F1 is the mean over the classes that are among the labels or the predictions.
 A correlation with constant predictions is undefined and counts as 0.
 """
 
@@ -11,15 +12,21 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 
-def _matthews(references, predictions):
+def _matthews(references, predictions, _):
     return {"matthews_correlation": matthews_corrcoef(references, predictions)}
 
 
-def _f1_accuracy(references, predictions):
-    return {"f1": f1_score(references, predictions, zero_division=0.0), **_accuracy(references, predictions)}
+def _f1_accuracy(references, predictions, positive):
+    f1 = f1_score(references, predictions, pos_label=positive, zero_division=0.0)
+    return {"f1": f1, **_accuracy(references, predictions, positive)}
 
 
-def _correlation(references, predictions):
+def _macro_f1_accuracy(references, predictions, positive):
+    f1 = f1_score(references, predictions, average="macro", zero_division=0.0)
+    return {"macro_f1": f1, **_accuracy(references, predictions, positive)}
+
+
+def _correlation(references, predictions, _):
     if np.ptp(references) == 0 or np.ptp(predictions) == 0:
         return {"spearmanr": 0.0, "pearson": 0.0}
     return {
@@ -28,20 +35,27 @@ def _correlation(references, predictions):
     }
 
 
-def _accuracy(references, predictions):
+def _accuracy(references, predictions, _):
     return {"accuracy": accuracy_score(references, predictions)}
 
 
 METRICS = {
     "matthews_correlation": _matthews,
     "f1_accuracy": _f1_accuracy,
+    "macro_f1_accuracy": _macro_f1_accuracy,
     "correlation": _correlation,
     "accuracy": _accuracy,
 }
 
 
 class TaskMetrics(evaluate.Metric):
-    """One metric of METRICS, chosen by the configuration's name."""
+    """One metric of METRICS, chosen by the configuration's name. No file is written: predictions stay in memory."""
+
+    def __init__(self, config_name):
+        super().__init__(config_name, keep_in_memory=True)
+
+    def _build_data_dir(self):
+        return ""  # evaluate would make a folder in HOME that nothing uses
 
     def _info(self):
         if self.config_name not in METRICS:
@@ -54,6 +68,6 @@ class TaskMetrics(evaluate.Metric):
             features=Features({"predictions": number, "references": number}),
         )
 
-    def _compute(self, predictions, references):
-        results = METRICS[self.config_name](np.asarray(references), np.asarray(predictions))
+    def _compute(self, predictions, references, positive):
+        results = METRICS[self.config_name](np.asarray(references), np.asarray(predictions), positive)
         return {name: float(value) for name, value in results.items()}

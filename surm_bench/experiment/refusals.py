@@ -1,0 +1,69 @@
+"""Runs that cannot start are found before any run starts: one line for each reason, with the number of its runs."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from surm_bench import composition
+from surm_bench.config import ModelConfig, TaskConfig
+from surm_bench.errors import UserError
+from surm_bench.experiment.contents import Content, declared, read_label_names, with_content
+from surm_bench.experiment.jobs import Job
+
+
+def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple[list[Job], list[str]]:
+    """Return the jobs that can start, and a line for each reason that others cannot.
+
+    The configuration and what it reads are checked once for each task and adapter, without seed and setting.
+
+    Args:
+        folder: where records go.
+        places: see surm_bench.experiment.jobs.composed.
+    """
+    reasons: dict[tuple, str] = {}
+    for job in jobs:
+        method = (job.overrides, job.method)
+        if method not in reasons:
+            reasons[method] = _reason([*job.overrides, *job.method, *places], folder)
+    refused = [reason for job in jobs if (reason := reasons[job.overrides, job.method])]
+    ready = [job for job in jobs if not reasons[job.overrides, job.method]]
+    counts = Counter(refused).items()
+    return ready, [f"{count} run{'s' * (count != 1)} cannot start: {reason}" for reason, count in counts]
+
+
+def _reason(overrides: Sequence[str], folder: Path) -> str:
+    """Why a run of these overrides is refused; empty where it is not."""
+    from surm_bench.runner import check  # torch: not for a plan
+    from surm_bench.tracking import check_tracking
+
+    try:
+        config = composition.resolved(overrides)
+        for content in declared(config):
+            if refusal := _refusal(content):
+                return refusal
+        known = with_content(config) | {"results_dir": str(folder)}
+        _, settings = check(known | {"task": known["task"] | {"label_names": read_label_names(config)}})
+        check_tracking(settings.tracking)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@cache
+def _refusal(content: Content) -> str:
+    """Why data or weights cannot be read, or are not those that are declared; empty where they can and are."""
+    from surm_bench.models.digest import check_model
+    from surm_bench.tasks.digest import checked_splits
+    from surm_bench.tasks.sources import num_labels
+
+    config = json.loads(content.config) | {"digest": content.digest}
+    try:
+        if content.group == "model":
+            check_model(ModelConfig(**config))
+        else:
+            checked_splits(TaskConfig(**config | {"num_labels": num_labels(TaskConfig(**config))}))
+    except UserError as error:
+        return str(error)
+    return ""

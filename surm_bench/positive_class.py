@@ -1,0 +1,47 @@
+"""The class that F1 is of: task.positive_class, or class 1 as in GLUE. No torch here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from surm_bench.errors import UserError, unknown
+
+METRIC = "f1_accuracy"  # the metric with a positive class; task.positive_class has no effect on others
+DEFAULT = 1
+
+
+def positive_class(task: Mapping[str, Any]) -> int | None:
+    """Return the number of the positive class of a task's configuration; None where its metric has none.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    given, names = task.get("positive_class"), task["label_names"] or []
+    if task["metric"] != METRIC:
+        if given is not None:
+            raise UserError(f"task.positive_class={given} has no effect: task.metric={task['metric']} has none")
+        return None
+    if given is None or given in names:
+        return DEFAULT if given is None else names.index(given)
+    numbers = [str(number) for number in range(task["num_labels"] or 2)]
+    if given not in numbers:
+        raise unknown("task.positive_class", given, names or numbers)
+    return int(given)
+
+
+def named_class(task: Mapping[str, Any]) -> str | None:
+    """Return the positive class as a record has it: its name, or its number where classes have no names.
+
+    Raises:
+        UserError: there is no such class.
+    """
+    number, names = positive_class(task), task["label_names"]
+    return None if number is None else (names[number] if names else str(number))
+
+
+def shown_metric(task: Mapping[str, Any]) -> str:
+    """Return the primary metric as tables call it, F1 with its class; of class 1 without a name, as GLUE's, ``f1``."""
+    given, names = task.get("positive_class"), task.get("label_names")
+    if task["primary_metric"] != "f1":
+        return task["primary_metric"]
+    shown = given or (names[DEFAULT] if names else str(DEFAULT))
+    return "f1" if shown == str(DEFAULT) else f"f1 of class {shown}"
