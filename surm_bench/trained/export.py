@@ -18,7 +18,7 @@ from surm_bench.models import Backbone, save_merged
 from surm_bench.places import with_places
 from surm_bench.records.files import ADAPTER
 from surm_bench.runner import load_model
-from surm_bench.trained.model_card import model_card, named_base
+from surm_bench.trained.model_card import base_model, model_card, named_base
 from surm_bench.training import forward
 
 TOLERANCE = 1e-3  # of logits before and after merging, relative to the largest; fp32 rounding is far below
