@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from surm_bench.errors import UserError
-from surm_bench.positive_class import positive_class
+from surm_bench.positive_class import DEFAULT, positive_class
 
 LOOP_VERSION = 1  # of training, evaluation and batch order: raised by a change of results beyond rounding
 DEFAULTS = Path(__file__).parent / "adapters" / "defaults.json"
@@ -53,7 +53,7 @@ AS_BEFORE: dict[str, Any] = {
     "model.std": None,
     "model.version": 1,
     "task.version": 1,
-    "task.positive_class": 1,
+    "task.positive_class": None,
     "task.augment": "none",
     "task.white": None,
     "task.fraction": None,
@@ -218,9 +218,9 @@ def _pick(group: str, values: dict, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _positive(task: dict) -> dict[str, Any]:
-    """The number of the class that F1 is of: its name may change without a change of scores."""
+    """The number of the class that F1 is of, where that is not GLUE's: names may change without a change of scores."""
     number = positive_class(task)
-    return {} if number is None else {"task.positive_class": number}
+    return {"task.positive_class": None if number == DEFAULT else number}
 
 
 def _draws(task: dict) -> dict[str, Any]:

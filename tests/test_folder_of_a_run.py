@@ -24,6 +24,7 @@ from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.running import run_jobs
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.runner import load_run
+from surm_bench.tasks.metrics.task_metrics import METRICS, TaskMetrics
 from surm_bench.tasks.sources import local_files, reported_split
 from surm_bench.tracking.contents import group_name, run_name, tags
 from surm_bench.training import make_accelerator
@@ -167,6 +168,13 @@ def test_fp32_is_fp32(monkeypatch):
         check_fp32()
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_makes_no_folder(metric, monkeypatch):
+    monkeypatch.setattr(os, "makedirs", None)
+    assert TaskMetrics(metric).compute(predictions=[0, 1], references=[0, 1], positive=1)
+
+
+@pytest.mark.slow
 def test_nothing_is_written_to_home(tmp_path):
     """A home that is no folder: whatever is made in it fails."""
     arguments = [*GRAMMAR, "adapter=lora", "trainer.max_steps=1", "trainer.progress=false", f"results_dir={tmp_path}"]

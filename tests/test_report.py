@@ -373,7 +373,8 @@ def test_two_configurations_in_one_cell_are_not_averaged(runs):
 
 
 def test_one_column_has_one_metric(runs):
-    runs[0]["primary_metric"] = "f1"
+    task = runs[0]["config"]["task"] | {"primary_metric": "f1"}
+    runs[0] |= {"primary_metric": "f1", "config": runs[0]["config"] | {"task": task}}
     runs[0]["scores"]["reported"]["last"]["f1"] = 0.8
     with pytest.raises(UserError, match="roberta_base / glue/rte is scored by accuracy and f1"):
         summary_frame(runs_frame(runs))

@@ -355,11 +355,6 @@ def test_a_constant_is_one_in_spite_of_rounding():
     assert METRICS["pearson"](np.arange(3.0), np.full(3, 0.1)) == 0
 
 
-def test_matthews_needs_two_classes():
-    with pytest.raises(UserError, match="class 2"):
-        matthews(np.array([0, 1, 2]), np.array([0, 1, 1]))
-
-
 # Standard errors over examples
 
 

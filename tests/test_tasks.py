@@ -553,7 +553,7 @@ def test_folders_that_are_refused(tmp_path):
     (tmp_path / "b" / "train" / "teal").mkdir()
     with pytest.raises(UserError, match=r"b/train: no images \(.*as .png.*\) in teal"):
         load(tmp_path / "b")
-    with pytest.raises(UserError, match="does not hold .*/train and .*/validation: expected <class>.*val does"):
+    with pytest.raises(UserError, match="does not hold .*/train and .*/validation: expected <class>.*is not there"):
         load(tmp_path / "nothing")
     with pytest.raises(UserError, match="name it by --data .make: DATA="):
         load(None)
@@ -694,7 +694,7 @@ def test_images_must_be_images(tmp_path):
     folder = write_rte(tmp_path, image=["not an image"] * 40)
     (tmp_path / "rte").rename(tmp_path / "cifar10")
     with pytest.raises(UserError, match="column image must hold images"):
-        load_task(task_config("images/cifar10", data_dir=folder), 0)  # its validation.parquet stands in for a test
+        load_task(task_config("images/cifar10", data_dir=folder, eval_split="validation"), 0)
 
 
 def test_missing_folder_or_file(tmp_path):

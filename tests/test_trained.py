@@ -316,7 +316,8 @@ def test_an_exported_adapter_is_the_saved_one_without_the_path_of_its_base(texts
         saved, exported = (texts / "adapter" / name).read_bytes(), (tmp_path / "out" / name).read_bytes()
         if name.endswith("json"):
             saved, exported = (json.loads(text) | {"base_model_name_or_path": None} for text in (saved, exported))
-            assert json.loads((tmp_path / "out" / name).read_text())["base_model_name_or_path"] is None
+            base = json.loads((tmp_path / "out" / name).read_text())["base_model_name_or_path"]
+            assert base == f"roberta_tiny@{record_of(texts)['config']['model']['digest']}"
         assert saved == exported
 
 
@@ -360,8 +361,10 @@ def test_the_base_model_of_the_hub_is_named(images):
     assert f"from_pretrained('FacebookAI/roberta-base', num_labels=10, revision='{'a' * 40}')" in model_card(
         record, images, "peft"
     )
-    text = {"source": "hub", "family": "text", "checkpoint": "FacebookAI/roberta-base"}
+    text = {"source": "hub", "family": "text", "weights": None, "checkpoint": "FacebookAI/roberta-base"}
     assert base_model(text) == "FacebookAI/roberta-base"
+    local = text | {"name": "roberta_base", "weights": "folder", "digest": "0123"}
+    assert base_model(local) is None  # other weights than the hub's, as far as is known
 
 
 @pytest.mark.parametrize("name", ["full", "afile"])

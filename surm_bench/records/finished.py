@@ -50,7 +50,7 @@ def _again(record: dict, config: dict, folder: Path) -> str:
         "task.data_dir": config["task"]["data_dir"],
         "model.weights": config["model"]["weights"],
         "results_dir": str(folder.parent.parent),
-        "trainer.save_adapter": None if config["trainer"]["save_adapter"] else "true",
     }
     given = [override_of(key, value) for key, value in places.items() if value is not None]
+    given += [] if config["trainer"]["save_adapter"] else ["trainer.save_adapter=true"]
     return f"train it again with: {record['command']} {shlex.join(given)} rerun=true"
