@@ -24,6 +24,7 @@ from surm_bench.report.frames import curves_frame, runs_frame, summary_frame
 from surm_bench.report.pareto import accuracy_against_parameters
 from surm_bench.report.provenance import provenance
 from surm_bench.report.published import load_published
+from surm_bench.report.rates import rate_curves
 from surm_bench.report.tables import Table, comparison_table, write_table
 
 
@@ -142,6 +143,8 @@ def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path
 
 def _draw_ablation(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
     laid_out, tasks = layout(experiment, state), list(experiment.tasks)
+    if written := rate_curves(laid_out.named(state.scores), laid_out.looks, folder / "rates.png"):
+        _print_written(folder, written)
     if not state.choices:
         print(f"{experiment.name}: no setting chosen yet, nothing to draw")
     elif _many_adapters(experiment):

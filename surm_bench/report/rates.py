@@ -1,0 +1,50 @@
+"""Rate curves: the score in tuning against the learning rate, of every method that was tuned over it alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+
+from surm_bench.report.looks import Look
+from surm_bench.report.panels import STYLE, add_legend, draw_lines, line_key, panel_grid, save
+
+KNOB = "optimizer.lr="
+FEWEST = 3  # rates of a curve
+
+
+def rate_curves(scores: pd.DataFrame, looks: Mapping[str, Look], path: str | Path) -> list[Path]:
+    """Draw the mean score over the tuning seeds against the learning rate, with a band of ± one standard deviation.
+
+    Args:
+        scores: a row for each trial and seed: task, label, setting, full, seed, score. Trials in full count.
+        looks: of every method, in the order of the table.
+        path: where to write; its suffix is replaced.
+
+    Returns:
+        The files written: none unless every setting is a learning rate alone and some method has three rates.
+    """
+    full = scores[scores["full"] & scores["score"].notna()]
+    alone = full["setting"].str.startswith(KNOB) & ~full["setting"].str.contains(" ")
+    rates = full.assign(rate=full["setting"].where(alone).str.removeprefix(KNOB).astype(float))
+    most = rates.groupby(["task", "label"])["rate"].nunique().max() if len(rates) else 0
+    if not alone.all() or most < FEWEST:
+        return []
+    tasks = list(dict.fromkeys(rates["task"]))
+    labels = [label for label in looks if label in set(rates["label"])]
+    with mpl.rc_context(STYLE):
+        figure, grid = panel_grid(len(tasks), height=3.6)
+        for axes, task in zip(grid, tasks, strict=False):
+            of_task = rates[rates["task"] == task]
+            lines = {
+                label: (cells.index.to_numpy(), 100 * cells["mean"].to_numpy(), 100 * cells["std"].fillna(0).to_numpy())
+                for label, found in of_task.groupby("label", sort=False)
+                for cells in [found.groupby("rate")["score"].agg(["mean", "std"])]
+            }
+            draw_lines(axes, lines, looks, labels)
+            axes.set_xscale("log")
+            axes.set_title(task)
+            axes.set_xlabel("learning rate")
+            axes.set_ylabel("score on rows held out × 100")
+        add_legend(figure, grid, len(tasks), line_key(looks, labels, labels))
+        return save(figure, path)
