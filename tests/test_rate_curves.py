@@ -6,7 +6,7 @@ import pytest
 from surm_bench.report import rates
 from surm_bench.report.looks import method_looks
 
-LOOKS = method_looks({"LoRA r=1": "low rank", "Circulant": "structured"})
+LOOKS = method_looks({"LoRA r=1": "LoRA", "Circulant": "structured"})
 
 
 def scores(settings, seeds=(1, 2)) -> pd.DataFrame:
