@@ -109,7 +109,8 @@ def time_run(settings: Config) -> Timing:
     start = time.perf_counter() - began
     began = time.perf_counter()
     data = prepared(_sampled(raw, settings), backbone, settings)
-    each = (time.perf_counter() - began) / _read(data)
+    rows = _read(data)
+    each = (time.perf_counter() - began) / rows
     data = _of_mean_length(data, settings.trainer.batch_size)
     began = time.perf_counter()
     model = adapt(backbone, settings)
