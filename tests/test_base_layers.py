@@ -2,6 +2,7 @@
 parametrised and tied weights, other devices, norms of other kinds, and injections that fail."""
 
 import copy
+import importlib
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from test_adapters import BESIDE, DELTAS, LITERATURE, RESIDUALS, backbone, logit
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_hook
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from surm_bench.adapters import (
     FactConfig,
@@ -348,6 +349,51 @@ def test_shapes_on_the_meta_device(name, count):
         model = get_peft_model(nn.Sequential(nn.Linear(D, D)), config_of(name))
         answer = model(torch.empty(2, count, D))
     assert answer.shape == (2, count, D) and answer.is_meta
+
+
+@on_linear
+def test_replicas_of_data_parallel_answer_as_the_model(name, monkeypatch):
+    """They have plain tensors where the model has parameters; here on the CPU, where torch makes none itself."""
+    replicate = importlib.import_module("torch.nn.parallel.replicate")
+    copies = {
+        "_get_device_index": lambda *_: 0,
+        "_broadcast_coalesced_reshape": lambda ts, *_, **__: [[t.clone() for t in ts]],
+    }
+    for function, copied in copies.items():
+        monkeypatch.setattr(replicate, function, copied)
+    model = tuned(name, linear()).base_model.model
+    (replica,) = replicate.replicate(model, [0])
+    answer = replica(x())
+    torch.testing.assert_close(answer, model(x()))
+    answer.sum().backward()
+    assert all(p.grad is not None for p in model[0].adapters.parameters() if p.requires_grad)
+
+
+# Adapters that were changed
+
+
+@pytest.mark.parametrize("structure", ["circulant", "low_rank", "toeplitz_product"])
+def test_a_parametrised_parameter_of_a_structure_counts_as_it_is(structure):
+    class Half(nn.Module):
+        def forward(self, value):
+            return value / 2
+
+    torch.manual_seed(1)
+    model = stir(get_peft_model(nn.Sequential(linear()), SurmConfig(**DELTAS[structure], **FIRST)))
+    layer = model.base_model.model[0]
+    dense = layer.get_delta_weight("default").detach()
+    delta = layer.surm_delta["default"]
+    parametrize.register_parametrization(delta, delta._names[0], Half())
+    torch.testing.assert_close(model(x()), layer.base_layer(x()) + x() @ dense.T / 2, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(set(LITERATURE) - {"hadamard", "ssf", "repadapter"}))
+def test_an_adapter_in_half_precision_does_not_round_the_weight_that_it_is_merged_into(name):
+    layer = tuned(name, linear()).base_model.model[0]
+    layer.adapters.to(torch.bfloat16)
+    weight, delta = layer.base_layer.weight.detach().clone(), layer.get_delta_weight("default").detach()
+    layer.merge()
+    torch.testing.assert_close(layer.base_layer.weight, weight + delta.float(), atol=1e-6, rtol=1e-5)
 
 
 # Norms

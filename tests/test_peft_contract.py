@@ -184,3 +184,31 @@ def test_only_the_runner_is_spared_the_warnings_it_knows():
         attach(module, find_roles(name for name, _ in module.named_modules()), config)
         with pytest.raises(FutureWarning, match="is_gradient_checkpointing"):
             get_peft_model(backbone(), SurmConfig())
+
+
+@pytest.mark.parametrize("name", ["b", "query", "layer", "dense"])
+def test_a_second_adapter_named_as_a_part_of_the_model_is_refused(name, tmp_path):
+    """PEFT would take every tensor with that name in its key for the second adapter's, and not save it in the first:
+    a parameter of the adapter, a module above it, a module of the trained head."""
+    model = stir(get_peft_model(backbone(), method("circulant", modules_to_save=HEAD)))
+    before = logits(model)
+    with pytest.raises(UserError, match=f"an adapter '{name}' beside another is not possible"):
+        model.add_adapter(name, method("circulant", modules_to_save=HEAD))
+    model.add_adapter("second", method("circulant", modules_to_save=HEAD))
+    model.save_pretrained(tmp_path)
+    assert close(logits(PeftModel.from_pretrained(backbone(), tmp_path)), before)
+
+
+def test_an_only_adapter_may_be_named_as_a_part_of_the_model(tmp_path):
+    model = stir(get_peft_model(backbone(), method("circulant"), adapter_name="b"))
+    model.save_pretrained(tmp_path)
+    assert close(logits(PeftModel.from_pretrained(backbone(), tmp_path / "b")), logits(model))
+
+
+def test_a_second_adapter_by_a_regular_expression_has_the_size_of_the_first():
+    """The expression matches what is inside the first adapter's layers too."""
+    fields = {"target_modules": r".*\.(query|value).*"}
+    model = get_peft_model(backbone(), method("lorta", **fields))
+    model.add_adapter("second", method("lorta", **fields))
+    sizes = [sum(p.numel() for n, p in model.named_parameters() if f".{name}." in n) for name in ("default", "second")]
+    assert sizes == [3 * (24 + 24 // 4 + 4 + 2 + 2)] * 2  # r·(d + d/H + H + L + M)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.base_layer import check_mergeable
 from surm_bench.adapters.tuner import LinearTunerLayer, broken
-from surm_bench.structured.precision import under_autocast, without_autocast
+from surm_bench.structured.precision import parameter_dtype, under_autocast, without_autocast
 
 
 class Delta(nn.Module):
@@ -18,7 +18,7 @@ class Delta(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """What the delta computes in, outside autocast."""
-        return next(self.parameters()).dtype
+        return parameter_dtype(self)
 
     @property
     def num_spared(self) -> int:
@@ -77,7 +77,7 @@ class DeltaLinear(LinearTunerLayer):
         original = self.unmerged if self.merged else weight.data
         with torch.no_grad(), without_autocast(weight.device):
             delta = sum(self.get_delta_weight(name).to(weight.device) for name in [*self.merged_adapters, *names])
-            merged = (original.to(delta.dtype) + delta).to(original.dtype)
+            merged = (original + delta).to(original.dtype)  # the sum has the wider precision of both
         if safe_merge and not torch.isfinite(merged).all():
             raise broken(names)
         self.unmerged = original

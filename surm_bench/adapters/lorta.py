@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.sharing import Sharing, find_shared
-from surm_bench.adapters.targets import place
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
+from surm_bench.adapters.targets import is_target, place
+from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register, tuner_layers
 from surm_bench.errors import UserError
 from surm_bench.roles import attention_heads, check_not_fused, layer_of
 
@@ -95,7 +95,9 @@ class LortaModel(LinearTuner):
         factors = find_shared(self, adapter_name)
         owner = factors is None
         if owner:
-            names = [n for n, _ in self.model.named_modules() if n and self._check_target_module_exists(config, n)]
+            inside = tuple(f"{layer}." for layer in tuner_layers(self.model))  # an expression may match there too
+            outside = (n for n, _ in self.model.named_modules() if n and not n.startswith(inside))
+            names = [n for n in outside if is_target(config, n)]
             factors = Factors(width, heads, split // heads, names, config.r)
         if (len(factors.a), len(factors.heads) * len(factors.b)) != (width, split):
             raise UserError(f"one tensor cannot hold updates of several sizes: {name} is not of the first layer's size")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
 from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_dropout, register
 from surm_bench.errors import UserError, unknown
-from surm_bench.structured.precision import under_autocast
+from surm_bench.structured.precision import parameter_dtype, under_autocast
 from surm_bench.structured.residual import residual
 
 PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # behind attention and MLP, or behind the MLP alone
@@ -111,7 +111,7 @@ class Answer(nn.Module):
 
     def added(self, y: Tensor, h: Tensor) -> Tensor:
         """y plus the answer to h."""
-        dtype = h.dtype if under_autocast(h.device) else next(self.parameters()).dtype
+        dtype = h.dtype if under_autocast(h.device) else parameter_dtype(self)
         return y + self(h.to(dtype)).to(y.dtype)
 
 

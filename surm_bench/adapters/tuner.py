@@ -211,7 +211,21 @@ class LinearTuner(Tuner):
             check_targets(config, model)
             targets = config.target_modules
             super().inject_adapter(model, adapter_name, *args, **kwargs)
+            self._check_names_are_told_apart(model)
         config.target_modules = targets  # PEFT shortens long lists to common endings, which may be ambiguous elsewhere
+
+    def _check_names_are_told_apart(self, model: nn.Module) -> None:
+        """Refuse, of several adapters, one named as a part of the model is: PEFT takes every tensor in whose key such a
+        name stands for that adapter's, and would leave it out when another adapter is saved."""
+        places = rf"(?<=\.)(modules_to_save|{self.prefix}\w+)\.[^.]+"  # where names of adapters stand
+        tensors = [name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named]
+        parts = {part for name in tensors for part in re.sub(places, r"\1", f".{name}").split(".")}
+        same = [name for name in self.peft_config if name in parts]
+        if same and len(self.peft_config) > 1:
+            raise UserError(
+                f"an adapter {same[0]!r} beside another is not possible: that is also the name of a part of the model, "
+                "by which PEFT would leave tensors of the other one out when it is saved; choose another name"
+            )
 
     def _create_and_replace(
         self,

@@ -22,7 +22,9 @@ class StructuredMatrix(nn.Module):
     def __init__(self, algebra: Algebra):
         super().__init__()
         self.algebra = algebra
-        for name, value in algebra.start().items():
+        start = algebra.start()
+        self._names = tuple(start)
+        for name, value in start.items():
             self.register_parameter(name, nn.Parameter(value))
 
     @property
@@ -122,8 +124,10 @@ class StructuredMatrix(nn.Module):
         return member
 
     def _parameters_as(self, dtype: torch.dtype) -> list[Tensor]:
-        """The parameters, widened to dtype at least."""
-        return [p.to(torch.promote_types(p.dtype, dtype)) for p in self.parameters()]
+        """The parameters, widened to dtype at least, by name: a replica of torch's DataParallel has them as plain
+        tensors, and the value of a parametrised one is not its original."""
+        parameters = [getattr(self, name) for name in self._names]
+        return [p.to(torch.promote_types(p.dtype, dtype)) for p in parameters]
 
     def extra_repr(self) -> str:
         return repr(self.algebra)

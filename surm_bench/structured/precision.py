@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager:
@@ -20,3 +20,9 @@ def product_dtype(x: Tensor) -> torch.dtype:
     """What a matrix product with x is computed in."""
     narrowed = under_autocast(x.device) and x.dtype == torch.float32
     return torch.get_autocast_dtype(x.device.type) if narrowed else x.dtype
+
+
+def parameter_dtype(module: nn.Module) -> torch.dtype:
+    """That of the module's first parameter, which is a plain tensor in a replica of torch's DataParallel."""
+    held = (value for part in module.modules() for value in (*part._parameters.values(), *vars(part).values()))
+    return next(value.dtype for value in held if isinstance(value, Tensor))
