@@ -100,10 +100,13 @@ def test_the_cache_of_digests_knows_what_a_name_meant(tmp_path):
     assert before[1] != after[1] == task_digest(config, FileCache(tmp_path / "empty")).split("-")[1]
 
 
-def test_of_several_files_parquet_comes_first(tmp_path):
+def test_of_several_files_parquet_comes_first_and_that_is_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("surm_bench.tasks.tables.tell", told.append)
     written(tmp_path, "csv", NUMBERS[::-1])
     config = written(tmp_path, "parquet", NUMBERS)
     assert read_splits(config)[0].dataset[:]["label"] == NUMBERS
+    assert f"{tmp_path}/rte/train.parquet is read; not train.csv beside it: remove what is not meant" in told
 
 
 def test_renamed_columns(tmp_path):
@@ -218,6 +221,9 @@ def test_quoted_fields_are_texts_as_they_stand(tmp_path):
         ("sentence,label\na,0,\n", "csv", "line 2 does not fit .* a field that holds ',' needs quotation marks"),
         ('sentence,label\na,0\n"b,1\nc,1\n', "csv", "train.csv, line 3: unexpected end of data"),
         ('sentence,label\n"a" b,0\n', "csv", "train.csv, line 2: ',' expected after '\"': double the quotation marks"),
+        (GOOD.replace(",", ";"), "csv", "found sentence;label as one column: commas divide the fields of .csv, tabs"),
+        (GOOD.replace("label", "label "), "csv", "no column label; found sentence, 'label '$"),
+        (GOOD, "tsv", "found sentence,label as one column: commas divide the fields of .csv, tabs those of .tsv"),
         ("sentence,label,label\na,0,1\n", "csv", "train.csv: column label is there twice"),
         ("sentence,label\nZo\xeb,1\n".encode("latin-1"), "csv", "train.csv, line 2: not in UTF-8: save the file in"),
         (GOOD.encode("utf-16"), "csv", "not in UTF-8"),
@@ -284,6 +290,8 @@ RATED = (["bad", "fair", "good"], [0, 1, 2])
         ([0, 1, 2], [2, 1, 2], {"label_names": ["C", "B", "A"]}, [2, 1, 2]),
         (["0", "1", "2"], ["2", "1", "2"], {"label_names": ["C", "B", "A"]}, [2, 1, 2]),
         ([0.0, 1.0, 2.0], [2.0, 1.0, 2.0], {}, [2, 1, 2]),
+        (["0", "1", "2"], ["2.0", " 1", "0"], {"label_names": ["2", "1", "0"]}, [0, 1, 2]),  # as floats, in a text
+        (["007", "7", "8"], ["7", "007", "08"], {"label_names": ["007", "7", "8"]}, [1, 0, 2]),
     ],
 )
 def test_the_same_class_has_the_same_number_in_all_splits(tmp_path, train, reported, changes, labels):
@@ -299,6 +307,15 @@ def test_the_same_class_has_the_same_number_in_all_splits(tmp_path, train, repor
         (["good", "bad", "fair"], [0, 1, 2], {}, "validation.parquet: column label has the label '0', the classes are"),
         (RATED, RATED, {"label_names": ["bad", "fair", "great"]}, "train.parquet names its classes bad, fair, good"),
         ([[0, 2], [1], [2]], [0, 1, 2], {}, r"train.parquet: column label holds lists, as \[0, 2\]"),
+        (RATED, ["Good", "bad", "fair"], {}, "'Good' is written otherwise than 'good', give both one name"),
+        (RATED, ["good", "bad", " fair"], {}, "' fair' is written otherwise than 'fair', give both one name"),
+        (["café", "bad", "good"], ["cafe\u0301"], {}, r"'cafe\\u0301' is written otherwise than 'caf\\xe9', give"),
+        (["good", "bad", "good "], ["bad"], {}, "has the classes 'good' and 'good ', which differ in blanks or in"),
+        (["good", "bad", "good\u200b"], ["bad"], {}, r"and 'good\\u200b', which differ in blanks or in"),
+        (["café", "bad", "cafe\u0301"], ["bad"], {}, "'cafe.*' and 'caf.*', which differ in blanks or in"),
+        (["0", "1", "2"], [str(2**63)], {}, "has the label 9223372036854775808: classes are numbered from 0"),
+        (["good", "bad", " "], ["bad"], {"num_labels": 2}, "train.parquet: column label has rows without a label"),
+        ([0, 1, 2], ["good", "bad"], {"label_names": ["C", "B", "A"]}, "found 'good'; the training split has numbers"),
         ([True, False, True], [0, 1, 2], {}, "must hold whole numbers, found for instance True"),
         ([0, 1, 2], [-1, -1, -1], {}, "validation.parquet: no row has a label .*: name another split by task"),
         ([0, -1, 2], [0, 1, 2], {}, r"train.parquet: labels -1 are outside 0..2 \(-1 marks a row without a label"),
@@ -306,7 +323,7 @@ def test_the_same_class_has_the_same_number_in_all_splits(tmp_path, train, repor
 )  # fmt: skip
 def test_labels_that_have_no_number_are_refused(tmp_path, train, reported, changes, words):
     with pytest.raises(UserError, match=words):
-        of_splits(tmp_path, train, reported, num_labels=3, **changes)
+        of_splits(tmp_path, train, reported, **{"num_labels": 3, **changes})
 
 
 @pytest.mark.parametrize(
@@ -315,7 +332,8 @@ def test_labels_that_have_no_number_are_refused(tmp_path, train, reported, chang
         [0, -1, 1, 2, -1],
         [0, None, 1, 2, None],
         [0.0, float("nan"), 1.0, 2.0, float("nan")],
-        ["0", "", "1", "2", "-1"],
+        ["0", "", "1", "2", " "],
+        ["0", "-1", "1", "2", "-1"],
         (["bad", "fair", "good"], [0, -1, 1, 2, -1]),
     ],
 )
@@ -328,6 +346,26 @@ def test_reported_rows_without_a_label_are_counted_and_left_out(tmp_path, report
     assert told == ["glue/cola, reported split: 2 of 5 rows have no label and are not scored"]
     few = of_splits(tmp_path, RATED, reported, num_labels=3, max_eval_samples=2)
     assert set(few.rows["reported"].tolist()) < {0, 2, 3} and len(few.splits["reported"]) == 2
+
+
+@pytest.mark.parametrize("code", [5, -2])
+def test_codes_that_no_name_has_are_refused(tmp_path, code):
+    """Numbers that were changed behind the back of the names, which stay in the metadata of the file."""
+    of_splits(tmp_path, (["a", "b"], [0, 1]), (["b", "a"], [0, 1]))
+    file = tmp_path / "cola" / "validation.parquet"
+    table = pyarrow.parquet.read_table(file)
+    pyarrow.parquet.write_table(table.set_column(1, table.schema.field("label"), pyarrow.array([0, code])), file)
+    with pytest.raises(UserError, match=f"validation.parquet: column label holds {code}, outside 0..1 of its names b"):
+        load_task(task_config("glue/cola", data_dir=str(tmp_path)), 0)
+
+
+def test_classes_are_no_values_and_one_class_is_none(tmp_path):
+    with pytest.raises(UserError, match=r"column label holds classes \(5.0, 1.0\) and a regression needs numbers"):
+        of_splits(tmp_path, (["5.0", "1.0"], [0, 1]), [0.5, 1.0], num_labels=1, metric="correlation")
+    with pytest.raises(UserError, match="must hold finite numbers"):  # infinite in the 32 bits that are trained on
+        of_splits(tmp_path, [0.5, 1e39], [0.5, 1.0], num_labels=1, metric="correlation")
+    with pytest.raises(UserError, match="glue/cola has one class, good: the training split needs two at least"):
+        of_splits(tmp_path, ["good", "good"], ["good"], num_labels=None)
 
 
 def test_a_split_without_labels_stands_beside_one_that_is_scored(tmp_path):

@@ -2,7 +2,7 @@
 
 import struct
 from io import BytesIO
-from zlib import crc32
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
@@ -17,6 +17,19 @@ from surm_bench.tasks import check_task, load_task, notices, prepare
 
 GREYS = np.array([[0, 1, 128], [254, 255, 35]], np.uint8)  # 2 high, 3 wide
 DEEP = GREYS.astype(np.uint16) * 257  # the same greys in 16 bits
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc32(kind + content))
+
+
+# A PNG of one pixel with three colours of 16 bits, as its specification has it; Pillow writes none.
+COLOURS = (
+    b"\x89PNG\r\n\x1a\n"
+    + _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
+    + _chunk(b"IDAT", compress(b"\0" + struct.pack(">HHH", 257, 4095, 65535)))
+    + _chunk(b"IEND", b"")
+)
 
 
 def encoded(values: np.ndarray, kind: str = "PNG", **options) -> bytes:
@@ -99,6 +112,7 @@ def test_deep_images_are_turned_as_8_bit_images_are(orientation):
         (encoded(DEEP), 4095, "holds values from 0 to 65535, outside 0..4095: give another task.white"),
         (encoded(-GREYS.astype(np.int32), "TIFF"), 255, "holds values from -255 to 0, outside"),
         (encoded(np.full((2, 2), np.nan, np.float32), "TIFF"), 1, "values from nan to nan, outside"),
+        (COLOURS, 4095, "has colours of 16 bits, for which task.white=4095 has no effect: save it with 8"),
         (b"", None, "not a readable image .0 bytes in no format that Pillow reads"),
         (b"<html><body>404</body></html>", None, "no format that Pillow reads, b'<html><body>404<'"),
         (encoded(GREYS)[:50], None, "is not a readable image"),
@@ -106,12 +120,17 @@ def test_deep_images_are_turned_as_8_bit_images_are(orientation):
         (of_size(20000, 10000), None, "too large for Pillow, which reads up to 178,956,970 pixels: shrink"),
         (encoded(np.dstack([GREYS * 0] * 3 + [GREYS])), None, "is of one colour and has its picture in its transp"),
     ],
-    ids=["int32", "float", "above white", "negative", "nan", "empty", "html", "cut", "cut jpeg", "bomb", "transparent"],
+    ids=["int32", "float", "above", "below", "nan", "16", "empty", "html", "cut", "cut jpeg", "bomb", "transparent"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_named(content, white, words):
     with pytest.raises(UserError, match=f"^the image .*{words}") as error:
         read(content, white)
     assert "\n" not in str(error.value)
+
+
+def test_colours_of_16_bits_keep_their_upper_8():
+    image = read_image({"bytes": COLOURS, "path": None}, "the image")
+    assert image.mode == "RGB" and image.getpixel((0, 0)) == (1, 15, 255)
 
 
 def test_digests_see_all_bits_and_name_rows():

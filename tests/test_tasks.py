@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -545,7 +546,15 @@ def test_folders_that_are_refused(tmp_path):
     with pytest.raises(UserError, match="task.num_labels=4, but task.data_dir=.* has 3"):
         load(tmp_path / "a", num_labels=4)
     (tmp_path / "a" / "validation" / "mauve").mkdir()
-    with pytest.raises(UserError, match="a/validation: no such class in the training split: mauve"):
+    with pytest.raises(UserError, match="a/validation has the class 'mauve', the classes are Zinc, amber, teal"):
+        load(tmp_path / "a")
+    (tmp_path / "a" / "validation" / "mauve").rmdir()
+    (tmp_path / "a" / "train" / "teal ").mkdir()
+    PillowImage.new("L", (9, 9)).save(tmp_path / "a" / "train" / "teal " / "0.png")
+    with pytest.raises(UserError, match="images/folder has the classes 'teal' and 'teal ', which differ in blanks"):
+        load(tmp_path / "a")
+    (tmp_path / "a" / "train" / "teal " / os.fsdecode(b"\xff.png")).touch()
+    with pytest.raises(UserError, match=r"train/teal  holds b'\\xff.png', a name that is not in UTF-8: rename it"):
         load(tmp_path / "a")
     write_images(tmp_path / "b", names=["amber"])
     with pytest.raises(UserError, match="b/train needs a folder for each of at least two classes: found amber"):

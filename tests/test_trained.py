@@ -236,6 +236,21 @@ def test_inputs_that_are_refused(texts, name, content, message, tmp_path, capsys
     assert not out.exists()
 
 
+def test_predictions_do_not_replace_their_input(texts, tmp_path, capsys):
+    content = "sentence1,sentence2\na,b\n"
+    (tmp_path / "in.csv").write_text(content)
+    (tmp_path / "link.csv").symlink_to("in.csv")
+    for out in ("in.csv", "link.csv"):
+        line = refused(["predict", texts, tmp_path / "in.csv", "--out", tmp_path / out], capsys)
+        assert "is the input, which would be lost: name another file" in line
+    assert (tmp_path / "in.csv").read_text() == content
+
+
+def test_classes_in_another_order_are_not_scored_as_they_stand(texts, capsys):
+    line = refused(["evaluate", texts, "task.label_names=[same,other]"], capsys)
+    assert "numbers its classes same, other, the run other, same: give task.label_names=[other,same]" in line
+
+
 def test_deep_images_are_asked_as_their_8_bits(images, tmp_path, capsys):
     greys = np.random.default_rng(0).integers(256, size=(8, 8), dtype=np.uint8)
     for name, values in (("a.png", greys), ("b.png", greys.astype(np.uint16) * 257), ("c.jfif", greys)):

@@ -70,6 +70,8 @@ def _predict(options: argparse.Namespace) -> int:
     _, config = _finished(options)
     if options.out and options.out.is_dir():
         raise UserError(f"--out {options.out} is a folder: name a file")
+    if options.out and options.out.exists() and options.input.exists() and options.out.samefile(options.input):
+        raise UserError(f"--out {options.out} is the input, which would be lost: name another file")
     if options.out and options.out.suffix.lower() not in WRITERS:
         raise UserError(f"--out {options.out} has another ending than {', '.join(WRITERS)}: give it one of these")
 

@@ -70,6 +70,7 @@ def read_image(stored: dict, name: str, white: float | None = None) -> PIL.Image
         deep = deep_values(image)
         if deep is not None:
             return PIL.Image.fromarray(_in_8_bits(deep, white, name))
+        _check_colours(image, white, name)
         image = exif_transpose(image)
         _check_transparency(image, name)
         return image.convert("RGB") if image.mode == "LAB" else image  # Pillow has no way from LAB to grey
@@ -94,6 +95,7 @@ def image_fields(stored: dict, name: str, white: float | None = None) -> tuple[b
             height, width = deep.values.shape
             little_endian = deep.values.astype(deep.values.dtype.newbyteorder("<"))
             return f"{little_endian.dtype.str} of {deep.white} {width}x{height}".encode(), little_endian.tobytes()
+        _check_colours(image, white, name)
         image = exif_transpose(image)
         _check_transparency(image, name)
         image = image.convert("L" if image.mode in ("1", "L") else "RGB")
@@ -138,6 +140,12 @@ def _in_8_bits(deep: Deep, white: float | None, name: str) -> np.ndarray:
     if deep.values.dtype.kind == "f":
         return np.rint(deep.values.astype(np.float64) * (255 / white)).astype(np.uint8)
     return (deep.values.astype(np.int64) * 256 // (int(white) + 1)).astype(np.uint8)
+
+
+def _check_colours(image: PIL.Image.Image, white: float | None, name: str) -> None:
+    """Refuse colours of 16 bits where a white is given: Pillow keeps their upper 8 bits, of 65,535."""
+    if white is not None and any(";16" in str(tile[3]) for tile in image.tile):
+        raise UserError(f"{name} has colours of 16 bits, for which task.white={white:g} has no effect: save it with 8")
 
 
 def _check_transparency(image: PIL.Image.Image, name: str) -> None:

@@ -128,7 +128,7 @@ def _check_input(dataset: Dataset, name: str, config: TaskConfig, origin: str) -
         raise UserError(f"{origin}: column {name} has missing values, the first in row {row} (from 0)")
     feature = dataset.features[name]
     if config.kind == "image":
-        fits, wanted = isinstance(feature, Image), "images (the Image feature of datasets)"
+        fits, wanted = isinstance(feature, Image), "images (cast_column to the Image feature of datasets writes them)"
     else:
         fits, wanted = getattr(feature, "dtype", None) in ("string", "large_string"), "strings"
     if not fits:
@@ -137,8 +137,8 @@ def _check_input(dataset: Dataset, name: str, config: TaskConfig, origin: str) -
 
 def _check_labels(labels: np.ndarray, config: TaskConfig, origin: str, labelled: bool) -> None:
     if config.num_labels == 1:
-        if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
-            raise UserError(f"{origin}: column {config.label} must hold finite numbers")
+        if labels.dtype.kind not in "iuf" or not (np.abs(labels) <= np.finfo(np.float32).max).all():
+            raise UserError(f"{origin}: column {config.label} must hold finite numbers (of 32 bits)")
         return
     if labels.dtype.kind not in "iu":
         other = next(label for label in labels.tolist() if type(label) is not int)

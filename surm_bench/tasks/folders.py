@@ -1,6 +1,8 @@
 """Folders of images, one for each class: <task.data_dir>/train/<class>/*.png, and validation, test or val likewise."""
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, Features, Image
@@ -8,6 +10,7 @@ from datasets import ClassLabel, Dataset, Features, Image
 from surm_bench.config import TaskConfig
 from surm_bench.content import extensions
 from surm_bench.errors import UserError
+from surm_bench.tasks.labels import classes_are
 from surm_bench.tasks.notices import tell
 from surm_bench.tasks.splits import FIRST, names_of_split
 
@@ -56,7 +59,7 @@ def read_folder(folder: Path, names: list[str]) -> Dataset:
     """
     found = _subfolders(folder)
     if strangers := [name for name in found if name not in names]:
-        raise UserError(f"{folder}: no such class in the training split: {', '.join(strangers)}")
+        raise UserError(f"{folder} has the class {strangers[0]!r}, {classes_are(names, strangers[0])}")
     files, others = [], [entry for entry in _visible(folder) if not entry.is_dir()]
     for label, name in enumerate(names):
         if name in found:
@@ -72,10 +75,15 @@ def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The images of a folder, however deep, and the files that are passed over, both sorted.
 
     Images are the files whose ending Pillow reads. Hidden files are neither; a link to a folder is passed over.
+
+    Raises:
+        UserError: a name that is not in UTF-8, which no table can hold.
     """
     known = set(extensions())
     entries = [entry for entry in sorted(folder.rglob("*")) if entry.is_symlink() or not entry.is_dir()]
     visible = [entry for entry in entries if not any(p.startswith(".") for p in entry.relative_to(folder).parts)]
+    if wrong := [entry for entry in visible if not _is_unicode(entry.name)]:
+        raise UserError(f"{folder} holds {os.fsencode(wrong[0].name)!r}, a name that is not in UTF-8: rename it")
     images = [entry for entry in visible if entry.suffix.lower() in known and not entry.is_dir()]
     return images, sorted({*visible} - {*images})
 
@@ -86,6 +94,12 @@ def tell_passed_over(folder: Path, files: Sequence[Path]) -> None:
         names = [file.relative_to(folder).as_posix() for file in files[:SHOWN]] + ["..."] * (len(files) > SHOWN)
         reason = "of no type that Pillow reads, or not in the folder of a class"
         tell(f"{folder}: {len(files):,} files are passed over ({reason}): {', '.join(names)}")
+
+
+def _is_unicode(name: str) -> bool:
+    with suppress(UnicodeEncodeError):
+        return bool(name.encode())
+    return False
 
 
 def _subfolders(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ A split holds numbers, names (strings, or numbers that are names), or ClassLabel
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -50,7 +51,7 @@ def names_of(train: Dataset, config: TaskConfig) -> list[str] | None:
         return stored if stored != numbers and config.num_labels in (None, len(stored)) else None
     if not _has_strings(train, config.label):
         return None
-    found = set(train.unique(config.label)) - {None, ""}
+    found = {name for name in train.unique(config.label) if _text(name) is not None}
     return None if _are_whole(found) else sorted(found)
 
 
@@ -92,7 +93,7 @@ def _numbering(train: Split, config: TaskConfig) -> Numbering:
     if given is None:
         names = None if config.data_dir is None else names_of(train.dataset, config)
         return Numbering(names, written=names is not None)
-    found = {_text(value) for value in _values(train, config)} - {None}
+    found = {_named(_text(value), given) for value in _values(train, config)} - {None}
     by_name = found <= set(given) or not _are_whole(found)
     return Numbering(given if by_name else None, written=by_name)
 
@@ -101,8 +102,10 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
     names, stored = numbering.names, _stored_names(split.dataset, config)
     if stored and names in (None, stored):
         return split
-    values = [stored[v] if stored and v not in (None, NO_LABEL) else v for v in _values(split, config)]
-    texts = {_text(value) for value in values} - {None, str(NO_LABEL)}
+    values = _values(split, config)
+    if stored:
+        values = _names_of_codes(values, stored, f"{split.origin}: column {config.label}")
+    texts = {_named(_text(value), names) for value in values} - {None, str(NO_LABEL)}
     if _has_strings(split.dataset, config.label):
         by_name = names is not None and (numbering.written or texts <= set(names) or not _are_whole(texts))
     else:
@@ -112,7 +115,7 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
     where = f"{split.origin}: column {config.label}"
 
     def number(value: object) -> object:
-        text = _text(value)
+        text = _named(_text(value), names)
         if text is None and train:
             raise UserError(f"{where} has rows without a label")
         if by_name and text in names:
@@ -120,12 +123,15 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
         if text in (None, str(NO_LABEL)):
             return NO_LABEL
         if by_name:
-            raise UserError(f"{where} has the label {text!r}, the classes are {', '.join(names)}")
+            raise UserError(f"{where} has the label {text!r}, {classes_are(names, text)}")
         if not isinstance(value, str):
             return int(text) if isinstance(value, float) and _are_whole([text]) else value
         if not _are_whole([text]):
-            raise UserError(f"{where} must hold numbers, found {text!r}; names of classes need task.label_names")
-        return int(float(text))
+            needed = "names of classes need task.label_names" if train else "the training split has numbers"
+            raise UserError(f"{where} must hold numbers, found {text!r}; {needed}")
+        if abs(_whole(text)) >= 2**63:
+            raise UserError(f"{where} has the label {text}: classes are numbered from 0")
+        return _whole(text)
 
     numbers = [number(value) for value in values]
     if any(type(value) is not int for value in numbers):
@@ -133,11 +139,47 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
     return _with_labels(split, config, numbers, ClassLabel(names=names) if by_name else Value("int64"))
 
 
+def check_classes(names: Sequence[str], config: TaskConfig) -> None:
+    """Refuse a single class, and two that look alike, which were meant as one; raises UserError."""
+    if len(names) < 2:
+        raise UserError(f"task {config.name} has one class, {', '.join(names)}: the training split needs two at least")
+    looks: dict[str, str] = {}
+    for name in names:
+        if (other := looks.setdefault(_look(name), name)) != name:
+            raise UserError(
+                f"task {config.name} has the classes {other!a} and {name!a}, which differ in blanks or in marks "
+                "that are not seen: give both one name"
+            )
+
+
+def classes_are(names: Sequence[str], stranger: str) -> str:
+    """Name the classes for a message about one that is unknown, and the one that it looks like."""
+    twin = next((name for name in names if _look(name).casefold() == _look(stranger).casefold()), None)
+    alike = f": {stranger!a} is written otherwise than {twin!a}, give both one name" if twin else ""
+    return f"the classes are {', '.join(names)}{alike}"
+
+
+def _look(name: str) -> str:
+    """A name without what the eye does not see: the kind and number of blanks, marks of no width, composed accents."""
+    seen = "".join(mark for mark in name if unicodedata.category(mark) != "Cf")  # of format, as U+200B and U+FEFF
+    return " ".join(unicodedata.normalize("NFC", seen).split())
+
+
+def _names_of_codes(codes: Sequence[int | None], names: Sequence[str], where: str) -> list:
+    """The names that codes of a ClassLabel stand for; rows without a label stay as they are."""
+    if wrong := [code for code in codes if code not in (None, NO_LABEL) and not 0 <= code < len(names)]:
+        raise UserError(f"{where} holds {wrong[0]}, outside 0..{len(names) - 1} of its names {', '.join(names)}")
+    return [code if code in (None, NO_LABEL) else names[code] for code in codes]
+
+
 def _values_of_regression(split: Split, config: TaskConfig) -> list[float] | None:
     """The numbers that strings spell; None where the column holds no strings."""
+    where = f"{split.origin}: column {config.label}"
+    if stored := _stored_names(split.dataset, config):
+        raise UserError(f"{where} holds classes ({', '.join(stored)}) and a regression needs numbers: store the values")
     if not _has_strings(split.dataset, config.label):
         return None
-    where, values = f"{split.origin}: column {config.label}", _values(split, config)
+    values = _values(split, config)
     if None in values or "" in values:
         raise UserError(f"{where} has rows without a label")
     if wrong := [value for value in values if not _is_number(value)]:
@@ -159,14 +201,27 @@ def _values(split: Split, config: TaskConfig) -> list:
 
 def _text(value: object) -> str | None:
     """A label as a name; None where there is none. Numbers as CSV has them: 1.0 is 1."""
-    if value is None or value == "" or value != value:
+    if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _named(text: str | None, names: Sequence[str] | None) -> str | None:
+    """The class that a text names: a number that is a name may be written as `` 1`` or ``1.0``, as CSV has it."""
+    if text is None or not names or text in names or not _are_whole([text]):
+        return text
+    short = str(_whole(text))
+    return short if short in names else text
 
 
 def _are_whole(texts: Iterable[str]) -> bool:
     """Whether all texts are whole numbers, also written as 1.0; int() alone takes 1_0 for 10."""
     return all(re.fullmatch(r"\s*[+-]?[0-9]+(\.0*)?\s*", text) for text in texts)
+
+
+def _whole(text: str) -> int:
+    """The number that a text spells (_are_whole); exact, where a float has 53 bits."""
+    return int(text.partition(".")[0])
 
 
 def _is_number(text: str) -> bool:

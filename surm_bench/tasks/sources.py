@@ -7,7 +7,7 @@ from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.tasks.folders import class_names, read_folder, split_folders
 from surm_bench.tasks.hub_rows import read_rows
-from surm_bench.tasks.labels import Split, names_of, reconciled
+from surm_bench.tasks.labels import Split, check_classes, names_of, reconciled
 from surm_bench.tasks.splits import names_of_split
 from surm_bench.tasks.tables import columns_of, find_table, read_table
 
@@ -52,6 +52,7 @@ def labels(config: TaskConfig) -> tuple[list[str] | None, int]:
     """
     names = label_names(config)
     if names is not None:
+        check_classes(names, config)
         if config.num_labels not in (None, len(names)):
             has = f"task.data_dir={config.data_dir} has" if config.label_names is None else "task.label_names has"
             raise UserError(f"task.num_labels={config.num_labels}, but {has} {len(names)}")

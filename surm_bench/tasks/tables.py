@@ -12,6 +12,7 @@ import pyarrow.parquet
 from datasets import Dataset
 
 from surm_bench.errors import UserError
+from surm_bench.tasks.notices import tell
 
 
 class Line(NamedTuple):
@@ -38,7 +39,12 @@ class Table(NamedTuple):
 def find_table(folder: Path, split: str) -> Path:
     """The file of a split, the first of ENDINGS that is there; of none the parquet file that is not."""
     files = [folder / f"{split}{ending}" for ending in ENDINGS]
-    return next((file for file in files if file.is_file()), files[0])
+    there = [file for file in files if file.is_file()]
+    if len(there) > 1:
+        tell(
+            f"{there[0]} is read; not {', '.join(file.name for file in there[1:])} beside it: remove what is not meant"
+        )
+    return [*there, files[0]][0]
 
 
 def read_table(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> Table:
@@ -74,11 +80,18 @@ def columns_of(names: Sequence[str], wanted: Sequence[str], rename: dict[str, st
         raise UserError(f"task.rename names a column of {origin} {', '.join(taken)}, as another one is named")
     found = [(renamed.get(old, old), old) for old in names]
     if missing := [name for name in wanted if name not in dict(found)]:
-        raise UserError(f"{origin}: no column {', '.join(missing)}; found {', '.join(names)}")
+        whole = len(names) == 1 and any(mark in names[0] for mark in ",;|\t")
+        divided = " as one column: commas divide the fields of .csv, tabs those of .tsv" if whole else ""
+        raise UserError(f"{origin}: no column {', '.join(missing)}; found {', '.join(map(_shown, names))}{divided}")
     for name in wanted:
         if sum(new == name for new, _ in found) > 1:
             raise UserError(f"{origin}: column {name} is there twice: name each column differently")
     return {name: dict(found)[name] for name in wanted}
+
+
+def _shown(name: str) -> str:
+    """A name for a message; in quotes where it has what the eye does not see."""
+    return name if name.isprintable() and name == name.strip() else ascii(name)
 
 
 def _read_parquet(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> Table:

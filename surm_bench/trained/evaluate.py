@@ -57,6 +57,12 @@ def _check(record: dict, settings: Config) -> None:
     if task.num_labels != trained:
         reason = f"task {task.name} has {task.num_labels} labels, the run was trained with {trained}"
         raise UserError(f"{reason}: name a task of {trained}")
+    names = record["config"]["task"]["label_names"]
+    if names and task.label_names != names and sorted(task.label_names or []) == sorted(names):
+        raise UserError(
+            f"task {task.name} numbers its classes {', '.join(task.label_names)}, the run {', '.join(names)}: give "
+            f"task.label_names=[{','.join(names)}]"
+        )
     check_metric(task)
     task.digest = task.digest or task_digest(task)
 
