@@ -10,6 +10,7 @@ from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 from peft import LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model
 from peft.utils.integrations import dequantize_module_weight
 from test_adapters import BESIDE, DELTAS, LITERATURE, RESIDUALS, backbone, logits, method, stir, tokens
+from timm.models import beit
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.module import register_module_forward_hook
@@ -549,3 +550,28 @@ def test_an_injection_that_fails_leaves_the_model_as_it_was(name, second):
 def _working(name: str) -> dict:
     own = {"kronecker": {"structure": "kronecker"}, "lora_xs": {"r": 2}, "fact": {"r": 2}, "lorta": {"heads": 2}}
     return own.get(name, {})
+
+
+@pytest.mark.parametrize(
+    "config", [SurmConfig(target_modules=["linear1"]), SsfConfig(target_modules=["linear2", "norm2"])]
+)
+def test_torchs_encoder_does_not_pack_padded_sequences_for_layers_with_adapters(config):
+    """In evaluation it hands nested tensors to its layers, if their norms have the same eps."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(D, 4, D, dropout=0.0, batch_first=True)
+    model = stir(get_peft_model(nn.ModuleDict({"encoder": nn.TransformerEncoder(layer, 2)}), config))
+    encoder, padding = model.base_model.model["encoder"], torch.arange(7).expand(2, 7) >= torch.tensor([[7], [4]])
+    with torch.no_grad():
+        expected, answer = (encoder.train(mode)(x(), src_key_padding_mask=padding) for mode in (True, False))
+    torch.testing.assert_close(answer[~padding], expected[~padding], atol=1e-5, rtol=1e-4)
+
+
+def test_an_adapter_on_timms_qkv_of_which_only_the_weight_is_read_is_refused():
+    for bias, called in ((True, False), (False, True)):
+        attention = nn.ModuleDict({"attention": beit.Attention(D, 4, qkv_bias=bias)})
+        if called:
+            get_peft_model(attention, SurmConfig(target_modules=["qkv"]))
+        else:
+            with pytest.raises(UserError, match="'attention.qkv' is never called: Attention takes its weight alone"):
+                get_peft_model(attention, SurmConfig(target_modules=["qkv"]))
+        get_peft_model(nn.ModuleDict({"attention": beit.Attention(D, 4)}), SurmConfig(target_modules=["proj"]))

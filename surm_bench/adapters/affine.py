@@ -23,6 +23,7 @@ class AffineLayer(TunerLayer):
             self.out_features, self.in_features = base_layer.out_features, base_layer.in_features
         else:
             self.out_features = self.in_features = base_layer.normalized_shape[-1]
+            self.normalized_shape, self.eps = base_layer.normalized_shape, base_layer.eps  # a backbone may read them
         self.register_buffer("unmerged_weight", None, persistent=False)  # as it was before merging
         self.register_buffer("unmerged_bias", None, persistent=False)
 

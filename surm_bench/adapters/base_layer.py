@@ -61,6 +61,13 @@ def check_mergeable(layer: nn.Module, where: str) -> None:
         raise UserError(f"adapters cannot be merged into {where}, a {kind(layer)}: {reason}")
 
 
+def takes_weight_alone(parent: nn.Module, child_name: str) -> bool:
+    """Whether the parent multiplies by its child's weight and never calls the child: torch's MultiheadAttention, and
+    attentions of timm (BEiT, EVA, Swin v2) that have the biases of their fused qkv themselves."""
+    own_bias = getattr(parent, "q_bias", None) is not None and not getattr(parent, "qkv_bias_separate", False)
+    return isinstance(parent, nn.MultiheadAttention) or (child_name == "qkv" and own_bias)
+
+
 def kind(module: nn.Module) -> str:
     """The class of a module, in full where others than torch's have that name: quantisers and tuners have Linears."""
     found = type(module)

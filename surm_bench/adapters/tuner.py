@@ -17,7 +17,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils import PeftType, register_peft_method
 from torch import Tensor, nn
 
-from surm_bench.adapters.base_layer import check_mergeable
+from surm_bench.adapters.base_layer import check_mergeable, kind, takes_weight_alone
 from surm_bench.adapters.targets import check_linear, check_targets, is_target, role_targets
 from surm_bench.errors import UserError
 
@@ -239,14 +239,17 @@ class LinearTuner(Tuner):
         if isinstance(target, self.tuner_layer_cls):
             self._add_adapter(target, adapter_name, peft_config, current_key)
             return
-        if isinstance(parent, nn.MultiheadAttention):
+        if takes_weight_alone(parent, target_name):
             raise UserError(
-                f"target module {current_key!r} is never called: torch's MultiheadAttention takes its weight alone, so "
-                "that an adapter there would have no effect"
+                f"target module {current_key!r} is never called: {kind(parent)} takes its weight alone, so that an "
+                "adapter there would have no effect"
             )
         layer = self.tuner_layer_cls(self.check_layer(target, current_key, self.model))
         if isinstance(parent, nn.TransformerEncoderLayer):
             layer.register_forward_pre_hook(_nothing)  # a hook keeps it from reading weights past its modules
+            for module in self.model.modules():
+                if isinstance(module, nn.TransformerEncoder):
+                    module.use_nested_tensor = False  # which it packs for layers that read weights so
         self._add_adapter(layer, adapter_name, peft_config, current_key)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)
