@@ -15,7 +15,7 @@ def positive_class(task: Mapping[str, Any]) -> int | None:
     Raises:
         UserError: there is no such class.
     """
-    given, names = task.get("positive_class"), task["label_names"] or []
+    given, names = task.get("positive_class"), task.get("label_names") or []
     if task["metric"] != METRIC:
         if given is not None:
             raise UserError(f"task.positive_class={given} has no effect: task.metric={task['metric']} has none")
@@ -34,7 +34,7 @@ def named_class(task: Mapping[str, Any]) -> str | None:
     Raises:
         UserError: there is no such class.
     """
-    number, names = positive_class(task), task["label_names"]
+    number, names = positive_class(task), task.get("label_names")
     return None if number is None else (names[number] if names else str(number))
 
 

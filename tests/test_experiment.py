@@ -96,7 +96,11 @@ def test_every_experiment_enumerates_and_composes(name):
     for key in raw["adapters"]:
         values = known.get(key, known.get("default")).values()
         settings = experiment.settings(key)
-        assert sorted(tuple(value for _, value in setting) for setting in settings) == sorted(product(*values))
+        expected = list(product(*values))
+        if raw["tuning"].get("finalists") and len(known.get(key, known.get("default"))) == 2:
+            rates, (head, *others) = values
+            expected = [(rate, head) for rate in rates] + [(rates[len(rates) // 2], other) for other in others]
+        assert sorted(tuple(value for _, value in setting) for setting in settings) == sorted(expected)
     trial = Trial(experiment.settings(adapter)[0], short=bool(raw["tuning"].get("survivors")))
     trials = trial_jobs(experiment, task, adapter, trial)
     assert [job.seed for job in trials] == raw["tuning"]["seeds"]
@@ -356,7 +360,7 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
     assert run_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "tiny") == []
     assert commands.run(tiny, options) == []
     assert commands.run(tiny, options) == []
-    assert trained == [0, 1, 0, 1], "each once"
+    assert trained == [0, 0, 1, 1], "each once, and seed by seed"
     runs = pd.read_csv(options.folder / "runs.csv")
     table = pd.read_csv(options.folder / "table.csv").set_index("label")
     assert len(runs) == 4
