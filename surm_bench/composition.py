@@ -149,9 +149,11 @@ def read_files(overrides: Iterable[str]) -> None:
 
 
 def first_lines(error: Exception) -> str:
-    """What Hydra says and why, without its advice to append keys that nothing reads."""
+    """What Hydra says and why; its advice to append a key only where any key may be, as in task.rename."""
     lines = [line for part in filter(None, (error, error.__cause__)) for line in str(part).splitlines()]
-    advice = ("To append", "full_key", "reference_type", "object_type")
+    advice = ("full_key", "reference_type", "object_type")
+    if not any("is not in struct" in line for line in lines):
+        advice = ("To append", *advice)
     return " ".join(
         dict.fromkeys(line.strip() for line in lines if line.strip() and not line.strip().startswith(advice))
     )

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from surm_bench.config import Config, TrainerConfig
-from surm_bench.errors import UserError
+from surm_bench.errors import UserError, unknown
 from surm_bench.places import PLACES, check_place
 
 NAMES = ("model.name", "task.name", "adapter.name")
@@ -41,8 +41,10 @@ def plain(cfg: DictConfig) -> dict:
 
 
 def check_family(config: Config) -> None:
-    """Refuse a text model for images, and the other way round."""
-    wanted = KINDS.get(config.task.kind)
+    """Refuse a text model for images, and the other way round; and any other kind of task."""
+    if config.task.kind not in KINDS:
+        raise unknown("task.kind", config.task.kind, KINDS)
+    wanted = KINDS[config.task.kind]
     if wanted != config.model.family:
         raise UserError(
             f"task {config.task.name} is of kind {config.task.kind!r}, model {config.model.name} of family "

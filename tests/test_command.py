@@ -111,6 +111,12 @@ def test_a_package_that_is_missing_is_one_line(arguments):
         ("plan", "surm-bench plan: the following arguments are required: experiment (surm-bench plan --help has more)"),
         ("study it", "surm-bench study: argument STUDY: invalid choice: 'it' (choose from "),
         ("run model=vit_digits task=glue/rte", "family 'vision': choose a text model"),
+        ("run model=vit_digits task=digits task.kind=picture", "unknown task.kind 'picture': choose from image, text"),
+        (
+            "run model=vit_digits task=digits task.rename.pixels=image",
+            "config use +task.rename.pixels=image Key 'pixels'",
+        ),
+        ("run model=vit_digits task=digits task.renamed=1", "'task.renamed'. Key 'renamed' not in 'TaskConfig'"),
         (
             "plan demo --config-dir nowhere",
             "--config-dir nowhere is not a folder: name one that is laid out as configs",

@@ -554,7 +554,10 @@ def test_folders_that_are_refused(tmp_path):
     with pytest.raises(UserError, match="images/folder has the classes 'teal' and 'teal ', which differ in blanks"):
         load(tmp_path / "a")
     (tmp_path / "a" / "train" / "teal " / os.fsdecode(b"\xff.png")).touch()
-    with pytest.raises(UserError, match=r"train/teal  holds b'\\xff.png', a name that is not in UTF-8: rename it"):
+    with pytest.raises(UserError, match=r"train/teal /\\xff.png' has a name that is not in UTF-8: rename it"):
+        load(tmp_path / "a")
+    (tmp_path / "a" / "train" / "teal ").rename(tmp_path / "a" / "train" / os.fsdecode(b"\xfe"))
+    with pytest.raises(UserError, match=r"train/\\xfe/.*.png' has a name that is not in UTF-8: rename it"):
         load(tmp_path / "a")
     write_images(tmp_path / "b", names=["amber"])
     with pytest.raises(UserError, match="b/train needs a folder for each of at least two classes: found amber"):

@@ -82,8 +82,8 @@ def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     known = set(extensions())
     entries = [entry for entry in sorted(folder.rglob("*")) if entry.is_symlink() or not entry.is_dir()]
     visible = [entry for entry in entries if not any(p.startswith(".") for p in entry.relative_to(folder).parts)]
-    if wrong := [entry for entry in visible if not _is_unicode(entry.name)]:
-        raise UserError(f"{folder} holds {os.fsencode(wrong[0].name)!r}, a name that is not in UTF-8: rename it")
+    if wrong := [entry for entry in visible if not _is_unicode(str(entry))]:
+        raise UserError(f"{os.fsencode(wrong[0])!r} has a name that is not in UTF-8: rename it")
     images = [entry for entry in visible if entry.suffix.lower() in known and not entry.is_dir()]
     return images, sorted({*visible} - {*images})
 
