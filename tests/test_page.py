@@ -184,7 +184,8 @@ def results(tmp_path, monkeypatch) -> Path:
     pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
     comparison = "{experiment: tiny, task: digits, first: circulant, partner: lora}"
     (tmp_path / "claims.yaml").write_text(
-        f"level: 0.95\nmargin: 0.01\nclaims: {{one: {{registered: 2026-01-02, paper: p, question: q, primary: [{comparison}]}}}}"
+        "level: 0.95\nmargin: 0.01\nclaims: "
+        f"{{one: {{registered: 2026-01-02, paper: p, question: q, primary: [{comparison}]}}}}"
     )
     return tmp_path
 
