@@ -1,6 +1,6 @@
 """Structured matrices and the baselines as PEFT methods: ``get_peft_model(model, SurmConfig(...))``.
 
-Importing this package registers our methods with PEFT, as loading a saved adapter also needs.
+Importing this package registers our methods with PEFT. Loading a saved adapter needs this registration too.
 """
 
 import surm_bench.torchvision_stub  # noqa: F401

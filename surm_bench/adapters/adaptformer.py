@@ -1,10 +1,10 @@
 """AdaptFormer as a PEFT method: a bottleneck beside the MLP, MLP(x) + scale·(W_up·relu(W_down·x + b_down) + b_up).
 
 Chen et al., 2022, arXiv 2205.13535; width, scale, start and dropout (on the bottleneck) as in the authors' code
-(ShoufaChen/AdaptFormer). x is what the MLP takes. On a ViT that is behind the norm, as in the paper's equation; the
-code takes it before the norm. On BERT, whose norms come last, both are the same. The code adds the bottleneck behind
-all that the backbone does to the MLP's answer; here timm's LayerScale and drop_path, where a ViT has them, act on both,
-so that a LayerScale of 1e-5 all but removes the adapter.
+(ShoufaChen/AdaptFormer). x is the input of the MLP. On a ViT this input comes after the norm, as in the paper's
+equation; the authors' code takes the input before the norm. On BERT, whose norms come last, there is no difference. The
+authors' code adds the bottleneck's output after the backbone has processed the MLP's output. Here timm's LayerScale and
+drop_path, where a ViT has them, act on the sum, so that a LayerScale of 1e-5 almost removes the adapter.
 """
 
 import math
@@ -22,7 +22,7 @@ from surm_bench.errors import UserError
 
 @dataclass
 class AdaptFormerConfig(TunerConfig):
-    """Configuration of AdaptFormer; without target_modules it goes beside every MLP."""
+    """Configuration of AdaptFormer. Without target_modules, every MLP gets an adapter beside it."""
 
     bottleneck: int = field(default=64, metadata={"help": "width of the bottleneck"})
     scale: float = field(default=0.1, metadata={"help": "of the bottleneck's answer"})
@@ -57,7 +57,7 @@ class ScaledBottleneck(Answer):
 
 
 class ParallelMlp(Unmergeable):
-    """A module of role mlp and the active adapters' answers to its last input, x, beside it."""
+    """A module of role mlp with the active adapters beside it; the adapters take the module's last input, x."""
 
     adapter_layer_names = ("adaptformer_adapter",)
 
@@ -70,8 +70,10 @@ class ParallelMlp(Unmergeable):
         self.add(adapter_name, ScaledBottleneck(self.out_features, config), config)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """timm's Mlp(x), or BERT's Output(hidden, x), which ends in LayerNorm(dense(hidden) + x): a term added to x is
-        one beside the MLP."""
+        """Compute timm's Mlp(x) or BERT's Output(hidden, x), plus the adapters' outputs.
+
+        BERT's Output ends in LayerNorm(dense(hidden) + x), so a term added to x is a term beside the MLP.
+        """
         *hidden, x = inputs
         if hidden:
             return self.base_layer(*hidden, self.answered(x, x))
@@ -79,7 +81,7 @@ class ParallelMlp(Unmergeable):
 
 
 def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
-    """The module, if it holds a Linear and is none; raises UserError otherwise."""
+    """Return the module if it contains a Linear and is not a Linear itself; raise UserError otherwise."""
     if isinstance(module, nn.Linear) or not any(isinstance(inner, nn.Linear) for inner in module.modules()):
         raise UserError(f"target module {name!r} is a {kind(module)}, not the module of an MLP")
     return module

@@ -1,4 +1,4 @@
-"""Adapters that come down to another weight and another bias of a layer, with merging that can be undone to the bit."""
+"""Adapters that amount to a changed weight and bias of a layer. Merging can be undone exactly, bit for bit."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from surm_bench.structured.precision import without_autocast
 
 
 class AffineLayer(TunerLayer):
-    """A frozen Linear or LayerNorm with such adapters. Subclasses give combined and forward."""
+    """A frozen Linear or LayerNorm whose adapters change weight and bias. Subclasses define combined and forward."""
 
     merged_parameters = ("weight", "bias")
 
@@ -23,20 +23,20 @@ class AffineLayer(TunerLayer):
             self.out_features, self.in_features = base_layer.out_features, base_layer.in_features
         else:
             self.out_features = self.in_features = base_layer.normalized_shape[-1]
-            self.normalized_shape, self.eps = base_layer.normalized_shape, base_layer.eps  # a backbone may read them
-        self.register_buffer("unmerged_weight", None, persistent=False)  # as it was before merging
+            self.normalized_shape, self.eps = base_layer.normalized_shape, base_layer.eps  # backbones may read both
+        self.register_buffer("unmerged_weight", None, persistent=False)  # the weight before merging
         self.register_buffer("unmerged_bias", None, persistent=False)
 
     @abstractmethod
     def combined(self, adapters: Sequence[nn.Module], weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The weight and the bias with which the layer alone answers as it does with these adapters."""
+        """Return the weight and bias with which the layer alone computes the same output as with these adapters."""
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Put the named (default: active) adapters into weight and bias, rounding once, also under autocast.
+        """Merge the named (default: active) adapters into weight and bias, rounding once, also under autocast.
 
         Raises:
-            UserError: the base layer would not answer with the merged weight and bias.
-            ValueError: safe_merge, and the merged values are not finite; the layer is left as it was.
+            UserError: the base layer's output would not follow from the merged weight and bias.
+            ValueError: safe_merge is set and the merged values are not finite; the layer is unchanged.
         """
         names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.adapters]
         if not names:
@@ -59,15 +59,17 @@ class AffineLayer(TunerLayer):
         self.merged_adapters.extend(names)
 
     def unmerge(self) -> None:
-        """Put weight and bias back, bit for bit."""
+        """Restore weight and bias to their values before merging, bit for bit."""
         if self.merged:
             self._assign(self.unmerged_weight, self.unmerged_bias)
             self.unmerged_weight = self.unmerged_bias = None
             self.merged_adapters.clear()
 
     def _assign(self, *values: Tensor | None) -> None:
-        """Give weight and bias other values; they stay the same parameters, as an optimiser may train them, unless the
-        layer has none of its own."""
+        """Set the values of weight and bias.
+
+        The Parameter objects are kept, because an optimiser may train them, unless the layer has no weight or bias.
+        """
         base = self.get_base_layer()
         for name, value in zip(self.merged_parameters, values, strict=True):
             parameter = getattr(base, name)
@@ -77,7 +79,7 @@ class AffineLayer(TunerLayer):
                 parameter.data = value
 
     def unmerged_names(self) -> list[str]:
-        """The adapters that forward has to apply; unmerges those that are merged and disabled."""
+        """Return the adapters that forward has to apply. Adapters that are merged but disabled are unmerged first."""
         if self.disable_adapters:
             self.unmerge()
         return [] if self.disable_adapters or self.merged else self.active()

@@ -1,12 +1,13 @@
 """Aurora's mode approximation as a PEFT method: ΔW = scale·V·(C ×₃ p)ᵀ·U, where all layers share U, V and the r×r×r
 core C, and p has r numbers for each layer.
 
-Wang et al., 2023, arXiv 2305.08381. Read in the authors' code (WillDreamer/Aurora): all six matrices of a layer, those
-of the MLP in blocks of the model's width with a p for each; r = 64; V starts at zero, C and p Xavier-uniform; dropout
-of 0.1 behind the core. The paper's CP decomposition has a diagonal core, its code the full one, as here. Here a p is
-drawn for its own matrix and acts on its own block; there those of a whole layer are drawn at once, and a reshape mixes
-the blocks of the MLP. The code's text encoder adapts q, k and v alone; here a text model is adapted as its image
-encoder is, in all six. Left out is what the code adds between a text model's layers for two modalities.
+Wang et al., 2023, arXiv 2305.08381. These details follow the authors' code (WillDreamer/Aurora): all six matrices of a
+layer are adapted, the MLP's matrices in blocks of the model's width, with a p for each block; r = 64; V starts at zero,
+C and p Xavier-uniform; dropout of 0.1 follows the core. The paper's CP decomposition has a diagonal core; the authors'
+code and this module have a full core. Here each p is drawn for its own matrix and acts on its own block; the authors'
+code draws all p of a layer at once, and a reshape mixes the blocks of the MLP. The authors' text encoder adapts q, k
+and v alone; here all six matrices of a text model are adapted, like those of the authors' image encoder. This module
+omits the parts that the authors' code adds between a text model's layers for two modalities.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from surm_bench.adapters.tuner import register
 
 @dataclass
 class AuroraConfig(PlanesConfig):
-    """Configuration of Aurora; without target_modules it takes all Linears of a layer."""
+    """Configuration of Aurora. Without target_modules, all Linears of a layer are adapted."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -29,7 +30,7 @@ class AuroraConfig(PlanesConfig):
 
 
 class CoredPlanes(Planes):
-    """With C, (r, r, r): its last mode is the one that p weighs."""
+    """Planes with the shared core C, (r, r, r). p weights the last mode of C."""
 
     def __init__(self, width: int, r: int):
         super().__init__(width, r)

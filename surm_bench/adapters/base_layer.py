@@ -1,5 +1,8 @@
-"""What adapters may assume of the layer that they are put around: whether it has to be called, whether its weight can
-be read, and whether it would answer with another weight. Every method asks here."""
+"""Checks of the base layer that an adapter wraps, for all methods.
+
+They tell whether the layer has to be called, whether its weight can be read, and whether its output would follow from a
+changed weight.
+"""
 
 import torch
 from accelerate.hooks import AlignDevicesHook
@@ -14,7 +17,7 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 
 def is_plain_linear(layer: nn.Module) -> bool:
-    """Whether a call of the layer is weight·x + bias and nothing else, so that our own product may stand for it."""
+    """Return whether calling the layer computes weight·x + bias only, so that our own product can replace the call."""
     return (
         type(layer) is nn.Linear  # a parametrised layer has a class of its own
         and getattr(layer.forward, "__func__", None) is OWN_FORWARD[nn.Linear]
@@ -25,14 +28,14 @@ def is_plain_linear(layer: nn.Module) -> bool:
 
 
 def dense_weight(layer: nn.Module) -> Tensor:
-    """The weight that a Linear multiplies by, (out_features, in_features), dequantised as PEFT's LoRA does.
+    """Return the weight that a Linear multiplies by, (out_features, in_features), dequantised as PEFT's LoRA does.
 
     Raises:
-        UserError: it is quantised in a way that PEFT does not know.
+        UserError: the weight is quantised in a way that PEFT does not know.
     """
     try:
         weight = dequantize_module_weight(layer)
-    except Exception as error:  # whatever the quantiser's package raises
+    except Exception as error:  # the quantiser's package may raise any error
         raise UserError(f"the weight of a {kind(layer)} cannot be dequantised: {error}".partition("\n")[0]) from error
     if weight.is_floating_point() and weight.shape == (layer.out_features, layer.in_features):
         return weight.detach()
@@ -43,7 +46,7 @@ def dense_weight(layer: nn.Module) -> Tensor:
 
 
 def why_not_mergeable(layer: nn.Module) -> str | None:
-    """Why the layer would not answer with a changed weight and bias as plain arithmetic says; None if it would."""
+    """Return why the layer's output would not follow from a changed weight and bias by plain arithmetic, or None."""
     weight = layer._parameters.get("weight")
     if weight is None and getattr(layer, "weight", None) is not None:
         return "its weight is computed from other parameters (weight_norm, pruning, …): remove that first"
@@ -56,20 +59,26 @@ def why_not_mergeable(layer: nn.Module) -> str | None:
 
 
 def check_mergeable(layer: nn.Module, where: str) -> None:
-    """Refuse to merge into a layer that would not answer with the merged weight; raises UserError."""
+    """Raise UserError if the layer's output would not follow from a merged weight."""
     if reason := why_not_mergeable(layer):
         raise UserError(f"adapters cannot be merged into {where}, a {kind(layer)}: {reason}")
 
 
 def takes_weight_alone(parent: nn.Module, child_name: str) -> bool:
-    """Whether the parent multiplies by its child's weight and never calls the child: torch's MultiheadAttention, and
-    attentions of timm (BEiT, EVA, Swin v2) that have the biases of their fused qkv themselves."""
+    """Return whether the parent multiplies by its child's weight and never calls the child.
+
+    This holds for torch's MultiheadAttention and for attentions of timm (BEiT, EVA, Swin v2) that hold the biases of
+    their fused qkv themselves.
+    """
     own_bias = getattr(parent, "q_bias", None) is not None and not getattr(parent, "qkv_bias_separate", False)
     return isinstance(parent, nn.MultiheadAttention) or (child_name == "qkv" and own_bias)
 
 
 def kind(module: nn.Module) -> str:
-    """The class of a module, in full where others than torch's have that name: quantisers and tuners have Linears."""
+    """Return the name of a module's class, with its Python module if another class has the name of a torch class.
+
+    Quantisers and tuners, for example, have classes named Linear.
+    """
     found = type(module)
     namesake = getattr(nn, found.__name__, found) is not found
     return f"{found.__module__}.{found.__qualname__}" if namesake else found.__name__
@@ -82,7 +91,7 @@ def _plain(parameter: Tensor | None) -> bool:
 @torch.no_grad()
 def _answers_as_its_weight_says(layer: nn.Module) -> bool:
     base = nn.Linear if isinstance(layer, nn.Linear) else nn.LayerNorm
-    moved = isinstance(getattr(layer, "_hf_hook", None), AlignDevicesHook)  # accelerate's, which puts weights elsewhere
+    moved = isinstance(getattr(layer, "_hf_hook", None), AlignDevicesHook)  # accelerate moves weights
     forward = layer._old_forward if moved else layer.forward
     hooked = layer._forward_hooks or layer._forward_pre_hooks
     if getattr(forward, "__func__", None) is OWN_FORWARD[base] and not hooked:
@@ -90,7 +99,7 @@ def _answers_as_its_weight_says(layer: nn.Module) -> bool:
     weight, bias = layer.weight, layer.bias
     like = next(layer.parameters(), torch.empty(0))
     width = layer.in_features if base is nn.Linear else layer.normalized_shape[-1]
-    x = torch.arange(3 * width, dtype=torch.float32).cos().view(3, width).to(like)  # no draw from the run's seed
+    x = torch.arange(3 * width, dtype=torch.float32).cos().view(3, width).to(like)  # no random numbers of the run
     try:
         if base is nn.Linear:
             expected = nn.functional.linear(x, weight, bias)
@@ -98,5 +107,5 @@ def _answers_as_its_weight_says(layer: nn.Module) -> bool:
             expected = nn.functional.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
         difference = (layer(x) - expected).abs().max()
         return bool(difference <= 0.01 * expected.abs().max())
-    except Exception:  # a forward pass of other inputs
+    except Exception:  # the forward pass needs other inputs
         return False

@@ -1,4 +1,4 @@
-"""From an adapter's configuration to a model that trains it: every method, ours or PEFT's, takes this one way."""
+"""Build a model with an adapter from the adapter's configuration, for our methods and for PEFT's."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from surm_bench.roles import from_layer, select
 
 
 def peft_config(config: AdapterConfig, roles: dict[str, list[str]]) -> PeftConfig:
-    """The PEFT config with the layers of the wanted roles as targets and the head among the modules to save.
+    """Return the PEFT config, with the layers of the wanted roles as targets and the head among the modules to save.
 
     Raises:
-        UserError: an unknown role, a first layer that the model does not have or that a method without roles cannot
-            heed, or a field or value that the PEFT config refuses.
+        UserError: a role is unknown, the model does not have the first layer, the first layer has no effect because
+            the method has no roles, or the PEFT config refuses a field or value.
     """
     kept = from_layer(roles, config.first_layer)
     fields: dict[str, Any] = {**config.peft, "modules_to_save": roles["head"]}
@@ -44,11 +44,11 @@ def peft_config(config: AdapterConfig, roles: dict[str, list[str]]) -> PeftConfi
 
 
 def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig) -> PeftModel:
-    """Wrap the backbone, in place; its head and the adapter are what requires gradients then.
+    """Wrap the backbone in place. Afterwards only its head and the adapter require gradients.
 
     Raises:
-        UserError: what peft_config refuses, what the method itself does not take (LoRA's r=0), and a prompt where there
-            is no text.
+        UserError: peft_config refuses the configuration, the method refuses a value (LoRA's r=0), or the method adds
+            prompt tokens and the backbone is not a text model.
     """
     wrapped_config = peft_config(config, roles)
     if wrapped_config.is_prompt_learning and not isinstance(module, PreTrainedModel):
@@ -58,16 +58,16 @@ def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig
             return get_peft_model(module, wrapped_config)
     except UserError:
         raise
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: what torch cannot allocate
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: torch cannot allocate memory
         raise UserError(f"adapter {config.name!r}: {error}".partition("\n")[0]) from error
 
 
 @contextmanager
 def without_known_warnings() -> Iterator[None]:
-    """Two warnings that say nothing here are not shown while PEFT wraps a model or loads an adapter."""
+    """Hide two irrelevant warnings while PEFT wraps a model or loads an adapter."""
     with warnings.catch_warnings():
         # peft 0.21 reads an attribute of transformers 5 by its old name
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        # BOFT's CUDA extension matters above one butterfly factor only, and PEFT says by itself when it takes one
+        # BOFT's CUDA extension matters only with several butterfly factors; another warning tells if PEFT sets one
         warnings.filterwarnings("ignore", "Failed to load the CUDA extension", UserWarning)
         yield

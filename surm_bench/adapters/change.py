@@ -1,4 +1,4 @@
-"""What training did to the weights of the backbone, layer by layer: how far they moved, and by how many directions."""
+"""Measure how training changed the backbone's weights: for each layer, the size and the rank of the change."""
 
 import copy
 from collections.abc import Mapping
@@ -16,14 +16,16 @@ from surm_bench.errors import UserError
 from surm_bench.roles import find_roles
 
 LEADING = 8  # singular values kept
-NEGLIGIBLE = 0.01  # of the first singular value: what is smaller does not count for the numerical rank
-MOVED = ("pissa", "olora", "corda")  # starts of PEFT's LoRA that take a part of the weight out of the frozen one
+NEGLIGIBLE = 0.01  # fraction of the first singular value; smaller ones do not count for the numerical rank
+MOVED = ("pissa", "olora", "corda")  # PEFT's LoRA initialisations that subtract a part from the frozen weight
 
 
 @torch.no_grad()
 def original_weights(model: PeftModel) -> dict[str, Tensor]:
-    """What ``weight_changes`` needs of the model before it is trained: the weights, by the names of their
-    layers, that will not be there afterwards. Those that stay frozen are not copied."""
+    """Copy the weights that training will overwrite, by the names of their layers, for ``weight_changes``.
+
+    Weights that stay frozen are not copied.
+    """
     moved = any(
         str(getattr(config, "init_lora_weights", "")).startswith(MOVED) for config in model.peft_config.values()
     )
@@ -36,19 +38,19 @@ def original_weights(model: PeftModel) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def weight_changes(model: PeftModel, original: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-    """The change ΔW of every Linear's weight W that is another one now, in the order of the model.
+    """Describe the change ΔW of every Linear weight W that differs from the original, in the order of the model.
 
-    ΔW is what merging the active adapters adds, whatever their method, or the trained weight minus the original one.
-    The head, which has no original, is left out, and so are adapters that are no change of a weight (bottlenecks). The
-    model is not touched.
+    ΔW is the matrix that merging the active adapters of any method adds, or the trained weight minus the original
+    weight. The head is left out because it has no original. Adapters that do not change a weight (bottlenecks) are left
+    out too. The model is not modified.
 
     Args:
-        original: what ``original_weights`` gave before training.
+        original: the result of ``original_weights`` before training.
 
     Returns:
         For each layer: ``layer``, its name in the backbone; ``role``, None in an architecture without roles; ``norm``
         and ``weight_norm``, ‖ΔW‖ and ‖W‖ (Frobenius); ``stable_rank``, ‖ΔW‖² over the square of its largest singular
-        value; ``singular_values``, the eight largest; ``rank``, how many are above 1 % of the largest;
+        value; ``singular_values``, the eight largest; ``rank``, the number of singular values above 1 % of the largest;
         ``cosine_distance``, 1 − cos of the angle between W + ΔW and W as vectors.
 
     Raises:
@@ -64,14 +66,14 @@ def weight_changes(model: PeftModel, original: Mapping[str, Tensor]) -> list[dic
         weight = original[name] if name in original else layer.get_base_layer().weight
         changed = _weight(layer)
         changed = changed.to(_exact(changed.device)).double()
-        weight = weight.to(changed)  # the original was kept before the model went to its device
+        weight = weight.to(changed)  # the original was copied before the model moved to its device
         if not torch.equal(weight, changed):
             rows.append({"layer": name, "role": roles.get(name), **_describe(weight, changed)})
     return rows
 
 
 def _linears(model: PeftModel) -> dict[str, nn.Module]:
-    """Every Linear of the backbone, as itself or as the layer of adapters around it, by its name in the backbone."""
+    """Return every Linear of the backbone, or the adapter layer around the Linear, by its name in the backbone."""
     found, inside = {}, ()
     for name, module in model.get_base_model().named_modules():
         if name.startswith(inside):
@@ -85,8 +87,10 @@ def _linears(model: PeftModel) -> dict[str, nn.Module]:
 
 
 def _weight(layer: nn.Module) -> Tensor:
-    """The weight that the layer answers with: adapters are merged in fp64 and in a copy, as PEFT's own unmerging is not
-    exact."""
+    """Return the layer's effective weight.
+
+    Adapters are merged in fp64 and in a copy, because PEFT's own unmerging is not exact.
+    """
     if not isinstance(layer, BaseTunerLayer):
         return layer.weight
     twin = copy.deepcopy(layer).to(_exact(layer.get_base_layer().weight.device)).double()
@@ -95,7 +99,7 @@ def _weight(layer: nn.Module) -> Tensor:
 
 
 def _exact(device: torch.device) -> torch.device:
-    """MPS has no fp64."""
+    """Return the device for fp64 computations: the CPU instead of MPS, which has no fp64."""
     return torch.device("cpu") if device.type == "mps" else device
 
 

@@ -1,9 +1,10 @@
-"""Compacter as a PEFT method: h ← h + W_up·gelu(W_down·h + b_down) + b_up behind a Linear, where each W is
+"""Compacter as a PEFT method: h ← h + W_up·gelu(W_down·h + b_down) + b_up after a Linear, where each W is
 Σ_{i≤n} A_i ⊗ (s_i·t_iᵀ) and all layers share the n×n matrices A_i.
 
-Karimi Mahabadi et al., 2021, arXiv 2106.04647; the start as in the authors' code and its compacter.json
-(rabeehk/compacter): A ~ N(0, 1e-4²), s and t Glorot-uniform with gain √2, so that the adapter starts next to zero. The
-code trains the backbone's LayerNorms too, and takes the tanh form of GELU: here the adapter alone, and the exact form.
+Karimi Mahabadi et al., 2021, arXiv 2106.04647. The initialisation follows the authors' code and its compacter.json
+(rabeehk/compacter): A ~ N(0, 1e-4²), s and t Glorot-uniform with gain √2, so that the adapter starts close to zero. The
+authors' code also trains the backbone's LayerNorms and uses the tanh form of GELU. Here only the adapter is trained,
+with the exact form of GELU.
 """
 
 from dataclasses import dataclass, field
@@ -23,8 +24,10 @@ INIT_STD = 1e-4
 
 @dataclass
 class CompacterConfig(TunerConfig):
-    """Configuration of Compacter; without target_modules it goes behind the attention's and the MLP's output
-    projection."""
+    """Configuration of Compacter.
+
+    Without target_modules, the adapters follow the output projections of attention and MLP.
+    """
 
     n: int = field(default=4, metadata={"help": "number of Kronecker products; it divides width and bottleneck"})
     reduction: int = field(default=16, metadata={"help": "the bottleneck is the layer's width over this"})
@@ -39,7 +42,7 @@ class CompacterConfig(TunerConfig):
 
 
 class Rules(nn.Module):
-    """The A_i, (n, n, n)."""
+    """The matrices A_i, (n, n, n), which all layers share."""
 
     def __init__(self, n: int):
         super().__init__()
@@ -61,7 +64,7 @@ class Projection(nn.Module):
 
 
 class CompactBottleneck(Sharing, Answer):
-    """What is added to h, of shape (..., features)."""
+    """The bottleneck whose output is added to h, of shape (..., features)."""
 
     def __init__(self, rules: Rules, owner: bool, features: int, config: CompacterConfig):
         super().__init__(rules, owner)

@@ -1,4 +1,4 @@
-"""Weight deltas: y = (W0 + ΔW)x + bias, with merging that can be undone to the bit. One method gives one Delta."""
+"""Weight deltas: y = (W0 + ΔW)x + bias. Merging can be undone bit for bit. Each method defines one Delta class."""
 
 from abc import abstractmethod
 from typing import Any
@@ -13,16 +13,16 @@ from surm_bench.structured.precision import parameter_dtype, under_autocast, wit
 
 
 class Delta(nn.Module):
-    """ΔW of one adapter on one layer, its scale included; zero, or next to it, at the start."""
+    """ΔW of one adapter on one layer, including its scale. ΔW is zero or close to zero at the start."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the delta computes in, outside autocast."""
+        """The dtype in which the delta computes outside autocast."""
         return parameter_dtype(self)
 
     @property
     def num_spared(self) -> int:
-        """How many fewer numbers serve the delta than are trained."""
+        """The number of trained values minus the number of values needed to serve the delta."""
         return 0
 
     @abstractmethod
@@ -39,7 +39,7 @@ class ThinDelta(Delta):
 
     @abstractmethod
     def pair(self) -> tuple[Tensor, Tensor]:
-        """Shapes (out_features, r) and (r, in_features): their product is ΔW."""
+        """Return two factors of shapes (out_features, r) and (r, in_features), whose product is ΔW."""
 
     def dense(self) -> Tensor:
         left, right = self.pair()
@@ -51,23 +51,25 @@ class ThinDelta(Delta):
 
 
 class DeltaLinear(LinearTunerLayer):
-    """A frozen Linear plus the deltas of its active adapters. A subclass whose deltas are no Delta gives
-    get_delta_weight and forward too."""
+    """A frozen Linear plus the deltas of its active adapters.
+
+    Subclasses whose adapters are not instances of Delta override get_delta_weight and forward.
+    """
 
     def __init__(self, base_layer: nn.Linear):
         super().__init__(base_layer)
         self.register_buffer("unmerged", None, persistent=False)  # the base weight before merging
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """ΔW of one adapter, shape (out_features, in_features)."""
+        """Return ΔW of one adapter, shape (out_features, in_features)."""
         return self.adapters[adapter_name].dense()
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Add the deltas of the named (default: active) adapters to the base weight, rounding once.
 
         Raises:
-            UserError: the base layer would not answer with the merged weight.
-            ValueError: safe_merge, and the merged weight is not finite; the layer is left as it was.
+            UserError: the base layer's output would not follow from the merged weight.
+            ValueError: safe_merge is set and the merged weight is not finite; the layer is unchanged.
         """
         names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.adapters]
         if not names:
@@ -77,7 +79,7 @@ class DeltaLinear(LinearTunerLayer):
         original = self.unmerged if self.merged else weight.data
         with torch.no_grad(), without_autocast(weight.device):
             delta = sum(self.get_delta_weight(name).to(weight.device) for name in [*self.merged_adapters, *names])
-            merged = (original + delta).to(original.dtype)  # the sum has the wider precision of both
+            merged = (original + delta).to(original.dtype)  # the sum has the wider of the two precisions
         if safe_merge and not torch.isfinite(merged).all():
             raise broken(names)
         self.unmerged = original
@@ -85,14 +87,14 @@ class DeltaLinear(LinearTunerLayer):
         self.merged_adapters.extend(names)
 
     def unmerge(self) -> None:
-        """Put the base weight back, bit for bit."""
+        """Restore the base weight to its value before merging, bit for bit."""
         if self.merged:
             self.get_base_layer().weight.data = self.unmerged
             self.unmerged = None
             self.merged_adapters.clear()
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(..., in_features) → (..., out_features); other arguments are the base layer's."""
+        """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
         if self.disable_adapters:
             self.unmerge()
         y = self.base_layer(x, *args, **kwargs)
@@ -101,7 +103,7 @@ class DeltaLinear(LinearTunerLayer):
         return y
 
     def _answer(self, name: str, x: Tensor) -> Tensor:
-        """The delta's answer; the delta itself may be wider than x."""
+        """Return the delta's output for x; the delta may have a wider precision than x."""
         delta = self.adapters[name]
         if under_autocast(x.device):
             return delta(x)

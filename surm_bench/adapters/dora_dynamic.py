@@ -1,12 +1,14 @@
-"""DoRA, dynamic low-rank adaptation, as a PEFT method: ΔW = (alpha/r₀)·Σ_i c_i·b_i·a_iᵀ, of which training zeroes c_i.
+"""DoRA, dynamic low-rank adaptation, as a PEFT method: ΔW = (alpha/r₀)·Σ_i c_i·b_i·a_iᵀ; training zeroes some c_i.
 
 Mao et al., 2024, arXiv 2405.17357 (not the DoRA that decomposes weights); all constants as in the authors' code
-(MIkumikumi0116/DoRA). It starts with r₀ = ⌈1.5·r⌉ terms a layer and keeps r on average. After every step the importance
-of a term, ‖c_i·b_i·a_iᵀ‖/‖ΔW‖, enters a moving average. From 15 % of the steps on, and for the next 35 %, a growing
-number of the model's least important terms is zeroed at intervals, and may grow again; then what is zero stays so. Till
-then the loss has a term that keeps the entries of each vector alike: the mean over all a_i and b_i of their variance.
+(MIkumikumi0116/DoRA). Each layer starts with r₀ = ⌈1.5·r⌉ terms and keeps r terms on average. After every step the
+importance of each term, ‖c_i·b_i·a_iᵀ‖/‖ΔW‖, enters a moving average. From 15 % of the steps on, and for the next 35 %,
+a growing number of the model's least important terms is zeroed at intervals. Zeroed terms may grow again until this
+phase ends; after that they stay zero. Until the phase ends, the loss has a term that keeps the entries of each vector
+alike: the mean over all a_i and b_i of the variance of their entries.
 
-The authors adapt every matrix of a layer. Their count of what is kept leaves c out: it goes into b.
+The authors adapt every matrix of a layer. Their count of the kept parameters leaves c out, because c is multiplied
+into b.
 """
 
 import math
@@ -21,14 +23,14 @@ from surm_bench.adapters.pruning import deltas, zero_lowest
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, check_positive, register
 from surm_bench.errors import UserError
 
-BEGIN, LENGTH = 0.15, 0.35  # of the steps: before the first zeroing, and from there to the last
+BEGIN, LENGTH = 0.15, 0.35  # fractions of the steps: before the first zeroing, and from the first to the last
 MEMORY = 0.9  # of the moving average of importances
 EPS = 1e-8
 
 
 @dataclass
 class DynamicDoraConfig(TunerConfig):
-    """Configuration of DoRA with dynamic ranks; without target_modules it takes the query and value projections."""
+    """Configuration of DoRA with dynamic ranks. Without target_modules, query and value projections are adapted."""
 
     r: int = field(default=8, metadata={"help": "rank kept, on average over the layers; it starts with ⌈1.5·r⌉"})
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha over the rank at the start"})
@@ -46,7 +48,7 @@ class DynamicDoraConfig(TunerConfig):
 
     @property
     def init_r(self) -> int:
-        """r₀."""
+        """The rank at the start, r₀."""
         return math.ceil(1.5 * self.r)
 
     def default_roles(self) -> tuple[str, ...]:
@@ -54,7 +56,7 @@ class DynamicDoraConfig(TunerConfig):
 
 
 class Terms(ThinDelta):
-    """The terms of one layer: a (r₀, in), b (out, r₀), c (r₀,), which is zero at the start."""
+    """The terms of one layer: a (r₀, in), b (out, r₀) and c (r₀,). c is zero at the start."""
 
     def __init__(self, out_features: int, in_features: int, config: DynamicDoraConfig):
         super().__init__()
@@ -66,7 +68,7 @@ class Terms(ThinDelta):
 
     @property
     def num_spared(self) -> int:
-        """Of r₀ terms r are kept, on average over the layers, and c is multiplied into b."""
+        """The size of the zeroed terms and of c: r of r₀ terms are kept on average, and c is multiplied into b."""
         return (len(self.c) - self.kept) * (len(self.b) + self.a.shape[1]) + len(self.c)
 
     def pair(self) -> tuple[Tensor, Tensor]:
@@ -76,26 +78,26 @@ class Terms(ThinDelta):
         return super().forward(self.dropout(x))
 
     def importance(self) -> Tensor:
-        """‖c_i·b_i·a_iᵀ‖/‖Σ_j c_j·b_j·a_jᵀ‖, (r₀,)."""
+        """Return ‖c_i·b_i·a_iᵀ‖/‖Σ_j c_j·b_j·a_jᵀ‖ of each term i, (r₀,)."""
         scaled = self.b * self.c
         return scaled.norm(dim=0) * self.a.norm(dim=1) / ((scaled @ self.a).norm() + EPS)
 
 
 class DynamicRanks:
-    """The hooks of one such adapter in training (surm_bench.training.Hooks)."""
+    """The training hooks of one DoRA adapter with dynamic ranks (surm_bench.training.Hooks)."""
 
     def __init__(self, terms: dict[str, Terms], config: DynamicDoraConfig):
         self.terms, self.config = terms, config
         self.step = 0
 
     def begin(self, steps: int) -> None:
-        """A run of any length has a last zeroing, be it after its first step."""
+        """Plan the zeroing. A run of any length has a last zeroing, if need be after its first step."""
         self.first = int(BEGIN * steps)
         self.length = max(1, int(LENGTH * steps))
         self.scores = {name: torch.zeros_like(layer.c, requires_grad=False) for name, layer in self.terms.items()}
 
     def penalty(self) -> Tensor | float:
-        """The weighted mean variance of all vectors a_i and b_i, until the ranks are fixed."""
+        """Return the weighted mean variance of all vectors a_i and b_i, or 0 once the ranks are fixed."""
         if self.step >= self.first + self.length:
             return 0.0
         variances = [v for layer in self.terms.values() for v in (layer.a.var(dim=1), layer.b.var(dim=0))]
@@ -103,7 +105,7 @@ class DynamicRanks:
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Average the importances while ranks may change, and zero what the step is to zero."""
+        """Average the importances while ranks may change, and zero the least important terms when a zeroing is due."""
         self.step, done = step, step - self.first
         if done <= self.length:
             for name, layer in self.terms.items():
@@ -113,16 +115,16 @@ class DynamicRanks:
             zero_lowest(factors, self.scores.values(), self.count(min(done, self.length)))
 
     def count(self, done: int) -> int:
-        """How many terms are zero ``done`` steps after the first zeroing: all that are too many by (done/length)³."""
+        """Return the number of zero terms ``done`` steps after the first zeroing: the surplus times (done/length)³."""
         too_many = len(self.terms) * (self.config.init_r - self.config.r)
         return max(1, too_many * done**3 // self.length**3)
 
     def state_dict(self) -> dict:
-        """The averaged importances, which also say what is zero in the end."""
+        """Return the step and the averaged importances, which also determine the terms that are zero in the end."""
         return {"scores": self.scores, "step": self.step}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from such a state, whose tensors are on the CPU."""
+        """Continue from a result of state_dict whose tensors are on the CPU."""
         self.step = state["step"]
         for name, score in self.scores.items():
             score.copy_(state["scores"][name])

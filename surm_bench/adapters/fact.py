@@ -1,8 +1,9 @@
-"""FacT as a PEFT method, its tensor-train form: ΔW = scale·V·Σ·U, U and V shared by all layers and Σ of each layer.
+"""FacT in its tensor-train form as a PEFT method: ΔW = scale·V·Σ·U. All layers share U and V; each layer has its own Σ.
 
-Jie & Deng, 2023, arXiv 2212.03145 (FacT-TT). Read in the authors' code (JieShibo/PETL-ViT, FacT/fact_tt.py): all six
-matrices of a layer, those of the MLP in blocks of the model's width; U and Σ start as the weight of a Linear does, V at
-zero; dropout of 0.1 behind Σ. The scale is chosen for each task there, from 0.01 to 100, and so is the rank.
+Jie & Deng, 2023, arXiv 2212.03145 (FacT-TT). These details follow the authors' code (JieShibo/PETL-ViT,
+FacT/fact_tt.py): all six matrices of a layer are adapted, the MLP's matrices in blocks of the model's width; U and Σ
+are initialised like the weight of a Linear, V with zeros; dropout of 0.1 follows Σ. The authors choose the scale, from
+0.01 to 100, and the rank for each task.
 """
 
 import math
@@ -18,7 +19,7 @@ from surm_bench.adapters.tuner import register
 
 @dataclass
 class FactConfig(PlanesConfig):
-    """Configuration of FacT; without target_modules it takes all Linears of a layer."""
+    """Configuration of FacT. Without target_modules, all Linears of a layer are adapted."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -26,7 +27,7 @@ class FactConfig(PlanesConfig):
 
 
 class TrainedCore(BetweenPlanes):
-    """Σ, (rows·r, columns·r), is trained itself."""
+    """The delta of one layer, whose core Σ, (rows·r, columns·r), is a trained parameter."""
 
     def __init__(self, planes: Planes, owner: bool, rows: int, columns: int, config: FactConfig):
         super().__init__(planes, owner, rows, columns, config)

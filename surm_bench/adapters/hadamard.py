@@ -1,11 +1,12 @@
-"""The Hadamard adapter as a PEFT method: y ← (1 + scale)⊙y + shift behind self-attention, both zero at the start.
+"""The Hadamard adapter as a PEFT method: y ← (1 + scale)⊙y + shift after self-attention, both zero at the start.
 
 Chen et al., 2023, arXiv 2407.11033: a weight and a bias vector act element by element on the output of self-attention,
-before the residual sum and its norm, and the norm that follows is trained with them. With one norm a layer this is
-4·d parameters a layer, 36,864 on BERT-base, about the 0.033 % that the paper's abstract states; only summaries of the
-paper could be consulted, which neither say on which side of the output projection the vectors are (here: behind it) nor
-name the norm. It is trained by two vectors behind it, which reach the same functions as its own do. The paper trains
-the classifier alone beforehand, in a stage of its own; here both are trained at once, as with every other method.
+before the residual sum and its norm, and the norm that follows is trained with these vectors. With one norm per layer
+this gives 4·d parameters per layer, 36,864 on BERT-base, about the 0.033 % that the paper's abstract states. Only
+summaries of the paper could be consulted. They do not say on which side of the output projection the vectors are (here:
+after the projection) and do not name the norm. Here the norm is trained through two vectors after it, which reach the
+same functions as the norm's own weight and bias. The paper first trains the classifier alone, in a separate stage; here
+classifier and adapter are trained together, as with every other method.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from surm_bench.errors import UserError
 class HadamardConfig(TunerConfig):
     """Configuration of the Hadamard adapter.
 
-    Without target_modules it goes behind the attention's output projection and the norm that follows.
+    Without target_modules, adapters follow the attention's output projection and the norm after this projection.
     """
 
     def __post_init__(self):
@@ -50,7 +51,7 @@ class Elementwise(nn.Module):
 
 
 class HadamardLayer(AffineLayer):
-    """A frozen Linear or LayerNorm and, behind it, the sum of y and the active adapters' answers to y."""
+    """A frozen Linear or LayerNorm with output y, followed by the sum of y and the active adapters' outputs for y."""
 
     adapter_layer_names = ("hadamard_adapter",)
 
@@ -63,7 +64,7 @@ class HadamardLayer(AffineLayer):
         return factor.reshape(-1, *[1] * (weight.dim() - 1)) * weight, factor * bias + shift
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The base layer's shapes and arguments."""
+        """Compute the output; shapes and arguments are those of the base layer."""
         names = self.unmerged_names()
         h = y = self.base_layer(x, *args, **kwargs)
         for name in names:
@@ -72,7 +73,7 @@ class HadamardLayer(AffineLayer):
 
 
 def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
-    """The module, if the last dimension of its output has one feature for each scale; raises UserError otherwise."""
+    """Return the module if it is a Linear or a norm over the last dimension alone; raise UserError otherwise."""
     if not isinstance(module, nn.Linear | nn.LayerNorm):
         raise UserError(f"target module {name!r} is a {kind(module)}, not a Linear or LayerNorm")
     if isinstance(module, nn.LayerNorm) and (len(module.normalized_shape) > 1 or not _is_last(module)):
@@ -85,13 +86,13 @@ def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def _is_last(norm: nn.LayerNorm) -> bool:
-    """Whether the norm takes features in its last dimension; those of feature maps have them in the second."""
+    """Return whether the norm takes features in the last dimension. Norms of feature maps take the second dimension."""
     if type(norm).forward is nn.LayerNorm.forward:
         return True
     like = next(norm.parameters(), torch.empty(0))
     try:
         return norm(like.new_zeros(2, *norm.normalized_shape)).shape == (2, *norm.normalized_shape)
-    except Exception:  # it has no two dimensions to exchange
+    except Exception:  # the norm exchanges dimensions that this input does not have
         return False
 
 

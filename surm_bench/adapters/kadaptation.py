@@ -1,13 +1,18 @@
 """KAdaptation as a PEFT method: ΔW = alpha·Σ_{i≤n} A_i ⊗ (u_i·v_iᵀ), the n×n matrices A_i shared between layers.
 
-He et al., 2022, arXiv 2203.16329. Read in the authors' code (eric-ai-lab/PEViT at 8c9ab98, on CLIP's image encoder):
-n = 32; A_i = a_i·b_iᵀ of rank one, uniform in ±0.01 each; one set of them for all query and another for all value
-projections; the scale, 160. The paper's A_i are any n×n matrices; with these, ΔW has rank n at most. Not followed of
-that code: u and v both start at zero, where no gradient ever reaches either (here u is zero and v as in Compacter); the
-value's delta is built from the query's u and v, so that its own are never used; one bias is added to both, which is no
-part of ΔW; half of ΔW's entries are dropped in training; the query's delta is added behind the division by √(head
-size), so that it counts √(head size) times as much; and the answer is mixed over tokens and images, as LoRA's is there
-(surm_bench.adapters.lora_pevit).
+He et al., 2022, arXiv 2203.16329. These details follow the authors' code (eric-ai-lab/PEViT at 8c9ab98, on CLIP's image
+encoder): n = 32; A_i = a_i·b_iᵀ of rank one, a_i and b_i uniform in ±0.01; one set of A_i for all query projections and
+another set for all value projections; the scale, 160. The paper allows any n×n matrices A_i; with A_i of rank one, ΔW
+has rank n at most.
+
+This module differs from that code in six points. In the authors' code:
+
+- u and v both start at zero, so that no gradient ever reaches them (here u is zero and v starts as in Compacter);
+- the value's delta is built from the query's u and v, so that the value's own u and v are never used;
+- one bias, which is not part of ΔW, is added to both queries and values;
+- half of ΔW's entries are dropped in training;
+- the query's delta is added after the division by √(head size), so that the delta counts √(head size) times as much;
+- the adapter's output is mixed over tokens and images, like LoRA's output there (surm_bench.adapters.lora_pevit).
 """
 
 import math
@@ -26,7 +31,7 @@ from surm_bench.errors import UserError
 
 @dataclass
 class KAdaptationConfig(TunerConfig):
-    """Configuration of KAdaptation; without target_modules it takes the query and value projections."""
+    """Configuration of KAdaptation. Without target_modules, query and value projections are adapted."""
 
     n: int = field(default=32, metadata={"help": "number of Kronecker products; it divides both sizes of every layer"})
     alpha: float = field(default=160.0, metadata={"help": "the scale of the delta"})
@@ -41,7 +46,7 @@ class KAdaptationConfig(TunerConfig):
 
 
 class Rules(nn.Module):
-    """The a_i and b_i, rows of (n, n) each."""
+    """The vectors a_i and b_i: the rows of two matrices, (n, n) each."""
 
     def __init__(self, n: int):
         super().__init__()
@@ -68,7 +73,7 @@ class KroneckerSum(Sharing, ThinDelta):
 
 
 def glorot_rows(n: int, size: int) -> Tensor:
-    """(n, size), each row a matrix of one column: Glorot-uniform with gain √2, as Compacter's code draws them."""
+    """Draw (n, size) as Compacter's code does: Glorot-uniform with gain √2, each row treated as a one-column matrix."""
     bound = math.sqrt(2) * math.sqrt(6 / (size + 1))
     return torch.empty(n, size).uniform_(-bound, bound)
 

@@ -1,15 +1,15 @@
-"""LoRA² as a PEFT method: ΔW = (alpha/r)·D·C·diag(e)·B·A, two low-rank planes and a value for each of r ranks, of which
-training zeroes some.
+"""LoRA² as a PEFT method: ΔW = (alpha/r)·D·C·diag(e)·B·A, with two low-rank planes and one value e per rank. Training
+zeroes some of the r values.
 
-Zhang et al., 2024, arXiv 2408.06854, after the forward pass of the authors' code (Godz-z/LoRA-2): A (k, in), B (r, k),
-e (r,), C (k, r) and D (out, k), k = 8; e starts at zero and all others at N(0, 0.02²). Ranks shrink as AdaLoRA's do
-(arXiv 2303.10512), but only e, B and C are scored. The loss has the mean distance of the four factors from orthogonal
-ones, ‖A·Aᵀ − 1‖, ‖Bᵀ·B − 1‖, ‖C·Cᵀ − 1‖ and ‖Dᵀ·D − 1‖.
+Zhang et al., 2024, arXiv 2408.06854. The forward pass follows the authors' code (Godz-z/LoRA-2): A (k, in), B (r, k),
+e (r,), C (k, r) and D (out, k), k = 8; e starts at zero and all other factors at N(0, 0.02²). Ranks shrink as in
+AdaLoRA (arXiv 2303.10512), but only e, B and C are scored. The loss includes the mean distance of the four factors from
+orthogonal matrices, ‖A·Aᵀ − 1‖, ‖Bᵀ·B − 1‖, ‖C·Cᵀ − 1‖ and ‖Dᵀ·D − 1‖.
 
-In that code merging gives another matrix than the forward pass, and the term of the loss across both planes is computed
-and not used: neither is here. The authors adapt every matrix of a layer. Their scripts set the steps of each task by
-hand, and from one cut to the next (1, 10 or 100); here no rank is cut in the first tenth of the steps, and what is cut
-stays so in the last half.
+In the authors' code, merging gives another matrix than the forward pass, and a loss term across both planes is computed
+but not used. This module has neither of these two faults. The authors adapt every matrix of a layer. Their scripts set
+the steps of each task and the steps between two cuts (1, 10 or 100) by hand. Here no rank is cut in the first tenth of
+the steps, and the cut ranks are fixed in the last half.
 """
 
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, 
 from surm_bench.errors import UserError
 
 INIT_STD = 0.02
-WARM_UP, FINAL = 0.1, 0.5  # of the steps, before the first and after the last cut
-MEMORY = 0.85  # of the moving averages of sensitivity and of its uncertainty
+WARM_UP, FINAL = 0.1, 0.5  # fractions of the steps: before the first and after the last cut
+MEMORY = 0.85  # decay of the moving averages of sensitivity and of its uncertainty
 
 
 @dataclass
 class Lora2Config(TunerConfig):
-    """Configuration of LoRA²; without target_modules it takes the query and value projections."""
+    """Configuration of LoRA². Without target_modules, query and value projections are adapted."""
 
     r: int = field(default=8, metadata={"help": "number of values e at the start"})
     target_r: int = field(default=4, metadata={"help": "how many of them are kept, on average over the layers"})
@@ -54,7 +54,7 @@ class Lora2Config(TunerConfig):
 
 
 class TwoPlanes(ThinDelta):
-    """D·C·diag(e)·B·A of one layer."""
+    """The delta (alpha/r)·D·C·diag(e)·B·A of one layer."""
 
     def __init__(self, out_features: int, in_features: int, config: Lora2Config):
         super().__init__()
@@ -67,26 +67,26 @@ class TwoPlanes(ThinDelta):
 
     @property
     def num_spared(self) -> int:
-        """target_r ranks are kept, on average over the layers, as the products of D, C and e and of B and A."""
+        """The trained values minus the served ones: target_r ranks on average, as the products D·C·diag(e) and B·A."""
         return sum(p.numel() for p in self.parameters()) - self.kept * (len(self.d) + self.a.shape[1])
 
     def pair(self) -> tuple[Tensor, Tensor]:
         return self.scale * self.d @ (self.c * self.e), self.b @ self.a
 
     def from_orthogonal(self) -> Tensor:
-        """The four distances, (4,)."""
+        """Return the distances of the four factors from orthogonal matrices, (4,)."""
         grams = (self.a @ self.a.T, self.b.T @ self.b, self.c @ self.c.T, self.d.T @ self.d)
         return torch.stack([torch.linalg.matrix_norm(gram - torch.eye(len(gram)).to(gram)) for gram in grams])
 
 
 class PlaneRanks:
-    """The hooks of one such adapter in training (surm_bench.training.Hooks)."""
+    """The training hooks of one LoRA² adapter (surm_bench.training.Hooks)."""
 
     def __init__(self, planes: dict[str, TwoPlanes], config: Lora2Config):
         self.planes, self.config = planes, config
 
     def begin(self, steps: int) -> None:
-        """The cuts end in time for one after the first step, as they need sensitivities to go by."""
+        """Plan the cuts. The last cut comes after the first step at the earliest, because cuts need sensitivities."""
         self.steps, self.first = steps, int(WARM_UP * steps)
         self.last = max(self.first + 1, steps - int(FINAL * steps))
         scored = {f"{layer}.{name}": p for layer, name, p in self._scored()}
@@ -95,13 +95,13 @@ class PlaneRanks:
         )
 
     def penalty(self) -> Tensor:
-        """The weighted mean of the factors' distances from orthogonal ones."""
+        """Return the weighted mean of the factors' distances from orthogonal matrices."""
         distances = torch.cat([plane.from_orthogonal() for plane in self.planes.values()])
         return self.config.orthogonality * distances.mean()
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        """Update the sensitivities |p·∂loss/∂p| from the gradients, which are still there, and cut to the budget."""
+        """Update the sensitivities |p·∂loss/∂p| from the gradients, which are still set, and cut to the budget."""
         if step < max(self.last, 2):
             for layer, name, p in self._scored():
                 key, now = f"{layer}.{name}", (p * p.grad).abs()
@@ -112,17 +112,17 @@ class PlaneRanks:
             zero_lowest([plane.e for plane in self.planes.values()], map(self._scores, self.planes), cut)
 
     def count(self, step: int) -> int:
-        """How many values are zero after a step: the cubic schedule of AdaLoRA."""
+        """Return the number of zero values after a step, by the cubic schedule of AdaLoRA."""
         total, target = (len(self.planes) * r for r in (self.config.r, self.config.target_r))
         left = min(1.0, max(0.0, (self.last - step) / (self.last - self.first)))
         return total - target - int((total - target) * left**3)
 
     def state_dict(self) -> dict:
-        """The averaged sensitivities and their uncertainty, which also say what is zero in the end."""
+        """Return the averaged sensitivities and their uncertainty, which also determine the values that end up zero."""
         return {"sensitivity": self.sensitivity, "uncertainty": self.uncertainty}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from such a state, whose tensors are on the CPU."""
+        """Continue from a result of state_dict whose tensors are on the CPU."""
         for kind, values in state.items():
             for name, value in getattr(self, kind).items():
                 value.copy_(values[name])
@@ -131,8 +131,9 @@ class PlaneRanks:
         return [(layer, name, getattr(plane, name)) for layer, plane in self.planes.items() for name in "ebc"]
 
     def _scores(self, layer: str) -> Tensor:
-        """Of each value: its own sensitivity times uncertainty, and the means of those of its row of B and column of
-        C, (r,)."""
+        """Return the score of each value e, (r,): its sensitivity times uncertainty, plus the means of this product
+        over the value's row of B and column of C.
+        """
         e, b, c = (self.sensitivity[f"{layer}.{name}"] * self.uncertainty[f"{layer}.{name}"] for name in "ebc")
         return e + b.mean(1) + c.mean(0)
 

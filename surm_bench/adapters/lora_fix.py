@@ -1,8 +1,9 @@
-"""LoRA-Fix as a PEFT method: ΔW = (alpha/r)·B·A with A drawn once and frozen; only B, zero at the start, is trained.
+"""LoRA-Fix as a PEFT method: ΔW = (alpha/r)·B·A. A is random and frozen; only B, zero at the start, is trained.
 
-A baseline of He et al., 2022, arXiv 2203.16329; Zhang et al., 2023, arXiv 2308.03303, call it LoRA-FA. A starts as
-LoRA's does, kaiming-uniform, from the run's seed, and is saved beside B; counts are of B alone, as VeRA's are without
-its random matrices. The first paper's code does not have it: its rank and scale there are not known to us.
+LoRA-Fix is a baseline of He et al., 2022, arXiv 2203.16329; Zhang et al., 2023, arXiv 2308.03303, call the method
+LoRA-FA. A starts like LoRA's A, kaiming-uniform, from the run's seed, and is saved beside B. Parameter counts include B
+alone, just as VeRA's counts leave out its random matrices. The code of the first paper does not contain LoRA-Fix, so
+the paper's rank and scale are not known to us.
 """
 
 import math
@@ -18,7 +19,7 @@ from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, 
 
 @dataclass
 class LoraFixConfig(TunerConfig):
-    """Configuration of LoRA-Fix; without target_modules it takes the query and value projections."""
+    """Configuration of LoRA-Fix. Without target_modules, query and value projections are adapted."""
 
     r: int = field(default=8, metadata={"help": "rank; r·out parameters a layer"})
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r"})
@@ -33,7 +34,7 @@ class LoraFixConfig(TunerConfig):
 
 
 class HalfTrained(ThinDelta):
-    """B·A of which A, (r, in_features), is a buffer."""
+    """The delta (alpha/r)·B·A, where A, (r, in_features), is a buffer and not trained."""
 
     def __init__(self, out_features: int, in_features: int, config: LoraFixConfig):
         super().__init__()

@@ -1,13 +1,18 @@
-"""LoRA as the released code of KAdaptation computes it, for comparisons with tables whose LoRA is from there. Not LoRA.
+"""LoRA as KAdaptation's released code computes it, to compare with tables that used this code. This is not true LoRA.
 
 He et al., 2022, arXiv 2203.16329; eric-ai-lab/PEViT at 8c9ab98, vision_benchmark/evaluation/lora_model.py, on CLIP's
-image encoder. The answer of LoRA to the attention's input, (tokens, batch, width), is added to queries and values that
-are there in heads, (batch·heads, tokens, head size). It is brought to that shape by a reshape without the transposition
-that the queries and values had, so that what is added at a token comes from other tokens, of other images of the batch:
-the prediction for an image depends on the images beside it, and a score on trainer.eval_batch_size, which is therefore
-always the default. And the queries have been divided by √(head size) before, the answer is not: it counts √(head size)
-times as much as LoRA's. The rest is LoRA: A normal with deviation 0.02, B zero, scale alpha/r; r = 4 and alpha = 128
-there.
+image encoder. That code differs from LoRA in two points.
+
+LoRA's output for the attention's input, (tokens, batch, width), is added to queries and values that are already split
+into heads, (batch·heads, tokens, head size). A reshape brings the output to this shape, without the transposition that
+was applied to the queries and values. The numbers added at a token therefore come from other tokens, of other images of
+the batch. The prediction for an image depends on the other images of its batch, and a score depends on
+trainer.eval_batch_size, which is therefore always the default.
+
+The queries have been divided by √(head size) before, but LoRA's output has not: it counts √(head size) times as much as
+in LoRA.
+
+The rest is LoRA: A normal with deviation 0.02, B zero, scale alpha/r. The authors use r = 4 and alpha = 128.
 """
 
 import math
@@ -29,7 +34,7 @@ STD = 0.02
 
 @dataclass
 class LoraPevitConfig(TunerConfig):
-    """Configuration of LoRA as PEViT computes it; without target_modules it takes the query and value projections."""
+    """Configuration of LoRA as PEViT computes it. Without target_modules, query and value projections are adapted."""
 
     r: int = field(default=4, metadata={"help": "rank; r·(in + out) parameters a layer"})
     alpha: float = field(default=128.0, metadata={"help": "the scale is alpha/r"})
@@ -45,7 +50,7 @@ class LoraPevitConfig(TunerConfig):
 
 
 class MixedLora(Answer):
-    """scale·B·A·x on x of shape (batch, tokens, in_features), its heads mixed over tokens and batch."""
+    """scale·B·A·x on x of shape (batch, tokens, in_features), with the output's heads mixed over tokens and batch."""
 
     def __init__(self, in_features: int, out_features: int, scale: float, r: int, heads: int):
         super().__init__()
@@ -58,14 +63,14 @@ class MixedLora(Answer):
 
 
 def mixed(answer: Tensor, heads: int) -> Tensor:
-    """Where PEViT's reshape leads the numbers of an answer, (batch, tokens, width) → the same shape."""
+    """Rearrange the numbers of an output as PEViT's reshape does: (batch, tokens, width) → (batch, tokens, width)."""
     batch, tokens, width = answer.shape
     in_heads = answer.transpose(0, 1).reshape(batch, heads, tokens, width // heads)
     return in_heads.transpose(1, 2).reshape(batch, tokens, width)
 
 
 class LoraPevitLinear(Unmergeable, LinearTunerLayer):
-    """A frozen Linear and the mixed answers of its active adapters beside it."""
+    """A frozen Linear plus the mixed outputs of its active adapters."""
 
     adapter_layer_names = ("lora_pevit_adapter",)
 
@@ -76,10 +81,10 @@ class LoraPevitLinear(Unmergeable, LinearTunerLayer):
         self.add(adapter_name, MixedLora(self.in_features, self.out_features, scale, config.r, heads), config)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(batch, tokens, in_features) → (batch, tokens, out_features); other arguments are the base layer's.
+        """(batch, tokens, in_features) → (batch, tokens, out_features); the other arguments go to the base layer.
 
         Raises:
-            UserError: x has other dimensions.
+            UserError: x does not have three dimensions.
         """
         if x.dim() != 3:
             raise UserError(

@@ -1,8 +1,8 @@
-"""LoRA-XS as a PEFT method: ΔW = (alpha/r)·B·R·A with A and B from the SVD of W0, frozen; only R, r × r, is trained.
+"""LoRA-XS as a PEFT method: ΔW = (alpha/r)·B·R·A. A and B come from the SVD of W0 and are frozen; R, r × r, is trained.
 
 With W0 ≈ U·S·Vᵀ cut to its r largest singular values, B = U and A = S·Vᵀ; R starts at N(0, 1e-5²) (Bałazy et al.,
-2024, arXiv 2405.17604; the side of S, the start and the scale as in the authors' code). A and B are saved beside R:
-they could be computed again from W0, but each machine chooses the signs of singular vectors for itself.
+2024, arXiv 2405.17604; the side of S, the initialisation and the scale as in the authors' code). A and B are saved
+beside R. Computing A and B again from W0 is not enough, because the signs of singular vectors differ between machines.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ INIT_STD = 1e-5
 
 @dataclass
 class LoraXsConfig(TunerConfig):
-    """Configuration of LoRA-XS; without target_modules it takes the query and value projections."""
+    """Configuration of LoRA-XS. Without target_modules, query and value projections are adapted."""
 
     r: int = field(default=16, metadata={"help": "number of singular values kept; r² parameters a layer"})
     alpha: float = field(default=16.0, metadata={"help": "the scale is alpha/r"})
@@ -36,7 +36,7 @@ class LoraXsConfig(TunerConfig):
 
 
 class SingularDelta(Delta):
-    """B·R·A between the leading singular vectors of a weight of shape (out, in)."""
+    """The delta (alpha/r)·B·R·A, with A and B from the leading singular vectors of a weight of shape (out, in)."""
 
     def __init__(self, weight: Tensor, config: LoraXsConfig):
         super().__init__()

@@ -1,12 +1,13 @@
 """LoRTA as a PEFT method: one tensor of rank r holds the updates of all layers, heads and attention matrices.
 
-The update of matrix m in layer l is the slice of a CP decomposition, its inputs in H heads of size d/H:
+The update of matrix m in layer l is a slice of a CP decomposition, with its inputs split into H heads of size d/H:
 ΔW[i, h·d/H + j] = (alpha/r)·Σ_ρ A[i,ρ]·B[j,ρ]·C_heads[h,ρ]·C_layers[l,ρ]·C_matrices[m,ρ]
 with five factors for the whole model: r·(d + d/H + H + L + M) parameters (Hounie et al., 2024, arXiv 2410.04060).
 
-Read in the authors' code for GLUE (ihounie/lorta, nlu/src/peft/tuners/lorta): the layout, which is the same for q, k, v
-and o; alpha = 1; the start, B zero, A uniform in ±1/√r and the three C in ±√(6/r). Where only some of the four matrices
-are adapted, C_matrices has rows for these alone here, and always four there.
+These details follow the authors' code for GLUE (ihounie/lorta, nlu/src/peft/tuners/lorta): the layout, which is the
+same for q, k, v and o; alpha = 1; the initialisation, B zero, A uniform in ±1/√r and the three C uniform in ±√(6/r).
+If only some of the four matrices are adapted, C_matrices has rows for the adapted matrices alone; the authors' code
+always has four rows.
 """
 
 import math
@@ -26,7 +27,7 @@ from surm_bench.roles import attention_heads, check_not_fused, layer_of
 
 @dataclass
 class LortaConfig(TunerConfig):
-    """Configuration of LoRTA; without target_modules it takes q, k, v and o."""
+    """Configuration of LoRTA. Without target_modules, q, k, v and o are adapted."""
 
     r: int = field(default=8, metadata={"help": "rank of the tensor"})
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r; the authors' alpha is 1"})
@@ -42,7 +43,7 @@ class LortaConfig(TunerConfig):
 
 
 class Factors(nn.Module):
-    """The five factors, which all layers share; ``positions`` has the rows of each layer's name in the last two."""
+    """The five factors, which all layers share. ``positions`` maps a layer's name to its rows in the last two."""
 
     def __init__(self, width: int, heads: int, head_size: int, names: list[str], r: int):
         super().__init__()
@@ -56,7 +57,7 @@ class Factors(nn.Module):
 
 
 class Slice(Sharing, ThinDelta):
-    """The update of one layer and matrix: A·diag(c)·Kᵀ with K the Khatri-Rao product of heads and B."""
+    """The update of one matrix in one layer: A·diag(c)·Kᵀ, where K is the Khatri-Rao product of heads and B."""
 
     def __init__(self, factors: Factors, owner: bool, layer: int, matrix: int, scale: float):
         super().__init__(factors, owner)
@@ -95,7 +96,7 @@ class LortaModel(LinearTuner):
         factors = find_shared(self, adapter_name)
         owner = factors is None
         if owner:
-            inside = tuple(f"{layer}." for layer in tuner_layers(self.model))  # an expression may match there too
+            inside = tuple(f"{layer}." for layer in tuner_layers(self.model))  # an expression may match inside them
             outside = (n for n, _ in self.model.named_modules() if n and not n.startswith(inside))
             names = [n for n in outside if is_target(config, n)]
             factors = Factors(width, heads, split // heads, names, config.r)

@@ -1,9 +1,9 @@
 """MELoRA as a PEFT method: n small LoRAs of rank r, one for each of n equal parts of the input and the output.
 
-ΔW = (alpha/r)·blockdiag(B_1·A_1, …, B_n·A_n), of rank n·r, with r·(in + out) parameters whatever n is (Ren et al.,
-2024, arXiv 2402.17263; scale and start as in the authors' code, where alpha and r are those of each small LoRA). The
-authors' scripts (ChasonShi/MELoRA) have alpha = 16 and dropout of 0.05 on the input; here alpha is 1 if none is given,
-and there is no dropout.
+ΔW = (alpha/r)·blockdiag(B_1·A_1, …, B_n·A_n) has rank n·r and r·(in + out) parameters for every n (Ren et al., 2024,
+arXiv 2402.17263). Scale and initialisation follow the authors' code, where alpha and r belong to each small LoRA. The
+authors' scripts (ChasonShi/MELoRA) have alpha = 16 and dropout of 0.05 on the input; here alpha is 1 by default, and
+there is no dropout.
 """
 
 import math
@@ -20,7 +20,7 @@ from surm_bench.errors import UserError
 
 @dataclass
 class MeloraConfig(TunerConfig):
-    """Configuration of MELoRA; without target_modules it takes the query and value projections."""
+    """Configuration of MELoRA. Without target_modules, query and value projections are adapted."""
 
     n: int = field(default=8, metadata={"help": "number of small LoRAs; it divides both sizes of every layer"})
     r: int = field(default=1, metadata={"help": "rank of each of them"})

@@ -1,4 +1,4 @@
-"""From a structure's name and options to the module, with errors that say what is possible."""
+"""Build the module of a structure from its name and options. Error messages list the valid values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ FAMILIES = {**STRUCTURES, **COMBINED}
 def build_structure(
     name: str, out_features: int, in_features: int, options: Mapping[str, Any], **defaults: Any
 ) -> StructuredMatrix:
-    """The structured matrix of that name, or the sum or product of the structures in ``options["parts"]``.
+    """Return the structured matrix of that name, or the sum or product of the structures in ``options["parts"]``.
 
     Args:
-        defaults: options where a structure takes them and is given none.
+        defaults: values for options that a structure accepts and ``options`` does not set.
 
     Raises:
-        UserError: unknown name, an option the structure does not take, or a size that does not divide.
+        UserError: the name is unknown, the structure does not accept an option, or a size does not divide.
     """
     check_structure(name, options)
     try:
@@ -41,10 +41,10 @@ def _algebra(name: str, rows: int, columns: int, options: Mapping[str, Any], def
 
 
 def merge_options(options: Mapping[str, Any] | None, **fields: Any) -> dict[str, Any]:
-    """The structure's options from the field ``options`` of a config and from its other fields; None is the default.
+    """Return the structure's options, merged from a config's field ``options`` and other fields. None means default.
 
     Raises:
-        UserError: options is no mapping, or gives a field a second time.
+        UserError: options is not a mapping, or sets a field that is also set directly.
     """
     if not isinstance(options, Mapping | None):
         raise UserError(f"options={options!r} is not possible: give a mapping of the structure's options to values")
@@ -57,7 +57,7 @@ def merge_options(options: Mapping[str, Any] | None, **fields: Any) -> dict[str,
 
 
 def check_structure(name: str, options: Mapping[str, Any]) -> None:
-    """Refuse an unknown structure, and options that it does not take; of a sum or product, also those of its parts."""
+    """Refuse an unknown structure and options that it does not accept. A sum's or product's parts are checked too."""
     if name not in FAMILIES:
         raise unknown("structure", name, FAMILIES)
     taken = FAMILIES[name].options()
@@ -72,7 +72,7 @@ def check_structure(name: str, options: Mapping[str, Any]) -> None:
 
 
 def check_route(structure: str, route: str) -> None:
-    """Refuse a route that the structure does not have; the error lists those that it has."""
+    """Refuse a route that the structure does not have. The error lists the structure's routes."""
     if route not in routes(FAMILIES[structure]):
         raise unknown(f"route of structure {structure!r}", route, routes(FAMILIES[structure]))
 
@@ -88,6 +88,6 @@ def _checked_parts(name: str, parts: Any) -> Sequence[Mapping[str, Any]]:
 
 
 def _split(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A part's structure and its options."""
+    """Return a part's structure and its options."""
     options = merge_options(part)
     return options.pop("structure"), options

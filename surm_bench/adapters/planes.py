@@ -1,7 +1,8 @@
 """Deltas between two planes that all layers share: ΔW = scale·V·M·U with a small core M for each layer.
 
-U is (r, d) and V (d, r), d the width of the model. A layer whose input or output is several times as wide, as those of
-an MLP, has a core for each of its blocks of d×d. U starts as the weight of a Linear does and V at zero.
+U is (r, d) and V is (d, r), where d is the width of the model. A layer whose input or output is several times as wide,
+such as the layers of an MLP, has one core for each of its d×d blocks. U is initialised like the weight of a Linear and
+V with zeros.
 """
 
 import math
@@ -19,7 +20,7 @@ from surm_bench.errors import UserError
 
 @dataclass
 class PlanesConfig(TunerConfig):
-    """What the configurations of these methods share; without target_modules they take all Linears of a layer."""
+    """Fields common to the methods with planes. Without target_modules, all Linears of a layer are adapted."""
 
     r: int = field(default=16, metadata={"help": "the planes' dimension"})
     scale: float = field(default=1.0, metadata={"help": "of the delta"})
@@ -35,7 +36,7 @@ class PlanesConfig(TunerConfig):
 
 
 class Planes(nn.Module):
-    """U and V, and what else all layers share."""
+    """U and V, which all layers share. Subclasses may add other shared parameters."""
 
     def __init__(self, width: int, r: int):
         super().__init__()
@@ -44,7 +45,7 @@ class Planes(nn.Module):
 
 
 class BetweenPlanes(Sharing, Delta):
-    """scale·V·M·U of one layer, with rows × columns blocks of the planes' width. Subclasses give the core."""
+    """The delta scale·V·M·U of one layer, in rows × columns blocks of the planes' width. Subclasses define core."""
 
     def __init__(self, planes: Planes, owner: bool, rows: int, columns: int, config: PlanesConfig):
         super().__init__(planes, owner)
@@ -53,7 +54,7 @@ class BetweenPlanes(Sharing, Delta):
 
     @abstractmethod
     def core(self) -> Tensor:
-        """M, (rows·r, columns·r)."""
+        """Return M, (rows·r, columns·r)."""
 
     def dense(self) -> Tensor:
         core = self.core()
@@ -69,14 +70,17 @@ class BetweenPlanes(Sharing, Delta):
 
 
 class PlanesLinear(DeltaLinear):
-    """Subclasses give adapter_layer_names."""
+    """A Linear with a delta between planes. Subclasses define adapter_layer_names."""
 
     def update_layer(self, adapter_name: str, config: PlanesConfig, delta: BetweenPlanes) -> None:
         self.add(adapter_name, delta, config)
 
 
 class PlanesModel(LinearTuner):
-    """Subclasses give prefix, tuner_layer_cls, delta_cls, and planes_cls if layers share more."""
+    """PEFT's model class of a method with planes.
+
+    Subclasses define prefix, tuner_layer_cls and delta_cls, and planes_cls if layers share more than U and V.
+    """
 
     delta_cls: type[BetweenPlanes]
     planes_cls: type[Planes] = Planes

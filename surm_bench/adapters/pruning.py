@@ -1,5 +1,7 @@
-"""What methods share whose ranks shrink while they train: a ΔW that is a sum of rank-one terms, of which the least
-important in the whole model are zeroed."""
+"""Functions for methods whose ranks shrink during training.
+
+ΔW is a sum of rank-one terms, and the least important terms of the whole model are zeroed.
+"""
 
 from collections.abc import Iterable
 
@@ -11,7 +13,7 @@ from surm_bench.adapters.tuner import Tuner, tuner_layers
 
 
 def deltas(tuner: Tuner) -> dict[str, Delta]:
-    """The active adapter's delta in every layer, by the layer's name."""
+    """Return the active adapter's delta in every layer, by the layer's name."""
     adapter = tuner.active_adapters[0]
     layers = tuner_layers(tuner.model).items()
     return {name: layer.adapters[adapter] for name, layer in layers if adapter in layer.adapters}
@@ -19,11 +21,11 @@ def deltas(tuner: Tuner) -> dict[str, Delta]:
 
 @torch.no_grad()
 def zero_lowest(factors: Iterable[Tensor], scores: Iterable[Tensor], count: int) -> None:
-    """Zero the factors, one a term, of the ``count`` terms of the whole model that score lowest, in place.
+    """Zero in place the factors of the ``count`` terms with the lowest scores in the whole model.
 
     Args:
-        factors, scores: (r,) of each layer.
-        count: at least 1; terms that score as the last of them are zeroed, too.
+        factors, scores: for each layer a tensor (r,), with one factor and one score per term.
+        count: at least 1. All terms with the same score as the last zeroed term are zeroed too.
     """
     scores = list(scores)
     threshold = torch.cat(scores).kthvalue(count).values

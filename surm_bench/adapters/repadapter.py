@@ -1,9 +1,9 @@
 """RepAdapter as a PEFT method: x ← x + scale·(B·(A·x + a) + b) before attention and before the MLP, B in groups.
 
-Luo et al., 2023, arXiv 2302.08106. Width, groups, scale, dropout (between A and B) and start (A Xavier-uniform, all
-else zero) as in the authors' code (luogen1996/RepAdapter). The adapter has no activation, so that it is merged into the
-Linears behind it: q, k and v of a layer share one, fc1 has its own. Dropout is drawn for each of these Linears by
-itself here, and for q, k and v at once there.
+Luo et al., 2023, arXiv 2302.08106. Width, groups, scale, dropout (between A and B) and initialisation (A
+Xavier-uniform, all others zero) follow the authors' code (luogen1996/RepAdapter). The adapter has no activation, so
+that it can be merged into the Linears after it: q, k and v of a layer share one adapter, fc1 has its own adapter. Here
+dropout is drawn separately for each of these Linears; the authors' code draws dropout once for q, k and v.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from surm_bench.structured.precision import under_autocast
 
 @dataclass
 class RepAdapterConfig(TunerConfig):
-    """Configuration of RepAdapter; without target_modules it goes before q, k and v, and before fc1."""
+    """Configuration of RepAdapter. Without target_modules, adapters go before q, k and v, and before fc1."""
 
     bottleneck: int = field(default=8, metadata={"help": "width of the bottleneck"})
     groups: int = field(default=2, metadata={"help": "of B; it divides the bottleneck and the layers' input"})
@@ -64,23 +64,23 @@ class LinearBottleneck(nn.Module):
         return self.scale * (torch.einsum("...gr,gor->...go", narrow, self.up).flatten(-2) + self.bias)
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """The same without dropout as a matrix, (features, features), and a shift, (features,)."""
+        """Return the bottleneck without dropout as a matrix, (features, features), and a shift, (features,)."""
         up = torch.block_diag(*self.up)
         return self.scale * up @ self.down.weight, self.scale * (up @ self.down.bias + self.bias)
 
 
 class Before(Sharing):
-    """The bottleneck before a Linear, which other Linears with the same input use too."""
+    """The bottleneck before a Linear. Other Linears with the same input use the same bottleneck."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The bottleneck's answer to x."""
+        """Return the bottleneck's output for x."""
         bias = self.shared.bias
         dtype = x.dtype if under_autocast(x.device) else bias.dtype
         return self.shared(x.to(bias.device, dtype)).to(x)
 
 
 class RepAdapterLinear(AffineLayer):
-    """A frozen Linear, and before it the sum of x and the active adapters' answers to x."""
+    """A frozen Linear whose input is the sum of x and the active adapters' outputs for x."""
 
     adapter_layer_names = ("repadapter_adapter",)
 
@@ -93,7 +93,7 @@ class RepAdapterLinear(AffineLayer):
         return precise + precise @ sum(matrices).to(precise), bias + precise @ sum(shifts).to(precise)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(..., in_features) → (..., out_features); other arguments are the base layer's."""
+        """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
         h = x
         for name in self.unmerged_names():
             h = h + self.adapters[name](x)
@@ -121,7 +121,10 @@ class RepAdapterModel(LinearTuner):
 
 
 def attention_inputs(model: nn.Module) -> set[str]:
-    """The names of all q, k and v; none in an architecture without roles, where every Linear has its own adapter."""
+    """Return the names of all q, k and v projections.
+
+    In an architecture without roles the set is empty, and every Linear has its own adapter.
+    """
     try:
         return set(role_targets(model, ("q", "k", "v")))
     except UserError:
@@ -129,7 +132,7 @@ def attention_inputs(model: nn.Module) -> set[str]:
 
 
 def parent(name: str) -> str:
-    """The module that holds the one of that name: q, k and v of one layer have the same."""
+    """Return the name of the parent module. q, k and v of one layer have the same parent."""
     return name.rpartition(".")[0]
 
 

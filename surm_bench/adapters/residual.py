@@ -1,14 +1,17 @@
-"""Residual adapters as a PEFT method: h ← h + f(h) behind a Linear layer, f zero at the start.
+"""Residual adapters as a PEFT method: h ← h + f(h) after a Linear layer, where f is zero at the start.
 
 f is structured, act(S·dropout(h)) + bias (SURM's released code: activation first, then bias), or the classic
 bottleneck, W_up·act(W_down·dropout(h) + b_down) + b_up (Houlsby et al., 2019; Pfeiffer et al., 2021).
 
-The adapter follows the projection directly, so that it is the same on every backbone. In SURM's released code the
-backbone's own dropout (0.1 in BERT) lies between both, here it follows the adapter and drops h + f(h); in evaluation,
-and where the backbone has no dropout, there is no difference. Of its two adapters in a layer of BERT, that behind the
-attention alone gets the dropout that is asked for; here both do. Its script for BERT freezes the pooler, which here is
-part of the head and trained. That code also has a Toeplitz adapter of one symmetric
-matrix T(a⊙b), and says itself that the paper's is the product, symmetric_toeplitz here; ``toeplitz`` contains it.
+The adapter follows the projection directly, so that it is the same on every backbone. SURM's released code differs:
+
+- The backbone's own dropout (0.1 in BERT) comes between projection and adapter. Here dropout follows the adapter and
+  drops h + f(h). In evaluation, and in a backbone without dropout, there is no difference.
+- A layer of BERT has two adapters, and the requested dropout reaches only the adapter after attention. Here both
+  adapters get this dropout.
+- The script for BERT freezes the pooler. Here the pooler is part of the head and trained.
+- A Toeplitz adapter has one symmetric matrix T(a⊙b). The code itself says that the paper's adapter is the product,
+  which is symmetric_toeplitz here; ``toeplitz`` contains the code's adapter.
 """
 
 from dataclasses import dataclass, field
@@ -24,17 +27,17 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.structured.precision import parameter_dtype, under_autocast
 from surm_bench.structured.residual import residual
 
-PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # behind attention and MLP, or behind the MLP alone
+PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # after attention and MLP, or after the MLP alone
 ACTIVATIONS = {"gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
-RESIDUAL_INIT_STD = 0.02  # of the factor that is not zero (SURM's released code)
+RESIDUAL_INIT_STD = 0.02  # of the factor that does not start at zero (SURM's released code)
 
 
 @dataclass
 class ResidualAdapterConfig(TunerConfig):
-    """Configuration of a residual adapter: structured, or a bottleneck; exactly one of both is given.
+    """Configuration of a residual adapter. Set exactly one of structure and bottleneck.
 
-    Without target_modules the placement decides: houlsby takes the attention's and the MLP's output projection,
-    pfeiffer the MLP's alone.
+    Without target_modules, the placement chooses the layers: houlsby the output projections of attention and MLP,
+    pfeiffer the MLP's output projection alone.
     """
 
     structure: str | None = field(default=None, metadata={"help": "as SurmConfig's"})
@@ -75,7 +78,7 @@ class ResidualAdapterConfig(TunerConfig):
                             + ", ".join(sorted(set(ACTIVATIONS) - {"relu"})))  # fmt: skip
 
     def structure_options(self) -> dict[str, Any]:
-        """What goes to the structure's constructor."""
+        """Return the arguments for the structure's constructor."""
         return merge_options(self.options, r=self.r, factor=self.factor)
 
     def default_roles(self) -> tuple[str, ...]:
@@ -83,7 +86,7 @@ class ResidualAdapterConfig(TunerConfig):
 
 
 class StructuredResidual(nn.Module):
-    """act(S·dropout(h)) + bias on h of shape (..., features): zero at the start, as S and bias are."""
+    """act(S·dropout(h)) + bias on h of shape (..., features). S and bias, and so the output, are zero at the start."""
 
     def __init__(self, features: int, config: ResidualAdapterConfig):
         super().__init__()
@@ -97,9 +100,9 @@ class StructuredResidual(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         return self.activation(self.matrix(self.dropout(h), self.route)) + self.bias.to(h.dtype)
 
-    @torch.compiler.disable  # hand-written, and planned by the number of tokens: nothing is left to compile
+    @torch.compiler.disable  # hand-written and planned by the number of tokens: compiling gains nothing
     def added(self, y: Tensor, h: Tensor) -> Tensor:
-        """y plus the answer to h, in one function where the matrix takes its own route."""
+        """Return y plus the output for h, computed in one function if the matrix takes its own route."""
         if self.matrix.plan(h, self.route).product == "dense":
             return y + self(h).to(y.dtype)
         generators = self.matrix.generators(torch.promote_types(h.dtype, torch.float32))
@@ -107,10 +110,10 @@ class StructuredResidual(nn.Module):
 
 
 class Answer(nn.Module):
-    """f(h), of h's shape (..., features), as a plain module."""
+    """An adapter f as a plain module. f(h) has the shape of h, (..., features)."""
 
     def added(self, y: Tensor, h: Tensor) -> Tensor:
-        """y plus the answer to h."""
+        """Return y plus the output for h."""
         dtype = h.dtype if under_autocast(h.device) else parameter_dtype(self)
         return y + self(h.to(dtype)).to(y.dtype)
 
@@ -132,11 +135,13 @@ class Bottleneck(Answer):
 
 
 class AnsweredLinear(Unmergeable, LinearTunerLayer):
-    """A frozen Linear and, behind it, the sum of h and the active adapters' answers to h. Subclasses give update_layer
-    and adapter_layer_names."""
+    """A frozen Linear with output h, followed by the sum of h and the active adapters' outputs for h.
+
+    Subclasses define update_layer and adapter_layer_names.
+    """
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(..., in_features) → (..., out_features); other arguments are the base layer's."""
+        """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
         h = self.base_layer(x, *args, **kwargs)
         return self.answered(h, h)
 

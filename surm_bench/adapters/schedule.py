@@ -1,8 +1,9 @@
-"""What a method adds to the training loop; AdaLoRA: a rank budget that shrinks with the steps, and a term of the loss.
+"""The hooks of a method in the training loop. AdaLoRA has a rank budget that shrinks with the steps and a loss term.
 
-Zhang et al., 2023, arXiv 2303.10512. PEFT needs the number of steps before there is a data loader, wants to be
-called between the optimiser's step and the clearing of gradients, and adds its term only to a loss that the model
-computes itself (and PeftModel.forward passes that by); here the loop calls, and the loss is the task's.
+AdaLoRA: Zhang et al., 2023, arXiv 2303.10512. PEFT's AdaLoRA needs the number of steps before there is a data loader,
+must be called between the optimiser's step and the clearing of gradients, and adds its term only to a loss that the
+model computes itself (PeftModel.forward skips even this). Here the training loop calls the hooks, and the loss is the
+task's.
 """
 
 from typing import Any
@@ -15,14 +16,14 @@ from torch import Tensor, nn
 from surm_bench.adapters.tuner import Tuner
 from surm_bench.errors import UserError
 
-IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of PEFT's RankAllocator, each name of a parameter -> tensor
+IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # attributes of PEFT's RankAllocator: name of a parameter -> tensor
 
 
 class AdaLoraSchedule:
-    """The hooks of one AdaLoRA adapter in training (surm_bench.training.Hooks).
+    """The training hooks of one AdaLoRA adapter (surm_bench.training.Hooks).
 
-    The config's tinit and tfinal are read as parts of its total_step and stretched to the steps of the run, so that
-    one config serves six steps and six thousand.
+    The config's tinit and tfinal are taken as fractions of its total_step and stretched to the steps of the run. Thus
+    one config fits six steps and six thousand.
     """
 
     def __init__(self, tuner: AdaLoraModel):
@@ -35,7 +36,7 @@ class AdaLoraSchedule:
             )
 
     def begin(self, steps: int) -> None:
-        """Stretch the schedule; the last step but one has importances to go by, as the final cut needs some."""
+        """Stretch the schedule. tfinal is at most steps - 2, so that the final cut has importances to rank by."""
         if steps < 2:
             raise UserError("AdaLoRA cannot rank its parameters in a single step: train at least two")
         planned = self.config.total_step
@@ -44,23 +45,23 @@ class AdaLoraSchedule:
         self.config.total_step = steps
 
     def penalty(self) -> Tensor:
-        """orth_reg_weight · mean ‖PᵀP − I‖_F over the left factors P, and the right ones transposed."""
+        """Return orth_reg_weight · mean ‖PᵀP − I‖_F over P, the left factors and the transposed right factors."""
         name = self.tuner.trainable_adapter_name
         layers = [module for module in self.tuner.model.modules() if isinstance(module, self.tuner.tuner_layer_cls)]
         factors = [layer.lora_B[name] for layer in layers] + [layer.lora_A[name].T for layer in layers]
         return self.config.orth_reg_weight * torch.stack([_distance_to_orthogonal(p) for p in factors]).mean()
 
     def after_step(self, step: int) -> None:
-        """Update importances from the gradients, which are still there, and cut ranks to the budget of the step."""
+        """Update importances from the gradients, which are still set, and cut ranks to the budget of the step."""
         self.tuner.update_and_allocate(step)
 
     def state_dict(self) -> dict:
-        """The importances of all parameters, their running means, and which ranks are kept."""
+        """Return the importances of all parameters, their running means, and the pattern of kept ranks."""
         allocator = self.tuner.rankallocator
         return {name: getattr(allocator, name) for name in IMPORTANCES} | {"rank_pattern": self.config.rank_pattern}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from such a state, whose tensors are on the CPU."""
+        """Continue from a result of state_dict whose tensors are on the CPU."""
         devices = {name: parameter.device for name, parameter in self.tuner.model.named_parameters()}
         for kind in IMPORTANCES:
             values = {name: value.to(devices[name]) for name, value in state[kind].items()}
@@ -69,10 +70,10 @@ class AdaLoraSchedule:
 
 
 def schedule(model: PeftModel) -> Any:
-    """The hooks that the model's method needs (surm_bench.training.Hooks); None for all but those that shrink ranks.
+    """Return the training hooks of the model's method (surm_bench.training.Hooks), or None if it does not shrink ranks.
 
     Raises:
-        UserError: ranks that do not shrink.
+        UserError: the configured ranks do not shrink.
     """
     tuner = model.base_model
     if isinstance(tuner, AdaLoraModel):

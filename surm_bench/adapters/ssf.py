@@ -1,8 +1,9 @@
-"""SSF as a PEFT method: y ← γ⊙y + β behind every Linear and every norm of the backbone.
+"""SSF as a PEFT method: y ← γ⊙y + β after every Linear and every norm of the backbone.
 
-Lian et al., 2022, arXiv 2210.08823; the start is that of the authors' code (dongzelian/SSF), γ ~ N(1, 0.02²) and
-β ~ N(0, 0.02²), so that training does not begin at the backbone's own answers. What is trained here is γ − 1. The code
-also has a γ and a β behind the embedding of patches, which text models have no match for: they are left out.
+Lian et al., 2022, arXiv 2210.08823. The initialisation follows the authors' code (dongzelian/SSF), γ ~ N(1, 0.02²) and
+β ~ N(0, 0.02²), so that training does not start at the backbone's own outputs. The trained parameter here is γ − 1. The
+authors' code also has γ and β after the patch embedding. This module omits both, because text models have no patch
+embedding.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ INIT_STD = 0.02
 
 @dataclass
 class SsfConfig(TunerConfig):
-    """Configuration of SSF; without target_modules it goes behind all Linears of the layers and all norms."""
+    """Configuration of SSF. Without target_modules, adapters follow all Linears of the layers and all norms."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -47,7 +48,7 @@ class SsfModel(HadamardModel):
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         config = self.peft_config[adapter_name]
-        if config.exclude_modules is None:  # timm's places of norms that the model does without
+        if config.exclude_modules is None:  # timm's placeholders for norms that the model does not have
             config.exclude_modules = [
                 name
                 for name, module in model.named_modules()

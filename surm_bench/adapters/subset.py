@@ -1,7 +1,7 @@
-"""Training a subset of the backbone's own parameters, in place: full fine-tuning, BitFit, LayerNorm tuning, a probe.
+"""Train a subset of the backbone's own parameters in place: full fine-tuning, BitFit, LayerNorm tuning, linear probing.
 
-Nothing is copied, so memory and counts are those of the method; therefore there is one such adapter a model, and it
-cannot be disabled.
+Nothing is copied, so memory and parameter counts are those of the method. For this reason a model can have only one
+such adapter, and this adapter cannot be disabled.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ SELECTIONS = ("all", "bias", "none")
 
 @dataclass
 class SubsetConfig(PeftConfig):
-    """Which of the backbone's own parameters are trained; those of modules_to_save are trained besides.
+    """The choice of the backbone's own parameters to train. The parameters of modules_to_save are trained in addition.
 
     parameters="all" is full fine-tuning, or LayerNorm tuning when target_modules names the norms (Qi et al., 2022);
     "bias" is BitFit (Ben Zaken et al., 2021); "none" is linear probing.
@@ -37,7 +37,7 @@ class SubsetConfig(PeftConfig):
         self.peft_type = PeftType.SUBSET
         if self.parameters not in SELECTIONS:
             raise unknown("selection of parameters", self.parameters, SELECTIONS)
-        self.target_modules = self.target_modules or DUMMY_TARGET_MODULES  # PEFT: injects nothing, needs no match
+        self.target_modules = self.target_modules or DUMMY_TARGET_MODULES  # PEFT injects nothing and needs no match
 
 
 class SubsetModel(Tuner):
@@ -56,7 +56,7 @@ class SubsetModel(Tuner):
         super().inject_adapter(model, adapter_name, *args, **kwargs)
 
     def _create_and_replace(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is replaced: the parameters are trained where they are."""
+        """Replace nothing: the parameters are trained in place."""
 
     def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
         for parameter in model.parameters():
@@ -66,11 +66,11 @@ class SubsetModel(Tuner):
                 parameter.requires_grad = not config.inference_mode
 
     def disable_adapter_layers(self) -> None:
-        """Refused: the pretrained values are gone once training has begun."""
+        """Raise UserError, because the pretrained values are lost once training has begun."""
         raise UserError("a subset of the backbone is trained in place and cannot be disabled: load the model again")
 
     def unload(self) -> None:
-        """Refused for the same reason."""
+        """Raise UserError, because the pretrained values are lost once training has begun."""
         raise UserError(
             "a subset of the backbone is trained in place and cannot be unloaded: load the model again, or call "
             "merge_and_unload(), which keeps what was trained"
@@ -82,12 +82,12 @@ class SubsetModel(Tuner):
     ) -> dict[str, Tensor]:
         names = {
             name.replace("_fsdp_wrapped_module.", "") for name in selected(model, config)
-        }  # as state_dict has them
+        }  # the names in state_dict
         return {name: tensor for name, tensor in state_dict.items() if name in names}
 
 
 def selected(model: nn.Module, config: SubsetConfig) -> dict[str, nn.Parameter]:
-    """The parameters that the config trains in place, by name; the head, wrapped by PEFT, is not among them."""
+    """Return the parameters that the config trains in place, by name. The head, wrapped by PEFT, is not included."""
     wrapped = tuple(f"{n}." for n, m in model.named_modules() if isinstance(m, AuxiliaryTrainingWrapper))
     return {
         name: parameter

@@ -21,15 +21,15 @@ from surm_bench.structured.routes import Plan
 class SurmConfig(TunerConfig):
     """Configuration of the structured weight delta (Sehanobish et al., arXiv 2406.17740).
 
-    The delta is scaled by alpha whatever r is. SURM's released code divides by r for Kronecker alone: with one size of
-    layers that is another alpha (1/24 for 768, where r is 24), so it is no option. Its script for BERT freezes the
-    pooler, which here is part of the head and trained.
+    The delta is scaled by alpha, independently of r. SURM's released code divides by r for Kronecker alone. If all
+    layers have the same size, this division is the same as another alpha (1/24 for 768, where r is 24), so there is no
+    option for it. The released script for BERT freezes the pooler; here the pooler is part of the head and trained.
 
-    A sum or product has the option ``parts``, a list of structures with options of their own, as
-    ``options={"parts": [{"structure": "circulant"}, {"structure": "low_rank", "r": 2}]}``. Between its factors a
-    product is as wide as its longer side.
+    A sum or product has the option ``parts``, a list of structures with their own options, for example
+    ``options={"parts": [{"structure": "circulant"}, {"structure": "low_rank", "r": 2}]}``. The inner size of a product,
+    between its factors, is the longer side of the product.
 
-    Without target_modules it takes the query and value projections; the paper takes the key's too.
+    Without target_modules, query and value projections are adapted; the paper adapts the key projections too.
     """
 
     structure: str = field(default="circulant", metadata={"help": "a name in surm_bench.structured, sum or product"})
@@ -51,7 +51,7 @@ class SurmConfig(TunerConfig):
         check_route(self.structure, self.route)
 
     def structure_options(self) -> dict[str, Any]:
-        """What goes to the structure's constructor."""
+        """Return the arguments for the structure's constructor."""
         return merge_options(self.options, r=self.r, factor=self.factor, init_std=self.init_std)
 
     def default_roles(self) -> tuple[str, ...]:
@@ -78,12 +78,12 @@ class SurmLinear(DeltaLinear):
         self.add(adapter_name, delta, config)
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """α·ΔW of one adapter, shape (out_features, in_features), fp32 or wider."""
+        """Return α·ΔW of one adapter, shape (out_features, in_features), fp32 or wider."""
         return self.surm_alpha[adapter_name] * self.surm_delta[adapter_name].dense()
 
-    @torch.compiler.disable  # hand-written, and planned by the number of tokens: nothing is left to compile
+    @torch.compiler.disable  # hand-written and planned by the number of tokens: compiling gains nothing
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(..., in_features) → (..., out_features); other arguments are the base layer's."""
+        """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
         if self.disable_adapters:
             self.unmerge()
         names = [] if self.disable_adapters or self.merged else self.active()
@@ -96,15 +96,15 @@ class SurmLinear(DeltaLinear):
         return y
 
     def _plans(self, names: list[str], x: Tensor) -> dict[str, Plan]:
-        """The plans of the deltas that are cheapest when added to the base weight."""
+        """Return the plans of the deltas that are cheapest when added to the base weight."""
         plans = {name: self.surm_delta[name].plan(x, self.surm_route[name], merged=True) for name in names}
         return {name: plan for name, plan in plans.items() if plan.product == "dense"}
 
     def _merged(self, x: Tensor, plans: dict[str, Plan]) -> Tensor:
-        """(W0 + Σ α·ΔW)x + bias by one product, under autocast in its precision."""
+        """Compute (W0 + Σ α·ΔW)x + bias as one product, under autocast in autocast's precision."""
         weight, bias = self.base_layer.weight, self.base_layer.bias
         x = x.to(product_dtype(x))
-        if weight.requires_grad or (bias is not None and bias.requires_grad):  # trained beside the adapter: not ours
+        if weight.requires_grad or (bias is not None and bias.requires_grad):  # trained too: linear() needs both frozen
             weight = weight + sum(self.get_delta_weight(name) for name in plans)
             return nn.functional.linear(x, weight.to(x.dtype), bias)
         terms = []
@@ -115,12 +115,12 @@ class SurmLinear(DeltaLinear):
         return linear(x, weight, bias, terms)
 
     def _one_product(self, names: list[str], x: Tensor) -> bool:
-        """Whether W0 + α·ΔW may be formed first.
+        """Return whether W0 + α·ΔW may be formed before the product with x.
 
-        Not under dropout, which only the delta's input sees; not past a base layer that has to be called; and not where
-        W0 is in half precision: a delta below half a step of W0's grid would be rounded away whole. Under autocast W0
-        is off that grid, and the sum is rounded once, as mixed precision rounds every weight that it trains
-        (Micikevicius et al., arXiv 1710.03740).
+        It may not be formed in three cases: with dropout, which applies to the delta's input only; if the base layer
+        has to be called; and if W0 is in half precision, because a delta below half a step of W0's grid would be
+        rounded away entirely. Under autocast, W0 has more precision than this grid, and the sum is rounded once, just
+        as mixed precision rounds every weight that it trains (Micikevicius et al., arXiv 1710.03740).
         """
         dropped = self.training and any(self.surm_dropout[name].p > 0 for name in names)
         return not dropped and is_plain_linear(self.base_layer) and self.base_layer.weight.dtype.itemsize >= 4

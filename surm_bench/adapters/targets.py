@@ -1,4 +1,4 @@
-"""Which layers an adapter takes: defaults by role, and one clear error for patterns that miss or that hit twice."""
+"""The choice of layers to adapt: defaults by role, and clear errors for patterns that miss or are ambiguous."""
 
 import copy
 import re
@@ -15,12 +15,13 @@ from surm_bench.roles import find_roles, layer_of, select
 
 
 def role_targets(model: nn.Module, roles: Iterable[str], layers: Sequence[int] | int | None = None) -> list[str]:
-    """The names of the modules that play the roles in the model, in these layers or in all.
+    """Return the names of the modules that have the roles in the model, in the given layers or in all layers.
 
-    PEFT itself reads layers_to_transform beside endings of names only, and passes it over beside names in full.
+    PEFT itself applies layers_to_transform only to targets given by the end of their names and ignores it for targets
+    given by full name.
 
     Raises:
-        UserError: no family of roles fits the model, or it has none of the layers.
+        UserError: no family of roles fits the model, or the model has none of the layers.
     """
     names = select(find_roles(backbone_names(model)), roles)
     if layers is None or layers == []:
@@ -36,19 +37,20 @@ def role_targets(model: nn.Module, roles: Iterable[str], layers: Sequence[int] |
 
 
 def backbone_names(model: nn.Module) -> list[str]:
-    """The names of the model's modules as they were before there were adapters around some."""
+    """Return the names that the model's modules had before adapters were put around some modules."""
     return list(dict.fromkeys(name.replace(".base_layer", "") for name, _ in model.named_modules()))
 
 
 def check_targets(config: PeftConfig, model: nn.Module) -> None:
-    """Refuse a target that matches nothing, and a name that matches places of different kinds.
+    """Refuse a target that matches nothing, and a name that matches different places of a layer.
 
-    PEFT matches names by their end, so ``output.dense`` means two places of every RoBERTa layer, and it passes over a
-    name without any match as long as another one has some. Both change the method silently. What exclude_modules leaves
-    out has been matched, but hits no place.
+    PEFT matches names by their end, so ``output.dense`` matches two places of every RoBERTa layer. PEFT also ignores a
+    name without any match if another name has a match. Both change the method silently. A module that exclude_modules
+    leaves out counts as a match, but not as a place.
 
     Raises:
-        UserError: lists the linear layers of the model, or the places that were hit, by their shape ``layer.N.…``.
+        UserError: a target matches nothing or is ambiguous. The message lists the linear layers of the model, or the
+            matched places in the form ``layer.N.…``.
     """
     targets = config.target_modules
     if targets == "all-linear":
@@ -69,12 +71,12 @@ def check_targets(config: PeftConfig, model: nn.Module) -> None:
 
 
 def is_target(config: PeftConfig, name: str) -> bool:
-    """Whether the config takes the module of that name; what computes a parametrised weight is part of its layer."""
+    """Return whether the config targets the named module. Modules that compute a parametrised weight are no targets."""
     return ".parametrizations." not in name and bool(check_target_module_exists(config, name))
 
 
 def check_linear(module: nn.Module, name: str, model: nn.Module) -> nn.Linear:
-    """The module, if it is a Linear; raises UserError that lists the model's linear layers otherwise."""
+    """Return the module if it is a Linear; otherwise raise a UserError that lists the model's linear layers."""
     if not isinstance(module, nn.Linear):
         raise UserError(
             f"target module {name!r} is a {kind(module)}, not a Linear. Linear layers: {_linear_places(model)}"
@@ -83,7 +85,7 @@ def check_linear(module: nn.Module, name: str, model: nn.Module) -> nn.Linear:
 
 
 def place(name: str) -> str:
-    """The name with every layer index as N: what two layers of a stack have in common."""
+    """Return the name with every layer index replaced by N. This place is the same in all layers of a stack."""
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "N", name)
 
 

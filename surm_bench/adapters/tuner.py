@@ -1,4 +1,4 @@
-"""What our tuners share: the config's common fields, finding the layers and wrapping them."""
+"""Base classes of our tuners: the common fields of configs, and code that finds layers and wraps them."""
 
 import re
 from abc import abstractmethod
@@ -24,7 +24,7 @@ from surm_bench.errors import UserError
 
 @dataclass
 class TunerConfig(PeftConfig):
-    """Fields of every method of ours that wraps Linear layers; the rest of PEFT's life cycle reads them too."""
+    """Fields common to all our methods that wrap Linear layers. PEFT itself reads these fields too."""
 
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "names of Linear layers (matched by their end) or a regular expression; "
@@ -44,15 +44,18 @@ class TunerConfig(PeftConfig):
             )
 
     def default_roles(self) -> tuple[str, ...]:
-        """The roles adapted when target_modules is None."""
+        """Return the roles that are adapted when target_modules is None."""
         raise NotImplementedError
 
 
 class TunerLayer(nn.Module, BaseTunerLayer):
-    """A layer with adapters of one method around it. Subclasses give update_layer and adapter_layer_names: the one
-    attribute that holds the adapters, which begins with the method's prefix."""
+    """A layer with adapters of one method around it.
 
-    merged_parameters: tuple[str, ...] = ()  # of the base layer: what merging changes
+    Subclasses define update_layer and adapter_layer_names. adapter_layer_names contains the name of the one attribute
+    that holds the adapters; this name begins with the method's prefix.
+    """
+
+    merged_parameters: tuple[str, ...] = ()  # the base layer's parameters that merging changes
 
     def __init__(self, base_layer: nn.Module):
         super().__init__()
@@ -68,27 +71,27 @@ class TunerLayer(nn.Module, BaseTunerLayer):
 
     @abstractmethod
     def update_layer(self, adapter_name: str, config: TunerConfig) -> None:
-        """Add the adapter, or replace the one of that name."""
+        """Add the adapter, or replace an existing adapter of the same name."""
 
     def add(self, adapter_name: str, adapter: nn.Module, config: TunerConfig) -> None:
-        """What update_layer does once it has made the adapter."""
+        """Store, cast and activate a new adapter. update_layer calls this method after building the adapter."""
         base = next(self.get_base_layer().parameters(), None)  # a norm may have none
-        if base is not None and not any(p.is_meta for p in adapter.parameters()):  # low_cpu_mem_usage: values to come
+        if base is not None and not any(p.is_meta for p in adapter.parameters()):  # low_cpu_mem_usage: no values yet
             adapter = adapter.to(base.device)
         self.adapters[adapter_name] = adapter
         self.cast(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def cast(self, adapter_name: str, widen: bool = True) -> None:
-        """Give an adapter the precision of the base layer; of half precision, unless it is to be widened to fp32."""
+        """Cast an adapter to fp32 (fp64 beside an fp64 base layer), or with widen=False to the base layer's precision."""
         dtype = next(self.get_base_layer().parameters(), torch.empty(0)).dtype
         if widen and dtype != torch.float64:
             dtype = torch.float32
-        if dtype.is_floating_point:  # not a quantised one
+        if dtype.is_floating_point:  # False for quantised weights
             self.adapters[adapter_name].to(dtype)
 
     def active(self) -> list[str]:
-        """The active adapters that this layer has."""
+        """Return the active adapters that this layer has."""
         return [name for name in self.active_adapters if name in self.adapters]
 
     def __repr__(self) -> str:
@@ -96,22 +99,22 @@ class TunerLayer(nn.Module, BaseTunerLayer):
 
 
 class Unmergeable(TunerLayer):
-    """A layer whose adapters answer activations and are not linear in a weight, so that nothing is ever merged."""
+    """A layer whose adapters cannot be merged, because they are not equivalent to a change of a weight."""
 
     merged_parameters = ()
 
     def answered(self, y: Tensor, x: Tensor) -> Tensor:
-        """y plus what the active adapters answer to x."""
+        """Return y plus the outputs of the active adapters for x."""
         for name in [] if self.disable_adapters else self.active():
             y = self.adapters[name].added(y, x)
         return y
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Always raises."""
+        """Always raise NotImplementedError."""
         raise NotImplementedError("this adapter cannot be merged into a weight: keep it, or unload() it")
 
     def unmerge(self) -> None:
-        """Nothing is ever merged."""
+        """Do nothing, because nothing is ever merged."""
 
 
 class LinearTunerLayer(TunerLayer):
@@ -126,16 +129,16 @@ class LinearTunerLayer(TunerLayer):
 
 
 class Tuner(BaseTuner):
-    """BaseTuner with defaults of our own."""
+    """PEFT's BaseTuner with our own defaults."""
 
     target_module_mapping: ClassVar = {}  # roles decide instead
 
     def schedule(self) -> Any:
-        """The hooks of the active adapter in training (surm_bench.training.Hooks), if its method needs any."""
+        """Return the active adapter's training hooks (surm_bench.training.Hooks), or None if its method needs none."""
         return None
 
     def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:
-        """Refused: it is a method of PEFT's LoRA and (IA)³."""
+        """Raise UserError: only PEFT's LoRA and (IA)³ support this method."""
         raise UserError(
             f"add_weighted_adapter() is not possible with {type(self).__name__}: make several adapters active at once, "
             "base_model.set_adapter([...]), and they add up"
@@ -143,7 +146,10 @@ class Tuner(BaseTuner):
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        """Refuse what PEFT would leave out in silence: the arguments by which LoRA treats the rows of a batch apart."""
+        """Refuse the arguments by which LoRA applies different adapters to the rows of a batch.
+
+        Without this check PEFT would silently ignore these arguments.
+        """
         for name in ("adapter_names", "alora_offsets"):
             if kwargs.get(name) is not None:
                 raise UserError(
@@ -153,7 +159,12 @@ class Tuner(BaseTuner):
         yield
 
     def _check_merge_allowed(self) -> None:
-        """Refuse to merge, before any layer is, where one would not answer with its merged weight or shares it."""
+        """Check all layers before any layer is merged.
+
+        Raises:
+            UserError: the output of a layer would not follow from its merged weight, or another module shares the
+                layer's weight.
+        """
         super()._check_merge_allowed()
         places = defaultdict(list)
         for name, parameter in self.model.named_parameters(remove_duplicate=False):
@@ -172,31 +183,40 @@ class Tuner(BaseTuner):
                     )
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
-        """Put a layer or a trained head in its place. BaseTuner's own reads the weight of a Linear from a head, which
-        heads of several layers (RoBERTa's) do not have, so that merge_and_unload fails on them."""
+        """Put a layer or a trained head in its place.
+
+        BaseTuner's own method reads the weight of a head as if the head were a Linear. Heads of several layers
+        (RoBERTa's) have no such weight, so that merge_and_unload would fail.
+        """
         setattr(parent, child_name, new_module)
 
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
-        """PEFT's switch, buffers included: beside half-precision weights an adapter is fp32, or as they are."""
+        """Cast an adapter of all layers, including its buffers.
+
+        Beside half-precision weights the adapter becomes fp32, or half precision if autocast_adapter_dtype is False.
+        """
         for layer in tuner_layers(self.model).values():
             if adapter_name in layer.adapters:
                 layer.cast(adapter_name, widen=autocast_adapter_dtype)
 
     @classmethod
     def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
-        """The key in a saved adapter. The name stands behind the attribute that holds the adapters. PEFT's own looks
-        for it at the key's end alone: a name that is further in would be saved, and under any other name the saved
-        tensors would be passed over when loading."""
+        """Return the key for a saved adapter, without the adapter's name.
+
+        In the key, the adapter's name follows the attribute that holds the adapters. PEFT's own method removes the name
+        at the end of the key only. A name further inside the key would be saved, and an adapter loaded under another
+        name would not get these tensors.
+        """
         behind = rf"(.*\.{cls.prefix}\w+)\.{re.escape(adapter_name)}(?=\.|$)"
         return re.sub(behind, r"\1", key)
 
 
 class LinearTuner(Tuner):
-    """Wraps the layers that a TunerConfig names. Subclasses give prefix and tuner_layer_cls."""
+    """A tuner that wraps the layers named by a TunerConfig. Subclasses define prefix and tuner_layer_cls."""
 
     prefix: str
     tuner_layer_cls: type[TunerLayer]
-    check_layer = staticmethod(check_linear)  # (module, name, model) -> the module, or a UserError
+    check_layer = staticmethod(check_linear)  # (module, name, model) -> the module; may raise UserError
     _check_target_module_exists = staticmethod(is_target)
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
@@ -215,9 +235,12 @@ class LinearTuner(Tuner):
         config.target_modules = targets  # PEFT shortens long lists to common endings, which may be ambiguous elsewhere
 
     def _check_names_are_told_apart(self, model: nn.Module) -> None:
-        """Refuse, of several adapters, one named as a part of the model is: PEFT takes every tensor in whose key such a
-        name stands for that adapter's, and would leave it out when another adapter is saved."""
-        places = rf"(?<=\.)(modules_to_save|{self.prefix}\w+)\.[^.]+"  # where names of adapters stand
+        """Refuse several adapters if the name of one adapter is also the name of a part of the model.
+
+        PEFT assigns every tensor with an adapter's name in its key to that adapter. When PEFT saves another adapter,
+        this tensor would be left out.
+        """
+        places = rf"(?<=\.)(modules_to_save|{self.prefix}\w+)\.[^.]+"  # positions of adapter names
         tensors = [name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named]
         parts = {part for name in tensors for part in re.sub(places, r"\1", f".{name}").split(".")}
         same = [name for name in self.peft_config if name in parts]
@@ -246,10 +269,10 @@ class LinearTuner(Tuner):
             )
         layer = self.tuner_layer_cls(self.check_layer(target, current_key, self.model))
         if isinstance(parent, nn.TransformerEncoderLayer):
-            layer.register_forward_pre_hook(_nothing)  # a hook keeps it from reading weights past its modules
+            layer.register_forward_pre_hook(_nothing)  # with a hook, it calls its modules instead of reading weights
             for module in self.model.modules():
                 if isinstance(module, nn.TransformerEncoder):
-                    module.use_nested_tensor = False  # which it packs for layers that read weights so
+                    module.use_nested_tensor = False  # nested tensors are for layers that read weights so
         self._add_adapter(layer, adapter_name, peft_config, current_key)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)
@@ -257,7 +280,7 @@ class LinearTuner(Tuner):
 
     @contextmanager
     def _undone_by_an_error(self, model: nn.Module, adapter_name: str) -> Iterator[None]:
-        """An injection that fails leaves the model and the config as they were."""
+        """Restore the model and the config if the injection fails."""
         config, trained = self.peft_config[adapter_name], [(p, p.requires_grad) for p in model.parameters()]
         fields = dict(vars(config))
         try:
@@ -275,12 +298,12 @@ class LinearTuner(Tuner):
             raise
 
     def _add_adapter(self, layer: TunerLayer, adapter_name: str, config: TunerConfig, name: str) -> None:
-        """Give the layer of that name its adapter."""
+        """Add the adapter to the layer of that name."""
         layer.update_layer(adapter_name, config)
 
 
 def tuner_layers(model: nn.Module, kind: type[TunerLayer] = TunerLayer) -> dict[str, TunerLayer]:
-    """The layers of the model that have adapters of ours, or of one method, around them, by name."""
+    """Return the model's layers with adapters of our methods, or of one method, around them, by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, kind)}
 
 
@@ -289,20 +312,20 @@ def _nothing(*_: Any) -> None:
 
 
 def check_dropout(dropout: float) -> None:
-    """Refuse what is no probability below one."""
+    """Refuse a dropout outside [0, 1)."""
     if not 0 <= dropout < 1:
         raise UserError(f"dropout={dropout} is not possible: a probability from 0 to below 1")
 
 
 def check_positive(config: PeftConfig, *names: str) -> None:
-    """Refuse whole numbers below one."""
+    """Refuse values of the named fields below one."""
     for name in names:
         if getattr(config, name) < 1:
             raise UserError(f"{name}={getattr(config, name)} is not possible: at least 1")
 
 
 def broken(names: list[str]) -> ValueError:
-    """The error of a safe merge of these adapters; it begins as PEFT's, which callers match."""
+    """Return the error of a safe merge of these adapters. Its message begins like PEFT's, because callers match it."""
     return ValueError(
         f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken: the merged weight is "
         "not finite, the layer was left as it was"
@@ -310,10 +333,10 @@ def broken(names: list[str]) -> ValueError:
 
 
 def register(name: str, config_cls: type[PeftConfig], model_cls: type[BaseTuner]) -> None:
-    """Make a method known to PEFT under PeftType.<NAME>, as often as this module is imported.
+    """Register a method with PEFT under PeftType.<NAME>; safe to call again.
 
     Raises:
-        RuntimeError: PEFT has another method of that name.
+        RuntimeError: PEFT has another method of the same name.
     """
     if name.upper() not in PeftType.__members__:
         extend_enum(PeftType, name.upper(), name.upper())
