@@ -40,7 +40,7 @@ class AdaptFormerConfig(TunerConfig):
 
 
 class ScaledBottleneck(Answer):
-    """scale·(W_up·dropout(relu(W_down·x + b_down)) + b_up) on x of shape (..., features); W_up and biases are zero."""
+    """scale·(W_up·dropout(relu(W_down·x + b_down)) + b_up) on x of shape (..., features); W_up, biases start at 0."""
 
     def __init__(self, features: int, config: AdaptFormerConfig):
         super().__init__()

@@ -1,7 +1,7 @@
 """Checks of the base layer that an adapter wraps, for all methods.
 
-They tell whether the layer has to be called, whether its weight can be read, and whether its output would follow from a
-changed weight.
+The checks tell whether the layer has to be called, whether its weight can be read, and whether its output would follow
+from a changed weight.
 """
 
 import torch

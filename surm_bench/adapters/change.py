@@ -16,7 +16,7 @@ from surm_bench.errors import UserError
 from surm_bench.roles import find_roles
 
 LEADING = 8  # singular values kept
-NEGLIGIBLE = 0.01  # fraction of the first singular value; smaller ones do not count for the numerical rank
+NEGLIGIBLE = 0.01  # fraction of the first singular value; smaller values do not count for the numerical rank
 MOVED = ("pissa", "olora", "corda")  # PEFT's LoRA initialisations that subtract a part from the frozen weight
 
 

@@ -12,7 +12,7 @@ This module differs from that code in six points. In the authors' code:
 - one bias, which is not part of ΔW, is added to both queries and values;
 - half of ΔW's entries are dropped in training;
 - the query's delta is added after the division by √(head size), so that the delta counts √(head size) times as much;
-- the adapter's output is mixed over tokens and images, like LoRA's output there (surm_bench.adapters.lora_pevit).
+- the adapter's output is mixed over tokens and images, as LoRA's output is there (surm_bench.adapters.lora_pevit).
 """
 
 import math

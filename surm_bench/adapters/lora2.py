@@ -67,7 +67,7 @@ class TwoPlanes(ThinDelta):
 
     @property
     def num_spared(self) -> int:
-        """The trained values minus the served ones: target_r ranks on average, as the products D·C·diag(e) and B·A."""
+        """The trained minus the served values: target_r ranks on average, as the products D·C·diag(e) and B·A."""
         return sum(p.numel() for p in self.parameters()) - self.kept * (len(self.d) + self.a.shape[1])
 
     def pair(self) -> tuple[Tensor, Tensor]:

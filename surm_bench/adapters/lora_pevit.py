@@ -9,8 +9,8 @@ was applied to the queries and values. The numbers added at a token therefore co
 the batch. The prediction for an image depends on the other images of its batch, and a score depends on
 trainer.eval_batch_size, which is therefore always the default.
 
-The queries have been divided by √(head size) before, but LoRA's output has not: it counts √(head size) times as much as
-in LoRA.
+The queries have been divided by √(head size) before, but LoRA's output has not. The output therefore counts √(head
+size) times as much as in LoRA.
 
 The rest is LoRA: A normal with deviation 0.02, B zero, scale alpha/r. The authors use r = 4 and alpha = 128.
 """

@@ -2,8 +2,8 @@
 
 AdaLoRA: Zhang et al., 2023, arXiv 2303.10512. PEFT's AdaLoRA needs the number of steps before there is a data loader,
 must be called between the optimiser's step and the clearing of gradients, and adds its term only to a loss that the
-model computes itself (PeftModel.forward skips even this). Here the training loop calls the hooks, and the loss is the
-task's.
+model computes itself (PeftModel.forward bypasses that code). Here the training loop calls the hooks, and the loss
+is the task's.
 """
 
 from typing import Any
@@ -70,7 +70,7 @@ class AdaLoraSchedule:
 
 
 def schedule(model: PeftModel) -> Any:
-    """Return the training hooks of the model's method (surm_bench.training.Hooks), or None if it does not shrink ranks.
+    """Return the training hooks of the model's method (surm_bench.training.Hooks), or None if ranks do not shrink.
 
     Raises:
         UserError: the configured ranks do not shrink.

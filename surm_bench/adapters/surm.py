@@ -117,8 +117,8 @@ class SurmLinear(DeltaLinear):
     def _one_product(self, names: list[str], x: Tensor) -> bool:
         """Return whether W0 + α·ΔW may be formed before the product with x.
 
-        It may not be formed in three cases: with dropout, which applies to the delta's input only; if the base layer
-        has to be called; and if W0 is in half precision, because a delta below half a step of W0's grid would be
+        The sum may not be formed in three cases: with dropout, which applies to the delta's input only; if the base
+        layer has to be called; and if W0 is in half precision, because a delta below half a step of W0's grid would be
         rounded away entirely. Under autocast, W0 has more precision than this grid, and the sum is rounded once, just
         as mixed precision rounds every weight that it trains (Micikevicius et al., arXiv 1710.03740).
         """

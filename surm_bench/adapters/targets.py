@@ -17,8 +17,8 @@ from surm_bench.roles import find_roles, layer_of, select
 def role_targets(model: nn.Module, roles: Iterable[str], layers: Sequence[int] | int | None = None) -> list[str]:
     """Return the names of the modules that have the roles in the model, in the given layers or in all layers.
 
-    PEFT itself applies layers_to_transform only to targets given by the end of their names and ignores it for targets
-    given by full name.
+    PEFT itself applies layers_to_transform only to targets given by the end of their names, and ignores
+    layers_to_transform for targets given by their full names.
 
     Raises:
         UserError: no family of roles fits the model, or the model has none of the layers.

@@ -83,7 +83,7 @@ class TunerLayer(nn.Module, BaseTunerLayer):
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def cast(self, adapter_name: str, widen: bool = True) -> None:
-        """Cast an adapter to fp32 (fp64 beside an fp64 base layer), or with widen=False to the base layer's precision."""
+        """Cast an adapter to fp32 (fp64 if the base layer is fp64); with widen=False, to the base layer's precision."""
         dtype = next(self.get_base_layer().parameters(), torch.empty(0)).dtype
         if widen and dtype != torch.float64:
             dtype = torch.float32
@@ -269,10 +269,10 @@ class LinearTuner(Tuner):
             )
         layer = self.tuner_layer_cls(self.check_layer(target, current_key, self.model))
         if isinstance(parent, nn.TransformerEncoderLayer):
-            layer.register_forward_pre_hook(_nothing)  # with a hook, it calls its modules instead of reading weights
+            layer.register_forward_pre_hook(_nothing)  # with a hook, the parent calls its modules
             for module in self.model.modules():
                 if isinstance(module, nn.TransformerEncoder):
-                    module.use_nested_tensor = False  # nested tensors are for layers that read weights so
+                    module.use_nested_tensor = False  # nested tensors need layers that read weights
         self._add_adapter(layer, adapter_name, peft_config, current_key)
         if adapter_name not in self.active_adapters:
             layer.requires_grad_(False)
