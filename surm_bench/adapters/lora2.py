@@ -7,7 +7,7 @@ AdaLoRA (arXiv 2303.10512), but only e, B and C are scored. The loss includes th
 orthogonal matrices, ‖A·Aᵀ − 1‖, ‖Bᵀ·B − 1‖, ‖C·Cᵀ − 1‖ and ‖Dᵀ·D − 1‖.
 
 In the authors' code, merging gives another matrix than the forward pass, and a loss term across both planes is computed
-but not used. This module has neither of these two faults. The authors adapt every matrix of a layer. Their scripts set
+but not used. Neither is the case in this module. The authors adapt every matrix of a layer. Their scripts set
 the steps of each task and the steps between two cuts (1, 10 or 100) by hand. Here no rank is cut in the first tenth of
 the steps, and the cut ranks are fixed in the last half.
 """
