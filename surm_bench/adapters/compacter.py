@@ -24,10 +24,8 @@ INIT_STD = 1e-4
 
 @dataclass
 class CompacterConfig(TunerConfig):
-    """Configuration of Compacter.
-
-    Without target_modules, the adapters follow the output projections of attention and MLP.
-    """
+    """Configuration of Compacter. Without target_modules, adapters follow the attention's and the MLP's output
+    projections."""
 
     n: int = field(default=4, metadata={"help": "number of Kronecker products; it divides width and bottleneck"})
     reduction: int = field(default=16, metadata={"help": "the bottleneck is the layer's width over this"})
