@@ -157,7 +157,7 @@ def _link(path: Path) -> Path:
 
 
 def _digest(path: Path, like: str) -> str:
-    """Return the digest of a file, of the same kind as the digest ``like``: SHA-256 if it has 64 digits, else SHA-1."""
+    """Return a file's digest, of the same kind as the digest ``like``: SHA-256 for 64 digits, else git's SHA-1."""
 
     def compute() -> str:
         with path.open("rb") as opened:

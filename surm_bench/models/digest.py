@@ -27,7 +27,7 @@ def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
 
 
 def check_model(config: ModelConfig, cache: FileCache | None = None) -> str:
-    """Check that the model has the declared digest, and return the digest.
+    """Compare the model's digest with the declared digest, if there is one, and return the model's digest.
 
     Raises:
         UserError: the digest is not the declared digest, or model_digest fails.

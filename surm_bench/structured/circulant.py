@@ -32,7 +32,7 @@ class Circulant(Filtered):
     label: ClassVar[str] = "circulant"
 
     def start(self) -> dict[str, Tensor]:
-        """Draw a and set b to zero, as SURM's released code does; b's gradient at the first step is not zero."""
+        """Draw a and set b to zero, as SURM's released code does; a is drawn so that b's first gradient is not zero."""
         return {"a": drawn(self.side, std=self.init_std), "b": torch.zeros(self.side)}
 
     @property

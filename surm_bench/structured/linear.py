@@ -33,8 +33,8 @@ class Term(NamedTuple):
 def linear(x: Tensor, weight: Tensor | None, bias: Tensor | None, terms: list[Term]) -> Tensor:
     """Return ``x @ (weight + Σ dense).T + bias`` by one product, in x's dtype.
 
-    The shapes are (..., in_features) → (..., out_features).
-    weight and bias are frozen: they get no gradient. A sum in a wider dtype than x's is rounded to x's dtype, once.
+    Shapes: (..., in_features) → (..., out_features). weight and bias are frozen: they get no gradient. A sum in a wider
+    dtype than x's is rounded to x's dtype, once.
     """
     plan = [(term.algebra, term.gradient, len(term.generators)) for term in terms]
     with without_autocast(x.device):

@@ -37,12 +37,12 @@ class StructuredMatrix(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """The number of trained numbers."""
+        """The count of trained numbers."""
         return sum(p.numel() for p in self.parameters())
 
     @property
     def num_stored(self) -> int:
-        """The number of numbers that must be stored to serve the matrix."""
+        """The count of numbers that must be stored to serve the matrix."""
         return self.num_parameters - self.algebra.num_spared
 
     def reset_parameters(self) -> None:

@@ -27,7 +27,7 @@ class Plan(NamedTuple):
 class UnitCosts(NamedTuple):
     """The costs of operations, each as the number of multiply-adds of a large fp32 matrix product in the same time."""
 
-    fft: float  # one unit N·log₂N of an FFT, with the products of spectra beside it
+    fft: float  # one unit N·log₂N of an FFT, including the products of spectra
     factored: float  # one multiply-add with a small factor
     value: float  # one number of x or g, read once
     entry: float  # one entry of a dense matrix, in one pass

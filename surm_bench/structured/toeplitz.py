@@ -1,4 +1,4 @@
-"""Toeplitz matrices, constant along each diagonal, and products of two symmetric ones."""
+"""Toeplitz matrices, constant along each diagonal, and products of two symmetric Toeplitz matrices."""
 
 from dataclasses import dataclass
 from typing import ClassVar
