@@ -1,4 +1,4 @@
-"""What data, weights and tokenizers hold, as short digests that are equal wherever the same content lies. No torch."""
+"""Short digests of data, weights and tokenizers; equal content has an equal digest on every machine. No torch."""
 
 from surm_bench.content.cache import FileCache
 from surm_bench.content.files import file_digest

@@ -1,4 +1,4 @@
-"""Digests of local files, kept between processes: large files are read again only after they changed."""
+"""A cache of digests on disk, so that large files are read again only after a change."""
 
 import json
 import os
@@ -12,31 +12,31 @@ from surm_bench.content.fields import fields_digest
 
 
 def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/surm_bench/digests, by default in ~/.cache (XDG base directory specification)."""
+    """Return $XDG_CACHE_HOME/surm_bench/digests, by default in ~/.cache (XDG base directory specification)."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "surm_bench" / "digests"
 
 
 @dataclass(frozen=True)
 class FileCache:
-    """One small JSON file for each computation and the files it read; a cache that cannot be used is none.
+    """A cache with one small JSON file per computation and input files. An unusable cache is ignored without an error.
 
     Attributes:
-        folder: where they lie.
-        verify: compute anew, whatever is kept, and keep that.
+        folder: the folder of the JSON files.
+        verify: ignore cached results, compute again, and store the new results.
     """
 
     folder: Path = field(default_factory=cache_folder)
     verify: bool = False
 
     def get(self, files: Sequence[str | Path], computation: str, compute: Callable[[], str]) -> str:
-        """What ``compute`` says of the files, from the cache while path, size, mtime and inode of each are the same.
+        """Return ``compute()``, from the cache if path, size, mtime and inode of each file are unchanged.
 
         Args:
-            computation: its name with all its parameters: another name is another entry.
+            computation: the name of the computation with all its parameters; each name has its own entry.
 
         Raises:
-            OSError: a file is not there.
+            OSError: a file does not exist.
         """
         paths = [Path(file).resolve() for file in files]
         key = fields_digest([computation.encode(), *(os.fsencode(path) for path in paths)])
@@ -56,7 +56,7 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _read(entry: Path, stamp: list[list[int]]) -> str | None:
-    """What an entry says, if it is readable and of the files as they are now."""
+    """Return the result in an entry; None if the entry is not readable or the files have changed."""
     try:
         kept = json.loads(entry.read_bytes())
         whole = kept["stamp"] == stamp and kept["check"] == _check(stamp, kept["result"])
@@ -66,5 +66,5 @@ def _read(entry: Path, stamp: list[list[int]]) -> str | None:
 
 
 def _check(stamp: list[list[int]], result: str) -> str:
-    """Of an entry's content: a digest with a flipped bit would name another model."""
+    """Return a checksum of an entry's content, because a digest with a flipped bit would name another model."""
     return fields_digest([json.dumps([stamp, result]).encode()])

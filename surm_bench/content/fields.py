@@ -1,13 +1,13 @@
-"""A sequence of byte strings as one digest."""
+"""The digest of a sequence of byte strings."""
 
 import hashlib
 from collections.abc import Iterable
 
 
 def fields_digest(fields: Iterable[bytes | memoryview]) -> str:
-    """Twelve hex digits of SHA-256 over the fields, each after its length in bytes (64 bits, little-endian).
+    """Return twelve hex digits of SHA-256 over the fields, each after its length in bytes (64 bits, little-endian).
 
-    The lengths keep ("ab", "c") and ("a", "bc") apart.
+    With the lengths, ("ab", "c") and ("a", "bc") have different digests.
     """
     digest = hashlib.sha256()
     for field in fields:

@@ -7,10 +7,10 @@ from surm_bench.content.cache import FileCache
 
 
 def file_digest(path: str | Path, cache: FileCache | None = None) -> str:
-    """Twelve hex digits of the SHA-256 of a file.
+    """Return twelve hex digits of the SHA-256 of a file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     path = Path(path)
     return _sha256(path) if cache is None else cache.get([path], "sha256", lambda: _sha256(path))

@@ -1,7 +1,7 @@
-"""The one reader of images: for digests, training, evaluation and predictions. Every error names the image.
+"""The reader of all images: for digests, training, evaluation and predictions. Every error names the image.
 
-Images of 8 bits a channel keep the mode that Pillow gives them. Grey images of more bits (16-bit integers, 32-bit
-integers, floats) become 8-bit grey: the value ``white`` becomes 255. Of several frames or pages the first counts;
+Images with 8 bits per channel keep the mode that Pillow gives them. Grey images with more bits (16-bit integers, 32-bit
+integers, floats) become 8-bit grey: the value ``white`` becomes 255. Only the first of several frames or pages is read;
 transparency is dropped.
 """
 
@@ -18,18 +18,18 @@ from PIL.ImageOps import exif_transpose
 
 from surm_bench.errors import UserError
 
-# Formats that Pillow recognises and cannot decode by itself.
+# Formats that Pillow recognises but cannot decode by itself.
 NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 SIXTEEN_BITS = {("PNG", "I;16"), ("PNG", "I"), ("JPEG2000", "I;16"), ("PPM", "I")}  # Pillow scales these to 65,535
-BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF 6.0
+BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags and a value of TIFF 6.0
 
 
 class Deep(NamedTuple):
-    """A grey image of more than 8 bits.
+    """A grey image with more than 8 bits, called a deep image.
 
     Attributes:
         values: (height, width), uint16, int32 or float32.
-        white: the largest value that the file's format allows; None where the format does not say.
+        white: the largest value that the file's format allows; None if the format does not define it.
     """
 
     values: np.ndarray
@@ -37,13 +37,13 @@ class Deep(NamedTuple):
 
 
 def extensions() -> list[str]:
-    """The endings of the files that Pillow reads as images: lower case, with their dot, sorted."""
-    known = PIL.Image.registered_extensions()  # fills PIL.Image.OPEN, too
+    """Return the extensions of the files that Pillow reads as images: lower case, with the dot, sorted."""
+    known = PIL.Image.registered_extensions()  # this call also fills PIL.Image.OPEN
     return sorted(end for end, kind in known.items() if kind in PIL.Image.OPEN and kind not in NOT_DECODED)
 
 
 def image_name(stored: dict, row: int, origin: str) -> str:
-    """The name of an image for messages: its file, or its row and where the row is from.
+    """Return the name of an image for messages: its file, or its row and the row's origin.
 
     Args:
         stored: a cell of a `datasets` Image column, {"bytes", "path"}.
@@ -54,16 +54,16 @@ def image_name(stored: dict, row: int, origin: str) -> str:
 
 
 def read_image(stored: dict, name: str, white: float | None = None) -> PIL.Image.Image:
-    """The image of a cell, decoded, turned as its EXIF orientation says, in a mode of 8 bits.
+    """Decode the image of a cell, turn it by its EXIF orientation, and return it in an 8-bit mode.
 
     Args:
         stored: a cell of a `datasets` Image column, {"bytes", "path"}.
-        name: of the image, for messages.
-        white: of a deep image the value that becomes 255; None for what the file's format says.
+        name: the name of the image, for messages.
+        white: the value of a deep image that becomes 255; None for the white of the file's format.
 
     Raises:
-        UserError: Pillow cannot read the image, its picture is in its transparency alone, or a deep image has no known
-            white or a value outside 0..white.
+        UserError: Pillow cannot read the image, only its transparency holds a picture, or a deep image has no known
+            white or has a value outside 0..white.
     """
     with _named(name):
         image = _opened(stored)
@@ -73,17 +73,17 @@ def read_image(stored: dict, name: str, white: float | None = None) -> PIL.Image
         _check_colours(image, white, name)
         image = exif_transpose(image)
         _check_transparency(image, name)
-        return image.convert("RGB") if image.mode == "LAB" else image  # Pillow has no way from LAB to grey
+        return image.convert("RGB") if image.mode == "LAB" else image  # Pillow cannot convert LAB to grey
 
 
 def image_fields(stored: dict, name: str, white: float | None = None) -> tuple[bytes, bytes]:
-    """The content of an image for a digest: its kind and size, and its pixels; of a JPEG the file itself.
+    """Return the content of an image for a digest: its kind and size, and its pixels; for a JPEG the file itself.
 
-    Decoders of JPEG may differ in the last bit of a pixel. Modes of 8 bits count as grey (1 or L) or RGB; deep images
-    count with all their bits, and not as ``white`` makes them.
+    The pixels of a JPEG are not used, because decoders may differ in the last bit of a pixel. 8-bit modes count as grey
+    (1 or L) or RGB. Deep images count with all their bits, before the conversion by ``white``.
 
     Raises:
-        UserError: as read_image, but for a JPEG that is damaged behind its header.
+        UserError: in the cases of read_image, except for a JPEG with damage behind its header.
     """
     with _named(name):
         image = _opened(stored)
@@ -103,7 +103,7 @@ def image_fields(stored: dict, name: str, white: float | None = None) -> tuple[b
 
 
 def deep_values(image: PIL.Image.Image) -> Deep | None:
-    """The values of a grey image of more than 8 bits, turned as its EXIF orientation says; None for 8 bits."""
+    """Return the values of a deep image, turned by its EXIF orientation; None for an image of 8 bits."""
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return None
     is_tiff = image.format == "TIFF" and image.mode not in ("I", "F")
@@ -111,7 +111,7 @@ def deep_values(image: PIL.Image.Image) -> Deep | None:
     inverted = False
     if is_tiff:
         white = 2 ** image.tag_v2[BITS_PER_SAMPLE][0] - 1
-        inverted = image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO  # Pillow inverts 8-bit images alone
+        inverted = image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO  # Pillow inverts only 8-bit images
     values = np.asarray(exif_transpose(image))
     if white is not None:
         values = (white - values if inverted else values).astype(np.uint16)
@@ -127,7 +127,7 @@ def _opened(stored: dict) -> PIL.Image.Image:
 
 
 def _in_8_bits(deep: Deep, white: float | None, name: str) -> np.ndarray:
-    """(height, width), uint8. Integers lose their lowest bits, as Pillow's colour images of 16 bits do."""
+    """Return (height, width) in uint8. Integers lose their lowest bits, as in Pillow's 16-bit colour images."""
     white = deep.white if white is None else white
     low, high = deep.values.min(), deep.values.max()
     if white is None:
@@ -135,7 +135,7 @@ def _in_8_bits(deep: Deep, white: float | None, name: str) -> np.ndarray:
             f"{name} holds values from {low:g} to {high:g} and its format does not say which is white: save it with 8 "
             "or 16 bits, or give task.white"
         )
-    if not 0 <= low <= high <= white:  # also not where a value is NaN
+    if not 0 <= low <= high <= white:  # this also refuses NaN
         raise UserError(f"{name} holds values from {low:g} to {high:g}, outside 0..{white:g}: give another task.white")
     if deep.values.dtype.kind == "f":
         return np.rint(deep.values.astype(np.float64) * (255 / white)).astype(np.uint8)
@@ -143,13 +143,13 @@ def _in_8_bits(deep: Deep, white: float | None, name: str) -> np.ndarray:
 
 
 def _check_colours(image: PIL.Image.Image, white: float | None, name: str) -> None:
-    """Refuse colours of 16 bits where a white is given: Pillow keeps their upper 8 bits, of 65,535."""
+    """Refuse 16-bit colours if a white is given: Pillow keeps their upper 8 bits, so white is always 65,535."""
     if white is not None and any(";16" in str(tile[3]) for tile in image.tile):
         raise UserError(f"{name} has colours of 16 bits, for which task.white={white:g} has no effect: save it with 8")
 
 
 def _check_transparency(image: PIL.Image.Image, name: str) -> None:
-    """Refuse an image of one colour whose shape is in its transparency: without it nothing is left."""
+    """Refuse an image of one colour with its picture in the transparency: without transparency nothing is left."""
     if image.has_transparency_data:
         *colours, alpha = image.convert("RGBA").getextrema()
         if alpha[0] < alpha[1] and all(low == high for low, high in colours):
@@ -158,7 +158,7 @@ def _check_transparency(image: PIL.Image.Image, name: str) -> None:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Name the image in whatever error a file leads Pillow to."""
+    """Turn every error that Pillow raises into a UserError that names the image."""
     try:
         yield
     except UserError:

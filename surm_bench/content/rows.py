@@ -1,4 +1,4 @@
-"""The digest of a split: its rows in order, of each the inputs and the label."""
+"""The digest of a split: the inputs and the label of its rows, in order."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -23,25 +23,25 @@ def rows_digest(
     origin: str = "the data",
     white: float | None = None,
 ) -> str:
-    """Twelve hex digits of the rows in order; other columns, column names, class names and storage do not count.
+    """Return twelve hex digits of the rows in order; other columns, column names, class names and storage do not count.
 
-    A text counts as UTF-8, an image as surm_bench.content.images.image_fields says, a label as a 64-bit integer or,
-    where the column holds floats, as a float32.
+    A text counts as UTF-8, an image by surm_bench.content.images.image_fields, a label as a 64-bit integer or, if the
+    column holds floats, as a float32.
 
     Args:
         inputs: the input columns, in the order in which a model takes them.
         kind: "text" or "image".
-        origin: where the rows are from, for messages.
-        white: of deep images (surm_bench.content.images); an image that it does not fit is refused.
+        origin: the source of the rows, for messages.
+        white: the white of deep images (surm_bench.content.images); refuses an image with values outside 0..white.
 
     Raises:
-        UserError: another kind, labels that are no numbers, or an image that cannot be read.
+        UserError: the kind is unknown, labels are not numbers, or an image cannot be read.
     """
     if kind not in ("text", "image"):
         raise unknown("kind of rows", kind, ("text", "image"))
     dataset = dataset.select_columns([*inputs, label])
     if kind == "image":
-        from datasets import Image  # half a second, which whoever only reads records should not wait
+        from datasets import Image  # takes half a second, which a command that only reads records need not wait for
 
         for name in inputs:
             dataset = dataset.cast_column(name, Image(decode=False))

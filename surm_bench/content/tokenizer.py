@@ -10,16 +10,16 @@ from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
 
 TOKENIZER = "tokenizer.json"
-VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")  # read where there is no tokenizer.json
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")  # read if there is no tokenizer.json
 SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-STATE = ("truncation", "padding")  # how it was called last, not what it is
-# Settings that reach no token: names and places, how text is put together again, and what only other code reads.
+STATE = ("truncation", "padding")  # settings of the last call, not part of the tokenizer
+# Settings without effect on tokens: names and places, decoding to text, and settings that only other code reads.
 WITHOUT_EFFECT = {
     *("name_or_path", "special_tokens_map_file", "tokenizer_file", "full_tokenizer_file", "processor_class"),
     *("chat_template", "clean_up_tokenization_spaces", "errors", "use_fast", "backend", "is_local", "local_files_only"),
     *("do_basic_tokenize", "never_split", "auto_map", "transformers_version"),
 }
-# The settings of models whose first records are from before settings counted: their digest is tokenizer.json's alone.
+# Settings of models with records from before settings counted: their digest is the digest of tokenizer.json alone.
 AS_BEFORE = {
     "669414996967": "roberta_tiny",
     "69d715d639d6": "minilm",
@@ -28,14 +28,15 @@ AS_BEFORE = {
 
 
 def tokenizer_digest(folder: str | Path, cache: FileCache | None = None) -> str:
-    """Twelve hex digits of a folder's tokenizer: of all that decides which tokens a text has, and how many at most.
+    """Return twelve hex digits of everything in a folder that decides the tokens of a text and their maximal number.
 
-    It is tokenizer.json, or where there is none vocab.* and merges.txt; and the settings beside them, as special and
-    added tokens, add_prefix_space, do_lower_case, model_max_length. Of JSON neither the order of keys nor white space
-    counts; of tokenizer.json nor the truncation and padding of the last call.
+    The digest covers tokenizer.json, or vocab.* and merges.txt if there is no tokenizer.json. It also covers the
+    settings beside these files, such as special and added tokens, add_prefix_space, do_lower_case and model_max_length.
+    The order of keys and white space in JSON do not count. In tokenizer.json, the truncation and padding of the last
+    call do not count.
 
     Raises:
-        UserError: neither is there, or one of these files is no JSON.
+        UserError: the folder has no tokenizer, or one of the JSON files is not valid JSON.
     """
     folder = Path(folder)
     vocabularies = sorted([*folder.glob("vocab.*"), *folder.glob("merges.txt")])
@@ -62,13 +63,13 @@ def _fields(files: list[Path]) -> Iterator[bytes]:
 
 
 def _settings(files: list[Path]) -> list[bytes]:
-    """The settings that count, by the names of their files."""
+    """Return the settings that count, grouped by file name."""
     found: dict[str, Any] = {}
     for file in files:
         kept = {key: value for key, value in _read(file).items() if key not in WITHOUT_EFFECT and value is not None}
         if file.name == "special_tokens_map.json":
             config = found.get("tokenizer_config.json", {})
-            kept = {key: value for key, value in kept.items() if config.get(key) != value}  # said twice
+            kept = {key: value for key, value in kept.items() if config.get(key) != value}  # not twice
         if kept:
             found[file.name] = kept
     settings = _bytes(found)

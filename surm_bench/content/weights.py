@@ -1,4 +1,4 @@
-"""The digest of pretrained weights: tensors by their names, whatever file or files they lie in."""
+"""The digest of pretrained weights: tensors by name, regardless of the files that hold them."""
 
 import json
 import re
@@ -13,11 +13,11 @@ from surm_bench.errors import UserError
 
 FILE = "model.safetensors"
 INDEX = f"{FILE}.index.json"
-OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # of BERT's first checkpoints
+OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # in BERT's first checkpoints
 
 
 class StoredTensor(NamedTuple):
-    """A tensor of a safetensors file: its dtype as the file calls it, its shape, and its bytes, not copied."""
+    """A tensor of a safetensors file: its dtype by the file's name for it, its shape, and its bytes without a copy."""
 
     dtype: str
     shape: list[int]
@@ -25,17 +25,18 @@ class StoredTensor(NamedTuple):
 
 
 def weights_digest(path: str | Path, heads: re.Pattern[str] | None = None, cache: FileCache | None = None) -> str:
-    """Twelve hex digits of the tensors sorted by name, of each name, dtype, shape and bytes.
+    """Return twelve hex digits of the name, dtype, shape and bytes of the tensors, sorted by name.
 
-    The order in the file, its metadata and its division into shards do not count, nor does what transformers
-    overlooks when it loads: a leading "bert." or "roberta.", and the old names LayerNorm.gamma and LayerNorm.beta.
+    The order in the file, the metadata and the division into shards do not count. Differences that transformers
+    ignores in names do not count either: a leading "bert." or "roberta.", and the old names LayerNorm.gamma and
+    LayerNorm.beta.
 
     Args:
         path: a safetensors file, or a folder with model.safetensors or with its shards and their index.
-        heads: a pattern that finds, in the name, the tensors that do not count, as those of a head that is drawn anew.
+        heads: a pattern for the names of tensors that do not count, such as the tensors of a head that is drawn anew.
 
     Raises:
-        UserError: no such file, not a safetensors file, one name twice, or no tensor left.
+        UserError: the file is missing or not a safetensors file, a name occurs twice, or no tensor is left.
     """
     path, pattern = Path(path), heads.pattern if heads else ""
     files = weight_files(path)
@@ -45,7 +46,7 @@ def weights_digest(path: str | Path, heads: re.Pattern[str] | None = None, cache
 
 
 def weight_files(path: Path) -> list[Path]:
-    """The safetensors file, or the files of a folder's checkpoint: one file or the shards that its index lists."""
+    """Return the safetensors file, or the files of a folder: its one file or the shards that its index lists."""
     files = [path / FILE if path.is_dir() else path]
     if not files[0].is_file() and (path / INDEX).is_file():
         files = [path / name for name in _shards(path / INDEX)]
@@ -56,13 +57,13 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def read_tensors(file: Path) -> dict[str, StoredTensor]:
-    """The tensors of a safetensors file by the names that stand there.
+    """Return the tensors of a safetensors file by their names in the file.
 
     The format: 8 bytes with the length n of the header (little-endian), n bytes of JSON, then the tensors' bytes, at
     offsets that the header gives (https://github.com/huggingface/safetensors).
 
     Raises:
-        UserError: not such a file.
+        UserError: the file is not a safetensors file.
     """
     try:
         with file.open("rb") as opened:

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: files of a pinned revision, compared with their digests; every failure is told in one line."""
+"""The Hugging Face hub: files of a pinned revision, compared with their digests; failures are told in one line."""
 
 import logging
 import warnings
@@ -23,7 +23,7 @@ __all__ = [
     "waited",
 ]
 
-warnings.filterwarnings("ignore", "Not enough free disk space")  # refused in a line of its own
-# A line for each request and each retry, with addresses that are signed.
+warnings.filterwarnings("ignore", "Not enough free disk space")  # full disks are refused in a line of our own
+# These libraries log a line for each request and each retry, with signed addresses.
 for _name in ("httpx", "httpx2", "httpcore", "huggingface_hub"):
     logging.getLogger(_name).setLevel(logging.ERROR)

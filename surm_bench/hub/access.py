@@ -1,4 +1,4 @@
-"""How the hub's libraries are used: their errors become refusals, and they neither chatter nor retry in vain."""
+"""Access to the hub by its libraries: their errors become refusals, and they do not log or retry needlessly."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from surm_bench.errors import UserError
 from surm_bench.hub.reach import is_reachable, lose
 from surm_bench.hub.refusals import is_silent, refusal
 
-CHUNK_BYTES = 2**16  # read at once: a slow connection is heard of often enough (surm_bench.hub.waiting)
+CHUNK_BYTES = 2**16  # bytes per read: small, so that a slow connection shows signs of life (surm_bench.hub.waiting)
 
 
 @contextmanager
@@ -18,14 +18,14 @@ def hub_access(what: str) -> Iterator[None]:
     """Read ``what`` from the hub, or from its local cache when the hub is out of reach.
 
     Raises:
-        UserError: what keeps it from being read, in one line.
+        UserError: reading failed; the message gives the reason in one line.
     """
     try:
         with _constants(offline=not is_reachable()):
             yield
     except UserError:
         raise
-    except Exception as error:  # of four libraries, which have no common class of errors
+    except Exception as error:  # from four libraries, which have no common error class
         if is_silent(error):
             lose()
         raise refusal(what, error) from error
@@ -33,7 +33,7 @@ def hub_access(what: str) -> Iterator[None]:
 
 @contextmanager
 def _constants(offline: bool) -> Iterator[None]:
-    """The libraries' own offline mode, in which they look into the cache only and do not retry; and small chunks."""
+    """Set small chunks and, if offline, the libraries' offline mode, which reads only the cache and does not retry."""
     modules = [constants, *filter(None, [sys.modules.get("datasets.config")])]  # datasets copies the flag at import
     before, chunk = [module.HF_HUB_OFFLINE for module in modules], constants.DOWNLOAD_CHUNK_SIZE
     try:

@@ -1,4 +1,4 @@
-"""Files of a repository in the local cache: asked for once, and what the hub says they are."""
+"""Download files of a repository into the local cache once, and compare them with the hub's digests."""
 
 import hashlib
 import json
@@ -19,36 +19,37 @@ from surm_bench.hub.refusals import REASONS, refusal
 from surm_bench.hub.repository import Repository
 from surm_bench.hub.waiting import Progress, waited
 
-DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")  # git's SHA-1 of a small file, SHA-256 of one in LFS
+DIGEST = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")  # git's SHA-1 of a small file, SHA-256 of a file in LFS
 
 Choice = Callable[[Collection[str]], Sequence[str]]
 
 
 class Listed(NamedTuple):
-    """What the hub says of a file: its size in bytes and its digest; None where it is not known."""
+    """The hub's entry of a file: its size in bytes and its digest; the digest is None if it is not known."""
 
     size: int
     digest: str | None
 
 
 def fetch(repository: Repository, choose: Choice) -> Path:
-    """The folder that has the chosen files of a repository at its revision, downloaded where they are not there yet.
+    """Return the folder with the chosen files of a repository at its revision; download missing files.
 
-    Nothing is asked where a pinned revision has all of them. Each file is compared with its digest on the hub.
+    If the cache has all chosen files of a pinned revision, no request is sent. Each file is compared with its digest on
+    the hub.
 
     Args:
-        choose: from the names of all files there are, those that are wanted; raises UserError where one is missing.
+        choose: returns the wanted names from the names of all files; raises UserError if a wanted file is missing.
 
     Raises:
-        OutOfReach: the hub is out of reach and the local cache does not hold them.
-        UserError: the hub does not have them, does not let them be read, or they are damaged.
+        OutOfReach: the hub is out of reach and the local cache does not have the files.
+        UserError: the hub does not have the files or refuses access, or files are damaged.
     """
     try:
         found = _cached(repository, choose) if repository.is_pinned or not is_reachable() else None
         if found is not None:
             _compare(repository, *found)
             return found[0]
-    except OSError as error:  # a cache that cannot be read
+    except OSError as error:  # the cache cannot be read
         raise refusal(str(repository), error) from error
     check_download(str(repository))
     with hub_access(str(repository)):
@@ -58,9 +59,9 @@ def fetch(repository: Repository, choose: Choice) -> Path:
 
 
 def _cached(repository: Repository, choose: Choice) -> tuple[Path, dict[str, Listed]] | None:
-    """The folder of the local cache and the chosen files, if all are there; no request.
+    """Return the folder in the local cache and the chosen files if all files are there; send no request.
 
-    A cache of an older library has no list of the files that there are: it is trusted only where nobody can be asked.
+    A cache of an older library has no list of the repository's files. It is used only if the hub is out of reach.
     """
     commit = repository.cached_commit
     folder = repository.folder / "snapshots" / str(commit)
@@ -73,12 +74,12 @@ def _cached(repository: Repository, choose: Choice) -> tuple[Path, dict[str, Lis
     try:
         files = {name: listing[name] for name in choose(listing)}
     except UserError:
-        return None  # the hub itself may say otherwise
+        return None  # the hub may have a different list
     return (folder, files) if all((folder / name).is_file() for name in files) else None
 
 
 def _listing(repository: Repository, commit: str) -> dict[str, Listed] | None:
-    """The files of a commit as the local cache knows them; None where it does not."""
+    """Return the files of a commit that the local cache lists; None if the cache has no readable list."""
     try:
         files = json.loads((repository.folder / "trees" / f"{commit}.json").read_bytes())["files"]
         return {name: Listed(file["size"], file.get("lfs_sha256") or file["blob_id"]) for name, file in files.items()}
@@ -87,18 +88,18 @@ def _listing(repository: Repository, commit: str) -> dict[str, Listed] | None:
 
 
 def _listed(repository: Repository, progress: Progress) -> tuple[Path, dict[str, Listed]]:
-    """The folder of the revision in the local cache, and the files that there are, as the hub says."""
-    options = {"allow_patterns": [], "tqdm_class": progress.bar}  # no file: it looks up the commit, and lists the files
+    """Return the folder of the revision in the local cache, and the files that the hub lists."""
+    options = {"allow_patterns": [], "tqdm_class": progress.bar}  # gets the commit and the list, no file
     where = {"repo_type": repository.kind, "revision": repository.revision}
     try:
         folder = Path(huggingface_hub.snapshot_download(repository.name, **where, **options))
         return folder, _listing(repository, folder.name) or _asked(repository, folder.name)
-    except (TypeError, KeyError, AttributeError) as error:  # JSON, but not of files
+    except (TypeError, KeyError, AttributeError) as error:  # JSON, but not a list of files
         raise UserError(f"{repository} cannot be read: {REASONS['FileMetadataError']}") from error
 
 
 def _asked(repository: Repository, commit: str) -> dict[str, Listed]:
-    """The same as the hub says."""
+    """Ask the hub for the files of a commit."""
     options = {"repo_type": repository.kind, "revision": commit, "recursive": True}
     entries = huggingface_hub.HfApi().list_repo_tree(repository.name, **options)
     files = [entry for entry in entries if hasattr(entry, "blob_id")]
@@ -106,7 +107,7 @@ def _asked(repository: Repository, commit: str) -> dict[str, Listed]:
 
 
 def _download(repository: Repository, choose: Choice, progress: Progress) -> tuple[Path, dict[str, Listed], list[str]]:
-    """The folder, the chosen files, and which of them have been downloaded now."""
+    """Download missing files; return the folder, the chosen files, and the names of the files downloaded now."""
     folder, listing = _listed(repository, progress)
     progress.hear()
     try:
@@ -126,10 +127,10 @@ def _download(repository: Repository, choose: Choice, progress: Progress) -> tup
 
 
 def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new: Collection[str] = ()) -> None:
-    """Refuse files that are not what the hub says; of those that have just arrived nothing is kept."""
+    """Refuse files with another digest than the hub's; delete damaged files that were downloaded now."""
     damaged = [name for name, listed in files.items() if not _is_whole(folder / name, listed)]
     for name in set(damaged) & set(new):
-        path = folder / name  # a link to a blob, which may be a link to one that several repositories share
+        path = folder / name  # a link to a blob, which may be a link to a blob that several repositories share
         for arrived in (path.resolve(), _link(path), path):
             arrived.unlink(missing_ok=True)
         _forget_listing(repository, folder.name)
@@ -145,18 +146,18 @@ def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new
 
 
 def _is_whole(path: Path, listed: Listed) -> bool:
-    """Whether the file has the digest that the hub lists, or else the one that its name in the cache has."""
+    """Return whether a file has the digest that the hub lists or, if none is listed, the digest in its blob's name."""
     expected = listed.digest or _link(path).name
     return not DIGEST.fullmatch(expected) or _digest(path, expected) == expected
 
 
 def _link(path: Path) -> Path:
-    """What the file of a snapshot links to: a blob, named by its digest."""
+    """Return the blob, named by its digest, that a file of a snapshot links to; the file itself if it is no link."""
     return path.parent / path.readlink() if path.is_symlink() else path
 
 
 def _digest(path: Path, like: str) -> str:
-    """The digest of a file of the kind that another one has, by its length."""
+    """Return a file's digest, of the same kind as the digest ``like``: SHA-256 for 64 digits, else git's SHA-1."""
 
     def compute() -> str:
         with path.open("rb") as opened:
@@ -168,6 +169,6 @@ def _digest(path: Path, like: str) -> str:
 
 
 def _forget_listing(repository: Repository, commit: str) -> None:
-    """A list that lacks a file, or names another digest, may be wrong: it is asked for again."""
+    """Delete the cached list of files, which may be wrong, so that the next run asks the hub for it again."""
     with suppress(OSError):
         (repository.folder / "trees" / f"{commit}.json").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a run needs from the hub, known before anything is read. No torch here."""
+"""Find out what a run needs from the hub before any file is read. This module does not import torch."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _allowed: ContextVar[bool] = ContextVar("downloads are allowed", default=True)
 
 @contextmanager
 def downloads(allowed: bool) -> Iterator[None]:
-    """Allow downloads, or refuse whatever the local cache does not have: for what only looks, as a plan."""
+    """Allow downloads, or refuse all files that the local cache does not have, for example in a plan."""
     before = _allowed.set(allowed)
     try:
         yield
@@ -27,10 +27,10 @@ def downloads(allowed: bool) -> Iterator[None]:
 
 
 def check_download(what: str) -> None:
-    """Refuse a download that must not or cannot be.
+    """Refuse a download that is not allowed or not possible.
 
     Raises:
-        UserError: inside of downloads(False).
+        UserError: the call is inside ``downloads(False)``.
         OutOfReach: the hub is out of reach.
     """
     if not _allowed.get():
@@ -40,9 +40,9 @@ def check_download(what: str) -> None:
 
 
 def check_reach(config: Config) -> None:
-    """Refuse a run that needs the hub where that is out of reach, and nothing of the model or data is in its cache.
+    """Refuse a run if the hub is out of reach and the cache has no file of the needed model or of the needed data.
 
-    What is partly in the cache is left to ``fetch``. This comes first, as it needs no torch.
+    If some files are in the cache, ``fetch`` decides. This check comes first because it needs no torch.
     """
     wanted = [what for what, cached in (_model(config.model), _task(config.task)) if what and not cached]
     if wanted and not is_reachable():
@@ -50,14 +50,14 @@ def check_reach(config: Config) -> None:
 
 
 def _model(config: ModelConfig) -> tuple[str | None, bool]:
-    """What is read from the hub, and whether the cache may have it; of a timm model only timm has the hub's name."""
+    """Return the model to read from the hub, if any, and whether the cache may have it; only timm knows hub names."""
     name = config.checkpoint.replace("/", "--") if config.family == "text" else "*"
     needed = config.source == "hub" and config.weights is None
     return config.checkpoint if needed else None, any(Path(constants.HF_HUB_CACHE).glob(f"models--{name}"))
 
 
 def _task(config: TaskConfig) -> tuple[str | None, bool]:
-    """The same of a data set, which the hub's library and datasets' own keep in folders of their own."""
+    """Return the data set to read from the hub, if any, and whether a cache, the hub's or datasets', may have it."""
     needed = config.source == "hub" and config.data_dir is None
     if not needed or config.dataset is None:
         return None, False

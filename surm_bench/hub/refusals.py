@@ -1,4 +1,4 @@
-"""What went wrong with the hub, in one line: what it is, and what to do."""
+"""Messages about failures of the hub, each in one line: what happened, and what to do."""
 
 import errno
 import re
@@ -16,7 +16,7 @@ NO_HUB = (
 XET = "set HF_HUB_DISABLE_XET=1 to download over HTTP, without the hub's Xet store"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-# Errors of the hub's libraries by the names of their classes: the HTTP library has changed twice, with all its classes.
+# Errors of the hub's libraries by class name, because the HTTP library and all its classes have changed twice.
 REASONS = {
     "GatedRepoError": f"access to it is restricted: ask for access on its page, then {LOGIN}",
     "DisabledRepoError": "access to it is disabled by the hub: choose another",
@@ -30,7 +30,7 @@ REASONS = {
     "JSONDecodeError": "what answers is not the hub: check HF_ENDPOINT, the proxy, and whether a login page is shown",
     "LocalTokenNotFoundError": f"a token is wanted and there is none: {LOGIN}",
 }
-VAGUE = ("LocalEntryNotFoundError", "IncompleteSnapshotError")  # whatever went wrong: the cause says
+VAGUE = ("LocalEntryNotFoundError", "IncompleteSnapshotError")  # raised for any failure: the cause has the reason
 STATUSES = {
     401: f"the token is not valid or has expired: {LOGIN}, or unset HF_TOKEN",
     403: "this account may not read it: ask for access on its page, or use a token that may read it",
@@ -42,16 +42,16 @@ STATUSES = {
 
 
 class OutOfReach(UserError):
-    """The hub cannot be asked, and its local cache does not have what is wanted."""
+    """The error that the hub is out of reach and its local cache does not have the wanted files."""
 
 
 def out_of_reach(what: str) -> OutOfReach:
-    """The refusal where the hub is out of reach."""
+    """Return the refusal for a hub that is out of reach."""
     return OutOfReach(f"the Hugging Face hub is out of reach and {what} is not in its local cache: {NO_HUB}")
 
 
 def refusal(what: str, error: BaseException) -> UserError:
-    """The refusal for an error of the hub's libraries while ``what`` was read."""
+    """Return the refusal for an error of the hub's libraries while ``what`` was read."""
     causes = list(_chain(error))
     reasons = (_reason(cause) for cause in causes if type(cause).__name__ not in VAGUE)
     reason = next(filter(None, reasons), None) or _first_line(causes[-1])
@@ -59,7 +59,7 @@ def refusal(what: str, error: BaseException) -> UserError:
 
 
 def is_silent(error: BaseException) -> bool:
-    """Whether an error means that the hub does not answer now, and would not a moment later."""
+    """Return whether an error means that the hub does not answer now and will not answer a moment later."""
     statuses = (getattr(getattr(cause, "response", None), "status_code", 0) or 0 for cause in _chain(error))
     names = {kind.__name__ for cause in _chain(error) for kind in type(cause).__mro__}
     return bool(names & {"TransportError", "TimeoutError"}) or any(
@@ -68,7 +68,7 @@ def is_silent(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str | None:
-    """What this error means; None where that is not known."""
+    """Return the reason for an error and what to do; None if the error is not known."""
     names = [kind.__name__ for kind in type(error).__mro__]
     text = str(error)
     if isinstance(error, OSError) and (error.errno in FULL or "Not enough disk space" in text):
@@ -94,7 +94,7 @@ def _reason(error: BaseException) -> str | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from."""
+    """Yield the error, its cause, the cause of its cause, and so on."""
     seen: list[BaseException] = []
     found: BaseException | None = error
     while found is not None and found not in seen:
@@ -104,12 +104,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _status(error: BaseException) -> int:
-    """The HTTP status that an error is of; 0 where it is of none."""
+    """Return the HTTP status of an error; 0 if the error has none."""
     return getattr(getattr(error, "response", None), "status_code", 0)
 
 
 def _first_line(error: BaseException) -> str:
-    """The type and the first line of the message, addresses without their query, which may be signed."""
+    """Return an error's type and first line; addresses lose their query, which may hold a signature."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = re.sub(r"\?[^\s'\"]+", "", lines[0]) if lines else "no reason given"
     return f"{type(error).__name__}: {text}"

@@ -1,4 +1,4 @@
-"""A repository of the hub, and where the hub's libraries keep what they downloaded of it."""
+"""A repository of the hub, and the folder where the hub's libraries keep its downloaded files."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Repository:
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the revision is a commit, whose files never change."""
+        """Whether the revision is a commit; the files of a commit never change."""
         return COMMIT.fullmatch(self.revision or "") is not None
 
     @property
@@ -34,7 +34,7 @@ class Repository:
 
     @property
     def cached_commit(self) -> str | None:
-        """The commit of the revision, as the local cache has it; None where it is not known here."""
+        """The commit of the revision in the local cache; None if the cache does not know the commit."""
         if self.is_pinned:
             return self.revision
         reference = self.folder / "refs" / (self.revision or "main")

@@ -1,4 +1,4 @@
-"""One time limit for all that waits for the hub, and one line of progress."""
+"""One time limit for every wait for the hub, and one progress line."""
 
 import sys
 import threading
@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-SECONDS = 30  # without an answer or a byte
-SHOWN_BYTES = 10**6  # a smaller download is over before a line about it is read
+SECONDS = 30  # time limit without an answer or a byte
+SHOWN_BYTES = 10**6  # a smaller download ends before anybody reads a line about it
 
 Result = TypeVar("Result")
 
 
 class Progress:
-    """The line that shows how much has arrived, and when the last sign of life came.
+    """The progress line of a download, and the time of the last sign of life.
 
     Attributes:
-        bar: a class of tqdm's for the hub's library, which shows nothing and reports here.
+        bar: a subclass of tqdm for the hub's library; it shows nothing and reports to this object.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Progress:
         self._line: tqdm | None = None
 
     def expect(self, what: str, size: int) -> None:
-        """Show what is downloaded: a bar on a terminal, elsewhere a single line."""
+        """Announce a download: with a bar on a terminal, otherwise with a single line."""
         self.hear()
         if size >= SHOWN_BYTES and sys.stderr.isatty():
             self._line = tqdm(desc=what, total=size, unit="B", unit_scale=True, file=sys.stderr)
@@ -35,19 +35,19 @@ class Progress:
             print(f"downloading {what} from the Hugging Face hub, {size / 1e6:,.1f} MB", file=sys.stderr, flush=True)
 
     def hear(self, count: int = 0) -> None:
-        """Note a sign of life: an answer, or so many bytes."""
+        """Note a sign of life: an answer, or ``count`` bytes."""
         self.heard = time.monotonic()
         if self._line is not None:
             self._line.update(count)
 
     def close(self) -> None:
-        """End the line."""
+        """End the progress line."""
         if self._line is not None:
             self._line.close()
 
 
 class _Bar(tqdm):
-    """Counts the bytes of one file."""
+    """A bar that shows nothing and counts the bytes of one file."""
 
     progress: Progress
 
@@ -66,11 +66,11 @@ class _Bar(tqdm):
 
 
 def waited(work: Callable[[Progress], Result]) -> Result:
-    """The result of work that asks the hub, in a thread of its own, which is left behind when nothing arrives.
+    """Run work that asks the hub in its own thread and return its result; abandon the thread if nothing arrives.
 
     Raises:
-        TimeoutError: neither an answer nor a byte came for SECONDS.
-        Exception: what the work raises.
+        TimeoutError: no answer and no byte arrived for SECONDS.
+        Exception: any exception that the work raises.
     """
     progress = Progress()
     outcome: list[tuple[Any, BaseException | None]] = []

@@ -1,4 +1,4 @@
-"""Pretrained backbones with fresh heads, and what their layers are for."""
+"""Pretrained backbones with new heads, and the roles of their layers."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 from surm_bench.models.backbone import Backbone, build_backbone, build_skeleton, save_merged

@@ -1,4 +1,4 @@
-"""A backbone from its configuration: one of two families, text or vision."""
+"""Build a backbone of the family text or vision from its configuration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Backbone:
     """A model ready to be adapted.
 
     Attributes:
-        module: ``module(**inputs)`` returns logits (batch, num_labels), or an object that has them as ``.logits``.
-        roles: role -> module names, see :mod:`surm_bench.roles`.
-        processor: text: the tokenizer; vision: PIL image -> float tensor (channels, height, width).
+        module: ``module(**inputs)`` returns logits (batch, num_labels), or an object with the logits as ``.logits``.
+        roles: maps a role to module names, see :mod:`surm_bench.roles`.
+        processor: for text the tokenizer; for vision a function PIL image -> float tensor (channels, height, width).
     """
 
     module: nn.Module
@@ -33,31 +33,32 @@ class Backbone:
 def build_backbone(
     config: ModelConfig, num_labels: int, model_class: type = AutoModelForSequenceClassification
 ) -> Backbone:
-    """Load pretrained weights under a freshly drawn head; seed torch before, for the head's sake.
+    """Load pretrained weights and draw a new head. Seed torch before the call, because the head is random.
 
     Args:
-        model_class: of transformers, for text (surm_bench.tasks.Objective); models of images are timm's.
+        model_class: class of transformers for text models (surm_bench.tasks.Objective); timm builds vision models.
 
     Raises:
-        UserError: unknown family or source, weights that are missing or of another architecture, hub out of reach.
+        UserError: the family or source is unknown, weights are missing or have another architecture, or the hub is out
+            of reach.
     """
     module, processor = _family(config).build(config, num_labels, model_class)
     return Backbone(module, find_roles(name for name, _ in module.named_modules()), processor)
 
 
 def build_skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
-    """The same module without values, on the meta device: shapes and counts, with no hub and no weights."""
+    """Build the module on the meta device, for shapes and counts; this needs no hub and no weights."""
     return _family(config).skeleton(config, num_labels)
 
 
 def save_merged(
     module: nn.Module, config: ModelConfig, folder: Path, processor: Callable, label_names: Sequence[str] | None = None
 ) -> None:
-    """Write a backbone without adapters into a folder, as its own library reads it: transformers, or timm.
+    """Write a backbone without adapters into a folder, in the format of its library, transformers or timm.
 
     Args:
-        module: trained, its adapters merged; changed in place.
-        label_names: of the classes in order, where they are known.
+        module: the trained module with merged adapters; changed in place.
+        label_names: names of the classes in order, if they are known.
     """
     _family(config).save(module, config, folder, processor, label_names)
 

@@ -1,14 +1,14 @@
-"""What is refused of a model's configuration before anything is read."""
+"""Checks of a model's configuration before any file is read."""
 
 from surm_bench.config import ModelConfig
 from surm_bench.errors import UserError, unknown
 
 OF_IMAGES = ("image_size", "crop_mode", "crop_pct", "mean", "std")
-CROP_MODES = ("center", "squash", "border")  # of timm
+CROP_MODES = ("center", "squash", "border")  # the crop modes of timm
 
 
 def check_model(config: ModelConfig) -> None:
-    """Refuse what the configuration alone shows to be wrong; raises UserError."""
+    """Raise a UserError for errors that the configuration alone shows."""
     for name in OF_IMAGES:
         if config.family != "vision" and getattr(config, name) is not None:
             raise UserError(f"model.{name}={getattr(config, name)} has no effect: {config.name} is a model of text")

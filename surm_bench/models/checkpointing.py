@@ -1,4 +1,4 @@
-"""Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): memory for time, as timm and transformers do it."""
+"""Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): less memory, more time, by timm and transformers."""
 
 from peft import PeftModel
 from timm.models.vision_transformer import VisionTransformer
@@ -7,10 +7,10 @@ from surm_bench.errors import UserError
 
 
 def checkpoint_layers(model: PeftModel) -> None:
-    """In training keep each layer's input alone; the backward pass computes the layer again, dropout included.
+    """Keep only each layer's input in training; the backward pass computes the layer again, including its dropout.
 
     Raises:
-        UserError: the adapter hands each layer keys and values, which the second computation would not get.
+        UserError: the adapter passes keys and values to each layer; the second computation would not get them.
     """
     if model.active_peft_config.is_prompt_learning:
         raise UserError(
@@ -22,4 +22,4 @@ def checkpoint_layers(model: PeftModel) -> None:
         base.set_grad_checkpointing()
     else:
         base.activation_checkpointing_enable({"use_reentrant": False})
-        base.disable_input_require_grads()  # which send gradients through frozen first layers
+        base.disable_input_require_grads()  # these hooks send gradients through frozen first layers

@@ -1,4 +1,4 @@
-"""What a model is pretrained to: the digest of its weights and, of text, of its tokenizer."""
+"""The digest of a pretrained model: of its weights and, for a text model, of its tokenizer."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,15 @@ from surm_bench.errors import UserError
 from surm_bench.models import text, vision
 from surm_bench.models.weights import local_path
 
-HEADS = {"text": text.OUTSIDE_ENCODER, "vision": re.compile(r"^head\.")}  # drawn anew
+HEADS = {"text": text.OUTSIDE_ENCODER, "vision": re.compile(r"^head\.")}  # heads are drawn anew, so they do not count
 DOWNLOADS = {"text": text.download, "vision": vision.download}
 
 
 def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
-    """Twelve hex digits of the weights; of text a dash and twelve of the tokenizer follow.
+    """Return twelve hex digits of the weights; for a text model a dash and twelve hex digits of the tokenizer follow.
 
     Raises:
-        UserError: there are no weights where the configuration says, or the hub is out of reach.
+        UserError: the place that the configuration names has no weights, or the hub is out of reach.
     """
     path = _place(config)
     digests = [weights_digest(path, HEADS[config.family], cache or FileCache())]
@@ -27,10 +27,10 @@ def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
 
 
 def check_model(config: ModelConfig, cache: FileCache | None = None) -> str:
-    """The digest of what is there, which is the declared one.
+    """Compare the model's digest with the declared digest, if there is one, and return the model's digest.
 
     Raises:
-        UserError: it is not, or what model_digest raises.
+        UserError: the digest is not the declared digest, or model_digest fails.
     """
     found = model_digest(config, cache)
     if config.digest is not None and found != config.digest:
@@ -39,7 +39,7 @@ def check_model(config: ModelConfig, cache: FileCache | None = None) -> str:
             f"{part} {wrong} instead of {right}"
             for part, wrong, right in zip(parts, found.split("-"), config.digest.split("-"), strict=False)
             if wrong != right
-        ] or [f"it is {found}"]  # one of them has no tokenizer
+        ] or [f"it is {found}"]  # one of the two digests has no tokenizer part
         raise UserError(
             f"model {config.name} in {_place(config)} is not the one that model.digest={config.digest} names: "
             f"{' and '.join(differences)}; "

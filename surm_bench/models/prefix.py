@@ -1,4 +1,4 @@
-"""A model cut where its training begins: what lies before is frozen and answers an example alike in every epoch."""
+"""A model cut before its first trained part; the frozen prefix gives equal hidden states in every epoch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,16 +16,17 @@ from transformers.masking_utils import create_bidirectional_mask
 from surm_bench.errors import UserError
 from surm_bench.roles import layer_of
 
-DROPOUTS = {nn.Dropout: "p", DropPath: "drop_prob", PatchDropout: "prob"}  # and what each calls its probability
+DROPOUTS = {nn.Dropout: "p", DropPath: "drop_prob", PatchDropout: "prob"}  # and the field with the probability
 
 
 class Suffix(nn.Module, ABC):
-    """What follows the frozen prefix of a model, as a model that takes the prefix's hidden states.
+    """The part of a model behind the frozen prefix, as a model that takes the prefix's hidden states.
 
-    It holds the whole model: training it trains the model, which is saved as if it had been trained by itself.
+    A suffix holds the whole model, so training the suffix trains the model. The model is saved as if it had been
+    trained without a cut.
 
     Attributes:
-        first: the first trained layer; None where the head alone is trained.
+        first: the index of the first trained layer; None if only the head is trained.
     """
 
     def __init__(self, model: PeftModel, first: int | None) -> None:
@@ -34,20 +35,20 @@ class Suffix(nn.Module, ABC):
 
     @property
     def base(self) -> nn.Module:
-        """The backbone, with the adapters in it."""
+        """The backbone, including the adapters."""
         return self.model.get_base_model()
 
     @abstractmethod
     def modules_behind(self) -> list[nn.Module]:
-        """The modules behind the cut, in order."""
+        """Return the modules behind the cut, in order."""
 
     @abstractmethod
     def forward(self, hidden: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits (B, num_labels) of hidden states (B, T, d); T is 1 where the head alone is trained."""
+        """Return logits (B, num_labels) of hidden states (B, T, d); T is 1 if only the head is trained."""
 
     @torch.no_grad()
     def prefix(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """The hidden states (B, T, d) of a batch: what enters the first module behind the cut, if it needs it all."""
+        """Return the hidden states (B, T, d) that enter the first module behind the cut; only those that it needs."""
 
         def stop(_: nn.Module, arguments: tuple) -> None:
             raise _Reached(arguments[0])
@@ -62,11 +63,11 @@ class Suffix(nn.Module, ABC):
 
     @abstractmethod
     def _needed(self, hidden: Tensor) -> Tensor:
-        """Only what the head reads, where the head alone is trained."""
+        """Return the hidden states that are needed: if only the head is trained, only those that the head reads."""
 
 
 class VisionSuffix(Suffix):
-    """Of timm's VisionTransformer; the head reads the pooled features."""
+    """The suffix of timm's VisionTransformer, whose head reads the pooled features."""
 
     def modules_behind(self) -> list[nn.Module]:
         vit = self.base
@@ -88,7 +89,7 @@ class VisionSuffix(Suffix):
 
 
 class TextSuffix(Suffix):
-    """Of transformers' BERT and RoBERTa; the head reads the first token. RoBERTa's has its pooler in the classifier."""
+    """The suffix of BERT and RoBERTa. The head reads the first token; RoBERTa has its pooler in the classifier."""
 
     def modules_behind(self) -> list[nn.Module]:
         encoder = self.base.base_model
@@ -118,11 +119,12 @@ FAMILIES = {
 
 
 def cut(model: PeftModel) -> Suffix:
-    """Cut before the first layer with an adapter, or before the head where there is none.
+    """Cut a model before the first layer with an adapter, or before the head if no layer has an adapter.
 
     Raises:
-        UserError: a model of another family; something trained in the first layer or before it, or in every layer, as
-            prefix tuning does; a prefix that drops out in training, so that its answers are never the same twice.
+        UserError: the model is of another family; the adapter trains something in or before the first layer, or, as
+            prefix tuning, acts in every layer; or the prefix has dropout in training, so that its hidden states differ
+            in every pass.
     """
     base = model.get_base_model()
     if model.active_peft_config.is_prompt_learning:
@@ -160,6 +162,6 @@ def _check_dropout(prefix: dict[str, nn.Module]) -> None:
         )
 
 
-class _Reached(Exception):  # noqa: N818  (no error: it ends a forward pass where the prefix ends)
+class _Reached(Exception):  # noqa: N818  (not an error: it stops a forward pass at the end of the prefix)
     def __init__(self, hidden: Tensor) -> None:
         self.hidden = hidden

@@ -1,4 +1,4 @@
-"""Text backbones: an auto class of transformers, which the kind of task names, on an architecture written down here."""
+"""Text backbones: the kind of task names an auto class of transformers; the architecture is bundled here."""
 
 import fnmatch
 import json
@@ -29,12 +29,12 @@ from surm_bench.hub import Repository, fetch
 from surm_bench.models.weights import EMBEDDED, FILE, INDEX, local_path, readable, refuse_misfits
 
 ARCHITECTURES = Path(__file__).parent / "architectures"
-# Tensors that checkpoints may lack or have beside the encoder: heads of this and other objectives, a legacy buffer.
+# Tensors outside the encoder, which checkpoints may have or lack: heads of this and other objectives, a legacy buffer.
 OUTSIDE_ENCODER = re.compile(r"(^|\.)(classifier|pooler|lm_head|cls|position_ids)(\.|$)")
 
 
 def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.Module, Callable]:
-    """The encoder's pretrained weights in fp32 under a fresh classifier, and its tokenizer."""
+    """Return the encoder with pretrained weights in fp32 and a new classifier, and the tokenizer."""
     architecture, path = _architecture(config, num_labels), local_path(config)
     if path is None:
         path, source = download(config), config.checkpoint
@@ -61,15 +61,15 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
 
 
 def read_tokenizer(folder: Path, architecture: PreTrainedConfig, source: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder.
+    """Return the tokenizer of a folder.
 
     Raises:
-        UserError: there is none that can be read, or it has no tokens.
+        UserError: the tokenizer is missing or not readable, or it has no tokens.
     """
     try:
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(str(folder), config=architecture, trust_remote_code=False)
-    except Exception as error:  # of the tokenizers library, which has no class of its own
+    except Exception as error:  # from the tokenizers library, which has no error class of its own
         reason = next(iter(str(error).splitlines()), "")
         raise UserError(f"the tokenizer of {source} cannot be read: {type(error).__name__}: {reason}") from error
     if not len(tokenizer):
@@ -80,9 +80,9 @@ def read_tokenizer(folder: Path, architecture: PreTrainedConfig, source: str) ->
 def load(
     model_class: type, folder: Path, architecture: PreTrainedConfig, source: str, dtype: torch.dtype = torch.float32
 ) -> tuple[PreTrainedModel, dict]:
-    """A model of an auto class of transformers with exactly the weights of a folder, and what did not fit.
+    """Load the weights of a folder into a model of an auto class; return the model and the report of misfits.
 
-    The tensors are handed over: from a folder's name transformers follows an adapter_config.json to other weights.
+    transformers gets the tensors, because with the folder's name it follows an adapter_config.json to other weights.
     """
     tensors: dict[str, torch.Tensor] = {}
     with readable(folder):
@@ -94,7 +94,7 @@ def load(
             config=architecture,
             state_dict=tensors,
             dtype=dtype,
-            ignore_mismatched_sizes=True,  # reported, to be refused
+            ignore_mismatched_sizes=True,  # reported, so that the caller can refuse them
             output_loading_info=True,
         )
     module.config._name_or_path = module.name_or_path = source
@@ -108,7 +108,7 @@ def save(
     tokenizer: PreTrainedTokenizerBase,
     label_names: Sequence[str] | None,
 ) -> None:
-    """Write what transformers' ``from_pretrained`` reads: weights, config.json and tokenizer."""
+    """Write the files that transformers' ``from_pretrained`` reads: weights, config.json and tokenizer."""
     if label_names:
         module.config.id2label = dict(enumerate(label_names))
         module.config.label2id = {name: number for number, name in enumerate(label_names)}
@@ -118,12 +118,12 @@ def save(
 
 
 def download(config: ModelConfig) -> Path:
-    """The folder of a hub model's weights and tokenizer."""
+    """Download a hub model's weights and tokenizer; return their folder."""
     return fetch(Repository(config.checkpoint, config.revision), lambda names: wanted(config.checkpoint, names))
 
 
 def wanted(checkpoint: str, names: Collection[str]) -> list[str]:
-    """Of the files of a hub model those that are read: weights and tokenizer, no pickle, no code, no configuration."""
+    """Return the names of the files to read of a hub model: weights and tokenizer; no pickle, code or configuration."""
     weights = [FILE] if FILE in names else [INDEX, *fnmatch.filter(names, "model-*-of-*.safetensors")]
     if weights[0] not in names:
         others = [name for name in names if name.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack"))]
@@ -136,19 +136,19 @@ def wanted(checkpoint: str, names: Collection[str]) -> list[str]:
 
 
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
-    """The module on the meta device."""
+    """Build the module on the meta device."""
     with torch.device("meta"):
         return AutoModelForSequenceClassification.from_config(_architecture(config, num_labels))
 
 
 def _architecture(config: ModelConfig, num_labels: int) -> PreTrainedConfig:
-    """The checkpoint's config.json, kept here: what a model's name promises holds whatever weights it is given."""
+    """Return the checkpoint's config.json, bundled here so that weights cannot change the architecture."""
     fields = dict(config.architecture or json.loads(_architecture_file(config).read_text()))
     return AutoConfig.for_model(fields.pop("model_type"), **fields, num_labels=num_labels)
 
 
 def _architecture_file(config: ModelConfig) -> Path:
-    """Of the package, or beside the model's YAML in a folder of the user's."""
+    """Return the architecture file of the package, or the file beside the model's YAML in a folder of the user."""
     if config.source == "embedded":
         return EMBEDDED / config.checkpoint / "config.json"
     folders = [ARCHITECTURES, *(folder / "model" for folder in config_dirs()[1:])]
@@ -167,7 +167,7 @@ def _check_folder(config: ModelConfig, path: Path) -> None:
 
 
 def _positions(module: nn.Module) -> int:
-    """How many tokens there are learned positions for; RoBERTa's begin behind that of padding."""
+    """Return the number of tokens with learned positions; RoBERTa's positions begin after the padding position."""
     embedding = getattr(getattr(module.base_model, "embeddings", None), "position_embeddings", None)
     if not isinstance(embedding, nn.Embedding):
         return sys.maxsize
@@ -179,7 +179,7 @@ def _of_encoder(names: Iterable[str]) -> list[str]:
 
 
 def _draw_head(module: nn.Module) -> None:
-    """Draw the classifier anew, also where the checkpoint brought one of another task."""
+    """Draw the classifier anew, also if the checkpoint has the classifier of another task."""
     for layer in module.classifier.modules():
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=module.config.initializer_range)
@@ -188,7 +188,7 @@ def _draw_head(module: nn.Module) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' report and progress: what it warns of is either expected or refused."""
+    """Turn off transformers' warnings and progress bars: the misfits it warns about are expected or refused."""
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

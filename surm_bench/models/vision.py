@@ -1,4 +1,4 @@
-"""Vision backbones: timm's VisionTransformer, its fused qkv split so that q, k and v are layers of their own."""
+"""Vision backbones: timm's VisionTransformer, with the fused qkv split into separate layers q, k and v."""
 
 import json
 from collections.abc import Callable, Collection, Sequence
@@ -21,15 +21,15 @@ from surm_bench.errors import UserError
 from surm_bench.hub import Repository, fetch
 from surm_bench.models.weights import EMBEDDED, FILE, local_path, read_safetensors, refuse_misfits
 
-STAND_IN = "vit_tiny_patch16_224"  # of timm: any VisionTransformer, as all its arguments are given
+STAND_IN = "vit_tiny_patch16_224"  # a timm name: any VisionTransformer will do, because all arguments are given
 OPEN_CLIP_FILE = "open_clip_model.safetensors"
 
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """PIL image -> float tensor (channels, height, width), as the checkpoint saw images when it was evaluated.
+    """PIL image -> float tensor (channels, height, width), with the transform of the checkpoint's evaluation.
 
-    In two steps, so that what the first one took long to make can be kept in a quarter of the memory.
+    The transform has two steps. The first step is slow; its uint8 result can be kept in a quarter of the memory.
 
     Attributes:
         crops: whether the ends of a long image are cut off.
@@ -45,16 +45,16 @@ class ImageProcessor:
         return self.normalise(self.pixels(image))
 
     def pixels(self, image: Image.Image) -> Tensor:
-        """PIL image -> uint8 tensor (channels, height, width): resized and cropped."""
+        """Resize and crop: PIL image -> uint8 tensor (channels, height, width)."""
         return self.resize(image.convert(self.mode))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 -> float of the same shape."""
+        """Normalise pixels: uint8 -> float of the same shape."""
         return normalize(pixels.float().div_(255), self.mean, self.std, inplace=True)
 
 
 class SplitQKV(nn.Module):
-    """timm's fused projection, x (..., d) -> (..., 3d), as three: [q(x) | k(x) | v(x)]. Same rows, same bits."""
+    """timm's fused projection, x (..., d) -> (..., 3d), as three layers [q(x) | k(x) | v(x)]; bit-identical outputs."""
 
     def __init__(self, fused: nn.Linear) -> None:
         super().__init__()
@@ -74,14 +74,14 @@ class SplitQKV(nn.Module):
 
 
 def split_qkv(vit: nn.Module) -> None:
-    """Replace every ``blocks.N.attn.qkv`` by a :class:`SplitQKV`, in place; outputs stay bit-identical."""
+    """Replace every ``blocks.N.attn.qkv`` by a :class:`SplitQKV`, in place; the outputs stay bit-identical."""
     for block in vit.blocks:
         if isinstance(block.attn.qkv, nn.Linear):
             block.attn.qkv = SplitQKV(block.attn.qkv)
 
 
 def fuse_qkv(vit: nn.Module) -> None:
-    """Undo :func:`split_qkv` in place, so that ``state_dict`` is timm's own.
+    """Undo :func:`split_qkv` in place, so that ``state_dict`` has timm's names.
 
     Raises:
         TypeError: a projection still carries an adapter.
@@ -92,7 +92,7 @@ def fuse_qkv(vit: nn.Module) -> None:
 
 
 def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Callable]:
-    """The pretrained ViT under a fresh head, and the transform of its evaluation."""
+    """Return the pretrained ViT with a new head, and the image transform of its evaluation."""
     module = _create(config, num_labels)
     path = local_path(config)
     _load(module, read_safetensors(download(config) if path is None else path), config.name)
@@ -104,10 +104,10 @@ def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Cal
 
 
 def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, Any]:
-    """What differs from the checkpoint's own way to see images, as timm's options.
+    """Return timm's options for the image input: the size, and the settings that the configuration gives.
 
     Raises:
-        UserError: model.mean or model.std have another number of channels.
+        UserError: model.mean or model.std has the wrong number of channels.
     """
     channels = module.patch_embed.proj.in_channels
     given = {"input_size": (channels, *module.patch_embed.img_size), "crop_pct": config.crop_pct}
@@ -125,14 +125,14 @@ def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, A
 def save(
     module: VisionTransformer, config: ModelConfig, folder: Path, _: Callable, label_names: Sequence[str] | None
 ) -> None:
-    """Write what ``timm.create_model("local-dir:folder", pretrained=True)`` reads; qkv is fused, in place.
+    """Write files that ``timm.create_model("local-dir:folder", pretrained=True)`` reads; fuse qkv in place.
 
     Raises:
         TypeError: a projection still carries an adapter.
     """
     fuse_qkv(module)
     seen, own = input_options(module, config), {}
-    if config.source == "embedded":  # which timm has no name for
+    if config.source == "embedded":  # timm has no name for an embedded model
         own = _embedded(config)["kwargs"] | {"img_size": module.patch_embed.img_size, "num_classes": module.num_classes}
         module.pretrained_cfg |= {"architecture": STAND_IN, "input_size": seen["input_size"], "fixed_input_size": True}
     names = {"label_names": list(label_names)} if label_names else None
@@ -140,15 +140,15 @@ def save(
 
 
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
-    """The module on the meta device, its qkv split."""
+    """Build the module on the meta device, with split qkv."""
     with torch.device("meta"):
-        module = _create(config, num_labels, weight_init="skip")  # which takes seconds even there
+        module = _create(config, num_labels, weight_init="skip")  # drawing takes seconds even on the meta device
         split_qkv(module)
     return module
 
 
 def _create(config: ModelConfig, num_labels: int, **options: Any) -> VisionTransformer:
-    """A ViT with random values. timm resamples position embeddings to ``image_size`` when weights are loaded."""
+    """Return a ViT with random values. timm resamples position embeddings to ``image_size`` when weights are loaded."""
     if config.image_size is not None:
         options["img_size"] = config.image_size
     if config.source == "embedded":
@@ -170,7 +170,7 @@ def _embedded(config: ModelConfig) -> dict:
 
 @cache
 def _check_architecture(checkpoint: str) -> None:
-    """Refuse what timm does not build as a plain VisionTransformer: its layers have other names and other inputs."""
+    """Refuse a model that timm does not build as a plain VisionTransformer: its layers have other names and inputs."""
     architecture = checkpoint.partition(".")[0]
     if not timm.is_model(architecture):
         raise UserError(
@@ -186,7 +186,10 @@ def _check_architecture(checkpoint: str) -> None:
 
 
 def download(config: ModelConfig) -> Path:
-    """The file of a hub model's weights; OpenAI's CLIP may be there in OpenCLIP's file only, which timm converts."""
+    """Download a hub model's weights and return the file.
+
+    OpenAI's CLIP may have only OpenCLIP's file, which timm converts.
+    """
     repository = Repository(timm.get_pretrained_cfg(config.checkpoint).hf_hub_id, config.revision)
     folder = fetch(repository, lambda names: [_weights(repository.name, names)])
     return folder / _weights(repository.name, {path.name for path in folder.iterdir()})
@@ -200,7 +203,7 @@ def _weights(repository: str, names: Collection[str]) -> str:
 
 
 def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> None:
-    """Copy a checkpoint into the module, all but the head, or refuse it."""
+    """Copy a checkpoint without its head into the module, or refuse a checkpoint that does not fit."""
     own = {key: value for key, value in module.state_dict().items() if not key.startswith("head.")}
     given = {key: value for key, value in checkpoint_filter_fn(tensors, module).items() if not key.startswith("head.")}
     misshapen = [key for key in own.keys() & given.keys() if own[key].shape != given[key].shape]
@@ -209,7 +212,7 @@ def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> N
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A Linear that holds copies of these values."""
+    """Return a Linear with copies of the given values."""
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     linear.weight = nn.Parameter(weight.detach().clone(), requires_grad=weight.requires_grad)
     if bias is not None:

@@ -1,4 +1,4 @@
-"""Where weights lie on this machine, and the refusal of weights that do not fit: never a silent random layer."""
+"""Find and read weights on this machine; refuse weights that do not fit, so that no layer stays random silently."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ INDEX = f"{FILE}.index.json"
 
 
 def local_path(config: ModelConfig) -> Path | None:
-    """The file or folder that holds the weights of ``config``; None when they come from the hub."""
+    """Return the file or folder with the weights of ``config``; None if the weights come from the hub."""
     if config.weights is not None:
         path = Path(config.weights).expanduser()
         if not path.exists():
@@ -35,7 +35,7 @@ def local_path(config: ModelConfig) -> Path | None:
 
 
 def _inside_package(config: ModelConfig) -> Path:
-    """``checkpoint`` is package/folder; the package is found, not imported."""
+    """Return the folder that ``checkpoint`` names as package/folder; find the package without importing it."""
     package, _, folder = config.checkpoint.partition("/")
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -47,7 +47,7 @@ def _inside_package(config: ModelConfig) -> Path:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, or of a folder's model.safetensors; pickles are never read."""
+    """Return the tensors of a safetensors file, or of a folder's model.safetensors; never read a pickle."""
     file = path / FILE if path.is_dir() else path
     if file.suffix != ".safetensors" or not file.is_file():
         raise UserError(f"no weights at {file}: expected a .safetensors file or a folder with {FILE}, never a pickle")
@@ -57,7 +57,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Say in one line that the weights read in this block are broken."""
+    """Raise a UserError of one line if the weights read in this block are damaged."""
     try:
         yield
     except SafetensorError as error:

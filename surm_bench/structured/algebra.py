@@ -1,4 +1,4 @@
-"""What a family of structured matrices computes: pure functions of generators. Nothing is stored or trained here."""
+"""The functions that a family of structured matrices computes. They are pure: this module stores and trains nothing."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
@@ -8,11 +8,12 @@ from torch import Tensor
 
 
 class Cost(NamedTuple):
-    """What one matrix costs, in counts that are the same on every device.
+    """The cost of one matrix, in counts that do not depend on the device.
 
-    product, gradient: by its own route, per token: N·log₂N summed over the real FFTs of length N, or multiply-adds.
-    passes: over the entries of the dense matrix, to build it.
-    outer: the cost of ``Algebra.outer`` in that of the plain gᵀ·x.
+    product, gradient: cost per token by the matrix's own route: N·log₂N summed over the real FFTs of length N, or
+        multiply-adds.
+    passes: number of passes over the entries of the dense matrix that build it.
+    outer: the cost of ``Algebra.outer`` divided by the cost of the plain gᵀ·x.
     """
 
     product: float
@@ -24,68 +25,74 @@ class Cost(NamedTuple):
 class Algebra(ABC):
     """The functions of a family of matrices of shape (out_features, in_features).
 
-    *Parameters* are the tensors that are trained, by their names in ``start``. *Generators* are what the functions
-    take: the few tensors, of O(n) numbers in all, in each of which the matrix is linear. Often they are the same.
+    *Parameters* are the trained tensors, named as in ``start``. *Generators* are the tensors that the functions take:
+    a few tensors with O(n) numbers in all. The matrix is linear in each generator. Often the generators are the
+    parameters themselves.
 
-    Needed are ``start``, ``dense`` and ``product``. To be fast a family also gives ``adjoint``, which autograd finds
-    otherwise, and ``cost``, without which the rule that chooses a route takes the dense one.
+    A family must implement ``start``, ``dense`` and ``product``. For speed, a family also implements ``adjoint``, which
+    autograd computes otherwise, and ``cost``. Without ``cost``, the rule that chooses a route takes the dense route.
     """
 
     out_features: int
     in_features: int
     own_route: ClassVar[str] = (
-        "factored"  # how product multiplies: activations by "fft", or by two small factors, "factored"
+        "factored"  # how product multiplies: "fft" (of the activations) or "factored" (by two small factors)
     )
 
     @property
     def side(self) -> int:
-        """The side n = max(out_features, in_features) of the square matrix whose leading block this is."""
+        """The side n = max(out_features, in_features) of the square matrix whose leading block is this matrix."""
         return max(self.out_features, self.in_features)
 
     @abstractmethod
     def start(self) -> dict[str, Tensor]:
-        """New parameters by name, drawn where they are random, such that the matrix is zero and can be trained."""
+        """Return new parameters by name. The matrix starts at zero and can be trained; random parameters are drawn."""
 
     @property
     def num_spared(self) -> int:
-        """How many fewer numbers serve the matrix than are trained; not zero where training overparametrises."""
+        """The number of trained numbers minus the number needed to serve the matrix; positive if overparametrised."""
         return 0
 
     def generators(self, *parameters: Tensor) -> tuple[Tensor, ...]:
-        """The generators from the parameters, in the order of ``start``, differentiable."""
+        """Return the generators, differentiable, from the parameters in the order of ``start``."""
         return parameters
 
     def scaled(self, scale: float, *generators: Tensor) -> tuple[Tensor, ...]:
-        """The generators of scale times the matrix."""
+        """Return the generators of scale times the matrix."""
         *rest, last = generators
         return *rest, scale * last
 
     @abstractmethod
     def dense(self, *generators: Tensor) -> Tensor:
-        """The matrix, shape (out_features, in_features), differentiable."""
+        """Return the dense matrix, shape (out_features, in_features), differentiable."""
 
     def outer(self, g: Tensor, x: Tensor) -> Tensor:
-        """gᵀ·x, the gradient of Σ g·(M x) in M, (tokens, out_features) and (tokens, in_features); or any other matrix
-        that has the same inner product with all members of the family."""
+        """Return gᵀ·x, the gradient of Σ g·(M x) in M, for g (tokens, out_features) and x (tokens, in_features).
+
+        A family may return any other matrix that has the same inner product with all members of the family.
+        """
         return g.T @ x
 
     def prepare(self, *generators: Tensor) -> tuple[Tensor, ...]:
-        """What ``product`` and ``adjoint`` need of the generators, a tensor for each, computed once for all tokens."""
+        """Return one tensor per generator, computed once for all tokens, for ``product`` and ``adjoint``."""
         return generators
 
     def transform(self, x: Tensor) -> Tensor:
-        """What ``product`` and ``adjoint`` take of x, (tokens, in_features); neither changes it."""
+        """Return x, (tokens, in_features), in the form that ``product`` and ``adjoint`` take and do not change."""
         return x
 
     @abstractmethod
     def product(self, x: Tensor, *prepared: Tensor) -> Tensor:
-        """``x @ dense.T``, (tokens, out_features), without the dense matrix, from the transformed x."""
+        """Return ``x @ dense.T``, (tokens, out_features), from the transformed x, without building the dense matrix."""
 
     def adjoint(
         self, x: Tensor, g: Tensor, wants_x: bool, *prepared: Tensor
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-        """The gradients of Σ g·(M x) in x, if wanted, and in the generators, from the transformed x and from g,
-        (tokens, out_features). A family that prepares generators or transforms x gives its own."""
+        """Return the gradients of Σ g·(M x) in x, if wanted, and in the generators.
+
+        They are computed from the transformed x and from g, (tokens, out_features). A family that overrides ``prepare``
+        or ``transform`` must override this method too.
+        """
         with torch.enable_grad():
             leaves = [t.detach().requires_grad_() for t in (x, *prepared)]
             gradient, *gradients = torch.autograd.grad(self.product(*leaves), leaves, g)
@@ -93,16 +100,16 @@ class Algebra(ABC):
 
     @property
     def cost(self) -> Cost | None:
-        """What the routes cost; None is not known."""
+        """The cost of the routes; None if the cost is not known."""
         return None
 
     @property
     def values_per_token(self) -> int:
-        """How many numbers a token has in the widest step of ``product``; decides how many are computed at once."""
+        """Numbers per token in the widest step of ``product``; decides how many tokens are computed at once."""
         return self.out_features + self.in_features
 
     def nearest(self, matrix: Tensor) -> tuple[Tensor, ...]:
-        """The parameters of the member closest to a dense matrix in Frobenius norm, in the order of ``start``.
+        """Return the parameters, in the order of ``start``, of the member closest to a dense matrix in Frobenius norm.
 
         Raises:
             NotImplementedError: the family has no closed form.

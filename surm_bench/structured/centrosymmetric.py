@@ -1,16 +1,16 @@
-"""The part of gᵀ·x that a centrosymmetric matrix can see, at half the cost of the whole."""
+"""The centrosymmetric part of gᵀ·x, at half the cost of the full product."""
 
 import torch
 from torch import Tensor
 
-ROWS = 512  # tokens at once: their sums and differences stay in the cache of a CPU's core
+ROWS = 512  # tokens computed at once: their sums and differences stay in the cache of a CPU core
 
 
 def centrosymmetric_outer(g: Tensor, x: Tensor) -> Tensor:
-    """(G + J·G·J)/2 for G = gᵀ·x and J the reversal: (tokens, n) twice → (n, n).
+    """Return (G + J·G·J)/2 for G = gᵀ·x and J the reversal: (tokens, n) twice → (n, n).
 
-    A matrix with J·P·J = P, as is every product of symmetric Toeplitz matrices, has the same inner product with it as
-    with G. Even and odd vectors do not mix in it, so that two products of half the side are enough.
+    A matrix P with J·P·J = P has the same inner product with the result as with G. Every product of symmetric Toeplitz
+    matrices is such a P. The result does not mix even and odd vectors, so two products of half the side are enough.
     """
     n = x.shape[1]
     half = (n + 1) // 2
@@ -26,7 +26,7 @@ def centrosymmetric_outer(g: Tensor, x: Tensor) -> Tensor:
 
 
 def _parities(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The first halves of x + x·J and x − x·J."""
+    """Return the first halves of x + x·J and x − x·J."""
     half = (x.shape[1] + 1) // 2
     first, last = x[:, :half], x[:, x.shape[1] - half :].flip(1)
     return first + last, first - last

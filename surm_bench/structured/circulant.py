@@ -1,4 +1,4 @@
-"""Circulant matrices: each column is the one before it, moved down by one and wrapped."""
+"""Circulant matrices: each column is the previous column, moved down by one row and wrapped around."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,11 +20,11 @@ class Circulant(Filtered):
         c1 c0 c2
         c2 c1 c0
 
-    Trains 2n numbers and serves n (the parametrisation of SURM's released code, where a switch leaves one vector). One
-    vector, trained by itself, is C3A with a single block (PEFT's, block_size = n), so there is no switch here.
+    Trains 2n numbers and serves n. This is the parametrisation of SURM's released code, which has a switch to train a
+    single vector. A single trained vector is C3A with one block (in PEFT, block_size = n), so there is no switch here.
 
     Args:
-        init_std: standard deviation of a's start; SURM takes 1 for weight deltas, 0.02 for residual adapters.
+        init_std: standard deviation of the start of a; SURM takes 1 for weight deltas, 0.02 for residual adapters.
     """
 
     init_std: float = 1.0
@@ -32,7 +32,7 @@ class Circulant(Filtered):
     label: ClassVar[str] = "circulant"
 
     def start(self) -> dict[str, Tensor]:
-        """b is zero, and its gradient at the first step is not, as a is drawn (the start of SURM's released code)."""
+        """Draw a and set b to zero, as SURM's released code does; a is drawn so that b's first gradient is not zero."""
         return {"a": drawn(self.side, std=self.init_std), "b": torch.zeros(self.side)}
 
     @property
@@ -47,7 +47,7 @@ class Circulant(Filtered):
         return (a * b,)
 
     def nearest(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean of every diagonal, wrapped."""
+        """Return the mean of every wrapped diagonal as b, with a = 1."""
         index = diagonal_index(self.out_features, self.in_features, matrix.device) % self.side
         c = group_mean(matrix, index, self.side)
         return torch.ones_like(c), c

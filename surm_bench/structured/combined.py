@@ -1,4 +1,4 @@
-"""What sums and products of structures share: their parameters are those of their parts."""
+"""The base class of sums and products of structures, whose parameters are the parameters of their parts."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -15,9 +15,10 @@ from surm_bench.structured.algebra import Algebra
 
 @dataclass(frozen=True)
 class Combined(Algebra):
-    """A matrix made of others. The parameter ``a`` of the first part is named ``a0``, that of the second ``a1``.
+    """A matrix made of other matrices, its parts.
 
-    The rule that chooses a route takes the dense one; the other, "parts", multiplies by each part by its own.
+    The parameter ``a`` of the first part is named ``a0``, the parameter ``a`` of the second part ``a1``. The rule that
+    chooses a route takes the dense route. The other route, "parts", multiplies by each part by the part's own route.
 
     Args:
         parts: structures, or sums and products of them; at least one.
@@ -32,13 +33,13 @@ class Combined(Algebra):
 
     @classmethod
     def options(cls) -> list[str]:
-        """The names of the options, ``parts`` among them."""
+        """Return the names of the options, including ``parts``."""
         return [field.name for field in fields(cls)]
 
     @classmethod
     @abstractmethod
     def shapes(cls, out_features: int, in_features: int, count: int) -> list[tuple[int, int]]:
-        """The shapes of so many parts whose combination is of the given shape."""
+        """Return the shapes of ``count`` parts whose combination has the given shape."""
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -47,7 +48,7 @@ class Combined(Algebra):
 
     @abstractmethod
     def _check_shapes(self, shapes: list[tuple[int, int]]) -> None:
-        """Refuse shapes that do not fit."""
+        """Refuse shapes that do not fit together."""
 
     @property
     def out_features(self) -> int:
@@ -75,7 +76,7 @@ class Combined(Algebra):
         return max(part.values_per_token for part in self.parts)
 
     def shares(self, generators: Sequence[Tensor]) -> list[tuple[Algebra, list[Tensor]]]:
-        """Each part with its own of the generators, or of what was prepared of them."""
+        """Return each part with its share of the generators, or of the prepared tensors."""
         return self._shares(generators, self._counts[1])
 
     def _shares(self, tensors: Sequence[Tensor], counts: Sequence[int]) -> list[tuple[Algebra, list[Tensor]]]:
@@ -84,7 +85,7 @@ class Combined(Algebra):
 
     @cached_property
     def _counts(self) -> tuple[list[int], list[int]]:
-        """How many parameters and how many generators each part has."""
+        """The number of parameters and the number of generators of each part."""
         with torch.device("meta"):
             starts = [tuple(part.start().values()) for part in self.parts]
             generators = [part.generators(*start) for part, start in zip(self.parts, starts, strict=True)]

@@ -1,7 +1,7 @@
 """Circulant, skew-circulant and Toeplitz matrices as filters: diagonal between two Fourier transforms.
 
-A filter is a matrix of shape (rows, columns) given by a vector. It has no values itself, so that the same few lines
-serve products, transposed products and gradients, of one filter or of a product of several.
+A filter is a matrix of shape (rows, columns) given by a vector. A Filter object does not hold the vector, so the same
+few lines serve products, transposed products and gradients, for one filter or for a product of several filters.
 """
 
 import math
@@ -20,7 +20,7 @@ from surm_bench.structured.diagonals import circulant_diagonals, skew_circulant_
 
 @dataclass(frozen=True)
 class Filter(ABC):
-    """y = crop(F⁻¹(F(v) ⊙ F(x))): a linear convolution or a part of one, by transforms F of some length."""
+    """y = crop(F⁻¹(F(v) ⊙ F(x))): a linear convolution or a part of it, by transforms F of a given length."""
 
     rows: int
     columns: int
@@ -37,29 +37,31 @@ class Filter(ABC):
 
     @abstractmethod
     def transform(self, x: Tensor) -> Tensor:
-        """F, after filling up with zeros: (..., at most length) → (..., frequencies), complex."""
+        """Pad with zeros and apply F: (..., at most length) → (..., frequencies), complex."""
 
     @abstractmethod
     def inverse(self, spectrum: Tensor, width: int) -> Tensor:
-        """F⁻¹, cropped: (..., frequencies) → (..., width)."""
+        """Apply F⁻¹ and crop: (..., frequencies) → (..., width)."""
 
     @abstractmethod
     def diagonals(self, vector: Tensor) -> Tensor:
-        """The matrix as a Toeplitz vector, (rows + columns − 1,), as in ``diagonals.py``."""
+        """Return the matrix as a Toeplitz vector, (rows + columns − 1,), ordered as in ``diagonals.py``."""
 
     def spectrum(self, vector: Tensor) -> Tensor:
-        """F(v)."""
+        """Return F(v)."""
         return self.transform(vector)
 
     def gradient(self, x: Tensor, g: Tensor) -> Tensor:
-        """The gradient of Σ g·(M x) in the vector, from F(x) and F(g), (…, tokens, frequencies): M x is also the
-        matrix of x times the vector, so that it is the correlation of x and g, summed over tokens."""
+        """Return the gradient of Σ g·(M x) in the vector, from F(x) and F(g), (…, tokens, frequencies).
+
+        M x is also the matrix of x times the vector, so the gradient is the correlation of x and g, summed over tokens.
+        """
         return self.inverse(torch.linalg.vecdot(x, g, dim=-2), self.length)
 
 
 @dataclass(frozen=True)
 class CirculantFilter(Filter):
-    """The leading block of the circulant matrix of first column c, (n,)."""
+    """The leading block of the circulant matrix with first column c, (n,)."""
 
     side: int
 
@@ -79,11 +81,11 @@ class CirculantFilter(Filter):
 
 @dataclass(frozen=True)
 class SkewCirculantFilter(Filter):
-    """The leading block of the skew-circulant matrix of first column h, (n,).
+    """The leading block of the skew-circulant matrix with first column h, (n,).
 
-    With D = diag(ωᵏ), ωⁿ = −1, D·S(h)·D⁻¹ is the circulant matrix of first column D·h. An odd n has the real ω = −1.
-    For an even one, ω = exp(iπ/n), the second half of a real x goes into the imaginary part of the first, as ω to the
-    power n/2 is i: a transform of half the length, complex.
+    With D = diag(ωᵏ) and ωⁿ = −1, D·S(h)·D⁻¹ is the circulant matrix with first column D·h. For odd n, ω = −1 is real.
+    For even n, ω = exp(iπ/n). Then ω to the power n/2 is i, so the second half of a real x becomes the imaginary part
+    of its first half, and a complex transform of half the length is enough.
     """
 
     side: int
@@ -111,13 +113,13 @@ class SkewCirculantFilter(Filter):
         return skew_circulant_diagonals(vector, self.rows, self.columns)
 
     def _twist(self, x: Tensor) -> Tensor:
-        """The diagonal of D in x's precision, complex for an even n."""
+        """Return the diagonal of D in x's precision; complex for even n."""
         return torch.as_tensor(_twist(self.side, x.dtype == torch.float64), device=x.device)
 
 
 @lru_cache(maxsize=64)
 def _twist(side: int, double: bool) -> np.ndarray:
-    """ωᵏ for k = 0 … n − 1, or for k = 0 … n/2 − 1 where n is even."""
+    """Return ωᵏ for k = 0 … n − 1 if n is odd, for k = 0 … n/2 − 1 if n is even."""
     if side % 2:
         return np.power(-1.0, np.arange(side)).astype(np.float64 if double else np.float32)
     return np.exp(1j * np.pi / side * np.arange(side // 2)).astype(np.complex128 if double else np.complex64)
@@ -125,10 +127,11 @@ def _twist(side: int, double: bool) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ToeplitzFilter(Filter):
-    """The Toeplitz matrix of vector t, (rows + columns − 1,).
+    """The Toeplitz matrix with vector t, (rows + columns − 1,).
 
-    Its first column and row, with zeros between them, define a circulant matrix that holds it as its leading block
-    (Golub & Van Loan, Matrix Computations, 4.7.7); the zeros bring the side up to a fast length.
+    The first column and row of the Toeplitz matrix, with zeros between them, define a circulant matrix whose leading
+    block is the Toeplitz matrix (Golub & Van Loan, Matrix Computations, 4.7.7). The zeros make the side a length with
+    a fast FFT.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Low-displacement-rank matrices: a sum of a few circulant times skew-circulant products."""
+"""Low-displacement-rank matrices: sums of a few products of a circulant and a skew-circulant matrix."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,17 +13,17 @@ from surm_bench.structured.structure import Growth, drawn
 
 @dataclass(frozen=True)
 class LowDisplacementRank(FilteredTwice):
-    """Σₖ C(gₖ)·S(hₖ), k = 1 … r, C circulant and S skew-circulant, S(h)[i, j] = h[i − j] on and below the diagonal::
+    """Σₖ C(gₖ)·S(hₖ), k = 1 … r, for circulant C and skew-circulant S, S(h)[i, j] = h[i − j] for i ≥ j::
 
         h0 −h2 −h1
         h1  h0 −h2
         h2  h1  h0
 
-    With r large enough every matrix is of this form. Trains 2rn numbers; g starts at zero.
+    If r is large enough, every matrix has this form. Trains 2rn numbers; g starts at zero.
 
     Args:
         r: number of products, at least 1.
-        init_std: standard deviation of h's start (0.02 in SURM's released code).
+        init_std: standard deviation of the start of h (0.02 in SURM's released code).
     """
 
     r: int = 1

@@ -1,4 +1,4 @@
-"""Structures made of filters: products by FFT and dense forms in O(n²), for one filter or a sum of products of two."""
+"""Structures made of one filter, or of a sum of products of two filters: products by FFT, dense forms in O(n²)."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -13,7 +13,7 @@ from surm_bench.structured.toeplitz_product import toeplitz_product
 
 
 class Filtered(Structure):
-    """One filter; its generator is its vector."""
+    """A structure made of one filter; the generator is the vector of the filter."""
 
     own_route: ClassVar[str] = "fft"
 
@@ -51,19 +51,19 @@ class Filtered(Structure):
 
 
 class FilteredTwice(Structure):
-    """A sum of r products of two filters; its generators are their vectors, (r, …) of the left and of the right."""
+    """A sum of r products of two filters; the generators are the vectors of the left and the right filters, (r, …)."""
 
     own_route: ClassVar[str] = "fft"
 
     @property
     def terms(self) -> int:
-        """r."""
+        """The number r of products in the sum."""
         return 1
 
     @property
     @abstractmethod
     def filters(self) -> tuple[Filter, Filter]:
-        """Left and right, of shapes (out_features, n) and (n, in_features)."""
+        """The left and the right filter, of shapes (out_features, n) and (n, in_features)."""
 
     @property
     def cost(self) -> Cost:

@@ -14,22 +14,22 @@ from surm_bench.structured.structure import Growth, Structure, drawn, kaiming_un
 
 @dataclass(frozen=True)
 class Kronecker(Structure):
-    """B ⊗ A: every entry of B times the whole of A::
+    """B ⊗ A: every entry of B is multiplied by the whole matrix A::
 
         b00·A  b01·A
         b10·A  b11·A
 
-    A is p×q and B (out_features/p)×(in_features/q). SURM takes p = r and q = in_features/r: then it trains
-    in_features + out_features numbers for every r, while the rank of the product is as large as r allows.
+    A is p×q and B is (out_features/p)×(in_features/q). SURM takes p = r and q = in_features/r. Then it trains
+    in_features + out_features numbers for every r, and the rank of the product is as large as r allows.
 
     Args:
-        r: the rank-like number of SURM, a common divisor of both sizes; the one nearest to √gcd by default.
-        factor: any other shape (p, q) of A, p a divisor of out_features and q one of in_features, instead of r.
-        init_std: standard deviation of A's normal start; None is kaiming-uniform, as LoRA's A. SURM's released code
-            takes the latter for weight deltas, 0.02 for residual adapters.
+        r: the rank-like number of SURM, a common divisor of both sizes; by default the divisor nearest to √gcd.
+        factor: any other shape (p, q) of A, instead of r; p divides out_features and q divides in_features.
+        init_std: standard deviation of A's normal start; None is kaiming-uniform, as for LoRA's A. SURM's released code
+            takes kaiming-uniform for weight deltas, 0.02 for residual adapters.
 
     Raises:
-        ValueError: a size that does not divide; the message lists those that do.
+        ValueError: a size is not a divisor; the message lists the divisors.
     """
 
     r: int | None = None
@@ -53,7 +53,7 @@ class Kronecker(Structure):
 
     @cached_property
     def shape_of_a(self) -> tuple[int, int]:
-        """(p, q)."""
+        """The shape (p, q) of A."""
         if self.factor is not None:
             return self.factor
         r = self.r or default_rank(self.out_features, self.in_features)
@@ -61,7 +61,7 @@ class Kronecker(Structure):
 
     @property
     def shape_of_b(self) -> tuple[int, int]:
-        """(out_features/p, in_features/q)."""
+        """The shape (out_features/p, in_features/q) of B."""
         p, q = self.shape_of_a
         return self.out_features // p, self.in_features // q
 
@@ -74,7 +74,7 @@ class Kronecker(Structure):
         return torch.kron(b, a)
 
     def product(self, x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        blocks = x.unflatten(-1, (b.shape[1], a.shape[1]))  # (..., in/q, q): one row a block of x
+        blocks = x.unflatten(-1, (b.shape[1], a.shape[1]))  # (..., in/q, q): each row is a block of x
         return (b @ (blocks @ a.T)).flatten(-2)  # (..., out/p, p)
 
     def adjoint(
@@ -91,7 +91,10 @@ class Kronecker(Structure):
         return Cost(product, gradient=2 * product, passes=1)
 
     def nearest(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """Van Loan & Pitsianis (1993): rearranged so that blocks are rows, B ⊗ A is the rank-one vec(B)·vec(A)ᵀ."""
+        """Find the nearest Kronecker product by the method of Van Loan & Pitsianis (1993).
+
+        With each block of the matrix rearranged into a row, B ⊗ A becomes the rank-one matrix vec(B)·vec(A)ᵀ.
+        """
         (p, q), (rows, columns) = self.shape_of_a, self.shape_of_b
         blocks = matrix.reshape(rows, p, columns, q).transpose(1, 2).reshape(rows * columns, p * q)
         left, singular, right = torch.linalg.svd(blocks, full_matrices=False)
@@ -100,11 +103,11 @@ class Kronecker(Structure):
 
 
 def divisors(n: int) -> list[int]:
-    """The positive divisors of n, ascending."""
+    """Return the positive divisors of n in ascending order."""
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
 def default_rank(out_features: int, in_features: int) -> int:
-    """The divisor of gcd(out_features, in_features) nearest to its square root (the smaller one when two are)."""
+    """Return the divisor of gcd(out_features, in_features) nearest to its square root (on a tie the smaller)."""
     common = math.gcd(out_features, in_features)
     return min(divisors(common), key=lambda d: abs(d - math.sqrt(common)))

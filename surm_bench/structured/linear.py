@@ -1,6 +1,7 @@
-"""Products with a structured matrix as single autograd functions: what can be rebuilt is not saved for backward.
+"""Products with a structured matrix, each as a single autograd function that saves little memory for backward.
 
-Saved are the input, the frozen weight and the generators, O(n) numbers. There is no second derivative.
+Only the input, the frozen weight and the generators (O(n) numbers) are saved; backward rebuilds the rest. There is no
+second derivative.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,23 +17,24 @@ from torch.nn import functional as F
 from surm_bench.structured.algebra import Algebra
 from surm_bench.structured.precision import without_autocast
 
-# Numbers that a chunk of tokens has in its widest step, for each thread: on a CPU what stays in the cache of a core, on
-# a GPU what fills it; either way, the memory that a product by the own route takes beside its result.
+# Numbers per thread in the widest step of a chunk of tokens. On a CPU a chunk fits into the cache of a core; on a GPU a
+# chunk fills the GPU. A product by the matrix's own route takes this much memory in addition to its result.
 CHUNK = {"cpu": 2**17, "cuda": 2**23}
 
 
 class Term(NamedTuple):
-    """One matrix of a sum of dense ones."""
+    """One structured matrix in a sum of dense matrices."""
 
     algebra: Algebra
     generators: Sequence[Tensor]
-    gradient: str  # route of the generators' gradient: "dense" or the algebra's own
+    gradient: str  # route of the generators' gradient: "dense" or the algebra's own route
 
 
 def linear(x: Tensor, weight: Tensor | None, bias: Tensor | None, terms: list[Term]) -> Tensor:
-    """``x @ (weight + Σ dense).T + bias`` by one product: (..., in_features) → (..., out_features), in x's dtype.
+    """Return ``x @ (weight + Σ dense).T + bias`` by one product, in x's dtype.
 
-    weight and bias are frozen: they get no gradient. A sum that is wider than x is rounded to x's dtype, once.
+    Shapes: (..., in_features) → (..., out_features). weight and bias are frozen: they get no gradient. A sum in a wider
+    dtype than x's is rounded to x's dtype, once.
     """
     plan = [(term.algebra, term.gradient, len(term.generators)) for term in terms]
     with without_autocast(x.device):
@@ -40,7 +42,7 @@ def linear(x: Tensor, weight: Tensor | None, bias: Tensor | None, terms: list[Te
 
 
 def own_product(algebra: Algebra, x: Tensor, generators: Sequence[Tensor]) -> Tensor:
-    """``x @ dense.T`` by the algebra's own route, in x's dtype, computed in that of the generators."""
+    """Return ``x @ dense.T`` by the algebra's own route, computed in the generators' dtype, returned in x's dtype."""
     with without_autocast(x.device):
         return _OwnProduct.apply(algebra, x, *generators)
 
@@ -104,7 +106,7 @@ class _OwnProduct(Function):
 def own_adjoint(
     algebra: Algebra, x: Tensor, g: Tensor, wants_x: bool, generators: Sequence[Tensor]
 ) -> tuple[Tensor | None, list[Tensor]]:
-    """The gradients of Σ g·(dense x) in x and in the generators by the own route, summed chunk by chunk."""
+    """Return the gradients of Σ g·(dense x) in x and in the generators, by the own route, summed chunk by chunk."""
     prepared, dtype = algebra.prepare(*generators), generators[0].dtype
     gradient_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wants_x else None
     totals = [torch.zeros_like(tensor) for tensor in generators]
@@ -118,8 +120,8 @@ def own_adjoint(
 
 
 def chunks(algebra: Algebra, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors of shape (..., width), as many tokens of all at once as a chunk holds: (tokens, width) each."""
-    if tensors[0].numel() == 0:  # there is no FFT of nothing
+    """Split tensors of shape (..., width) into chunks of tokens; yield one (tokens, width) part of each tensor."""
+    if tensors[0].numel() == 0:  # an FFT of an empty tensor is an error
         return iter(())
     device = tensors[0].device.type
     numbers = CHUNK.get(device, CHUNK["cuda"]) * (torch.get_num_threads() if device == "cpu" else 1)
@@ -128,7 +130,7 @@ def chunks(algebra: Algebra, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _share(plan: list, generators: Sequence[Tensor]) -> Iterator[tuple[Algebra, str, list[Tensor]]]:
-    """Each algebra of the plan with its route and its generators."""
+    """Yield each algebra of the plan with its route and its generators."""
     remaining = iter(generators)
     return ((algebra, route, list(islice(remaining, count))) for algebra, route, count in plan)
 

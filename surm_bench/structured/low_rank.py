@@ -1,4 +1,4 @@
-"""Low-rank matrices: LoRA's update, the baseline that the other structures are held against."""
+"""Low-rank matrices: LoRA's update, the baseline for comparison with the other structures."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,13 +12,13 @@ from surm_bench.structured.structure import Growth, Structure, kaiming_uniform
 
 @dataclass(frozen=True)
 class LowRank(Structure):
-    """B·A of rank r at most, with LoRA's start: A kaiming-uniform, B zero (Hu et al., 2021).
+    """B·A of rank at most r, with LoRA's start: A is kaiming-uniform, B is zero (Hu et al., 2021).
 
     Args:
-        r: the rank, from 1 to the smaller of both sizes.
+        r: the rank, from 1 to the smaller of the two sizes.
 
     Raises:
-        ValueError: r outside that range.
+        ValueError: r is outside this range.
     """
 
     r: int = 1
@@ -54,7 +54,7 @@ class LowRank(Structure):
         return Cost(product, gradient=2 * product, passes=1)
 
     def nearest(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """Eckart–Young: the leading r singular triplets."""
+        """Return the leading r singular triplets, the nearest member by the Eckart–Young theorem."""
         left, singular, right = torch.linalg.svd(matrix, full_matrices=False)
         scale = singular[: self.r].sqrt()
         return scale[:, None] * right[: self.r], left[:, : self.r] * scale

@@ -1,4 +1,4 @@
-"""The module that owns the parameters of a structured matrix; all else is asked of its algebra."""
+"""The module that owns the parameters of a structured matrix; its algebra computes everything else."""
 
 from collections.abc import Iterable
 from typing import Self
@@ -16,7 +16,7 @@ class StructuredMatrix(nn.Module):
     """A trainable matrix of shape (out_features, in_features) that starts at zero.
 
     Args:
-        algebra: a structure of some shape, or a sum or product of them. Its parameters get the names that it gives.
+        algebra: a structure of a given shape, or a sum or product of structures. It names the parameters.
     """
 
     def __init__(self, algebra: Algebra):
@@ -37,55 +37,55 @@ class StructuredMatrix(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers are trained."""
+        """The count of trained numbers."""
         return sum(p.numel() for p in self.parameters())
 
     @property
     def num_stored(self) -> int:
-        """How many numbers have to be kept to serve the matrix."""
+        """The count of numbers that must be stored to serve the matrix."""
         return self.num_parameters - self.algebra.num_spared
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew; the matrix is zero again."""
+        """Draw new parameters; the matrix is zero again."""
         self.assign(self.algebra.start().values())
 
     @torch.no_grad()
     def assign(self, values: Iterable[Tensor]) -> None:
-        """Set the parameters to other values, in the order of the algebra's start."""
+        """Set the parameters to the given values, in the order of the algebra's start."""
         for parameter, value in zip(self.parameters(), values, strict=True):
             parameter.copy_(value)
 
     def dense(self) -> Tensor:
-        """The matrix itself, shape (out_features, in_features), differentiable in the parameters, fp32 or wider."""
+        """Return the matrix, shape (out_features, in_features), differentiable in the parameters, fp32 or wider."""
         parameters = self._parameters_as(torch.float32)
         with without_autocast(parameters[0].device):
             return self.algebra.dense(*self.algebra.generators(*parameters))
 
     def generators(self, dtype: torch.dtype, scale: float = 1.0) -> tuple[Tensor, ...]:
-        """The generators of scale times the matrix, in dtype or wider, autocast off."""
+        """Return the generators of scale times the matrix, in dtype or wider, computed with autocast off."""
         parameters = self._parameters_as(dtype)
         with without_autocast(parameters[0].device):
             generators = self.algebra.generators(*parameters)
             return generators if scale == 1 else self.algebra.scaled(scale, *generators)
 
-    @torch.compiler.disable  # hand-written, and planned by the number of tokens: nothing is left to compile
+    @torch.compiler.disable  # written by hand, and planned by the number of tokens: nothing to compile
     def forward(self, x: Tensor, route: str | None = None, scale: float = 1.0) -> Tensor:
         """Multiply by scale times the matrix: (..., in_features) → (..., out_features), in x's dtype.
 
-        By the structure's own route half precision, of x or of the parameters, is widened to fp32, also under
-        autocast: there is no half-precision FFT on a CPU, and a rounded one loses more than it saves. By the dense
-        route, the matrix is built in fp32 and rounded to the precision of the product, x's or autocast's, once.
+        The structure's own route widens half precision, of x or of the parameters, to fp32, also under autocast. The
+        reasons: a CPU has no half-precision FFT, and a rounded FFT loses more than it saves. The dense route builds the
+        matrix in fp32 and rounds it once to the precision of the product, which is x's or autocast's.
 
         Args:
-            route: "auto", "dense" or the structure's own, which is the default.
+            route: "auto", "dense" or the structure's own route, which is the default.
 
         Raises:
-            ValueError: x has another width than in_features, or there is no such route.
+            ValueError: the width of x is not in_features, or the route does not exist.
         """
         if x.shape[-1] != self.in_features:  # an FFT would crop or pad it silently
             raise ValueError(f"an input of width {x.shape[-1]} does not fit in_features={self.in_features}")
         plan = self.plan(x, route)
-        if x.numel() == 0:  # no FFT of nothing
+        if x.numel() == 0:  # an FFT of an empty tensor is an error
             return x.new_zeros(*x.shape[:-1], self.out_features)
         generators = self.generators(torch.promote_types(x.dtype, torch.float32), scale)
         if plan.product != "dense":
@@ -93,13 +93,13 @@ class StructuredMatrix(nn.Module):
         return linear(x.to(product_dtype(x)), None, None, [Term(self.algebra, generators, plan.gradient)]).to(x.dtype)
 
     def plan(self, x: Tensor, route: str | None = None, merged: bool = False) -> Plan:
-        """How forward computes with x: a named route as it is, "auto" by the cost rule.
+        """Return the routes by which forward computes with x: the named route; for "auto", the cost rule's choice.
 
         Args:
             merged: whether the dense matrix is added to a frozen weight, whose product is computed in any case.
 
         Raises:
-            ValueError: there is no such route.
+            ValueError: the route does not exist.
         """
         route = route or self.algebra.own_route
         check_route(self.algebra, route)
@@ -110,7 +110,7 @@ class StructuredMatrix(nn.Module):
 
     @classmethod
     def nearest(cls, algebra: Algebra, matrix: Tensor) -> Self:
-        """The member closest to a dense matrix in Frobenius norm, in fp32 or wider.
+        """Return the member closest to a dense matrix in Frobenius norm, in fp32 or wider.
 
         Args:
             matrix: shape (out_features, in_features).
@@ -124,8 +124,11 @@ class StructuredMatrix(nn.Module):
         return member
 
     def _parameters_as(self, dtype: torch.dtype) -> list[Tensor]:
-        """The parameters, widened to dtype at least, by name: a replica of torch's DataParallel has them as plain
-        tensors, and the value of a parametrised one is not its original."""
+        """Return the parameters, widened to dtype if they are narrower.
+
+        They are read by name for two reasons: a replica of torch's DataParallel holds plain tensors instead of
+        parameters, and the value of a parametrised parameter differs from its original.
+        """
         parameters = [getattr(self, name) for name in self._names]
         return [p.to(torch.promote_types(p.dtype, dtype)) for p in parameters]
 

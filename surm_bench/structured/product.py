@@ -12,13 +12,13 @@ from surm_bench.structured.combined import Combined
 
 @dataclass(frozen=True)
 class Product(Combined):
-    """S₁·S₂·…·Sₖ, as ``Product((Toeplitz(8, 12), Toeplitz(12, 8)))``.
+    """S₁·S₂·…·Sₖ, for example ``Product((Toeplitz(8, 12), Toeplitz(12, 8)))``.
 
-    The first factor starts as it always does, at zero. Were the others zero too, no gradient would reach any of them:
-    all their parameters are drawn.
+    The first factor has its usual start, zero. If the other factors were zero too, no factor would get a gradient, so
+    all parameters of the other factors are drawn.
 
     Args:
-        parts: the factors, from left to right; each has as many rows as the one before it has columns.
+        parts: the factors, from left to right; each factor has as many rows as the previous factor has columns.
         init_std: standard deviation of the start of all factors but the first (0.02 in the products of SURM's code).
     """
 
@@ -26,7 +26,7 @@ class Product(Combined):
 
     @classmethod
     def shapes(cls, out_features: int, in_features: int, count: int) -> list[tuple[int, int]]:
-        """Between the factors the product is as wide as its longer side."""
+        """Return shapes whose inner widths are the longer side of the product."""
         widths = [out_features, *[max(out_features, in_features)] * (count - 1), in_features]
         return list(pairwise(widths))
 
@@ -53,14 +53,14 @@ class Product(Combined):
     def adjoint(
         self, x: Tensor, g: Tensor, wants_x: bool, *prepared: Tensor
     ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-        shares, inputs = self.shares(prepared), []  # inputs: what each factor multiplies, transformed
+        shares, inputs = self.shares(prepared), []  # inputs: the transformed input of each factor
         for part, own in reversed(shares):
             inputs.append(part.transform(x))
             x = part.product(inputs[-1], *own)
         gradients: list[Tensor] = []
         in_x: Tensor | None = g
         for i, ((part, own), x_part) in enumerate(zip(shares, reversed(inputs), strict=True), start=1):
-            assert in_x is not None  # wanted of all factors but the last
+            assert in_x is not None  # every factor but the last computes it
             in_x, found = part.adjoint(x_part, in_x, wants_x or i < len(shares), *own)
             gradients += found
         return in_x, tuple(gradients)

@@ -1,4 +1,4 @@
-"""A structured residual adapter as a single autograd function: nothing but its input is saved for backward."""
+"""A structured residual adapter as a single autograd function that saves no activation but its input."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,10 +21,10 @@ def residual(
     x: Tensor,
     bias: Tensor,
 ) -> Tensor:
-    """``y + activation(dense @ x) + bias`` by the algebra's own route, in y's dtype, computed in the generators'.
+    """Return ``y + activation(dense @ x) + bias`` by the algebra's own route.
 
-    Every chunk of tokens goes through all steps while it is in the cache. y may be x itself; there is no second
-    derivative.
+    The result is computed in the generators' dtype and has y's dtype. Every chunk of tokens goes through all steps
+    while it is in the cache. y may be x itself. There is no second derivative.
     """
     with without_autocast(x.device):
         bias = bias.to(generators[0].dtype)

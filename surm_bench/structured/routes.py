@@ -1,13 +1,13 @@
-"""The cost rule: which way a structured product, and the gradient of its parameters, are computed.
+"""The cost rule, which chooses how a structured product and the gradient of its parameters are computed.
 
-Three routes give the same numbers to rounding. *dense* builds the matrix in O(n²) and multiplies by it, after adding
-it to the frozen weight where there is one and nothing stands between; *fft* transforms the activations; *factored*
-multiplies them by two small factors. A structure has *dense* and one of the other two. The gradient may take another
-route than the product: by *dense* it is one large product gᵀ·x and a sum over n² entries, by the other two it is a
-correlation of g and x, token by token.
+Three routes give the same numbers up to rounding. The route *dense* builds the matrix in O(n²) and multiplies by it. If
+there is a frozen weight and nothing stands between, the matrix is added to the weight first. The route *fft* transforms
+the activations. The route *factored* multiplies the activations by two small factors. A structure has *dense* and one
+of the other two routes. The gradient may take another route than the product: by *dense*, the gradient is one large
+product gᵀ·x and a sum over n² entries; by the other two routes, it is a correlation of g and x, token by token.
 
-Costs are counted in multiply-adds of a large fp32 matrix product on the same device, so that the rule holds for slower
-and faster machines of a kind.
+Costs are counted in multiply-adds of a large fp32 matrix product on the same device, so the rule holds for slower and
+faster machines of the same kind.
 """
 
 from typing import NamedTuple
@@ -18,16 +18,16 @@ from surm_bench.structured.algebra import Algebra
 
 
 class Plan(NamedTuple):
-    """Routes of the product (forward, and backward to the input) and of the parameters' gradient."""
+    """The routes of the product (forward, and backward to the input) and of the parameters' gradient."""
 
     product: str
     gradient: str
 
 
 class UnitCosts(NamedTuple):
-    """The cost of an operation, in multiply-adds of a large fp32 matrix product that take as long."""
+    """The costs of operations, each as the number of multiply-adds of a large fp32 matrix product in the same time."""
 
-    fft: float  # one unit N·log₂N of an FFT, with the products of spectra beside it
+    fft: float  # one unit N·log₂N of an FFT, including the products of spectra
     factored: float  # one multiply-add with a small factor
     value: float  # one number of x or g, read once
     entry: float  # one entry of a dense matrix, in one pass
@@ -35,22 +35,22 @@ class UnitCosts(NamedTuple):
 
 
 def multiplies_bf16() -> bool:
-    """Whether the CPU has instructions for bf16 products; without them such a product is an fp32 one, at best."""
+    """Return whether the CPU has bf16 instructions; without them a bf16 product is at best as fast as in fp32."""
     there = torch.cpu.get_capabilities()
     return bool(there.get("avx512_bf16") or there.get("amx_bf16"))
 
 
 UNIT_COSTS = {
-    # Measured by ``make bench`` (results/performance/unit_costs.md) on an AMD EPYC, n = 256 … 4096: in between what was
-    # found on one thread and on two.
+    # Measured by ``make bench`` (results/performance/unit_costs.md) on an AMD EPYC, n = 256 … 4096: values
+    # between the measurements on one thread and on two threads.
     "cpu": UnitCosts(fft=5.5, factored=1.5, value=22, entry=85, half=0.27 if multiplies_bf16() else 1),
-    # Not measured: from the bandwidth (4.8 TB/s) and peak rates that NVIDIA gives for an H200.
+    # Not measured: computed from the bandwidth (4.8 TB/s) and the peak rates that NVIDIA states for an H200.
     "cuda": UnitCosts(fft=10, factored=3, value=25, entry=100, half=0.08),
 }
 
 
 def routes(algebra: Algebra | type[Algebra]) -> tuple[str, str, str]:
-    """The valid names of a route."""
+    """Return the valid names of a route."""
     return "auto", "dense", algebra.own_route
 
 
@@ -58,19 +58,19 @@ def check_route(algebra: Algebra | type[Algebra], route: str) -> None:
     """Refuse a route that the algebra does not have.
 
     Raises:
-        ValueError: names those that it has.
+        ValueError: the message names the valid routes.
     """
     if route not in routes(algebra):
         raise ValueError(f"unknown route {route!r}: choose from {', '.join(routes(algebra))}")
 
 
 def choose_route(algebra: Algebra, tokens: int, device: str, merged: bool, half: bool) -> Plan:
-    """The cheapest plan for one training step of a layer; the dense one where the cost is not known.
+    """Return the cheapest plan for one training step of a layer; the dense plan if the cost is not known.
 
     Args:
         algebra: read for its shape and its cost.
         tokens: rows of x.
-        device: type of the device; one that was not measured has those of "cuda".
+        device: type of the device; a type without unit costs takes the unit costs of "cuda".
         merged: whether the dense matrix is added to a frozen weight, whose product is computed in any case.
         half: whether the matrix products, but not the other routes, are in half precision.
     """

@@ -1,4 +1,4 @@
-"""What a structure is: an algebra for every shape, its options, and what studies, benchmark and reports say of it."""
+"""The base class of structures: an algebra for every shape, its options, and facts for studies and reports."""
 
 import math
 from dataclasses import dataclass, fields
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from surm_bench.structured.algebra import Algebra
 
-Growth = Literal["r", "terms"] | None  # how more than 2·n numbers are spent: by a larger r, or by a sum of more terms
+Growth = Literal["r", "terms"] | None  # how to train more than 2·n numbers: a larger r, or a sum of more terms
 
 
 @dataclass(frozen=True)
 class Structure(Algebra):
-    """A named family of matrices. Its fields beyond the two sizes are its options.
+    """A named family of matrices. All fields except the two sizes are options.
 
     A rectangular member of a square family is the leading block of the square matrix of side
     ``n = max(out_features, in_features)``: pad, multiply, crop.
@@ -24,15 +24,15 @@ class Structure(Algebra):
         in_features: columns, at least 1.
 
     Raises:
-        ValueError: a size below 1, or options that the sizes do not allow.
+        ValueError: a size is below 1, or the sizes do not allow the options.
     """
 
     out_features: int
     in_features: int
 
-    label: ClassVar[str]  # in tables and figures
+    label: ClassVar[str]  # the name in tables and figures
     growth: ClassVar[Growth] = None
-    baseline: ClassVar[bool] = False  # whether others are held against it, so that no table needs it beside them
+    baseline: ClassVar[bool] = False  # whether it is the baseline of other structures, so no table lists it beside them
 
     def __post_init__(self) -> None:
         if self.out_features < 1 or self.in_features < 1:
@@ -42,20 +42,20 @@ class Structure(Algebra):
 
     @classmethod
     def options(cls) -> list[str]:
-        """The names of the options."""
+        """Return the names of the options."""
         return [field.name for field in fields(cls) if field.name not in ("out_features", "in_features")]
 
     @classmethod
     def has_closed_form(cls) -> bool:
-        """Whether the nearest member to a matrix has one."""
+        """Return whether the member nearest to a matrix has a closed form."""
         return cls.nearest is not Algebra.nearest
 
 
 def drawn(*shape: int, std: float) -> Tensor:
-    """Normal numbers of mean zero."""
+    """Draw normal numbers with mean zero."""
     return torch.empty(shape).normal_(std=std)
 
 
 def kaiming_uniform(*shape: int) -> Tensor:
-    """The start of LoRA's A."""
+    """Draw numbers as LoRA draws the start of A."""
     return nn.init.kaiming_uniform_(torch.empty(shape), a=math.sqrt(5))

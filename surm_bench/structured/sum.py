@@ -11,7 +11,7 @@ from surm_bench.structured.combined import Combined
 
 @dataclass(frozen=True)
 class Sum(Combined):
-    """S₁ + … + Sₖ of one shape, as ``Sum((Circulant(8, 8), LowRank(8, 8, r=2)))``: zero at the start as each is."""
+    """S₁ + … + Sₖ of one shape, for example ``Sum((Circulant(8, 8), LowRank(8, 8, r=2)))``; all parts start at zero."""
 
     @classmethod
     def shapes(cls, out_features: int, in_features: int, count: int) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Toeplitz matrices, constant along each diagonal, and products of two symmetric ones."""
+"""Toeplitz matrices, constant along each diagonal, and products of two symmetric Toeplitz matrices."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +17,7 @@ from surm_bench.structured.toeplitz_product import toeplitz_product
 
 @dataclass(frozen=True)
 class Toeplitz(Filtered):
-    """One general Toeplitz matrix, rectangular by itself: T[i, j] = t[i − j + in_features − 1]::
+    """One general Toeplitz matrix, square or rectangular: T[i, j] = t[i − j + in_features − 1]::
 
         t2 t1 t0
         t3 t2 t1
@@ -36,7 +36,7 @@ class Toeplitz(Filtered):
         return ToeplitzFilter(self.out_features, self.in_features)
 
     def nearest(self, matrix: Tensor) -> tuple[Tensor]:
-        """The mean of every diagonal."""
+        """Return the mean of every diagonal."""
         index = diagonal_index(self.out_features, self.in_features, matrix.device) + self.in_features - 1
         return (group_mean(matrix, index, self.out_features + self.in_features - 1),)
 
@@ -49,11 +49,11 @@ class SymmetricToeplitz(FilteredTwice):
         t1 t0 t1
         t2 t1 t0
 
-    Trains 2n numbers. The product of two symmetric Toeplitz matrices is neither symmetric nor Toeplitz, and has no
-    closed-form nearest member; where it is square, it is centrosymmetric, the same when both axes are reversed.
+    Trains 2n numbers. The product of two symmetric Toeplitz matrices is not symmetric and not Toeplitz, and its
+    nearest member has no closed form. A square product is centrosymmetric: reversing both axes changes nothing.
 
     Args:
-        init_std: standard deviation of a's start (0.02 in SURM's released code).
+        init_std: standard deviation of the start of a (0.02 in SURM's released code).
     """
 
     init_std: float = 0.02
@@ -61,7 +61,7 @@ class SymmetricToeplitz(FilteredTwice):
     label: ClassVar[str] = "symmetric Toeplitz"
 
     def start(self) -> dict[str, Tensor]:
-        """b is zero, and its gradient at the first step is not, as a is drawn."""
+        """Draw a and set b to zero; because a is drawn, b's gradient at the first step is not zero."""
         return {"a": drawn(self.side, std=self.init_std), "b": torch.zeros(self.side)}
 
     @property
@@ -69,7 +69,7 @@ class SymmetricToeplitz(FilteredTwice):
         return ToeplitzFilter(self.out_features, self.side), ToeplitzFilter(self.side, self.in_features)
 
     def generators(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        """The Toeplitz vectors of T(b)'s leading rows and of T(a)'s leading columns."""
+        """Return the Toeplitz vectors of T(b)'s leading rows and of T(a)'s leading columns."""
         left, right = symmetric_diagonals(b), symmetric_diagonals(a)
         return left[None, : self.out_features + self.side - 1], right[None, self.side - self.in_features :]
 
@@ -78,7 +78,7 @@ class SymmetricToeplitz(FilteredTwice):
         return super().cost._replace(outer=0.6) if self._centrosymmetric else super().cost
 
     def dense(self, left: Tensor, right: Tensor) -> Tensor:
-        """Of a centrosymmetric matrix the upper half is built: the lower one is its reversal."""
+        """Return the matrix; if it is centrosymmetric, build only the upper half, whose reversal is the lower half."""
         if not self._centrosymmetric:
             return super().dense(left, right)
         n, half = self.side, (self.side + 1) // 2

@@ -1,4 +1,4 @@
-"""Products of two Toeplitz matrices as dense ones, in O(n²) instead of O(n³), by their low displacement rank."""
+"""Dense products of two Toeplitz matrices in O(n²) instead of O(n³), by their low displacement rank."""
 
 from typing import Any
 
@@ -11,20 +11,21 @@ from torch.nn.functional import pad
 
 from surm_bench.structured.diagonals import diagonal_sums, toeplitz_dense
 
-# Rows that one step of the running sum covers. On a CPU 8 is as fast, 32 and 64 are slower. A GPU waits for each step
-# to be launched: with 16 a training step of ViT-Tiny took four times that of Toeplitz (docs/gpu.md). 256 is a guess.
+# Rows per step of the running sum. On a CPU, 8 rows are as fast, 32 and 64 are slower. A GPU waits for the launch of
+# each step: with 16 rows, a training step of ViT-Tiny took four times as long as with Toeplitz (docs/gpu.md). 256 is a
+# guess.
 BLOCK = {"cpu": 16, "cuda": 256}
 
 
 def toeplitz_product(left: Tensor, right: Tensor, rows: int, inner: int, columns: int) -> Tensor:
-    """Σₖ Aₖ·Bₖ, (rows, columns), of Toeplitz matrices A (rows, inner) and B (inner, columns).
+    """Return Σₖ Aₖ·Bₖ, (rows, columns), for Toeplitz matrices A (rows, inner) and B (inner, columns).
 
-    One step down the diagonal, all terms of a product's sum over the inner index are met again but the last, and a
-    new first one comes in (displacement rank: Kailath, Kung & Morf, 1979)::
+    An entry of the product P is a sum over the inner index. One step down the diagonal, the sum has the same terms, but
+    the last term is gone and there is a new first term (displacement rank: Kailath, Kung & Morf, 1979)::
 
         P[i+1, j+1] − P[i, j] = A[i+1, 0]·B[0, j+1] − A[i, inner−1]·B[inner−1, j]
 
-    so that P is its first row and column, moved along the diagonals, and a running sum along the diagonals.
+    So P is the sum of its first row and column, moved along the diagonals, and a running sum along the diagonals.
 
     Args:
         left, right: the vectors of A and B, (k, rows + inner − 1) and (k, inner + columns − 1), ordered as in
@@ -42,11 +43,11 @@ def toeplitz_product(left: Tensor, right: Tensor, rows: int, inner: int, columns
 
 
 class _FromDisplacement(Function):
-    """The P of P[i+1, j+1] − P[i, j] = Σₖ downₖ[i]·acrossₖ[j] whose first row and column are those of toeplitz(edge):
-    (k, rows − 1), (k, columns − 1), (rows + columns − 1,) → (rows, columns).
+    """The matrix P with P[i+1, j+1] − P[i, j] = Σₖ downₖ[i]·acrossₖ[j] and the first row and column of toeplitz(edge).
 
-    The first terms of the running sum, as many as a block has rows, are a matrix product of shifted copies. It then
-    goes on in steps of a block. The adjoint is the same backwards.
+    Shapes: (k, rows − 1), (k, columns − 1), (rows + columns − 1,) → (rows, columns). The first terms of the running
+    sum, as many as a block has rows, are a matrix product of shifted copies. The sum then goes on in steps of a block.
+    The adjoint does the same steps backwards.
     """
 
     @staticmethod
@@ -74,12 +75,12 @@ class _FromDisplacement(Function):
 
 
 def _shifts(vectors: Tensor, block: int) -> Tensor:
-    """(k, n − 1) → (n, k·block): each vector, under a zero, moved down by block − 1, …, 1, 0."""
+    """Return copies of each vector, with a zero on top, moved down by block − 1, …, 1, 0: (k, n − 1) → (n, k·block)."""
     return pad(vectors, (block, 0)).unfold(1, block, 1).transpose(0, 1).flatten(1)
 
 
 def _unshift(matrix: Tensor, block: int) -> Tensor:
-    """The adjoint of it: the columns are laid out as rows so that each is shifted by one against the next."""
+    """Apply the adjoint of ``_shifts``: lay the columns out as rows, each shifted by one place against the next."""
     rows = matrix.T.unflatten(0, (-1, block))  # (k, block, n)
     length = rows.shape[2] + block - 1
     skewed = pad(rows, (0, block)).flatten(1)[:, : block * length].unflatten(1, (block, length))
@@ -87,13 +88,13 @@ def _unshift(matrix: Tensor, block: int) -> Tensor:
 
 
 def _edges(matrix: Tensor, edge: Tensor, block: int) -> list[tuple[Tensor, Tensor]]:
-    """Views of what the first row and column reach within a block, each with its part of the Toeplitz vector."""
+    """Return views of the first block of rows and of columns, each with its part of the Toeplitz vector."""
     top, left = matrix[:block], matrix[block:, :block]
     parts = [(top, edge[: sum(top.shape) - 1])]
     return [*parts, (left, edge[len(edge) - sum(left.shape) + 1 :])] if len(left) else parts
 
 
 def _steps(matrix: Tensor, block: int) -> list[tuple[Tensor, Tensor]]:
-    """Views of what lies block rows and columns apart, a block of rows after the other."""
+    """Return pairs of views, one for each block of rows, that lie block rows and block columns apart."""
     lower = [matrix[i : i + block, block:] for i in range(block, len(matrix), block)]
     return [(matrix[i * block : i * block + len(part), :-block], part) for i, part in enumerate(lower)]
