@@ -1,3 +1,3 @@
-"""How the two embedded backbones were pretrained; run by ``scripts/pretrain_embedded.py``."""
+"""Pretraining of the two embedded backbones; run it with ``scripts/pretrain_embedded.py``."""
 
 import surm_bench.torchvision_stub  # noqa: F401

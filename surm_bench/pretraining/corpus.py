@@ -1,4 +1,4 @@
-"""The unlabelled text that roberta_tiny reads: sentences, reviews and sentence pairs of the generated language."""
+"""The unlabelled pretraining text of roberta_tiny: sentences, reviews and sentence pairs of the generated language."""
 
 import random
 from collections import defaultdict
@@ -12,7 +12,7 @@ Passage = tuple[str, ...]  # one text, or two that belong together
 
 
 def passages(seed: int, excluded: set[str]) -> Iterator[Passage]:
-    """An endless stream of passages; none holds a sentence of ``excluded`` (the tasks' validation texts)."""
+    """Yield passages endlessly; no passage holds a sentence of ``excluded`` (the tasks' validation texts)."""
     rng = random.Random(f"corpus/{seed}")
     while True:
         passage = rng.choice(KINDS)(rng)
@@ -21,7 +21,7 @@ def passages(seed: int, excluded: set[str]) -> Iterator[Passage]:
 
 
 def neighbours(seed: int, excluded: set[str]) -> dict[tuple[str, str], list[str]]:
-    """What is heard between two words, as often as it is heard: the words that are plausible there."""
+    """Return the words that occur between each pair of words, with repetitions: plausible words at that position."""
     heard = defaultdict(list)
     for passage in islice(passages(seed, excluded), 20_000):
         for text in passage:
@@ -32,7 +32,7 @@ def neighbours(seed: int, excluded: set[str]) -> dict[tuple[str, str], list[str]
 
 
 def spoil(rng: random.Random, passage: Passage, heard: dict[tuple[str, str], list[str]]) -> Passage:
-    """The passage no longer as it was said: a word replaced by a plausible one, or (one in four) two words swapped."""
+    """Corrupt a passage: replace one word by a plausible word, or (probability 0.25) swap two words."""
     texts = [text.split() for text in passage]
     words = rng.choice(texts)
     if rng.random() < 0.25:
@@ -50,7 +50,7 @@ def validation_texts() -> set[str]:
 
 
 def vocabulary() -> list[str]:
-    """Every word of the language, sorted, found by listening for long enough."""
+    """Return the sorted words of the language, collected from 60,000 passages."""
     stream = passages(seed=0, excluded=set())
     return sorted({word for _ in range(60_000) for text in next(stream) for word in text.split()})
 
@@ -64,7 +64,7 @@ def _acceptable(rng: random.Random) -> Passage:
 
 
 def _review(rng: random.Random) -> Passage:
-    """An opinion, sometimes negated or contrasted, and one in plain words: they tell which words are alike."""
+    """Draw two opinions of one polarity, the first maybe negated or contrasted: they show which words are similar."""
     positive = rng.random() < 0.5
     shape = rng.choice([sentiment.judgement, sentiment.review, sentiment.praise])
     return shape(rng, positive).removesuffix(" .") + " .", sentiment.praise(rng, positive)
@@ -78,4 +78,4 @@ def _entailment(rng: random.Random) -> Passage:
     return tuple(grammar.texts(entailment.example(rng, label=0)))
 
 
-KINDS = [_clause, *[_acceptable] * 2, *[_review] * 2, *[_paraphrase] * 3, *[_entailment] * 2]  # as often as listed
+KINDS = [_clause, *[_acceptable] * 2, *[_review] * 2, *[_paraphrase] * 3, *[_entailment] * 2]  # drawn as often as here

@@ -1,4 +1,4 @@
-"""A checkpoint folder appears complete or not at all."""
+"""Writing of a checkpoint folder through a draft; if the draft fails, the old files stay."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def published(folder: Path) -> Iterator[Path]:
-    """Yield a draft folder; when the block ends well, its files replace those of ``folder`` one by one, atomically."""
+    """Yield a draft folder; if the block succeeds, replace the files of ``folder`` one by one, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:

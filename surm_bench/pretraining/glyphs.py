@@ -1,4 +1,4 @@
-"""What vit_digits learns from: letters and signs in matplotlib's fonts, drawn as by many hands; never a digit."""
+"""Pretraining images of vit_digits: letters and signs in matplotlib's fonts, distorted like handwriting; no digits."""
 
 import math
 import random
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 8
 CANVAS = 48
-# Classes of look-alikes (c C, x X) are one class. O, o, l, I, i and | are left out: they are also how 0 and 1 look.
+# Look-alikes (c C, x X) are one class. O, o, l, I, i and | are left out, because they look like 0 and 1.
 LETTERS = "A a B b Cc D d E e F f G g H h J j Kk L M m N n Pp Q q R r Ss T t Uu Vv Ww Xx Y y Zz"
 CLASSES = f"{LETTERS} + = < > / \\ ? # % & @ * ^ ~".split()
 FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Italic"]
@@ -18,7 +18,7 @@ FONTS += ["STIXGeneral", "STIXGeneralItalic", "cmr10", "cmss10"]
 
 
 def draw(rng: random.Random) -> tuple[np.ndarray, int]:
-    """A glyph of a random class: its image (8, 8), uint8, ink bright on 0, and the class's number."""
+    """Draw a glyph of a random class: its image (8, 8), uint8, bright ink on background 0, and its class number."""
     label = rng.randrange(len(CLASSES))
     image = _distort(_ink(rng.choice(CLASSES[label]), rng.choice(FONTS), rng.choice([0, 0, 1, 2])), rng)
     pixels = np.asarray(_fit(image).resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32)
@@ -37,7 +37,7 @@ def _ink(character: str, font: str, stroke: int) -> Image.Image:
 
 
 def _distort(image: Image.Image, rng: random.Random) -> Image.Image:
-    """Rotate, shear and stretch about the middle, bend by a sine: what a hand does to a printed letter."""
+    """Rotate, shear and stretch a glyph about its middle and bend it by a sine, to imitate handwriting."""
     angle, shear = math.radians(rng.gauss(0, 8)), rng.gauss(0, 0.15)
     stretch = math.exp(rng.gauss(0, 0.15))
     a, b = stretch * math.cos(angle), stretch * (shear - math.sin(angle))
@@ -52,7 +52,7 @@ def _distort(image: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _fit(image: Image.Image) -> Image.Image:
-    """Crop to the ink, in a square frame as the digits have it: full height, the width in the middle."""
+    """Crop to a square frame around the ink, as in the digits: the longer side fills it, the other side is centred."""
     left, top, right, bottom = image.point(lambda value: 255 * (value > 64)).getbbox() or (0, 0, CANVAS, CANVAS)
     side = max(bottom - top, right - left)
     x, y = (left + right - side) // 2, (top + bottom - side) // 2

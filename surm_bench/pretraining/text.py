@@ -1,7 +1,7 @@
-"""roberta_tiny: a RoBERTa of four layers, pretrained on the generated language by two tasks that need no labels.
+"""Pretraining of roberta_tiny, a RoBERTa of four layers, on the generated language with two tasks without labels.
 
-Masked language modelling, and at ``<s>`` the question whether a passage was spoilt: in so small a model nothing else
-would make ``<s>`` gather what the sentences say.
+The tasks are masked language modelling, and a classification at ``<s>`` of whether a passage was corrupted ("spoilt").
+Without the second task, ``<s>`` of so small a model would not learn to summarise the sentences.
 """
 
 import random
@@ -23,8 +23,8 @@ from surm_bench.pretraining.tokenizer import SPECIAL, build_tokenizer
 MAX_LENGTH = 64
 HIDDEN, LAYERS, HEADS, INTERMEDIATE = 64, 4, 4, 256
 BATCH, LEARNING_RATE, WARMUP = 64, 2e-3, 0.05
-HIDE, REPLACE = 0.2, 0.1  # of all words: behind <mask>; replaced by a random word, to be noticed and undone
-HELD_OUT = 50  # batches to measure on
+HIDE, REPLACE = 0.2, 0.1  # fractions of words: hidden by <mask>; replaced by a random word that the model must restore
+HELD_OUT = 50  # number of evaluation batches
 IGNORED = -100
 
 
@@ -44,7 +44,7 @@ the most frequent word would be right {unigram:.1%} of the time, and judges {not
 
 
 def pretrain(folder: Path, steps: int, seed: int) -> None:
-    """Train, measure and write the checkpoint folder (config, weights, tokenizer, README)."""
+    """Train and evaluate the model, and write the checkpoint folder (config, weights, tokenizer, README)."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(vocabulary(), MAX_LENGTH)
     model, judge = RobertaForMaskedLM(_config(tokenizer)), torch.nn.Linear(HIDDEN, 2)
@@ -70,9 +70,10 @@ def pretrain(folder: Path, steps: int, seed: int) -> None:
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, excluded: set[str]) -> Iterator[dict[str, Tensor]]:
-    """Endless batches of B passages: the first half masked, the second half whole but every other one spoilt.
+    """Yield endless batches of B passages: the first half is masked; every other passage of the second half is spoilt.
 
-    input_ids, attention_mask, labels (B, L), labels being -100 where no word is asked for; spoilt (B/2,).
+    A batch holds input_ids, attention_mask and labels, each (B, L), and spoilt (B/2,). Labels are -100 where no word is
+    predicted.
     """
     generator, rng = torch.Generator().manual_seed(seed), random.Random(f"spoil/{seed}")
     heard = neighbours(seed, excluded)
@@ -91,7 +92,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, excluded: set[str]) -
 
 
 def mask(ids: Tensor, tokenizer: PreTrainedTokenizerFast, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Hide or replace some words; they are asked for, and as many untouched ones as replaced ones."""
+    """Hide or replace some words; the model must predict these, and as many unchanged words as replaced ones."""
     special = len(SPECIAL)
     draw = torch.rand(ids.shape, generator=generator).masked_fill(ids < special, 1.0)
     hidden, replaced = draw < HIDE, (draw >= HIDE) & (draw < HIDE + REPLACE)
@@ -101,7 +102,7 @@ def mask(ids: Tensor, tokenizer: PreTrainedTokenizerFast, generator: torch.Gener
 
 
 def predict(model: RobertaForMaskedLM, judge: torch.nn.Linear, batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """Word logits (N, vocabulary) and answers (N,) where words are asked for, and the logits of "spoilt" (B/2, 2)."""
+    """Return logits (N, vocabulary) and answers (N,) of the N words to predict, and logits of "spoilt" (B/2, 2)."""
     states = model.roberta(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
     asked = batch["labels"] != IGNORED
     return model.lm_head(states[asked]), batch["labels"][asked], judge(states[BATCH // 2 :, 0])
@@ -109,7 +110,7 @@ def predict(model: RobertaForMaskedLM, judge: torch.nn.Linear, batch: dict[str, 
 
 @torch.no_grad()
 def evaluate(model: RobertaForMaskedLM, judge: torch.nn.Linear, held_out: Iterable[dict[str, Tensor]]) -> dict:
-    """Accuracies: restored words beside the most frequent word (unigram), and spoilt passages noticed."""
+    """Return accuracies: restored words, the most frequent word as baseline (unigram), and spoilt passages noticed."""
     right, answers, noticed = [], [], []
     for batch in held_out:
         words, answer, verdicts = predict(model, judge, batch)
@@ -131,8 +132,8 @@ def _config(tokenizer: PreTrainedTokenizerFast) -> RobertaConfig:
         intermediate_size=INTERMEDIATE,
         max_position_embeddings=MAX_LENGTH + 2,  # RoBERTa counts positions from pad_token_id + 1
         type_vocab_size=1,
-        initializer_range=HIDDEN**-0.5,  # the usual 0.02 is meant for widths of hundreds
-        hidden_dropout_prob=0.0,  # too small a model to need it
+        initializer_range=HIDDEN**-0.5,  # the usual 0.02 suits widths of several hundred
+        hidden_dropout_prob=0.0,  # the model is too small to need dropout
         attention_probs_dropout_prob=0.0,
         bos_token_id=tokenizer.bos_token_id,
         pad_token_id=tokenizer.pad_token_id,

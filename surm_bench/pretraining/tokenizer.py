@@ -11,7 +11,7 @@ SPECIAL = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_t
 
 
 def build_tokenizer(words: list[str], max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer with the vocabulary ``words`` that writes anything else as ``<unk>``."""
+    """Return a tokenizer with the vocabulary ``words``; any other word becomes ``<unk>``."""
     tokens = [*SPECIAL.values(), *words]
     tokenizer = Tokenizer(WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
     tokenizer.normalizer = Lowercase()

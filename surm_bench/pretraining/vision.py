@@ -1,4 +1,4 @@
-"""vit_digits: a ViT for 8x8 images, pretrained to tell glyphs (letters and signs, no digits) apart."""
+"""Pretraining of vit_digits, a ViT for 8x8 images, as a classifier of glyphs (letters and signs, no digits)."""
 
 import json
 import random
@@ -44,7 +44,7 @@ classes of glyphs apart: letters and signs in matplotlib's fonts, distorted at r
 
 
 def pretrain(folder: Path, steps: int, seed: int) -> None:
-    """Train, measure and write the checkpoint folder (config, weights without the classifier, README)."""
+    """Train and evaluate the model; write the checkpoint folder (config, weights without the classifier, README)."""
     torch.manual_seed(seed)
     images, labels = draw_glyphs(GLYPHS + HELD_OUT, seed)
     model = torch.nn.Sequential(VisionTransformer(**KWARGS), torch.nn.Linear(KWARGS["embed_dim"], len(glyphs.CLASSES)))
@@ -72,7 +72,7 @@ def pretrain(folder: Path, steps: int, seed: int) -> None:
 
 
 def draw_glyphs(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Normalised images (count, 1, 8, 8) and class numbers (count,)."""
+    """Draw normalised glyph images (count, 1, 8, 8) and their class numbers (count,)."""
     rng = random.Random(f"glyphs/{seed}")
     drawn = [glyphs.draw(rng) for _ in track(range(count), f"drawing {count} glyphs")]
     pixels = torch.from_numpy(np.stack([image for image, _ in drawn])).float() / 255

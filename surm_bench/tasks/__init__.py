@@ -1,4 +1,4 @@
-"""Data sets, their preparation for a checkpoint, and what they are trained for and judged by."""
+"""Tasks: data sets, their preparation for a checkpoint, and their training objectives and metrics."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 from surm_bench.tasks.check import check_task

@@ -1,4 +1,4 @@
-"""Random changes of training images, drawn anew for each batch by a generator of its own."""
+"""Random augmentations of training images, drawn anew for each batch from a separate random generator."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,17 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-PADDING = 8  # an image is shifted by up to an eighth of its side, as CIFAR's usual 4 of 32 pixels
+PADDING = 8  # shift an image by up to 1/8 of its side; for CIFAR that is the usual 4 of 32 pixels
 
 
 def flip(x: Tensor, generator: Generator) -> Tensor:
-    """Mirror each image of (B, C, H, W) left to right, or not, with equal chance."""
+    """Mirror each image of a batch (B, C, H, W) left to right with probability 0.5."""
     mirrored = torch.rand(len(x), 1, 1, 1, generator=generator).to(x.device) < 0.5
     return torch.where(mirrored, x.flip(-1), x)
 
 
 def flip_and_shift(x: Tensor, generator: Generator) -> Tensor:
-    """The same, and move each image in both directions; what comes in at the border is its mirror image."""
+    """Flip the images as in ``flip`` and shift each one in both directions; mirrored pixels fill the border."""
     x, side = flip(x, generator), x.shape[-1]
     reach = side // PADDING
     wide = pad(x, (reach,) * 4, mode="reflect")

@@ -1,4 +1,4 @@
-"""What is refused before anything expensive: choices that contradict each other, and splits that are not as said."""
+"""Checks before any expensive work: contradictory task options, and splits that do not match the configuration."""
 
 import numpy as np
 from datasets import Dataset, Image
@@ -9,16 +9,16 @@ from surm_bench.tasks.augment import AUGMENTATIONS
 from surm_bench.tasks.labels import NO_LABEL, Split
 
 VALIDATIONS = ("dev", "holdout", "tuning")
-TAKEN = ("reported", "validation")  # names of splits that every task may have
-SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k")  # each says by itself what is left of train
+TAKEN = ("reported", "validation")  # reserved: every task may have splits of these names
+SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k")  # alternatives: each alone sets the subset
 
 
 def check_task(config: TaskConfig) -> None:
-    """Refuse what the configuration alone shows to be wrong.
+    """Refuse task options that are invalid, without reading any data.
 
     Raises:
-        UserError: an unknown validation or augmentation, an extra split of a name that is taken, two subsets at once,
-            or a subset that is none or not for this task.
+        UserError: an unknown validation or augmentation, an extra split with a reserved name, two subset options at
+            once, or a subset option that is out of range or does not apply to this task.
     """
     if config.validation not in VALIDATIONS:
         raise unknown("task.validation", config.validation, VALIDATIONS)
@@ -60,13 +60,13 @@ def check_task(config: TaskConfig) -> None:
 
 
 def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Dataset:
-    """The split with only the task's columns.
+    """Check a split and return its rows with only the task's columns.
 
     Args:
-        labelled: whether all rows must have a label; otherwise -1 marks a row without one.
+        labelled: whether all rows must have a label; otherwise -1 marks a row without a label.
 
     Raises:
-        UserError: no rows, inputs of another type, missing values, labels out of range.
+        UserError: the split has no rows, inputs have the wrong type, values are missing, or labels are out of range.
     """
     dataset, origin = split
     if not len(dataset):
@@ -78,25 +78,25 @@ def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Data
 
 
 def check_inputs(split: Split, config: TaskConfig) -> None:
-    """Refuse input columns of another type than the task's kind needs, and missing values."""
+    """Refuse input columns whose type does not fit the task's kind, and missing values."""
     for name in config.inputs:
         _check_input(split.dataset, name, config, split.origin)
 
 
 def check_scored(split: Dataset, origin: str, config: TaskConfig) -> None:
-    """Refuse to score a split in which no row has a label, as the test splits of GLUE."""
+    """Refuse to score a split in which no row has a label, such as the test splits of GLUE."""
     labels = labels_of(split, config)
     if (labels == NO_LABEL).all():
         raise UserError(f"{origin}: no row has a label (all are -1): name another split by task.eval_split")
 
 
 def labels_of(dataset: Dataset, config: TaskConfig) -> np.ndarray:
-    """The labels, (rows,), read without decoding the inputs."""
+    """Return the labels, (rows,), without decoding the inputs."""
     return np.asarray(dataset.select_columns(config.label)[:][config.label])
 
 
 def _check_columns(config: TaskConfig) -> None:
-    """Refuse inputs that a model would ignore or take for something else."""
+    """Refuse inputs that a model would ignore or misread: a wrong number of columns, or a column named twice."""
     inputs, most = list(config.inputs), 1 if config.kind == "image" else 2
     if not 1 <= len(inputs) <= most:
         given = f"task.inputs=[{','.join(inputs)}] of {config.name} is not possible"

@@ -1,8 +1,8 @@
-"""The binary version of the official CIFAR archives, https://www.cs.toronto.edu/~kriz/cifar.html: plain bytes, where
-the Python version is pickled.
+"""Reader of the binary version of the official CIFAR archives, https://www.cs.toronto.edu/~kriz/cifar.html.
 
-A record is an image: its labels, one byte each, then 32x32 bytes of red, of green and of blue, row by row. CIFAR-100
-has a coarse label before the fine one, which is the class here.
+The binary version is plain bytes; the Python version is pickled. A record holds one image: first its labels, one byte
+each, then 32x32 bytes each of red, green and blue, row by row. A record of CIFAR-100 has a coarse label, then a fine
+label; the fine label is the class used here.
 """
 
 import tarfile
@@ -22,7 +22,7 @@ PIXELS = 3 * SIDE * SIDE
 
 
 class Archive(NamedTuple):
-    """An official archive: its address, how many labels stand before the pixels, and the files of each split."""
+    """An official archive: its address, the number of labels at the start of a record, and the files of each split."""
 
     address: str
     labels: int
@@ -42,18 +42,18 @@ ARCHIVES = {
 
 
 def is_binary(name: str, source: Path) -> bool:
-    """Whether a source is to be read by :func:`read_binary`: a file, or a folder with one of the archive's files."""
+    """Return whether :func:`read_binary` reads this source: a file, or a folder with any file of the archive."""
     return source.is_file() or any((source / file).is_file() for file in _names(name))
 
 
 def read_binary(name: str, source: Path) -> list[Split]:
-    """The training and the test images, in columns ``image`` (RGB, 32x32) and ``label``, in the order of the files.
+    """Read the training and test images, in file order, as columns ``image`` (RGB, 32x32) and ``label``.
 
     Args:
-        source: the archive, or the folder that it was extracted to, the one with the .bin files.
+        source: the archive, or the folder of its extracted .bin files.
 
     Raises:
-        UserError: a file is missing, cannot be read, or is not of whole records.
+        UserError: a file is missing, cannot be read, or does not consist of whole records.
     """
     contents = dict(_members(source, _names(name)) if source.is_file() else _files(source, _names(name)))
     if missing := [file for file in _names(name) if file not in contents]:
@@ -76,7 +76,7 @@ def _files(folder: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _members(archive: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
-    """Read in one pass and never extracted: no name of a member becomes a path."""
+    """Read the named files of an archive in one pass; nothing is extracted, so no member's name becomes a path."""
     try:
         with tarfile.open(archive) as members:
             for member in members:
@@ -88,7 +88,7 @@ def _members(archive: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
 
 
 def _records(name: str, content: bytes, origin: str) -> np.ndarray:
-    """(images, labels + 3,072), uint8."""
+    """Return the records of a file, (images, labels + 3,072), uint8."""
     size = ARCHIVES[name].labels + PIXELS
     if not content or len(content) % size:
         raise UserError(f"{origin} has {len(content):,} bytes, not whole records of {size:,}: give it anew")
@@ -96,7 +96,7 @@ def _records(name: str, content: bytes, origin: str) -> np.ndarray:
 
 
 def _rows(files: list[np.ndarray]) -> Dataset:
-    """The records of several files: of the labels the last, and the three planes of colours as 32x32x3."""
+    """Return the records of several files as rows: the last label, and the three colour planes as a 32x32x3 image."""
     records = np.concatenate(files)
     images = records[:, -PIXELS:].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
     columns = {"image": list(images), "label": records[:, -PIXELS - 1].astype(np.int64)}

@@ -1,4 +1,4 @@
-"""Where the official images of CIFAR come from: the hub's mirror, parquet files, or the archive of their authors."""
+"""Reader of the official CIFAR images: from the hub's mirror, parquet files, or the authors' archive."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ SPLITS = ("train", "test")
 
 
 def read_official(name: str, source: Path | None) -> dict[str, Split]:
-    """The splits "train" and "test", checked, in columns ``image`` and ``label``.
+    """Read and check the splits "train" and "test", with columns ``image`` and ``label``.
 
     Args:
-        source: the archive, a folder with its .bin files, or one with <name>/{train,test}.parquet; None for the hub.
+        source: the archive, a folder of its .bin files, or a folder with <name>/{train,test}.parquet; None for the hub.
 
     Raises:
-        UserError: they are not there, cannot be read, or are not images with labels of this data set.
+        UserError: the splits are missing, cannot be read, or do not hold images with the labels of this data set.
     """
     config = _config(name, source)
     if source is None:

@@ -1,16 +1,17 @@
-"""The subsets of CIFAR-10 and CIFAR-100 that this benchmark measured on, drawn again from the official images.
+"""Rebuild the subsets of CIFAR-10 and CIFAR-100 that this benchmark uses from the official images.
 
-A manifest, manifests/<name>/<split>.txt, lists a subset: its first line is the digest of its rows
-(surm_bench.content.rows_digest), every other one an image in the order of rows, as twelve hex digits of the SHA-256 of
-its 32x32x3 RGB bytes, and its label.
+A manifest, manifests/<name>/<split>.txt, lists the images of a subset. Its first line is the digest of the subset's
+rows (surm_bench.content.rows_digest). Each further line is one image, in row order: twelve hex digits of the SHA-256
+of the image's 32x32x3 RGB bytes, and the label.
 
-CIFAR-10: 10,000 of the official training images and 2,000 of the official test images. CIFAR-100: as many, but NOT of
-the official splits: where they come from, training and test images were pooled. So both splits are searched for every
-image, and scores on this CIFAR-100 cannot be compared with published ones.
+CIFAR-10: 10,000 of the official training images and 2,000 of the official test images. CIFAR-100: 10,000 training and
+2,000 test images too, but NOT of the official splits: the source of this subset pooled training and test images. Both
+official splits are therefore searched for every image, and scores on this CIFAR-100 cannot be compared with published
+scores.
 
-What has been tried: the subsets were rebuilt from the files that the manifests were made from, and from shuffled copies
-of these; never from the official archives, which were out of our reach. Nor could CIFAR-100's numbering of labels be
-compared with the official one: if it is another, the refusal says that the images are there with another label.
+Tested so far: the subsets were rebuilt from the files that the manifests were made from, and from shuffled copies of
+these files. They were never rebuilt from the official archives, which we could not download. It is also unknown whether
+this CIFAR-100 numbers its labels like the official one; if not, the error says that images have another label.
 """
 
 import argparse
@@ -30,19 +31,19 @@ from surm_bench.tasks.sources import Split
 
 MANIFESTS = Path(__file__).parent / "manifests"
 NAMES = ("cifar10", "cifar100")
-# The official splits that are searched together: each for its own subset, or a pool of both for both.
+# Groups of official splits that are searched together: CIFAR-10 each split alone, CIFAR-100 both as one pool.
 SEARCHED = {"cifar10": (("train",), ("test",)), "cifar100": (("train", "test"),)}
 
 
 class Manifest(NamedTuple):
-    """The digest of a subset's rows, and of each row the digest of its pixels and its label."""
+    """A manifest: the digest of a subset's rows, and a pair (digest of the pixels, label) for each row."""
 
     rows: str
     images: list[tuple[str, int]]
 
 
 def main() -> None:
-    """Draw what the command line names; bad input is one line on standard error and exit code 2."""
+    """Rebuild the subset that the command line names; bad input prints one line on standard error and exits with 2."""
     parser = argparse.ArgumentParser(description="Draw this benchmark's subset of CIFAR from the official images.")
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("folder", type=Path, help="where <name>/train.parquet and <name>/test.parquet go")
@@ -62,13 +63,13 @@ def main() -> None:
 
 
 def rebuild(name: str, folder: Path, source: Path | None = None) -> list[Path]:
-    """Write the splits of a subset as parquet, in columns ``image`` and ``label``, and return the files.
+    """Write the splits of a subset as parquet with columns ``image`` and ``label``, and return the files.
 
-    They come into their folder, ``folder/name``, both or neither.
+    The folder ``folder/name`` is created with both files or not at all.
 
     Raises:
-        UserError: the folder is there already or cannot be written, the official images are not at ``source`` or out
-            of reach, or :func:`draw` refuses them.
+        UserError: the folder already exists or cannot be written, the official images are not at ``source`` or cannot
+            be downloaded, or :func:`draw` refuses them.
     """
     target = folder / name
     try:
@@ -85,14 +86,14 @@ def rebuild(name: str, folder: Path, source: Path | None = None) -> list[Path]:
 
 
 def draw(pool: list[Split], manifests: dict[str, Manifest]) -> dict[str, Dataset]:
-    """The rows of ``pool`` (columns ``image``, ``label``) that each manifest lists, in its order.
+    """Return the rows of ``pool`` (columns ``image``, ``label``) that each manifest lists, in the manifest's order.
 
     Raises:
-        UserError: an image is missing, has another label or cannot be read, or the rows are not those that a manifest
-            was made of.
+        UserError: an image is missing, has another label or cannot be read, or the digest of the rows differs from the
+            manifest's.
     """
     keys = [key for split in pool for key in image_keys(split)]
-    found = {key: row for row, key in enumerate(keys)}  # of equal images any one will do
+    found = {key: row for row, key in enumerate(keys)}  # any of several equal images will do
     _check_found(found, len(keys), manifests)
     images = concatenate_datasets([split.dataset for split in pool])
     subsets = {split: images.select([found[key] for key in manifest.images]) for split, manifest in manifests.items()}
@@ -106,7 +107,7 @@ def draw(pool: list[Split], manifests: dict[str, Manifest]) -> dict[str, Dataset
 
 
 def image_keys(split: Split) -> list[tuple[str, int]]:
-    """Of each row the digest of its pixels, as the manifests have it, and its label.
+    """Return the pair (digest of the pixels, label) of each row, as in the manifests.
 
     Raises:
         UserError: an image cannot be read; the message names its row.
@@ -115,18 +116,18 @@ def image_keys(split: Split) -> list[tuple[str, int]]:
     try:
         for row in split.dataset:
             keys.append((pixel_digest(row["image"]), row["label"]))
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises, depending on which bytes are wrong
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow raises any of these, depending on the damage
         raise UserError(f"row {len(keys)} of {split.origin} is not a readable image: give the file anew") from error
     return keys
 
 
 def pixel_digest(image: Image) -> str:
-    """Twelve hex digits of the SHA-256 of an image's RGB bytes, row by row."""
+    """Return twelve hex digits of the SHA-256 of an image's RGB bytes, row by row."""
     return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()[:12]
 
 
 def read_manifest(file: Path) -> Manifest:
-    """The manifest in a file."""
+    """Read a manifest from its file."""
     rows, *lines = file.read_text().splitlines()
     return Manifest(rows, [(digest, int(label)) for digest, label in map(str.split, lines)])
 

@@ -1,4 +1,4 @@
-"""What rows a task has: a digest of each of its splits, joined by dashes."""
+"""The digest of a task's rows: one digest for each split, joined by dashes."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ from surm_bench.tasks.check import check_scored, check_split
 from surm_bench.tasks.labels import Split
 from surm_bench.tasks.sources import read_splits
 
-READER = 2  # raised when files are read in another way: digests of the earlier one are then computed anew
+READER = 2  # version of the reader: raise it when files are read differently, then digests are recomputed
 
 
 def checked_splits(config: TaskConfig, cache: FileCache | None = None) -> list[Dataset]:
-    """The training, the reported and the extra splits with the task's columns, checked.
+    """Read and check the training, reported and extra splits, with the task's columns.
 
     Raises:
-        UserError: what read_splits and check_split refuse, or rows that are not those of a declared task.digest.
+        UserError: read_splits or check_split refuses the data, or the rows do not match a declared task.digest.
     """
     splits, datasets = _checked(config)
     if config.digest is not None:
@@ -37,20 +37,20 @@ def checked_splits(config: TaskConfig, cache: FileCache | None = None) -> list[D
 
 
 def task_digest(config: TaskConfig, cache: FileCache | None = None) -> str:
-    """Twelve hex digits each of the training, the reported and the extra splits, in this order, joined by dashes.
+    """Return twelve hex digits for each of the training, reported and extra splits, in this order, joined by dashes.
 
     Raises:
-        UserError: what read_splits and check_split refuse.
+        UserError: read_splits or check_split refuses the data.
     """
     splits, datasets = _checked(config)
     return "-".join(_digests(datasets, [split.origin for split in splits], config, cache))
 
 
 def _checked(config: TaskConfig) -> tuple[list[Split], list[Dataset]]:
-    """The splits, and their checked rows. Rows without a label are left in: a split that is scored needs one other."""
+    """Return the splits and their checked rows. Scored splits keep rows without a label, but need a row with one."""
     splits = read_splits(config)
     datasets = [check_split(split, config, labelled=split is splits[0]) for split in splits]
-    if config.validation != "tuning":  # which scores rows of train alone
+    if config.validation != "tuning":  # "tuning" scores only rows of the training split
         for dataset, split in zip(datasets[1:], splits[1:], strict=True):
             check_scored(dataset, split.origin, config)
     return splits, datasets
@@ -67,10 +67,10 @@ def _digest(dataset: Dataset, origin: str, config: TaskConfig, cache: FileCache)
 
     files = [file["filename"] for file in dataset.cache_files]
     files = files or ([origin] if Path(origin).is_file() else [])
-    if not files:  # generated, or a folder of images: computed each time
+    if not files:  # generated rows or a folder of images have no file to cache by
         return compute()
-    # All that decides which rows and columns are read: one file may hold several splits (train[:100] on the hub).
+    # The cache key holds every setting that changes the rows: one file may hold several splits (train[:100]).
     read = {"kind": config.kind, "inputs": config.inputs, "label": config.label, "rename": config.rename}
-    read["numbers"] = str(dataset.features[config.label])  # labels that are names count by the names of train
+    read["numbers"] = str(dataset.features[config.label])  # labels given as names are numbered by the names in train
     read |= {"white": config.white, "reader": READER}
     return cache.get(files, f"rows of {origin}, {len(dataset)}: {json.dumps(read, sort_keys=True)}", compute)

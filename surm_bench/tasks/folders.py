@@ -1,4 +1,4 @@
-"""Folders of images, one for each class: <task.data_dir>/train/<class>/*.png, and validation, test or val likewise."""
+"""Reader of image folders, one for each class: <task.data_dir>/train/<class>/*.png; validation, test and val alike."""
 
 import os
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from surm_bench.tasks.notices import tell
 from surm_bench.tasks.splits import FIRST, names_of_split
 
 KINDS = "files of a type that Pillow reads, as .png, .jpg, .webp or .tif"
-SHOWN = 5  # names of files that are passed over
+SHOWN = 5  # how many skipped files a message names
 
 
 def split_folders(config: TaskConfig) -> list[Path]:
-    """The folders of the training, the reported and the extra splits; not every one need exist.
+    """Return the folders of the training, reported and extra splits; a folder may not exist.
 
     Raises:
-        UserError: no folder is named.
+        UserError: task.data_dir is not set.
     """
     if config.data_dir is None:
         raise UserError(
@@ -35,10 +35,10 @@ def split_folders(config: TaskConfig) -> list[Path]:
 
 
 def class_names(train: Path) -> list[str]:
-    """The sorted names of the class folders of ``train``: a class's label is its place here.
+    """Return the sorted names of the class folders of ``train``; a class's label is its index in this list.
 
     Raises:
-        UserError: fewer than two classes, or a class without images.
+        UserError: there are fewer than two classes, or a class has no images.
     """
     names = _subfolders(train)
     if len(names) < 2:
@@ -49,13 +49,13 @@ def class_names(train: Path) -> list[str]:
 
 
 def read_folder(folder: Path, names: list[str]) -> Dataset:
-    """Columns ``image`` (decoded when asked for) and ``label``, ordered by class and file name.
+    """Read a folder as columns ``image`` (decoded on access) and ``label``, ordered by class and file name.
 
     Args:
         names: the classes of the training split.
 
     Raises:
-        UserError: a class that is not among those of training.
+        UserError: the folder has a class that the training split does not have.
     """
     found = _subfolders(folder)
     if strangers := [name for name in found if name not in names]:
@@ -72,12 +72,13 @@ def read_folder(folder: Path, names: list[str]) -> Dataset:
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The images of a folder, however deep, and the files that are passed over, both sorted.
+    """Return the images of a folder and its subfolders, and the skipped files, both sorted.
 
-    Images are the files whose ending Pillow reads. Hidden files are neither; a link to a folder is passed over.
+    A file is an image if Pillow reads files with its extension. Hidden files are in neither list. Links to folders are
+    skipped.
 
     Raises:
-        UserError: a name that is not in UTF-8, which no table can hold.
+        UserError: a file name is not valid UTF-8, so no table can hold it.
     """
     known = set(extensions())
     entries = [entry for entry in sorted(folder.rglob("*")) if entry.is_symlink() or not entry.is_dir()]
@@ -89,7 +90,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def tell_passed_over(folder: Path, files: Sequence[Path]) -> None:
-    """Count and name files of a folder that are not read, in one line of the log."""
+    """Log one line with the number and the first names of a folder's skipped files."""
     if files:
         names = [file.relative_to(folder).as_posix() for file in files[:SHOWN]] + ["..."] * (len(files) > SHOWN)
         reason = "of no type that Pillow reads, or not in the folder of a class"

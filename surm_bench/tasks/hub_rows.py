@@ -1,7 +1,7 @@
-"""Rows of a data set on the hub, of exactly the revision that is pinned.
+"""Reader of data sets on the hub, at exactly the pinned revision.
 
-The library `datasets` takes any revision that it has prepared where the hub does not answer properly: a prepared one is
-therefore looked up here by its commit, and files are fetched and compared before the library reads them.
+If the hub does not answer properly, the library `datasets` uses any revision that it has prepared before. This module
+therefore looks up prepared rows by their commit. It also fetches and compares files before the library reads them.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,12 @@ CARDS = ("README.md", ".huggingface.yaml")
 
 
 def read_rows(config: TaskConfig, splits: Sequence[str]) -> list[Dataset]:
-    """The splits of a data set, as ``train`` or ``train[:100]``.
+    """Read splits of a data set, such as ``train`` or ``train[:100]``.
 
     Raises:
         OutOfReach: the hub is out of reach, and the local cache does not have this revision.
-        UserError: no such data set, revision, subset or split; access is refused; files are damaged or not readable.
+        UserError: the data set, revision, subset or split does not exist, access is refused, or files are damaged or
+            not readable.
     """
     repository = Repository(config.dataset, config.revision, "dataset")
     folder = _prepared(repository, config.subset) if repository.is_pinned else None
@@ -40,7 +41,7 @@ def read_rows(config: TaskConfig, splits: Sequence[str]) -> list[Dataset]:
 
 
 def _prepared(repository: Repository, subset: str | None) -> Path | None:
-    """The folder where `datasets` keeps these rows; None where it does not have this commit."""
+    """Return the folder where `datasets` keeps these rows, or None if `datasets` has not prepared this commit."""
     owner, _, name = repository.name.rpartition("/")
     root = Path(datasets_config.HF_DATASETS_CACHE) / "___".join(filter(None, [owner, camelcase_to_snakecase(name)]))
     found = sorted(root.glob(f"{subset or 'default'}/*/{repository.cached_commit}/{INFO}"))
@@ -48,7 +49,7 @@ def _prepared(repository: Repository, subset: str | None) -> Path | None:
 
 
 def _prepare(repository: Repository, subset: str | None) -> Path:
-    """Let `datasets` prepare the files of a commit, which are fetched and compared first."""
+    """Fetch and compare the files of a commit, then let `datasets` prepare them."""
     folder = fetch(repository, lambda names: [name for name in CARDS if name in names])
     pinned = Repository(repository.name, folder.name, "dataset")
     if (prepared := _prepared(pinned, subset)) is not None:
@@ -70,7 +71,7 @@ def _prepare(repository: Repository, subset: str | None) -> Path:
 
 
 def _builder(pinned: Repository, folder: Path, subset: str | None) -> DatasetBuilder:
-    """What knows the files of a subset; without the hub from those that the local cache has of this commit."""
+    """Return the builder that lists the files of a subset; offline, from this commit's files in the local cache."""
     if not is_reachable():
         try:
             return load_dataset_builder(str(folder), subset)

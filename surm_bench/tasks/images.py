@@ -1,4 +1,4 @@
-"""Images as a data set: decoded and resized once, where there is memory to keep them."""
+"""A data set of images; if memory allows, each image is decoded and resized only once."""
 
 from collections.abc import Callable, Sequence
 from mmap import mmap
@@ -15,16 +15,16 @@ from surm_bench.content import image_name, read_image
 from surm_bench.tasks.check import labels_of
 from surm_bench.tasks.notices import tell
 
-LONG = 2  # of an image that is so many times as long as wide the centre crop keeps half
+LONG = 2  # of an image with this ratio of long to short side, the centre crop keeps half
 
 
 class Images(Dataset):
-    """Examples {"x": float (C, H, W), "labels": int}, transformed when they are asked for.
+    """A data set of examples {"x": float (C, H, W), "labels": int}, transformed on access.
 
     Args:
-        processor: PIL image -> float tensor; in two steps, ``pixels`` and ``normalise``, where ``keep`` is called.
+        processor: PIL image -> float tensor; ``keep`` needs its two steps ``pixels`` and ``normalise``.
         split: the name of the split, for messages.
-        places: the row of each example in the split as it was read, (N,), for messages; None: as they are.
+        places: the row number of each example in the split as read, (N,), for messages; None: 0, 1, 2, ...
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Images(Dataset):
         self.kept: Tensor | None = None
 
     def keep(self) -> None:
-        """From now on keep the pixels of every image that has been decoded, in bytes."""
+        """Start to keep the pixels (uint8) of every image that is decoded."""
         shape = self._pixels(0).shape
-        # Pages that nobody has written to cost nothing, and loader processes (forked) share the others.
+        # Memory pages cost nothing until they are written, and forked loader processes share the written pages.
         self.kept = _shared(len(self), *shape)
         self.known = _shared(len(self))
 
@@ -78,6 +78,6 @@ class Images(Dataset):
 
 
 def _shared(*shape: int) -> Tensor:
-    """Zeros, uint8."""
+    """Return zeros, uint8, in memory that forked processes share."""
     size = torch.Size(shape)
     return torch.frombuffer(mmap(-1, size.numel()), dtype=torch.uint8).view(size)

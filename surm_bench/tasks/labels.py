@@ -1,6 +1,7 @@
-"""One numbering of classes for all splits: labels by name, in whatever a split writes them, become the same numbers.
+"""One numbering of classes for all splits, however each split stores its labels.
 
-A split holds numbers, names (strings, or numbers that are names), or ClassLabel codes, whose names are in its metadata.
+A split stores labels as numbers, as names (strings, or numbers that serve as names), or as ClassLabel codes with the
+names in its metadata.
 """
 
 import re
@@ -18,18 +19,18 @@ NO_LABEL = -1
 
 
 class Split(NamedTuple):
-    """A split as it was read, and where from, for error messages."""
+    """The rows of a split as read, and their origin for error messages."""
 
     dataset: Dataset
     origin: str
 
 
 class Numbering(NamedTuple):
-    """What a label stands for.
+    """How labels map to class numbers.
 
     Attributes:
-        names: of the classes in order; None: labels are numbers.
-        written: whether rows hold the names themselves; otherwise a row that holds a number holds a class's number.
+        names: the names of the classes in order; None: labels are numbers.
+        written: whether rows hold the names themselves; otherwise a number in a row is a class number.
     """
 
     names: list[str] | None
@@ -37,12 +38,12 @@ class Numbering(NamedTuple):
 
 
 def names_of(train: Dataset, config: TaskConfig) -> list[str] | None:
-    """The names of the classes, a class's number being its place; None where labels are numbers.
+    """Return the names of the classes, or None if labels are numbers. A class's number is its index in the list.
 
-    Names that rows hold are sorted; those of a ClassLabel have its order.
+    Names found in rows are sorted; names of a ClassLabel keep their order.
 
     Args:
-        train: the training split: a name that only another one has is unknown.
+        train: the training split; names that occur only in other splits count as unknown.
     """
     if config.num_labels == 1:
         return None
@@ -56,14 +57,14 @@ def names_of(train: Dataset, config: TaskConfig) -> list[str] | None:
 
 
 def reconciled(splits: Sequence[Split], config: TaskConfig) -> list[Split]:
-    """The splits with numbers for labels, the same number for the same class; -1 where a row has no label.
+    """Return the splits with class numbers as labels, one number for each class in all splits; -1 means no label.
 
     Args:
-        splits: the training split first: it decides which names there are.
+        splits: the training split first, because it defines the names of the classes.
 
     Raises:
-        UserError: a label is a list, is missing in the training split, is not among the names, or is no number; the
-            message says where and which.
+        UserError: a label is a list, is missing in the training split, is not among the names, or is not a number; the
+            message names the split and the label.
     """
     for split in splits:
         if isinstance(split.dataset.features[config.label], List | LargeList):
@@ -89,7 +90,7 @@ def _numbering(train: Split, config: TaskConfig) -> Numbering:
                 f"{train.origin} names its classes {', '.join(stored)}, task.label_names are {', '.join(given)}: give "
                 "the same names, in any order"
             )
-        return Numbering(stored, written=False)  # names that are given are other words for the same numbers
+        return Numbering(stored, written=False)  # task.label_names only renames the same numbers
     if given is None:
         names = None if config.data_dir is None else names_of(train.dataset, config)
         return Numbering(names, written=names is not None)
@@ -135,12 +136,12 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
 
     numbers = [number(value) for value in values]
     if any(type(value) is not int for value in numbers):
-        return split  # refused by surm_bench.tasks.check
+        return split  # surm_bench.tasks.check refuses these labels
     return _with_labels(split, config, numbers, ClassLabel(names=names) if by_name else Value("int64"))
 
 
 def check_classes(names: Sequence[str], config: TaskConfig) -> None:
-    """Refuse a single class, and two that look alike, which were meant as one; raises UserError."""
+    """Raise UserError if there is only one class, or if two names look alike and so probably mean one class."""
     if len(names) < 2:
         raise UserError(f"task {config.name} has one class, {', '.join(names)}: the training split needs two at least")
     looks: dict[str, str] = {}
@@ -153,27 +154,27 @@ def check_classes(names: Sequence[str], config: TaskConfig) -> None:
 
 
 def classes_are(names: Sequence[str], stranger: str) -> str:
-    """Name the classes for a message about one that is unknown, and the one that it looks like."""
+    """Return the part of an error message that lists the classes, and the class that an unknown name looks like."""
     twin = next((name for name in names if _look(name).casefold() == _look(stranger).casefold()), None)
     alike = f": {stranger!a} is written otherwise than {twin!a}, give both one name" if twin else ""
     return f"the classes are {', '.join(names)}{alike}"
 
 
 def _look(name: str) -> str:
-    """A name without what the eye does not see: the kind and number of blanks, marks of no width, composed accents."""
-    seen = "".join(mark for mark in name if unicodedata.category(mark) != "Cf")  # of format, as U+200B and U+FEFF
+    """Normalise invisible differences of a name: kind and number of blanks, zero-width marks, composed accents."""
+    seen = "".join(mark for mark in name if unicodedata.category(mark) != "Cf")  # format marks, as U+200B and U+FEFF
     return " ".join(unicodedata.normalize("NFC", seen).split())
 
 
 def _names_of_codes(codes: Sequence[int | None], names: Sequence[str], where: str) -> list:
-    """The names that codes of a ClassLabel stand for; rows without a label stay as they are."""
+    """Replace the codes of a ClassLabel by their names; rows without a label stay unchanged."""
     if wrong := [code for code in codes if code not in (None, NO_LABEL) and not 0 <= code < len(names)]:
         raise UserError(f"{where} holds {wrong[0]}, outside 0..{len(names) - 1} of its names {', '.join(names)}")
     return [code if code in (None, NO_LABEL) else names[code] for code in codes]
 
 
 def _values_of_regression(split: Split, config: TaskConfig) -> list[float] | None:
-    """The numbers that strings spell; None where the column holds no strings."""
+    """Parse a column of strings as numbers; return None if the column does not hold strings."""
     where = f"{split.origin}: column {config.label}"
     if stored := _stored_names(split.dataset, config):
         raise UserError(f"{where} holds classes ({', '.join(stored)}) and a regression needs numbers: store the values")
@@ -195,19 +196,19 @@ def _with_labels(split: Split, config: TaskConfig, labels: list | None, feature:
 
 
 def _values(split: Split, config: TaskConfig) -> list:
-    """The labels as they are stored, read without decoding the inputs."""
+    """Return the labels as stored, without decoding the inputs."""
     return split.dataset.select_columns(config.label)[:][config.label]
 
 
 def _text(value: object) -> str | None:
-    """A label as a name; None where there is none. Numbers as CSV has them: 1.0 is 1."""
+    """Return a label as text, or None if it is missing. A whole float is written as an integer: 1.0 becomes 1."""
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _named(text: str | None, names: Sequence[str] | None) -> str | None:
-    """The class that a text names: a number that is a name may be written as `` 1`` or ``1.0``, as CSV has it."""
+    """Return the class name of a text. A name that is a number may also be written `` 1`` or ``1.0``, as in CSV."""
     if text is None or not names or text in names or not _are_whole([text]):
         return text
     short = str(_whole(text))
@@ -215,19 +216,19 @@ def _named(text: str | None, names: Sequence[str] | None) -> str | None:
 
 
 def _are_whole(texts: Iterable[str]) -> bool:
-    """Whether all texts are whole numbers, also written as 1.0; int() alone takes 1_0 for 10."""
+    """Return whether all texts are whole numbers; 1.0 counts, 1_0 does not (int() would read 10)."""
     return all(re.fullmatch(r"\s*[+-]?[0-9]+(\.0*)?\s*", text) for text in texts)
 
 
 def _whole(text: str) -> int:
-    """The number that a text spells (_are_whole); exact, where a float has 53 bits."""
+    """Return the number that a text accepted by _are_whole spells, exactly; a float would keep only 53 bits."""
     return int(text.partition(".")[0])
 
 
 def _is_number(text: str) -> bool:
     with suppress(ValueError):
         float(text)
-        return "_" not in text  # float() takes 1_0 for 10
+        return "_" not in text  # float() would read 1_0 as 10
     return False
 
 

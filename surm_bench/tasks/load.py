@@ -1,4 +1,4 @@
-"""A task's splits: read, checked and subsampled. Independent of the model."""
+"""Loading of a task: read, check and subsample its splits. Independent of the model."""
 
 from dataclasses import dataclass, replace
 
@@ -16,14 +16,15 @@ from surm_bench.tasks.subsets import shuffled_head, split_rows
 
 @dataclass(frozen=True)
 class RawTask:
-    """Splits as they were read: the input columns and the label, checked.
+    """The checked splits of a task before tokenisation: the input columns and the label.
 
     Attributes:
-        config: with the number of classes found, where the task's file leaves it to the data.
-        splits: what is scored, in order: "reported", "validation" (rows of the training split that train does not
-            hold) and the names in ``config.extra_eval_splits``; ``config.validation`` says which of them there are.
-        rows: of each scored split the row numbers of its examples, (N,), in the split as it was read.
-        train_rows: those of the training examples; None where they are all rows.
+        config: the task's configuration, with the number of classes filled in from the data if it was null.
+        train: the training examples.
+        splits: the scored splits, in order: "reported", "validation" (rows of the training split that are not in
+            ``train``) and the names in ``config.extra_eval_splits``; ``config.validation`` decides which of them exist.
+        rows: the row numbers, (N,), of each scored split's examples in the split as read.
+        train_rows: the row numbers of the training examples; None if ``train`` holds all rows.
     """
 
     config: TaskConfig
@@ -37,11 +38,11 @@ def load_task(config: TaskConfig, seed: int) -> RawTask:
     """Read, check and subsample the training and the reported splits.
 
     Args:
-        seed: the run's. It draws the tenth of train that is held out, and the subset where subset_seed is None.
+        seed: the seed of the run. It draws the held-out tenth of train, and also the subset if subset_seed is None.
 
     Raises:
-        UserError: choices that contradict each other, a missing folder, file or column, labels out of range, an empty
-            split, other rows than task.digest declares, a subset larger than its split, the hub out of reach.
+        UserError: contradictory options, a missing folder, file or column, labels out of range, an empty split, rows
+            that do not match task.digest, a subset larger than its split, or the hub is out of reach.
     """
     check_task(config)
     names, count = labels(config)
@@ -55,7 +56,7 @@ def load_task(config: TaskConfig, seed: int) -> RawTask:
 
 
 def _scored(config: TaskConfig) -> list[str]:
-    """The names of the splits to be scored."""
+    """Return the names of the splits to score."""
     if config.validation == "tuning":
         return ["validation"]
     held = ["validation"] if config.validation == "holdout" else []
@@ -68,14 +69,14 @@ def _class_names(train: Dataset, config: TaskConfig) -> list[str]:
 
 
 def _scored_rows(name: str, split: Dataset, config: TaskConfig) -> np.ndarray:
-    """The rows of a split that have a label, or as many of them as task.max_eval_samples says."""
+    """Return the rows of a split that have a label, or a random task.max_eval_samples of these rows if that is set."""
     rows = np.arange(len(split)) if config.num_labels == 1 else np.flatnonzero(labels_of(split, config) != NO_LABEL)
     if len(rows) < len(split):
         missing = len(split) - len(rows)
         tell(f"{config.name}, {name} split: {missing:,} of {len(split):,} rows have no label and are not scored")
     if config.max_eval_samples is None:
         return rows
-    seed = config.subset_seed or 0  # the same for all runs, also where each draws its own training rows
+    seed = config.subset_seed or 0  # all runs score the same rows, even if each run draws its own training rows
     return rows[shuffled_head(len(rows), config.max_eval_samples, "task.max_eval_samples", seed)]
 
 

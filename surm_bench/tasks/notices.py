@@ -1,4 +1,4 @@
-"""What was passed over in a data set, told in one line, once in a process."""
+"""Warnings about data that were skipped or changed; each message is logged once in a process."""
 
 import logging
 from functools import cache
@@ -8,5 +8,5 @@ logger = logging.getLogger(__name__)
 
 @cache
 def tell(message: str) -> None:
-    """Write a line to the log."""
+    """Log a message as a warning; a repeated message is logged only once."""
     logger.warning("%s", message)

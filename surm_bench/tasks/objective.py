@@ -1,4 +1,4 @@
-"""What a kind of task is trained for and judged by. A new kind is a subclass, and a line in ``objective_for``."""
+"""Training objective and metrics of each kind of task. A new kind is a subclass and a line in ``objective_for``."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,29 +16,29 @@ from surm_bench.tasks.metrics.direction import GREATER_IS_BETTER
 
 
 class Objective(ABC):
-    """Loss, metrics and what the best of several evaluations is.
+    """The loss and the metrics of a task, and the rule for the best of several evaluations.
 
     Args:
-        metric: a configuration of the evaluate module shipped here.
-        primary_metric: the score that decides.
-        positive: the number of the class that F1 is of; None for other metrics.
+        metric: a configuration of the evaluate module in surm_bench.tasks.metrics.
+        primary_metric: the score by which evaluations are compared.
+        positive: the class number of which F1 is computed; None for other metrics.
     """
 
-    model_class: type  # of transformers: what a text backbone is built with
+    model_class: type  # the class of transformers that builds a text backbone
 
     def __init__(self, metric: str, primary_metric: str, positive: int | None = None) -> None:
         self.metric, self.primary_metric, self.positive = metric, primary_metric, positive
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss (a scalar) of logits (B, num_labels) and labels (B,), in fp32."""
+        """Return the mean loss (a scalar) of logits (B, num_labels) and labels (B,), in fp32."""
 
     @abstractmethod
     def predictions(self, logits: np.ndarray) -> np.ndarray:
-        """Logits (N, num_labels) -> what the metrics compare with labels, (N,)."""
+        """Turn logits (N, num_labels) into the predictions (N,) that metrics compare with labels."""
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """The scores by name of logits (N, num_labels) against labels (N,)."""
+        """Return the scores, by metric name, of logits (N, num_labels) against labels (N,)."""
         predictions = self.predictions(logits)
         return _metric(self.metric).compute(predictions=predictions, references=labels, positive=self.positive)
 
@@ -47,13 +47,13 @@ class Objective(ABC):
         return GREATER_IS_BETTER[self.primary_metric]
 
     def best(self, evaluations: Sequence[dict], split: str) -> dict:
-        """The first of the evaluations (surm_bench.training.History) with the best primary metric on a split."""
+        """Return the first evaluation (surm_bench.training.History) with the best primary metric on a split."""
         pick = max if self.greater_is_better else min
         return pick(evaluations, key=lambda evaluation: evaluation["scores"][split][self.primary_metric])
 
 
 class Classification(Objective):
-    """Cross entropy; a prediction is the class of the largest logit."""
+    """Classification with cross entropy; the prediction is the class with the largest logit."""
 
     model_class = AutoModelForSequenceClassification
 
@@ -65,7 +65,7 @@ class Classification(Objective):
 
 
 class Regression(Objective):
-    """Mean squared error; the one logit is the prediction."""
+    """Regression with mean squared error; the prediction is the single logit."""
 
     model_class = AutoModelForSequenceClassification
 
@@ -77,18 +77,18 @@ class Regression(Objective):
 
 
 def objective_for(config: TaskConfig) -> Objective:
-    """The objective of a task; one label means regression."""
+    """Return the objective of a task; num_labels=1 means regression."""
     kind = Regression if config.num_labels == 1 else Classification
     return kind(config.metric, config.primary_metric, positive_class(vars(config)))
 
 
 def check_metric(config: TaskConfig) -> None:
-    """Refuse a metric that cannot judge this task, before anything is trained, by judging two made-up examples.
+    """Refuse a metric that does not fit the task, before training, by scoring two made-up examples.
 
     Raises:
-        UserError: no label, an unknown metric, one for classes on a regression or the reverse, F1 of one class among
-            more than two, an unknown positive class, or another primary_metric than it has; the message lists the
-            choices.
+        UserError: num_labels is below 1, the metric is unknown, a metric for classes is used for regression or the
+            reverse, F1 of one class is used for more than two classes, the positive class is unknown, or the metric
+            has no score named primary_metric; the message lists the choices.
     """
     if config.num_labels < 1:
         raise UserError(

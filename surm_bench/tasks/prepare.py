@@ -1,4 +1,4 @@
-"""From checked rows to the examples and batches that a model takes."""
+"""Preparation of checked rows as examples and batches for a model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from surm_bench.tasks.batches import TextCollator
 from surm_bench.tasks.images import Images
 from surm_bench.tasks.load import RawTask
 
-SMALL = 2**24  # numbers: an image split of no more than these is transformed once and kept (64 MiB)
+SMALL = 2**24  # numbers (64 MiB): an image split up to this size is transformed once and kept in memory
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """What a loop needs of a task.
+    """The data of a task as training and evaluation loops use them.
 
     Attributes:
-        train: map-style; an example is a dict of the model's inputs, and "labels".
-        splits: what is scored, in order, by name (surm_bench.tasks.load.RawTask); examples as those of train.
+        train: a map-style data set; an example is a dict of the model's inputs and "labels".
+        splits: the scored splits by name, in order (surm_bench.tasks.load.RawTask); examples have the form of train's.
         collate: examples -> batch of tensors. Text: input_ids, attention_mask, perhaps token_type_ids, each (B, longest
-            of the batch); images: x (B, C, H, W). And labels (B,), int64, or float32 for regression.
-        lengths: tokens of each training example, for length grouping; None for images.
-        rows: of each scored split the row numbers of its examples, (N,), in the split as it was read: text is scored
-            in another order.
-        augment: changes the images x of a training batch by random numbers of a generator; None for no change.
+            of the batch); images: x (B, C, H, W). Both: labels (B,), int64, or float32 for regression.
+        lengths: the number of tokens of each training example, for length grouping; None for images.
+        rows: the row numbers, (N,), of each scored split's examples in the split as read; texts are scored in another
+            order.
+        augment: augments the images x of a training batch with a random generator; None for no augmentation.
     """
 
     train: Dataset
@@ -44,14 +44,14 @@ class TaskData:
 
 
 def prepare(raw: RawTask, processor: Callable, virtual_tokens: int = 0) -> TaskData:
-    """Tokenise once, or transform images when they are asked for, as the checkpoint wants it.
+    """Prepare a task for a checkpoint: tokenise texts once, or transform images on access.
 
     Args:
-        processor: a backbone's: a tokenizer for text, PIL image -> tensor for images (surm_bench.tasks.images).
-        virtual_tokens: how many the adapter puts before a text: that many positions less are left for the text.
+        processor: the backbone's: a tokenizer for text, or PIL image -> tensor for images (surm_bench.tasks.images).
+        virtual_tokens: the number of tokens that the adapter puts before a text; the text has that many positions less.
 
     Raises:
-        UserError: a task of text with a vision model or the reverse, or a max_length too small for a single token.
+        UserError: a text task meets a vision model or the reverse, or max_length is too small for a single token.
     """
     config = raw.config
     is_tokenizer = isinstance(processor, PreTrainedTokenizerBase)
@@ -62,7 +62,7 @@ def prepare(raw: RawTask, processor: Callable, virtual_tokens: int = 0) -> TaskD
 
 
 class Examples(Dataset):
-    """A list as a map-style data set."""
+    """A map-style data set over a list of examples."""
 
     def __init__(self, examples: list[dict]) -> None:
         self.examples = examples
@@ -75,7 +75,7 @@ class Examples(Dataset):
 
 
 def _images(raw: RawTask, processor: Callable) -> TaskData:
-    """Small splits are transformed now; of larger ones the pixels are kept up to a quarter of the memory."""
+    """Transform small image splits now; keep the pixels of larger ones in up to a quarter of the available memory."""
     limit = available_memory_bytes() // 4
 
     def prepared(rows: Rows, split: str, places: np.ndarray | None) -> Dataset:
@@ -95,7 +95,7 @@ def _images(raw: RawTask, processor: Callable) -> TaskData:
 
 
 def _text(raw: RawTask, tokenizer: PreTrainedTokenizerBase, virtual_tokens: int) -> TaskData:
-    """Splits to be scored are ordered by length, longest first: less padding, the same scores."""
+    """Tokenise all splits; sort scored splits by length, longest first: less padding, unchanged scores."""
     limit = _limit(tokenizer, raw.config, virtual_tokens)
     train = _tokenised(raw.train, tokenizer, raw.config, limit)
     splits, rows = {}, {}
@@ -111,7 +111,7 @@ def _length(example: dict) -> int:
 
 
 def _limit(tokenizer: PreTrainedTokenizerBase, config: TaskConfig, virtual_tokens: int) -> int:
-    """The most tokens of a text: task.max_length, or the positions of the model that virtual tokens leave."""
+    """Return the maximum tokens of a text: the smaller of task.max_length and the positions left by virtual tokens."""
     limit = min(config.max_length, tokenizer.model_max_length - virtual_tokens)
     special = tokenizer.num_special_tokens_to_add(pair=len(config.inputs) == 2)
     if limit > special:
@@ -127,7 +127,7 @@ def _limit(tokenizer: PreTrainedTokenizerBase, config: TaskConfig, virtual_token
 def _tokenised(rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfig, limit: int) -> Examples:
     columns = rows[:]
     texts = (columns[name] for name in config.inputs)
-    # The attention mask is all ones until collate pads, and draws it then.
+    # No attention mask here: it is all ones until collate pads a batch and creates the mask.
     tokens = tokenizer(*texts, truncation=True, max_length=limit, return_attention_mask=False)
     cast = float if config.num_labels == 1 else int
     tokens["labels"] = [cast(label) for label in columns[config.label]]

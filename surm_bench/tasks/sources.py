@@ -1,4 +1,4 @@
-"""Where splits come from: local files of rows or folders of images, the hub, or a generator of this package."""
+"""Reading of splits from their source: local tables, folders of images, the hub, or a generator of this package."""
 
 from importlib import import_module
 from pathlib import Path
@@ -11,18 +11,18 @@ from surm_bench.tasks.labels import Split, check_classes, names_of, reconciled
 from surm_bench.tasks.splits import names_of_split
 from surm_bench.tasks.tables import columns_of, find_table, read_table
 
-GENERATORS = ("digits", "grammar")  # modules of surm_bench.tasks.embedded that have load()
+GENERATORS = ("digits", "grammar")  # modules of surm_bench.tasks.embedded with a load()
 
 
 def read_splits(config: TaskConfig) -> list[Split]:
-    """The training, the reported and the extra splits with the task's columns, their labels as numbers.
+    """Read the training, reported and extra splits with the task's columns and class numbers as labels.
 
-    Local data go before the task's own source. The same class has the same number in all splits
+    Local data take precedence over the task's own source. A class has the same number in all splits
     (surm_bench.tasks.labels).
 
     Raises:
-        UserError: data that are not there or cannot be read, a column that is missing or there twice, a label that the
-            training split does not have.
+        UserError: data are missing or cannot be read, a column is missing or occurs twice, or a split has a label that
+            the training split does not have.
     """
     if config.source == "folder":
         folders = local_files(config)
@@ -40,15 +40,15 @@ def read_splits(config: TaskConfig) -> list[Split]:
 
 
 def num_labels(config: TaskConfig) -> int:
-    """The number of labels: as configured, or how many names there are; raises UserError as ``labels`` does."""
+    """Return the number of labels: as configured, or the number of names; raises UserError as ``labels`` does."""
     return labels(config)[1]
 
 
 def labels(config: TaskConfig) -> tuple[list[str] | None, int]:
-    """The names of the classes (label_names) and the number of labels: as configured, or how many names there are.
+    """Return the names of the classes (label_names) and the number of labels: as configured, or the number of names.
 
     Raises:
-        UserError: the number is not configured and cannot be found, or is not that of the names.
+        UserError: the number is not configured and cannot be counted, or differs from the number of names.
     """
     names = label_names(config)
     if names is not None:
@@ -66,10 +66,10 @@ def labels(config: TaskConfig) -> tuple[list[str] | None, int]:
 
 
 def label_names(config: TaskConfig) -> list[str] | None:
-    """The names of the classes in order: as configured, or those that local data have; None where labels are numbers.
+    """Return the class names in order, as configured or as found in local data; None if labels are numbers.
 
     Raises:
-        UserError: local data are not there, or a folder of images has other classes than are configured.
+        UserError: local data are missing, or a folder of images does not have the configured classes.
     """
     if config.source == "folder":
         found = class_names(local_files(config)[0])
@@ -87,10 +87,10 @@ def label_names(config: TaskConfig) -> list[str] | None:
 
 
 def local_files(config: TaskConfig) -> list[Path]:
-    """The files, or folders of images, of the training, the reported and the extra splits below ``task.data_dir``.
+    """Return the files or image folders below ``task.data_dir`` of the training, reported and extra splits.
 
     Raises:
-        UserError: one of them is missing; the message says what is expected where.
+        UserError: a file or folder is missing; the message says what is expected where.
     """
     if config.source == "folder":
         paths, expected = split_folders(config), "<class>/*.png below each"
@@ -120,12 +120,12 @@ def _read_table(file: Path, wanted: list[str], config: TaskConfig) -> Split:
 
 
 def reported_split(config: TaskConfig) -> str:
-    """The name of the reported split: as configured, or that of the folder that is read where this is null."""
+    """Return the name of the reported split: task.eval_split, or the name of the folder that is read if it is null."""
     return config.eval_split or local_files(config)[1].name
 
 
 def _renamed(split: Split, config: TaskConfig) -> Split:
-    """The split with the task's columns under the task's names."""
+    """Return a split with only the task's columns, renamed to the task's names."""
     columns = columns_of(split.dataset.column_names, _columns(config), config.rename, split.origin)
     dataset = split.dataset.select_columns(list(columns.values()))
     return Split(dataset.rename_columns({old: new for new, old in columns.items() if old != new}), split.origin)
@@ -140,7 +140,7 @@ def _table_files(config: TaskConfig) -> list[Path]:
 
 
 def _there(folder: Path) -> str:
-    """What a folder holds, and what to do where that is another split than the one that is asked for."""
+    """Return the end of an error message: the contents of a folder, and how to name other splits."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if not names:
         return f"{folder} is {'empty' if folder.is_dir() else 'not there'}"

@@ -1,4 +1,4 @@
-"""Which training rows a run sees: row numbers from labels, by seeds, without a look at the data."""
+"""Choice of a run's training rows: row numbers drawn from labels and seeds only, without reading the inputs."""
 
 import numpy as np
 
@@ -6,26 +6,26 @@ from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError
 
 HOLDOUT_FRACTION = 0.1
-VALIDATION_SEED = 26061774  # of the order in which unused rows are taken; no run's subset is drawn by it
+VALIDATION_SEED = 26061774  # orders the unused rows for validation; no run draws its subset with this seed
 VTAB_ROWS, VTAB_TRAIN = 1000, 800
 
 
 def split_rows(
     labels: np.ndarray, names: list[str], config: TaskConfig, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The rows to train on, and those kept apart for the choice of an epoch or a rate (None with validation=dev).
+    """Return the training rows, and the held-out rows to choose an epoch or learning rate (None with validation=dev).
 
-    Where a subset is trained on, those kept apart are rows that it leaves unused; otherwise they are a tenth of the
-    rows there are, and train lacks them.
+    If a run trains on a subset, the held-out rows come from the unused rows. Otherwise a tenth of all rows is held out
+    and removed from training. VTAB-1k (Zhai et al. 2019, arXiv 1910.04867) fixes its held-out part: the last 200 of
+    its 1,000 images.
 
     Args:
-        labels: of the whole training split, (N,); classes are 0..num_labels-1.
-        names: of the classes, for messages.
-        seed: the run's. It draws the tenth, and the subset where ``task.subset_seed`` is None. The held-out part of
-            VTAB-1k (Zhai et al. 2019, arXiv 1910.04867) belongs to the protocol: the last 200 of its 1,000 images.
+        labels: the labels of the whole training split, (N,); classes are 0..num_labels-1.
+        names: the names of the classes, for messages.
+        seed: the seed of the run. It draws the held-out tenth, and also the subset if ``task.subset_seed`` is None.
 
     Raises:
-        UserError: the split is too small for what is asked.
+        UserError: the split is too small for the requested subset or held-out rows.
     """
     classes = labels if config.num_labels > 1 else np.zeros(len(labels), dtype=int)
     rows = _subset(classes, names, config, seed if config.subset_seed is None else config.subset_seed)
@@ -45,16 +45,17 @@ def split_rows(
 
 
 def shuffled_head(rows: int, size: int, option: str, seed: int) -> np.ndarray:
-    """The first ``size`` rows of a seeded shuffle, so that a larger subset contains a smaller one."""
+    """Return the first ``size`` rows of a seeded shuffle; a larger subset contains every smaller one."""
     if not 1 <= size <= rows:
         raise UserError(f"{option}={size} is outside 1..{rows}, the rows of that split")
     return np.random.default_rng(seed).permutation(rows)[:size]
 
 
 def balanced_order(classes: np.ndarray, seed: int) -> np.ndarray:
-    """All rows, classes taking turns for as long as they have rows; turns and the rows of a class are shuffled.
+    """Return all rows in an order in which classes take turns; the turns and the rows of each class are shuffled.
 
-    Any head of this order holds as many rows of each class as of any other, give or take one, or all there are.
+    Every head of this order is balanced: the counts of two classes differ by at most one, unless a class has no rows
+    left.
     """
     rng = np.random.default_rng(seed)
     shuffled, values = rng.permutation(len(classes)), rng.permutation(np.unique(classes))
@@ -66,7 +67,7 @@ def balanced_order(classes: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _subset(classes: np.ndarray, names: list[str], config: TaskConfig, seed: int) -> np.ndarray:
-    """The rows that the one option given leaves: balanced ones in their own order, others as they were drawn."""
+    """Return the rows of the one subset option that is set: balanced subsets in row order, others in drawn order."""
     if config.vtab1k:
         if len(classes) < VTAB_ROWS:
             raise UserError(f"task.vtab1k needs {VTAB_ROWS} training images: {config.name} has {len(classes)}")
@@ -107,8 +108,10 @@ def _fraction_size(classes: np.ndarray, config: TaskConfig) -> int:
 
 
 def _unused(rows: np.ndarray, classes: np.ndarray, config: TaskConfig) -> np.ndarray:
-    """Up to ``task.validation_rows`` of the rows that are not trained on, in one order for all subsets and seeds, so
-    that they are the same as far as the subsets let them be."""
+    """Return up to ``task.validation_rows`` of the rows not used for training.
+
+    All subsets and seeds take them from one fixed order, so that their held-out rows overlap as much as possible.
+    """
     order = np.random.default_rng(VALIDATION_SEED).permutation(len(classes))
     held = order[~np.isin(order, rows)][: config.validation_rows]
     needed = len(np.unique(classes))
@@ -122,7 +125,7 @@ def _unused(rows: np.ndarray, classes: np.ndarray, config: TaskConfig) -> np.nda
 
 
 def _tenth(classes: np.ndarray, seed: int) -> np.ndarray:
-    """A mask (rows,): of every class a tenth, and one at least where the class has another to train on."""
+    """Return a mask (rows,) of a tenth of each class, at least one row if the class has two or more rows."""
     rng = np.random.default_rng(seed)
     held = np.zeros(len(classes), dtype=bool)
     for value in np.unique(classes):

@@ -1,4 +1,4 @@
-"""The one reader of local tables, for training and predictions: parquet, CSV and TSV with a header, JSON Lines."""
+"""Reader of local tables for training and prediction: parquet, CSV and TSV with a header, and JSON Lines."""
 
 import csv
 import json
@@ -19,9 +19,9 @@ class Line(NamedTuple):
     """A row of a text file.
 
     Attributes:
-        number: of the line where the row begins, from 1.
-        place: of the row among the rows, from 0; blank lines keep their place.
-        fields: by the names of their columns.
+        number: the number of the line where the row begins, from 1.
+        place: the number of the row, from 0; blank lines count as rows.
+        fields: the values by column name.
     """
 
     number: int
@@ -30,14 +30,14 @@ class Line(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The wanted columns of a table, and the place of each row in the file, from 0; blank lines keep their place."""
+    """The wanted columns of a table, and the number of each row in the file, from 0; blank lines count as rows."""
 
     rows: Dataset
     places: list[int]
 
 
 def find_table(folder: Path, split: str) -> Path:
-    """The file of a split, the first of ENDINGS that is there; of none the parquet file that is not."""
+    """Return the existing file of a split whose ending comes first in ENDINGS; if none exists, the .parquet path."""
     files = [folder / f"{split}{ending}" for ending in ENDINGS]
     there = [file for file in files if file.is_file()]
     if len(there) > 1:
@@ -48,15 +48,15 @@ def find_table(folder: Path, split: str) -> Path:
 
 
 def read_table(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> Table:
-    """The wanted columns in memory (load_dataset would copy them to a cache first). All that CSV holds are strings.
+    """Read the wanted columns into memory (load_dataset would copy them to a cache first). CSV values are strings.
 
     Args:
-        wanted: columns, by their names after renaming.
+        wanted: the names of the columns after renaming.
         rename: columns of the file -> their new names.
 
     Raises:
-        UserError: the file cannot be read, a row has other fields than the header or the first row, a column is
-            missing or there twice, or holds values of several types.
+        UserError: the file cannot be read, the fields of a row differ from the header or the first row, a column is
+            missing or occurs twice, or a column mixes types.
     """
     kind = file.suffix.lower()
     if kind == ".parquet":
@@ -70,10 +70,10 @@ def read_table(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> Tab
 
 
 def columns_of(names: Sequence[str], wanted: Sequence[str], rename: dict[str, str], origin: str) -> dict[str, str]:
-    """The column of the source for each wanted column.
+    """Return the source's column name for each wanted column.
 
     Raises:
-        UserError: a wanted column is missing or there twice, or another column has the name that a column is given.
+        UserError: a wanted column is missing or occurs twice, or a new name is already the name of another column.
     """
     renamed = {old: new for old, new in rename.items() if old in names}
     if taken := {*renamed.values()} & {*names} - {*renamed}:
@@ -90,7 +90,7 @@ def columns_of(names: Sequence[str], wanted: Sequence[str], rename: dict[str, st
 
 
 def _shown(name: str) -> str:
-    """A name for a message; in quotes where it has what the eye does not see."""
+    """Return a name for a message, quoted if it contains invisible characters."""
     return name if name.isprintable() and name == name.strip() else ascii(name)
 
 
@@ -99,11 +99,11 @@ def _read_parquet(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> 
         names = pyarrow.parquet.read_schema(file).names
         columns = columns_of(names, wanted, rename, str(file))
         table = pyarrow.parquet.read_table(file, columns=list(columns.values()))
-        table.validate(full=True)  # text that is none would be found only where it is used
+        table.validate(full=True)  # otherwise invalid text fails only when it is used
         rows = Dataset(_plain(table)).select_columns(list(columns.values()))
     except UserError:
         raise
-    except Exception as error:  # pyarrow and datasets raise whatever a flipped byte leads them to
+    except Exception as error:  # a damaged file makes pyarrow and datasets raise many types
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{file} is not a readable parquet file ({reason}): give it anew") from error
     rows = rows.rename_columns({old: new for new, old in columns.items() if old != new})
@@ -111,7 +111,7 @@ def _read_parquet(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> 
 
 
 def _plain(table: pyarrow.Table) -> pyarrow.Table:
-    """The table with its categories (of pandas, for instance) as the values that they stand for."""
+    """Return the table with dictionary-encoded columns (such as categories of pandas) decoded to their values."""
     for place, column in enumerate(table.schema):
         if pyarrow.types.is_dictionary(column.type):
             values = table.column(place).cast(column.type.value_type)
@@ -120,7 +120,7 @@ def _plain(table: pyarrow.Table) -> pyarrow.Table:
 
 
 def _delimited(file: Path, delimiter: str) -> tuple[list[str], list[Line]]:
-    """The header and the rows; quotes as in RFC 4180, also in TSV. Blank lines are no rows."""
+    """Return the header and the rows of CSV or TSV, quoted as in RFC 4180. Blank lines are skipped."""
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(StringIO(_text(file), newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -148,7 +148,7 @@ def _delimited(file: Path, delimiter: str) -> tuple[list[str], list[Line]]:
 
 
 def _json_lines(file: Path) -> tuple[list[str], list[Line]]:
-    """The names in the order of their first rows, and the rows. Blank lines are no rows."""
+    """Return the column names in order of first appearance, and the rows. Blank lines are skipped."""
     lines = []
     for place, text in enumerate(_text(file).split("\n")):
         if text.strip():
@@ -173,7 +173,7 @@ def _json_object(text: str, origin: str) -> dict[str, Any]:
 
 
 def _text(file: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark."""
+    """Read the text of a UTF-8 file, with or without a byte order mark."""
     try:
         content = file.read_bytes()
         text = content.decode("utf-8-sig")
@@ -188,7 +188,7 @@ def _text(file: Path) -> str:
 
 
 def _array(file: Path, column: str, lines: list[Line]) -> pyarrow.Array:
-    """A column as an arrow array, or the line of the value that has another type than those before it."""
+    """Return a column as an arrow array; raise UserError with the line of the first value of a different type."""
     for line in lines:
         if column not in line.fields:
             raise UserError(f"{file}, line {line.number}: no field {column}")
@@ -204,7 +204,7 @@ def _array(file: Path, column: str, lines: list[Line]) -> pyarrow.Array:
 
 
 def _unlike(column: str, lines: list[Line]) -> Iterator[tuple[int, Any]]:
-    """The lines and values that cannot stand in one array with the first value of the column."""
+    """Yield the line numbers and values whose type does not fit the first value of the column."""
     first = next(line.fields[column] for line in lines if line.fields[column] is not None)
     for line in lines:
         value = line.fields[column]

@@ -1,1 +1,1 @@
-"""What is done with the model of a finished run: scored again, asked, and exported. Nothing here trains."""
+"""Use of a finished run's model: score it again, predict with it, export it. Nothing here trains."""

@@ -1,4 +1,4 @@
-"""The settings of a run with another data set, another place, or another way to evaluate. No torch here."""
+"""Changes of a finished run's settings: another data set, other paths, other evaluation options. No torch here."""
 
 from collections.abc import Sequence
 
@@ -16,18 +16,18 @@ CHANGEABLE = ("model.weights", "trainer.eval_batch_size", "trainer.precision", "
 
 
 def changed_settings(config: dict, overrides: Sequence[str]) -> Config:
-    """The settings of a run's configuration with these overrides, as ``task=glue/rte`` or ``task.data_dir=folder``.
+    """Return a run's settings with overrides such as ``task=glue/rte`` or ``task.data_dir=folder``.
 
-    A task that is changed in any way has no declared digest: other rows are what it is for.
+    Any change of the task removes the task's declared digest, so that other rows are accepted.
 
     Raises:
-        UserError: an override that no evaluation reads, or that the configuration refuses; a task of another kind or
-            number of labels; the hub is needed and out of reach.
+        UserError: an override has no effect on evaluation or is refused by the configuration, the task has another kind
+            or number of labels, or the hub is needed and out of reach.
     """
     settings = _changed(config, overrides)
     for key in ("kind", "num_labels"):
         now, before = getattr(settings.task, key), config["task"][key]
-        if now not in (before, None):  # None: of a folder of images, counted when it is read
+        if now not in (before, None):  # None: the classes of an image folder are counted later
             raise UserError(
                 f"task {settings.task.name} has {key} {now!r}, the run was trained with {before!r}: name another task"
             )
@@ -51,7 +51,7 @@ def _changed(config: dict, overrides: Sequence[str]) -> Config:
         check_choices(of_task)
         config = config | {"task": resolved(of_task)["task"]}
         overrides = [override for override in overrides if override not in of_task]
-    config = config | {"trainer": config["trainer"] | {"device": None}}  # of the machine that trained
+    config = config | {"trainer": config["trainer"] | {"device": None}}  # the training machine's device
     try:
         changed = typed(config)
         for override in overrides:

@@ -1,4 +1,4 @@
-"""The scores of a finished run's model, computed again: on its own task, or on another one of as many labels."""
+"""Scores of a finished run's model, on its own task or on another task with as many labels."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 
@@ -19,7 +19,7 @@ from surm_bench.training import check_config, use_device
 
 
 class Score(NamedTuple):
-    """A score of a split, and what the record has for it; None where that is of another task."""
+    """A score of a split, and the score in the record; ``recorded`` is None if the model is scored on another task."""
 
     split: str
     metric: str
@@ -28,14 +28,14 @@ class Score(NamedTuple):
 
 
 def evaluate(folder: Path, record: dict, settings: Config) -> list[Score]:
-    """Score the adapter that lies in the folder of a run on every split that its task has.
+    """Score the adapter in a run's folder on every scored split of the task.
 
     Args:
-        settings: of surm_bench.trained.changes.
+        settings: the settings from surm_bench.trained.changes.
 
     Raises:
-        UserError: settings that are not possible, data or weights that are missing or not those that are declared,
-            another number of labels than the run's.
+        UserError: settings are invalid, data or weights are missing or differ from their declared digests, or the
+            number of labels differs from the run's.
     """
     _check(record, settings)
     use_device(settings.trainer.device)
@@ -49,7 +49,7 @@ def evaluate(folder: Path, record: dict, settings: Config) -> list[Score]:
 
 
 def _check(record: dict, settings: Config) -> None:
-    """Refuse what cannot be scored, before weights are read; fill in the digest of the rows."""
+    """Refuse invalid settings and tasks before weights are read; fill in the labels and the digest of the rows."""
     task, trained = settings.task, record["config"]["task"]["num_labels"]
     check_config(settings.optimizer, settings.trainer, settings.seed)
     check_task(task)
@@ -68,6 +68,6 @@ def _check(record: dict, settings: Config) -> None:
 
 
 def _task(config: dict) -> dict:
-    """What determines the scores of a given model on the task of a configuration."""
+    """Return the settings of a configuration's task that determine the scores of a given model."""
     found = {key: value for key, value in identity(config).items() if key.startswith("task.")}
     return found | {"extra": config["task"]["extra_eval_splits"]}

@@ -1,4 +1,4 @@
-"""A folder that others can load: merged weights for transformers or timm, or the adapter for PEFT; and a model card."""
+"""Export of a model for other libraries: merged weights for transformers or timm, or a PEFT adapter; with a card."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 
@@ -21,15 +21,15 @@ from surm_bench.runner import load_model
 from surm_bench.trained.model_card import base_model, model_card, named_base
 from surm_bench.training import forward
 
-TOLERANCE = 1e-3  # of logits before and after merging, relative to the largest; fp32 rounding is far below
+TOLERANCE = 1e-3  # largest change of logits by merging, relative to the largest logit; fp32 rounding is far below
 LIBRARIES = {"text": "transformers", "vision": "timm"}
 
 
 def export_merged(run: Path, record: dict, folder: Path) -> None:
-    """Write the model with its adapters merged into the weights: what transformers or timm load without PEFT.
+    """Write the model with its adapters merged into the weights; transformers or timm load it without PEFT.
 
     Raises:
-        UserError: the adapter cannot be merged, or the merged model answers otherwise; weights are missing.
+        UserError: the adapter cannot be merged, the merged model's logits differ, or weights are missing.
     """
     model, backbone, settings = load_model(run)
     merged = merge(model, probe(backbone, settings), settings.adapter.label)
@@ -39,7 +39,7 @@ def export_merged(run: Path, record: dict, folder: Path) -> None:
 
 
 def export_adapter(run: Path, record: dict, folder: Path) -> None:
-    """Write the adapter as the run saved it, but for the path of the base model: its name on the hub, or its digest."""
+    """Write the adapter as saved by the run, but replace the base model's path by its name on the hub or its digest."""
     with atomic_folder(folder) as temporary:
         for name in ADAPTER:
             shutil.copy(run / name, temporary)
@@ -54,17 +54,17 @@ def export_adapter(run: Path, record: dict, folder: Path) -> None:
 
 @torch.no_grad()
 def merge(model: PeftModel, inputs: dict[str, Tensor], label: str) -> nn.Module:
-    """The backbone with the adapters in its weights; the model is used up.
+    """Merge the adapters into the backbone's weights and return the backbone; ``model`` must not be used afterwards.
 
     Args:
-        inputs: a batch for which the merged model must answer as the adapted one.
-        label: of the adapter, for messages.
+        inputs: a batch for which the merged model must give the logits of the adapted model.
+        label: the label of the adapter, for messages.
 
     Raises:
-        UserError: the adapter acts on something else than a weight, or the answers differ.
+        UserError: the adapter changes something other than weights, or the logits differ by more than TOLERANCE.
     """
     before = forward(model, inputs)
-    if not hasattr(model.base_model, "merge_and_unload"):  # prompts: PEFT wraps the backbone in nothing
+    if not hasattr(model.base_model, "merge_and_unload"):  # prompts: PEFT does not wrap the backbone
         raise _unmergeable(label, "it changes no weight")
     try:
         merged = model.merge_and_unload().eval()
@@ -77,7 +77,7 @@ def merge(model: PeftModel, inputs: dict[str, Tensor], label: str) -> nn.Module:
 
 
 def probe(backbone: Backbone, settings: Config) -> dict[str, Tensor]:
-    """A batch of two drawn inputs: tokens (2, 16), or an image's numbers (2, channels, height, width)."""
+    """Draw a batch of two random inputs: tokens (2, 16), or pixels (2, channels, height, width)."""
     generator = torch.Generator().manual_seed(0)
     if settings.model.family == "text":
         return {"input_ids": torch.randint(len(backbone.processor), (2, 16), generator=generator)}

@@ -1,4 +1,4 @@
-"""Texts of a file, or images of a folder, as rows of a task; their labels are not known and set to 0."""
+"""Reader of new inputs, texts of a file or images of a folder, as rows of a task; unknown labels are set to 0."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from surm_bench.tasks.tables import ENDINGS, read_table
 
 
 class Inputs(NamedTuple):
-    """Rows with the columns of a task, and the name of each: its place in a file, from 0, or the name of its file."""
+    """Rows with a task's columns, and the name of each row: its number in the file, from 0, or the name of its file."""
 
     rows: Dataset
     key: str  # row | file
@@ -24,10 +24,10 @@ class Inputs(NamedTuple):
 
 
 def read_inputs(source: Path, task: TaskConfig) -> Inputs:
-    """The inputs of a file or folder for a task.
+    """Read the inputs of a file or folder for a task.
 
     Raises:
-        UserError: there is no such file, it is of another format or not readable, has no rows or images, lacks a
+        UserError: the file does not exist, has another format, is not readable, has no rows or images, or lacks a
             column, or a text is missing.
     """
     if not source.exists():

@@ -1,4 +1,4 @@
-"""The lines of a model card that say how to load what it describes."""
+"""The section of a model card that shows how to load the model or adapter."""
 
 import dataclasses
 
@@ -6,12 +6,12 @@ from surm_bench.config import ModelConfig
 
 
 def loading(config: dict, base: str | None, library: str) -> str:
-    """A section of Markdown.
+    """Return a Markdown section with the code that loads an exported folder.
 
     Args:
-        config: of the run.
-        base: the hub's name of the backbone; None where its weights are not the hub's.
-        library: that loads it: peft, transformers or timm.
+        config: the configuration of the run.
+        base: the backbone's name on the hub; None if its weights are not from the hub.
+        library: the library that loads the folder: peft, transformers or timm.
     """
     if library == "timm":
         lines = ["import timm", "", 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()']
@@ -30,7 +30,7 @@ def loading(config: dict, base: str | None, library: str) -> str:
 
 
 def _adapter(config: dict, base: str) -> list[str]:
-    """Of PEFT on a base model from the hub, which is built first, as surm_bench.models builds it."""
+    """Return the code for a PEFT adapter on a backbone from the hub, built in the same way as in surm_bench.models."""
     model, labels = config["model"], config["task"]["num_labels"]
     if model["family"] == "text":
         imported = "from transformers import AutoModelForSequenceClassification"
@@ -51,7 +51,7 @@ def _adapter(config: dict, base: str) -> list[str]:
 
 
 def _adapter_of_ours(config: dict) -> list[str]:
-    """Of PEFT on weights that are not the hub's: surm_bench builds the base model and compares its digest."""
+    """Return the code for a PEFT adapter on other weights: surm_bench builds the base model and checks its digest."""
     model = config["model"]
     defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
     changed = {name: model[name] for name, default in defaults.items() if model.get(name, default) != default}

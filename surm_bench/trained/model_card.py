@@ -1,6 +1,7 @@
-"""The README.md of an exported model, for the Hugging Face hub: its numbers are the record's.
+"""The README.md (model card) of an exported model for the Hugging Face hub.
 
-All but the interval, which follows from the predictions beside the record and is left out where they are not there.
+All numbers come from the record, except the confidence interval: it is computed from the predictions beside the record
+and left out if there are none.
 """
 
 from pathlib import Path
@@ -18,15 +19,15 @@ from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interva
 from surm_bench.trained.loading import loading
 
 PREDICTIONS = "predictions.parquet"
-KINDS = {"text": "text-classification", "image": "image-classification"}  # the hub's names, of regressions too
+KINDS = {"text": "text-classification", "image": "image-classification"}  # the hub's names, also for regression
 
 
 def model_card(record: dict, run: Path, library: str) -> str:
-    """Metadata with a model-index, and what was trained on what, with its scores, in Markdown.
+    """Return the model card in Markdown: metadata with a model-index, then the model, its training and its scores.
 
     Args:
-        run: the folder of the run, where its predictions may lie.
-        library: that loads what the card describes: peft, transformers or timm.
+        run: the folder of the run, which may hold its predictions.
+        library: the library that loads the exported folder: peft, transformers or timm.
     """
     config, interval = with_places(record["config"], run), score_interval(record, run)
     base = base_model(config["model"])
@@ -45,9 +46,12 @@ def model_card(record: dict, run: Path, library: str) -> str:
 
 
 def base_model(model: dict) -> str | None:
-    """The hub's name of the backbone of a configuration with its places; None where the weights are not the hub's.
+    """Return the backbone's name on the hub, or None if its weights are not from the hub.
 
-    Local weights (model.weights) are the hub's where their digest is the one that the model's own file declares.
+    Local weights (model.weights) count as the hub's if their digest is the digest declared in the model's own file.
+
+    Args:
+        model: the model part of a configuration with its places (surm_bench.places).
     """
     if model["source"] != "hub" or not (model["weights"] is None or model["digest"] == _declared(model["name"])):
         return None
@@ -55,7 +59,7 @@ def base_model(model: dict) -> str | None:
 
 
 def named_base(model: dict) -> str:
-    """The backbone by its name on the hub, or by its name here and the digest of its weights."""
+    """Return the backbone's name on the hub, or its name here with the digest of its weights."""
     return base_model(model) or f"{model['name']}@{model['digest']}"
 
 
@@ -64,7 +68,7 @@ def _declared(name: str) -> str | None:
 
 
 def score_interval(record: dict, run: Path) -> tuple[float, float] | None:
-    """The 95 % interval of the primary metric over test examples; None where there are no predictions."""
+    """Return the 95 % interval of the primary metric over test examples, or None without predictions."""
     file = run / PREDICTIONS
     if not file.is_file():
         return None
@@ -76,7 +80,7 @@ def score_interval(record: dict, run: Path) -> tuple[float, float] | None:
 
 
 def _results(record: dict, interval: tuple[float, float] | None) -> list[EvalResult]:
-    """Every score in the epoch that is kept."""
+    """Return every score of the kept epoch for the model-index."""
     task = record["config"]["task"]
     hub = task["source"] == "hub"
     return [
@@ -101,12 +105,12 @@ def _is_primary(split: str, metric: str, record: dict) -> bool:
 
 
 def _metric_name(metric: str, interval: tuple[float, float] | None) -> str:
-    """The model-index has no place for an interval but this."""
+    """Return a metric's name with its interval, since the model-index has no other field for an interval."""
     return metric if interval is None else f"{metric}, 95 % interval over test examples {_shown(interval)}"
 
 
 def _split(name: str, task: dict) -> str:
-    """What the task's source calls a split of a record."""
+    """Return the name that the task's source gives to a split of a record."""
     known = {"reported": task["eval_split"], "validation": f"{task['train_split']}, rows held out"}
     return (known | task["extra_eval_splits"])[name]
 

@@ -1,4 +1,4 @@
-"""What a finished run's model answers to new inputs."""
+"""Predictions of a finished run's model for new inputs."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 
@@ -20,18 +20,18 @@ from surm_bench.training import evaluation_loader, make_accelerator, predict
 
 
 def predictions(folder: Path, source: Path, config: dict) -> pd.DataFrame:
-    """A row for each input, in fp32: ``row`` or ``file``, ``prediction``, ``label`` where classes have names, and
-    ``probability_0``, … of classes.
+    """Predict in fp32 and return a table with one row for each input.
 
-    The prediction is a class's number, or the value of a regression, which has no probabilities.
+    Columns: ``row`` or ``file``; ``prediction``, a class number or the value of a regression; ``label`` if classes have
+    names; and for classes ``probability_0``, ``probability_1``, …
 
     Args:
-        folder: of the run.
-        source: texts or images (surm_bench.trained.inputs).
-        config: of the run, for a check of the input before the model is loaded.
+        folder: the folder of the run.
+        source: a file of texts, or images (surm_bench.trained.inputs).
+        config: the configuration of the run, to check the inputs before the model is loaded.
 
     Raises:
-        UserError: the input is not readable or has not what the task needs; weights or the adapter are missing.
+        UserError: the inputs are not readable or do not fit the task, or weights or the adapter are missing.
     """
     inputs = read_inputs(source, settings_of(config).task)
     model, backbone, settings = load_model(folder)
@@ -46,12 +46,12 @@ def predictions(folder: Path, source: Path, config: dict) -> pd.DataFrame:
 
 
 def _logits(model, backbone: Backbone, settings: Config, inputs: Inputs) -> np.ndarray:
-    """(N, num_labels), in the order of the inputs: a task whose only split they are."""
+    """Return logits (N, num_labels) in input order; the inputs become the only scored split of a task."""
     rows = inputs.rows
     task = RawTask(settings.task, rows.select([0]), {"input": rows}, {"input": np.arange(len(rows))})
     data, accelerator = prepared(task, backbone, settings), make_accelerator("no")
     loader = evaluation_loader(data.splits["input"], data.collate, settings.trainer)
     found, _ = predict(*accelerator.prepare(model, loader), accelerator)
     logits = np.empty_like(found)
-    logits[data.rows["input"]] = found  # texts are asked by length
+    logits[data.rows["input"]] = found  # texts are scored in order of length
     return logits

@@ -1,1 +1,1 @@
-"""Data sets that need no download: real handwritten digits, and GLUE-shaped tasks over a generated language."""
+"""Data sets without a download: real handwritten digits, and tasks in the format of GLUE in a generated language."""

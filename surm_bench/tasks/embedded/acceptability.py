@@ -1,6 +1,6 @@
-"""CoLA's question, is this sentence grammatical?, asked through minimal pairs: one function a phenomenon.
+"""Generator of CoLA's task: is this sentence grammatical? Sentences are minimal pairs, one function per phenomenon.
 
-Each function returns (acceptable, unacceptable), which differ in that phenomenon only.
+Each function returns a pair of sentences (acceptable, unacceptable) that differ only in its phenomenon.
 """
 
 import random
@@ -24,7 +24,7 @@ Pair = tuple[str, str]
 
 
 def agreement(rng: random.Random) -> Pair:
-    """The verb agrees with the head of its subject, not with the noun beside it."""
+    """Pair on agreement: the verb agrees with the head of its subject, not with the noun beside the head."""
     clause = replace(random_clause(rng), tense="present", manner="")
     clause = replace(clause, subject=replace(clause.subject, modifier=random_modifier(rng)))
     wrong = replace(clause, subject=replace(clause.subject, plural=not clause.subject.plural))
@@ -43,7 +43,7 @@ def passive_agreement(rng: random.Random) -> Pair:
 
 
 def determiner(rng: random.Random) -> Pair:
-    """``every dog`` and ``these dogs``, not ``every dogs`` and ``these dog``."""
+    """Pair on determiners: ``every dog`` and ``these dogs``, not ``every dogs`` and ``these dog``."""
     clause = random_clause(rng, rng.choice(["transitive", "ditransitive"]))
     slot = rng.choice([slot for slot in ("subject", "object", "recipient") if getattr(clause, slot)])
     phrase = getattr(clause, slot)
@@ -53,7 +53,7 @@ def determiner(rng: random.Random) -> Pair:
 
 
 def word_order(rng: random.Random) -> Pair:
-    """Two neighbouring words of a noun phrase change places: ``the dog old``, ``dog the``."""
+    """Pair on word order: two neighbouring words of a noun phrase are swapped, ``the dog old`` or ``old the dog``."""
     clause = random_clause(rng, "transitive")
     phrase = replace(clause.object, adjective=rng.choice(lexicon.ADJECTIVES))
     good = say(replace(clause, object=phrase, negated=False)).split()
@@ -62,14 +62,14 @@ def word_order(rng: random.Random) -> Pair:
 
 
 def arguments(rng: random.Random) -> Pair:
-    """A transitive verb needs its object, an intransitive verb takes none."""
+    """Pair on arguments: a transitive verb needs an object, an intransitive verb takes none."""
     transitive, intransitive = rng.choice(lexicon.TRANSITIVE), rng.choice(lexicon.INTRANSITIVE)
     clause = random_clause(rng, rng.choice(["transitive", "intransitive"]))
     return say(clause), say(replace(clause, verb=intransitive if clause.object else transitive))
 
 
 def reflexive(rng: random.Random) -> Pair:
-    """The pronoun agrees in gender and number with the subject, not with the noun beside it."""
+    """Pair on reflexives: the pronoun agrees in gender and number with the subject, not with the noun beside it."""
     names = {"himself": lexicon.MASCULINE, "herself": lexicon.FEMININE}
     own, foreign = rng.sample(list(names), 2)
     many = rng.random() < 0.4
@@ -88,7 +88,7 @@ def _with_object(clause: Clause, word: str) -> str:
 
 
 def verb_form(rng: random.Random) -> Pair:
-    """``did not chase`` and ``was chased``, not ``did not chased`` and ``was chase``."""
+    """Pair on verb forms: ``did not chase`` and ``was chased``, not ``did not chased`` and ``was chase``."""
     clause = random_clause(rng, "transitive")
     if rng.random() < 0.5:
         clause = replace(clause, negated=True)
@@ -100,7 +100,7 @@ def verb_form(rng: random.Random) -> Pair:
 
 
 def polarity_item(rng: random.Random) -> Pair:
-    """``ever`` needs a negative subject: ``no dog has ever slept``, not ``the dog has ever slept``."""
+    """Polarity pair: ``ever`` needs a negative subject, ``no dog has ever slept``, not ``the dog has ever slept``."""
     clause = random_clause(rng, rng.choice(["transitive", "intransitive"]))
     subject = replace(clause.subject, modifier=random_modifier(rng))
     many = subject.plural
@@ -124,6 +124,6 @@ PHENOMENA: list[Callable[[random.Random], Pair]] = [
 
 
 def example(rng: random.Random, label: int) -> dict:
-    """CoLA's columns: ``sentence``, ``label`` (1 acceptable)."""
+    """Draw an example with CoLA's columns: ``sentence``, ``label`` (1 acceptable)."""
     acceptable, unacceptable = rng.choice(PHENOMENA)(rng)
     return {"sentence": acceptable if label else unacceptable, "label": label}

@@ -16,12 +16,12 @@ SEED = 0
 
 @cache
 def load(name: str = "digits") -> dict[str, Dataset]:
-    """The splits ``train`` (1,257) and ``test`` (540), stratified, always the same.
+    """Return the splits ``train`` (1,257 images) and ``test`` (540), stratified and always identical.
 
-    Columns: ``image`` (PIL, mode L, 8x8, ink is bright on 0) and ``label`` (ClassLabel 0-9).
+    Columns: ``image`` (PIL, mode L, 8x8, bright ink on a background of 0) and ``label`` (ClassLabel 0-9).
 
     Raises:
-        UserError: a name other than "digits".
+        UserError: the name is not "digits".
     """
     if name != "digits":
         raise unknown("embedded image task", name, ["digits"])

@@ -1,7 +1,7 @@
-"""RTE's question, does the second sentence follow from the first?, decided by monotonicity.
+"""Generator of RTE's task: does the second sentence follow from the first? Labels follow from monotonicity.
 
-A quantifier says in which direction its noun phrase (restrictor) and the rest of the sentence (scope) may be
-changed: upwards to something more general (``dog`` to ``animal``, dropping ``old``) or downwards to something more
+A quantifier determines in which direction its noun phrase (restrictor) and the rest of the sentence (scope) may
+change: upwards to something more general (``dog`` to ``animal``, dropping ``old``) or downwards to something more
 special. Changes in the allowed direction preserve truth. Source: van Benthem, "Essays in Logical Semantics", 1986.
 """
 
@@ -18,11 +18,11 @@ MONOTONICITY = {  # determiner: (restrictor, scope)
     "every": (DOWN, UP),
     "no": (DOWN, DOWN),
 }
-HYPERNYMS = list(lexicon.HYPONYMS)  # person and animal first: who can act
+HYPERNYMS = list(lexicon.HYPONYMS)  # the first two, person and animal, can be subjects
 
 
 def example(rng: random.Random, label: int) -> dict:
-    """RTE's columns: ``sentence1``, ``sentence2``, ``label`` (0 entailment, 1 not_entailment, as in GLUE)."""
+    """Draw an example with GLUE's columns of RTE: ``sentence1``, ``sentence2``, ``label`` (0 entailment, 1 not)."""
     premise = random_premise(rng)
     restrictor, scope = MONOTONICITY[premise.subject.determiner]
     slots = rng.sample(["subject", "object", "adjunct"], rng.choice([1, 2]))
@@ -31,13 +31,13 @@ def example(rng: random.Random, label: int) -> dict:
     for slot in slots:
         allowed = restrictor if slot == "subject" else scope
         hypothesis = change(rng, hypothesis, slot, -allowed if slot == wrong else allowed)
-    # Two existential quantifiers commute, so the passive says the same; under "every" and "no" it would not.
+    # Two existential quantifiers commute, so the passive keeps the meaning; with "every" and "no" it would not.
     passive = restrictor == UP and rng.random() < 0.4
     return {"sentence1": say(premise), "sentence2": say(hypothesis, passive=passive), "label": label}
 
 
 def random_premise(rng: random.Random) -> Clause:
-    """It can change both ways: the nouns are concepts or categories, adjectives and place are optional."""
+    """Draw a premise that can change both ways: nouns are concepts or categories, adjectives and place are optional."""
     subject, other = rng.choice(HYPERNYMS[:2]), rng.choice(HYPERNYMS)
     return Clause(
         subject=_phrase(rng, rng.choice(list(MONOTONICITY)), subject),
@@ -53,7 +53,7 @@ def _phrase(rng: random.Random, determiner: str, category: str) -> NounPhrase:
 
 
 def change(rng: random.Random, clause: Clause, slot: str, direction: int) -> Clause:
-    """Make one slot more general (UP) or more special (DOWN)."""
+    """Make one slot of a clause more general (UP) or more special (DOWN)."""
     if slot == "adjunct":
         return replace(clause, place="") if direction == UP else replace(clause, time=rng.choice(lexicon.TIMES))
     phrase = getattr(clause, slot)

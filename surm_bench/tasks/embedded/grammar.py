@@ -1,6 +1,6 @@
-"""GLUE-shaped tasks over a generated English-like language: the schema and the metric of CoLA, SST-2, RTE, MRPC, STS-B.
+"""Tasks in a generated English-like language, with the columns and metrics of CoLA, SST-2, RTE, MRPC and STS-B.
 
-One module a task says what an example is; this one draws the splits, always the same ones.
+Each task has a module that generates its examples. This module draws the splits, which are always identical.
 """
 
 import random
@@ -24,12 +24,12 @@ SEED = 0
 
 @cache
 def load(name: str) -> dict[str, Dataset]:
-    """The splits ``train`` (2,000) and ``validation`` (500): labels balanced, no sentence ever repeated.
+    """Return the splits ``train`` (2,000 rows) and ``validation`` (500): balanced labels, no sentence repeated.
 
     Columns: ``sentence`` or ``sentence1`` and ``sentence2``, and ``label`` (ClassLabel; 0.0-5.0 for similarity).
 
     Raises:
-        UserError: a name that is no task.
+        UserError: no task has this name.
     """
     if name not in TASKS:
         raise unknown("grammar task", name, TASKS)
@@ -45,7 +45,7 @@ def load(name: str) -> dict[str, Dataset]:
 
 
 def draw(example, rng: random.Random, size: int, seen: set[str]) -> list[dict]:
-    """``size`` examples, half of each label, in random order; a sentence in ``seen`` is not said again."""
+    """Draw ``size`` examples, half of each label, in random order, skipping sentences in ``seen``."""
     rows = []
     while len(rows) < size:
         row = example(rng, len(rows) % 2)

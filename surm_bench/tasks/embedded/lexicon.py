@@ -1,7 +1,7 @@
-"""The words of the generated language: what they mean to each other and how they inflect.
+"""The words of the generated language, their synonyms, hypernyms and inflection.
 
-A word stands for its concept, the first of its group of synonyms (``doctor/physician``). Nouns are grouped by
-category, and the category's name is itself a noun, their hypernym (every ``dog`` is an ``animal``).
+Each group of synonyms (``doctor/physician``) is one concept, named by its first word. Nouns are grouped by category;
+the category's name is itself a noun, the hypernym of its nouns (every ``dog`` is an ``animal``).
 """
 
 _NOUNS = {

@@ -1,4 +1,4 @@
-"""MRPC's question, do two sentences mean the same?: other voice, other order, synonyms; or roles that changed hands."""
+"""Generator of MRPC's task: do two sentences mean the same? They differ in voice, order and synonyms, or in meaning."""
 
 import random
 from dataclasses import replace
@@ -8,20 +8,20 @@ from surm_bench.tasks.embedded.syntax import Clause, random_clause, reword, say
 
 
 def example(rng: random.Random, label: int) -> dict:
-    """MRPC's columns: ``sentence1``, ``sentence2``, ``label`` (1 paraphrase)."""
+    """Draw an example with MRPC's columns: ``sentence1``, ``sentence2``, ``label`` (1 paraphrase)."""
     clause = random_clause(rng, rng.choice(["transitive", "ditransitive"]), definite=True)
     other = clause if label else change_meaning(rng, clause)
     return {"sentence1": say_anyhow(rng, clause), "sentence2": say_anyhow(rng, other), "label": label}
 
 
 def say_anyhow(rng: random.Random, clause: Clause) -> str:
-    """The clause in words, voice and order chosen at random: always the same meaning."""
+    """Say a clause with random synonyms, voice and order; the meaning does not change."""
     passive, prepositional, time_first = (rng.random() < 0.4 for _ in range(3))
     return say(reword(rng, clause, 0.2), passive and clause.object is not None, prepositional, time_first)
 
 
 def change_meaning(rng: random.Random, clause: Clause) -> Clause:
-    """Swap two roles (one in five), or replace the verb, the subject, the object, or two or all of them."""
+    """Change the meaning: swap two roles (probability 0.2), or replace one to three of verb, subject and object."""
     if rng.random() < 0.2:
         return swap_roles(clause)
     people = lexicon.HYPONYMS["person"]
@@ -38,6 +38,6 @@ def change_meaning(rng: random.Random, clause: Clause) -> Clause:
 
 
 def swap_roles(clause: Clause) -> Clause:
-    """Giver and receiver, or the one who acts and the one acted upon, change places."""
+    """Swap the subject with the recipient, or with the object if there is no recipient."""
     slot = "recipient" if clause.recipient else "object"
     return replace(clause, subject=getattr(clause, slot), **{slot: clause.subject})

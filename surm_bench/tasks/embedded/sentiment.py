@@ -1,4 +1,4 @@
-"""SST-2's question, is this review positive?, where negation flips a judgement and ``but`` says which one counts."""
+"""Generator of SST-2's task: is this review positive? Negation flips a judgement; ``but`` marks the decisive one."""
 
 import random
 
@@ -17,12 +17,12 @@ GROUPS = ["we", "critics", "viewers", "friends"]
 
 
 def example(rng: random.Random, label: int) -> dict:
-    """SST-2's columns: ``sentence``, ``label`` (1 positive)."""
+    """Draw an example with SST-2's columns: ``sentence``, ``label`` (1 positive)."""
     return {"sentence": review(rng, bool(label)), "label": label}
 
 
 def review(rng: random.Random, positive: bool) -> str:
-    """A review of the wanted polarity; a second judgement beside the one that counts is of either."""
+    """Draw a review of the given polarity; its secondary judgement may have either polarity."""
     other = (not positive) if rng.random() < 0.5 else positive
     main, side = judgement(rng, positive), judgement(rng, other)
     shape = rng.randrange(5)
@@ -41,7 +41,7 @@ def review(rng: random.Random, positive: bool) -> str:
 
 
 def judgement(rng: random.Random, positive: bool) -> str:
-    """One judgement of the wanted polarity, some by flipping a word of the other one."""
+    """Draw one judgement of the given polarity; 30 % are negated judgements of the opposite polarity."""
     flipped = rng.random() < 0.3
     thing = f"the {rng.choice(WORKS + ASPECTS)}"
     tone = positive != flipped
@@ -55,7 +55,7 @@ def judgement(rng: random.Random, positive: bool) -> str:
 
 
 def praise(rng: random.Random, positive: bool) -> str:
-    """A plain sentence whose words all have one polarity, as text for pretraining has it."""
+    """Draw a plain sentence whose words all have one polarity, for the pretraining text."""
     first, second, third = rng.sample(ADJECTIVES[positive], 3)
     opinion = f"{rng.choice(GROUPS)} {PASTS[rng.choice(VERBS[positive])]} the {rng.choice(WORKS + ASPECTS)}"
     return f"the {rng.choice(WORKS + ASPECTS)} was {first} , {second} and {third} , and {opinion} ."

@@ -1,6 +1,6 @@
-"""STS-B's question, how alike are two sentences?: a point for each of five slots that means the same in both.
+"""Generator of STS-B's task: how similar are two sentences? One point for each of five slots with equal meaning.
 
-The slots are who, what was done, to whom or what, where and when. Half a point for nouns of one category.
+The slots are subject, verb, object, place and time. Different nouns of the same category give half a point.
 """
 
 import random
@@ -14,7 +14,10 @@ SLOTS = ("subject", "verb", "object", "place", "time")
 
 
 def example(rng: random.Random, label: int) -> dict:
-    """STS-B's columns: ``sentence1``, ``sentence2``, ``label`` (0.0 to 5.0 by halves); the given label is not used."""
+    """Draw an example with STS-B's columns: ``sentence1``, ``sentence2``, ``label`` (0.0 to 5.0 in halves).
+
+    The argument ``label`` is ignored.
+    """
     clause = full_clause(rng)
     other = swap_roles(clause) if rng.random() < 0.2 else clause
     fresh = full_clause(rng)
@@ -28,7 +31,7 @@ def example(rng: random.Random, label: int) -> dict:
 
 
 def full_clause(rng: random.Random) -> Clause:
-    """A transitive clause with every slot filled, affirmative, in the past."""
+    """Draw an affirmative transitive clause in the past tense with all slots of SLOTS filled."""
     clause = random_clause(rng, "transitive", definite=True)
     place, time = rng.choice(lexicon.PLACES), rng.choice(lexicon.TIMES)
     return replace(clause, place=place, time=time, tense="past", negated=False, manner="")

@@ -1,4 +1,4 @@
-"""Clauses of the generated language and how they are said: active or passive, with either order of the objects."""
+"""Clauses of the generated language and their sentences: active or passive, with either order of the objects."""
 
 import random
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ EITHER_NUMBER = ["the", "the", "some", "no"]
 
 @dataclass(frozen=True)
 class NounPhrase:
-    """``several old dogs near the school``: the modifier stands after the noun as plain words."""
+    """A noun phrase, such as ``several old dogs near the school``; the modifier is plain text after the noun."""
 
     determiner: str
     noun: str
@@ -29,7 +29,7 @@ class NounPhrase:
 
 @dataclass(frozen=True)
 class Clause:
-    """Who did what to whom, where and when; words are concepts, tense is "past" or "present"."""
+    """A clause: who did what to whom, where and when. Words are concepts; tense is "past" or "present"."""
 
     subject: NounPhrase
     verb: str
@@ -43,7 +43,7 @@ class Clause:
 
 
 def say(clause: Clause, passive: bool = False, prepositional: bool = True, time_first: bool = False) -> str:
-    """The clause as a sentence; ``prepositional`` is the dative order ``gave the book to the nurse``."""
+    """Return a clause as a sentence; ``prepositional`` gives the dative order ``gave the book to the nurse``."""
     core = _passive(clause) if passive else _active(clause, prepositional)
     place = ["at", "the", clause.place] if clause.place else []
     time = [clause.time] if clause.time else []
@@ -69,7 +69,7 @@ def _passive(clause: Clause) -> list[str]:
 
 
 def finite(clause: Clause) -> list[str]:
-    """The active verb, agreeing with its subject: ``chases``, ``chased``, ``does not chase``."""
+    """Return the active verb, which agrees with its subject: ``chases``, ``chased``, ``does not chase``."""
     third = not clause.subject.plural
     if clause.negated:
         auxiliary = "did" if clause.tense == "past" else "does" if third else "do"
@@ -85,7 +85,7 @@ def be(subject: NounPhrase, tense: str) -> str:
 
 
 def random_phrase(rng: random.Random, nouns: list[str], adjective: float = 0.4, modifier: float = 0.0) -> NounPhrase:
-    """A noun phrase over ``nouns``; the two numbers are the chances of an adjective and of a modifier."""
+    """Draw a noun phrase with one of ``nouns``; ``adjective`` and ``modifier`` are the probabilities of having one."""
     is_plural = rng.random() < 0.5
     return NounPhrase(
         determiner=rng.choice(EITHER_NUMBER + (PLURAL_ONLY if is_plural else SINGULAR_ONLY)),
@@ -101,7 +101,7 @@ def random_modifier(rng: random.Random) -> str:
 
 
 def random_clause(rng: random.Random, kind: str | None = None, definite: bool = False) -> Clause:
-    """A clause of a kind (transitive, ditransitive, intransitive); ``definite`` makes every determiner "the"."""
+    """Draw a transitive, ditransitive or intransitive clause; ``definite`` makes every determiner "the"."""
     kind = kind or rng.choice(["transitive", "transitive", "ditransitive", "intransitive"])
     verbs = {
         "transitive": lexicon.TRANSITIVE,
@@ -131,7 +131,7 @@ def _definite(clause: Clause) -> Clause:
 
 
 def reword(rng: random.Random, clause: Clause, chance: float = 0.5) -> Clause:
-    """The same meaning in other words: each content word becomes one of its synonyms with the given chance."""
+    """Return a clause of equal meaning: each content word becomes one of its synonyms with the given probability."""
 
     def other(word: str) -> str:
         return rng.choice(lexicon.SYNONYMS.get(word, [word])) if rng.random() < chance else word

@@ -1,4 +1,4 @@
-"""Which way a score is better; a task's primary metric needs a line here."""
+"""Whether a higher score is better, for each metric. Every primary metric needs an entry here."""
 
 GREATER_IS_BETTER = {
     "accuracy": True,

@@ -49,13 +49,13 @@ METRICS = {
 
 
 class TaskMetrics(evaluate.Metric):
-    """One metric of METRICS, chosen by the configuration's name. No file is written: predictions stay in memory."""
+    """One metric of METRICS, chosen by the configuration's name. Predictions stay in memory; no file is written."""
 
     def __init__(self, config_name):
         super().__init__(config_name, keep_in_memory=True)
 
     def _build_data_dir(self):
-        return ""  # evaluate would make a folder in HOME that nothing uses
+        return ""  # otherwise evaluate creates an unused folder in HOME
 
     def _info(self):
         if self.config_name not in METRICS:
