@@ -7,10 +7,9 @@ from surm_bench.report.frames import columns_of
 
 
 def with_distinct_labels(records: Sequence[dict]) -> list[dict]:
-    """Return the records with distinct labels: where a column has several configurations of one label, the label names
-    the settings that differ.
+    """Return the records; where a column has several configurations of one label, their labels name the differences.
 
-    For example ``LoRA r=8 (lr=0.001)`` and ``LoRA r=8 (lr=0.003)``. The settings are the keys of the identity that
+    For example ``LoRA r=8 (lr=0.001)`` and ``LoRA r=8 (lr=0.003)``. The differences are the keys of the identity that
     vary, except the seed.
     """
     cells: dict[tuple, list[dict]] = {}

@@ -46,7 +46,7 @@ def unit_rows(rng: np.random.Generator) -> np.ndarray:
     return _unit_rows(x @ x.T)
 
 
-# The paper's "L2-normalised rows" can mean either of these two.
+# "L2-normalised rows" can mean either of these two.
 TARGETS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "X·Xᵀ, X with unit rows": gram,
     "PSD, then unit rows": unit_rows,

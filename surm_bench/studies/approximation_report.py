@@ -39,8 +39,9 @@ def write(folder: Path) -> Table:
 
 
 def summary_frame(fits: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per (budget, structure, target): n trials, mean and std of the fitted error, mean of the closed
-    form's error, and largest gap.
+    """Return one row per (budget, structure, target).
+
+    A row has n trials, mean and std of the fitted error, mean of the closed form's error, and the largest gap.
     """
     fits = fits.assign(closed_form=fits["closed_form"].astype(float))
     fits["gap"] = fits["fitted"] - fits["closed_form"]

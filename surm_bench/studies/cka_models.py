@@ -43,8 +43,9 @@ def weights(backbone: Backbone) -> dict[str, np.ndarray]:
 
 
 def deltas(module: nn.Module, backbone: Backbone) -> dict[str, np.ndarray]:
-    """Return ΔW of each q and v layer: the adapter's delta, or the trained minus the pretrained weight if the layer
-    itself was trained.
+    """Return ΔW of each q and v layer.
+
+    ΔW is the adapter's delta, or the trained minus the pretrained weight if the layer itself was trained.
 
     Args:
         module: the tuned model with its adapters, not merged (``PeftModel.get_base_model()``).

@@ -35,11 +35,10 @@ def build(structure: str, side: int, budget: int) -> StructuredMatrix:
 
 
 def nearest(structure: str, target: Tensor, budget: int) -> StructuredMatrix | None:
-    """Return the member of ``build(structure, …, budget)`` closest to target in Frobenius norm; None without a closed
-    form.
+    """Return the member of ``build(structure, …, budget)`` closest to target in Frobenius norm.
 
-    After the rearrangement of Van Loan & Pitsianis (1993), a sum of Kronecker products is a low-rank matrix. The best
-    sum is found term by term, like a singular value decomposition.
+    None without a closed form. After the rearrangement of Van Loan & Pitsianis (1993), a sum of Kronecker products is a
+    low-rank matrix. The best sum is found term by term, like a singular value decomposition.
     """
     if not STRUCTURES[structure].has_closed_form():
         return None
