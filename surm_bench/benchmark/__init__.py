@@ -1,7 +1,7 @@
-"""How fast the adapters are, side by side in one run on one machine, and how much memory a step takes."""
+"""The speed of the adapters, side by side in one run on one machine, and the memory that a step takes."""
 
 import os
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that counts allocations writes to the terminal otherwise
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise the profiler that counts allocations writes to the terminal
 
 import surm_bench.torchvision_stub  # noqa: E402, F401

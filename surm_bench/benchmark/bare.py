@@ -1,4 +1,4 @@
-"""The steps of a run in plain PyTorch, as one writes them by hand: no accelerate, no record, nothing saved."""
+"""The steps of a run in plain PyTorch, as a hand-written script: no accelerate, no record, nothing saved."""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ from surm_bench.training.batches import Batches
 
 
 def bare_run(settings: Config) -> list[dict[str, float]]:
-    """Train and evaluate: {"train_loss", "accuracy"} of each epoch.
+    """Train and evaluate; return {"train_loss", "accuracy"} of each epoch.
 
-    Model, batches, optimiser, schedule and evaluation are those of a run of the harness that classifies in fp32, with
-    the default schedule and no weight decay.
+    Model, batches, optimiser, schedule and evaluation equal those of a run of the harness that classifies in fp32, with
+    the default schedule and without weight decay.
     """
     backbone, data = build(settings)
     device = "cuda" if torch.cuda.is_available() else "cpu"

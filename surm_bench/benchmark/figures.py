@@ -1,4 +1,4 @@
-"""Step time against the width of a layer and against tokens, and memory, as PNG, SVG and PDF."""
+"""Figures of step time against layer width and against tokens, and of memory, as PNG, SVG and PDF."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ ROUTES = {
 
 
 def growth(data: pd.DataFrame, against: str, path: Path) -> list[Path]:
-    """Milliseconds of a step against "side" or "tokens", one panel a structure, one line a route, both axes log."""
+    """Draw a step's milliseconds against "side" or "tokens" on log axes, one panel per structure, a line per route."""
     other = {"side": "tokens", "tokens": "side"}[against]
     structures = [name for name in data["structure"].unique() if name != "lora"]
     lora = data[data["structure"] == "lora"].sort_values(against)
@@ -41,7 +41,7 @@ def growth(data: pd.DataFrame, against: str, path: Path) -> list[Path]:
 
 
 def memory(data: pd.DataFrame, path: Path) -> list[Path]:
-    """Megabytes of a layer's step, one bar a case."""
+    """Draw the megabytes of a layer's step, one bar per case."""
     data = data[data["setting"] == data["setting"].iloc[0]].iloc[::-1]
     with mpl.rc_context(STYLE):
         figure, (axes, *_) = panel_grid(1, height=0.26 * len(data) + 1)

@@ -1,4 +1,4 @@
-"""How the time of each route grows with the width of a layer and with the number of tokens."""
+"""The growth of each route's time with the width of a layer and with the number of tokens."""
 
 from collections.abc import Sequence
 
@@ -21,11 +21,12 @@ def measure(
     rounds: int,
     seconds: float,
 ) -> pd.DataFrame:
-    """A row a side, number of tokens, structure and route: milliseconds, and the ratio to the structure's fastest
-    route there. LoRA r=8 stands beside them as a structure of its own.
+    """Return one row per side, number of tokens, structure and route: milliseconds, and ratio to LoRA r=8.
+
+    LoRA r=8 has rows as a structure of its own.
 
     Args:
-        seconds: for each pair of side and number of tokens.
+        seconds: the time limit for each pair of side and number of tokens.
     """
     rows = []
     for side in sides:

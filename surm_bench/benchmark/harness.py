@@ -1,5 +1,7 @@
-"""What the harness costs: a whole run, from its configuration to its record, beside a bare loop of the same steps; and
-what trainer.cache_prefix saves."""
+"""The cost of the harness: a whole run, from configuration to record, against a bare loop of the same steps.
+
+The module also measures the time that trainer.cache_prefix saves.
+"""
 
 import math
 import os
@@ -22,12 +24,14 @@ HARNESS = "harness ÷ bare loop"
 
 @dataclass(frozen=True)
 class Case:
-    """A model on a task, for a time that can be repeated.
+    """A model on a task, for a repeatable time measurement.
 
     Attributes:
+        name: the name of the model and the task.
         overrides: of the configuration, without the adapter.
-        late: the first layer of an adapter that touches late layers only; None where the model drops out, so that
+        late: the first layer of an adapter that only touches late layers; None if the model has dropout, so that
             nothing can be cached.
+        rounds: the number of timed rounds.
     """
 
     name: str
@@ -37,7 +41,7 @@ class Case:
 
 
 def cases(quick: bool) -> list[Case]:
-    """The embedded models, and real ones where the environment says where they are."""
+    """Return the embedded models, and real models if environment variables say where they are."""
     digits = ("model=vit_digits", "task=digits")
     if quick:
         return [Case("vit_digits on digits", (*digits, "trainer.epochs=3"), None, 3)]
@@ -59,14 +63,14 @@ def cases(quick: bool) -> list[Case]:
 
 
 def measure(quick: bool) -> pd.DataFrame:
-    """Seconds of whole runs, a row a comparison.
+    """Return the seconds of whole runs, one row per comparison.
 
     Returns:
-        model, which names the task too; case; seconds and seconds_against, medians, of the bare loop or of the harness
+        model, which also names the task; case; seconds and seconds_against, medians, of the bare loop or of the harness
         without the cache; ratio with its quartiles, and rounds.
 
     Raises:
-        RuntimeError: the two that are compared did not come to the same losses and scores.
+        RuntimeError: the two compared runs have different losses or scores.
     """
     return pd.DataFrame([row for case in cases(quick) for row in _of(case)])
 
@@ -87,8 +91,8 @@ def _cached(case: Case, what: str, *overrides: str) -> dict:
 
 
 def _compare(case: Case, name: str, ours: Callable[[], list[dict]], other: Callable[[], list[dict]]) -> dict:
-    _check_same(ours(), other())  # what is done once in a process is now done
-    # Of the wall clock on any device: whole runs wait for it.
+    _check_same(ours(), other())  # also a warm-up: work done once per process is done now
+    # Measured by the wall clock on any device: whole runs wait for the device.
     times = take_turns({"ours": ours, "other": other}, "cpu", case.rounds, warm_ups=0)
     row = compare(times, "other").set_index("case")
     seconds = {"seconds": row["ms"]["ours"] / 1e3, "seconds_against": row["ms"]["other"] / 1e3}
@@ -107,8 +111,10 @@ def _run(cfg: DictConfig) -> list[dict]:
 
 
 def _check_same(ours: list[dict], other: list[dict]) -> None:
-    """Refuse to compare what has not done the same, but for rounding: of another order of summation, and of a score on
-    its account."""
+    """Refuse to compare runs with different results.
+
+    Rounding differences are allowed: sums in another order change the loss slightly, and with it the score.
+    """
     for mine, theirs in zip(ours, other, strict=True):
         same_loss = math.isclose(mine["train_loss"], theirs["train_loss"], rel_tol=1e-3)
         if not (same_loss and math.isclose(mine["accuracy"], theirs["accuracy"], abs_tol=0.02)):

@@ -1,4 +1,4 @@
-"""One adapted linear layer: forward and backward, the layer's own weight frozen, its input with a gradient."""
+"""One adapted linear layer, forward and backward: its own weight is frozen, its input has a gradient."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ REFERENCE, C3A, LOKR = "LoRA r=8, PEFT", "C3A, PEFT", "LoKr r=8, PEFT"
 
 
 class PlainFFT(nn.Module):
-    """W0·x + C(c)·x as one writes it down: every step on all tokens, autograd keeps what it needs."""
+    """W0·x + C(c)·x in its simplest form: each step on all tokens, and autograd keeps the tensors that it needs."""
 
     def __init__(self, side: int):
         super().__init__()
@@ -35,12 +35,12 @@ class PlainFFT(nn.Module):
 
 
 def frozen_layer(side: int) -> nn.Linear:
-    """A square Linear without gradients."""
+    """Return a square Linear without gradients."""
     return nn.Linear(side, side).requires_grad_(False)
 
 
 def adapted(config: PeftConfig, side: int) -> nn.Module:
-    """A frozen layer with a PEFT adapter on it; every trained parameter is random."""
+    """Return a frozen layer with a PEFT adapter; every trained parameter is random."""
     module = get_peft_model(nn.Sequential(frozen_layer(side)), config)
     for parameter in module.parameters():
         if parameter.requires_grad:
@@ -49,12 +49,12 @@ def adapted(config: PeftConfig, side: int) -> nn.Module:
 
 
 def structured(structure: str, route: str, side: int) -> nn.Module:
-    """A frozen layer with a structured delta of ours."""
+    """Return a frozen layer with a structured delta of this package."""
     return adapted(SurmConfig(structure=structure, route=route, target_modules=["0"]), side)
 
 
 def cases(side: int) -> dict[str, Callable[[], nn.Module]]:
-    """By name, what makes the module."""
+    """Return the function that makes the module of each case, by name."""
 
     def lora(r: int) -> Callable[[], nn.Module]:
         return lambda: adapted(LoraConfig(r=r, lora_alpha=r, target_modules=["0"]), side)
@@ -76,12 +76,12 @@ def cases(side: int) -> dict[str, Callable[[], nn.Module]]:
 
 
 def name(structure: str, route: str) -> str:
-    """How a case of ours is called."""
+    """Return the name of the case of a structure and a route."""
     return f"{structure}, {route}"
 
 
 def step_of(module: nn.Module, x: Tensor, g: Tensor, setting: Setting) -> Callable[[], None]:
-    """Forward and backward; the gradients are dropped again."""
+    """Return a step: forward and backward, after which the gradients are dropped."""
 
     def step() -> None:
         with setting.autocast():
@@ -94,7 +94,7 @@ def step_of(module: nn.Module, x: Tensor, g: Tensor, setting: Setting) -> Callab
 
 
 def measure(setting: Setting, side: int, tokens: int, rounds: int, seconds: float) -> pd.DataFrame:
-    """A row a case: milliseconds, ratio to LoRA r=8 (and its quartiles), and the bytes of module and step."""
+    """Return one row per case: milliseconds, ratio to LoRA r=8 with quartiles, and the bytes of module and step."""
     torch.manual_seed(0)
     x = torch.randn(tokens, side, device=setting.device, requires_grad=True)
     g = torch.randn(tokens, side, device=setting.device)

@@ -19,7 +19,7 @@ from surm_bench.report.tables import Table, to_csv, to_markdown
 
 
 def benchmark(folder: Path, parts: Sequence[str], quick: bool) -> None:
-    """Write <part>.{md,csv,png,svg,pdf} of each part, and targets.md, to a folder. Interrupted, it keeps those done."""
+    """Write <part>.{md,csv,png,svg,pdf} of each part, and targets.md, to folder; an interrupt keeps finished parts."""
     plan = QUICK if quick else ON_GPU if torch.cuda.is_available() else FULL
     machine = machine_line()
     for name in parts:
@@ -37,7 +37,7 @@ def benchmark(folder: Path, parts: Sequence[str], quick: bool) -> None:
 
 
 def measure(name: str, plan: Plan) -> pd.DataFrame:
-    """The part in every setting, or in the first, plain fp32."""
+    """Measure the part in every setting, or only in the first setting, plain fp32."""
     wanted = settings()[: 1 if plan.quick or name in IN_FP32 else None]
     return pd.concat(
         [PARTS[name].measure(setting, plan).assign(setting=str(setting)) for setting in wanted], ignore_index=True
@@ -45,7 +45,7 @@ def measure(name: str, plan: Plan) -> pd.DataFrame:
 
 
 def machine_line() -> str:
-    """Processor, cores, threads, versions and the settings of glibc's allocator, in a line."""
+    """Return processor, cores, threads, versions and the settings of glibc's allocator, in one line."""
     there = describe()
     versions = [f"{name} {there[name]}" for name in ("torch", "transformers", "peft", "timm")]
     allocator = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_")]
@@ -54,7 +54,7 @@ def machine_line() -> str:
 
 
 def write(table: Table, path: Path) -> None:
-    """path.md and path.csv."""
+    """Write path.md and path.csv."""
     for suffix, text in ((".md", to_markdown(table)), (".csv", to_csv(table))):
         with atomic(path.with_suffix(suffix)) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The peak of what a step allocates: on a GPU by the allocator, on a CPU by PyTorch's own record of every allocation.
+"""The peak memory of a step: on a GPU from the allocator, on a CPU from PyTorch's record of every allocation.
 
-The resident set of the process is of no use here: it has the allocator's habits in it, and it never falls.
+The resident set of the process is unsuitable: it depends on the allocator's habits, and it never falls.
 """
 
 import json
@@ -15,8 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def step_peak(step: Callable[[], object], device: str) -> int:
-    """Bytes that the step holds at its peak, beyond what was there before it."""
-    step()  # what is allocated once
+    """Return the bytes that the step holds at its peak, beyond those held before the step."""
+    step()  # makes the allocations that happen only once
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -33,5 +33,5 @@ def step_peak(step: Callable[[], object], device: str) -> int:
 
 
 def size_of(tensors: Iterable[Tensor]) -> int:
-    """Bytes of these tensors."""
+    """Return the bytes of these tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

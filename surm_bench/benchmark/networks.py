@@ -1,4 +1,4 @@
-"""Whole models on random weights: a training step with each adapter, and inference after merging."""
+"""Whole models with random weights: a training step with each adapter, and inference after merging."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,25 +23,25 @@ INITIAL_STD = 0.02
 
 
 def settings_of(model: str, adapter: str) -> Config:
-    """The configuration of the runner."""
+    """Return the configuration of a run."""
     return OmegaConf.to_object(compose([f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}"]))
 
 
 def random_backbone(config: Config) -> nn.Module:
-    """The architecture with random values: pretrained ones would take the same time."""
+    """Return the architecture with random weights: pretrained weights would take the same time."""
     module = build_skeleton(config.model, config.task.num_labels).to_empty(device="cpu")
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=INITIAL_STD)
     for layer in module.modules():
         if isinstance(layer, nn.LayerNorm):
             nn.init.ones_(layer.weight)
-    for name, buffer in module.named_buffers():  # RoBERTa's: which position, which of two texts
+    for name, buffer in module.named_buffers():  # RoBERTa's: position indices, and the index of the text in a pair
         buffer.copy_(torch.arange(buffer.shape[-1]) if name.endswith("position_ids") else torch.zeros_like(buffer))
     return module
 
 
 def random_batch(config: Config, size: int, device: str) -> tuple[dict[str, Tensor], Tensor]:
-    """Inputs of the model, and labels."""
+    """Return inputs of the model, and labels."""
     if config.model.family == "text":
         tokens = torch.randint(5, 30_000, (size, LENGTH), device=device)
         inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
@@ -51,7 +51,7 @@ def random_batch(config: Config, size: int, device: str) -> tuple[dict[str, Tens
 
 
 def training_step(module: nn.Module, config: Config, setting: Setting, size: int) -> tuple[Callable, Callable]:
-    """The step (forward, loss, backward, AdamW), and a function that gives all tensors there are between two steps."""
+    """Return the step (forward, loss, backward, AdamW), and a function that returns all tensors kept between steps."""
     torch.manual_seed(1)
     inputs, labels = random_batch(config, size, setting.device)
     optimizer = torch.optim.AdamW(trainable(module), lr=1e-3)
@@ -73,7 +73,7 @@ def training_step(module: nn.Module, config: Config, setting: Setting, size: int
 def measure(
     setting: Setting, model: str, adapters: Sequence[str], reference: str, size: int, rounds: int, seconds: float
 ) -> pd.DataFrame:
-    """A row an adapter: milliseconds of a training step, its ratio to the reference, and bytes at the peak."""
+    """Return one row per adapter: milliseconds of a training step, ratio to the reference, and bytes at the peak."""
     steps, tensors = {}, {}
     for adapter in adapters:
         torch.manual_seed(0)
@@ -88,7 +88,7 @@ def measure(
 
 
 def measure_merged(setting: Setting, model: str, adapter: str, size: int, rounds: int, seconds: float) -> pd.DataFrame:
-    """Inference of the plain backbone ("plain") and of one that an adapter was merged into ("merged")."""
+    """Time inference of the plain backbone ("plain") and of a backbone with a merged adapter ("merged")."""
     config = settings_of(model, adapter)
     torch.manual_seed(0)
     plain, base = random_backbone(config), random_backbone(config)

@@ -1,4 +1,4 @@
-"""Every route against fp64: relative error of the product and of its gradients."""
+"""Every route against fp64: relative errors of the product and of its gradients."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,11 @@ TOKENS = 64
 
 
 def measure(device: str, sides: Sequence[int]) -> pd.DataFrame:
-    """A row a structure, side and route: ‖found − exact‖ / ‖exact‖ of the product M·x, of the gradient in x and of
-    the worst of the gradients in the parameters. Everything is fp32; exact is fp64 by the structure's other route."""
+    """Return one row per structure, side and route with ‖found − exact‖ / ‖exact‖.
+
+    The errors are those of the product M·x, of the gradient in x and of the worst gradient in the parameters. All found
+    values are fp32; exact is fp64 by the structure's other route.
+    """
     rows = []
     for structure in STRUCTURED:
         for side in sides:

@@ -1,4 +1,4 @@
-"""The parts of the benchmark: each is measured into one frame and shown as one table, some as a figure too."""
+"""The parts of the benchmark: each is measured into one frame and shown as one table, some parts also as a figure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ LORA, HOUSLBY = "lora", "adapter_houlsby"
 
 @dataclass(frozen=True)
 class Part:
-    """What to measure in one setting, and how to show the frame of all settings on one machine."""
+    """How to measure a part in one setting, and how to show the frame of all settings on one machine."""
 
     measure: Callable[[Setting, Plan], pd.DataFrame]
     table: Callable[[pd.DataFrame, Plan, str], Table]
@@ -92,4 +92,4 @@ PARTS = {
         lambda data, plan, on: tables.unit_cost_table(data, on),
     ),
 }
-IN_FP32 = ("harness", "width", "tokens", "numerics", "unit_costs")  # the others in every setting
+IN_FP32 = ("harness", "width", "tokens", "numerics", "unit_costs")  # the other parts are measured in every setting

@@ -1,4 +1,4 @@
-"""How much is measured: all of it, or what a minute allows."""
+"""The size of the benchmark: complete, or short enough for a minute."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from surm_bench.benchmark.layer import STRUCTURED
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes and repetitions. Seconds are the wall clock's, for the rounds of one comparison; three are run anyway."""
+    """Sizes and repetitions. Seconds limit the wall-clock time of one comparison; at least three rounds are run."""
 
     side: int = 768
     tokens: int = 12_608  # 64 images of 197 patches
@@ -26,7 +26,7 @@ class Plan:
     growth_seconds: float = 10
     numerics_sides: tuple[int, ...] = (64, 255, 768, 1024, 4096)
     unit_cost_sides: tuple[int, ...] = (256, 512, 768, 1024, 2048, 4096)
-    quick: bool = False  # plain fp32 alone, and whole runs of an embedded model alone
+    quick: bool = False  # only plain fp32, and whole runs of one embedded model only
 
 
 FULL = Plan()

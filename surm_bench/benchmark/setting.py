@@ -1,4 +1,4 @@
-"""What a benchmark runs on and in: device, precision, compiled or not."""
+"""The conditions of a benchmark: device, precision, compiled or not."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from surm_bench.structured.routes import multiplies_bf16
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to run all cases.
+    """The conditions under which all cases are run.
 
     Attributes:
         device: "cpu" or "cuda".
@@ -27,7 +27,7 @@ class Setting:
         return f"{self.device}, {self.precision}{', compiled' if self.compiled else ''}"
 
     def place(self, module: nn.Module) -> nn.Module:
-        """The module on the device, compiled if so wanted."""
+        """Return the module on the device, compiled if the setting asks for it."""
         module = module.to(self.device)
         return torch.compile(module) if self.compiled else module
 
@@ -36,7 +36,7 @@ class Setting:
 
 
 def settings() -> list[Setting]:
-    """fp32, and bf16 where the device multiplies it; on a GPU both plain and compiled."""
+    """Return fp32, and bf16 if the device multiplies in bf16; on a GPU both plain and compiled."""
     if not torch.cuda.is_available():
         return [Setting("cpu", precision) for precision in ("fp32", *(["bf16"] if multiplies_bf16() else []))]
     return [Setting("cuda", precision, compiled) for precision in ("fp32", "bf16") for compiled in (False, True)]

@@ -1,4 +1,4 @@
-"""What was measured, as tables for a reader."""
+"""The measurements as tables for a reader."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -21,7 +21,7 @@ MEMORY = (
 
 
 def layer_table(data: pd.DataFrame, side: int, tokens: int, machine: str) -> Table:
-    """Cases against time and memory, with ratios to five references."""
+    """Return the table of cases against time and memory, with ratios to five references."""
     columns = [Column("Case"), Column("ms"), Column("÷ LoRA r=8")]
     columns += [Column(f"÷ {reference}") for reference in ("frozen", "C3A", "LoKr", "rfft")]
     columns += [Column("MB"), Column("MB ÷ LoRA r=8")]
@@ -41,7 +41,7 @@ def layer_table(data: pd.DataFrame, side: int, tokens: int, machine: str) -> Tab
 
 
 def network_table(data: pd.DataFrame, batch: int, machine: str) -> Table:
-    """Whole training steps against the reference of their table."""
+    """Return the table of whole training steps against their reference."""
     columns = [Column("Model"), Column("Adapter"), Column("ms"), Column("÷ reference"), Column("MB")]
     columns += [Column("MB ÷ reference")]
     rows = []
@@ -59,7 +59,7 @@ def network_table(data: pd.DataFrame, batch: int, machine: str) -> Table:
 
 
 def merged_table(data: pd.DataFrame, machine: str) -> Table:
-    """Inference after merging against the plain backbone."""
+    """Return the table of inference after merging against the plain backbone."""
     rows = [[_named(row["model"], row["setting"], data), row["case"], f"{row['ms']:.1f}", _spread(row)]
             for _, row in data.iterrows()]  # fmt: skip
     caption = "Inference of a model that a circulant delta was merged into, beside the plain backbone. " + HOW.format(
@@ -69,7 +69,7 @@ def merged_table(data: pd.DataFrame, machine: str) -> Table:
 
 
 def harness_table(data: pd.DataFrame, machine: str) -> Table:
-    """Whole runs, in seconds."""
+    """Return the table of whole runs, in seconds."""
     rows = [
         [row["model"], row["case"], f"{row['seconds']:.2f}", f"{row['seconds_against']:.2f}", _spread(row)]
         for _, row in data.iterrows()
@@ -84,7 +84,7 @@ def harness_table(data: pd.DataFrame, machine: str) -> Table:
 
 
 def growth_table(data: pd.DataFrame, machine: str) -> Table:
-    """For each side and number of tokens the routes beside LoRA r=8, and what auto loses to the best of them."""
+    """Return each route beside LoRA r=8, by side and number of tokens, and auto's loss against the best route."""
     ours = data[data["structure"] != "lora"]
     rows = []
     for (setting, structure, side, tokens), part in ours.groupby(
@@ -108,7 +108,7 @@ def growth_table(data: pd.DataFrame, machine: str) -> Table:
 
 
 def numerics_table(data: pd.DataFrame, machine: str) -> Table:
-    """Relative errors in fp32."""
+    """Return the table of relative errors in fp32."""
     rows = [
         [row["structure"], str(row["side"]), row["route"],
          *(f"{row[key]:.1e}" for key in ("forward", "gradient_x", "gradient"))]
@@ -123,7 +123,7 @@ def numerics_table(data: pd.DataFrame, machine: str) -> Table:
 
 
 def unit_cost_table(data: pd.DataFrame, machine: str) -> Table:
-    """The cost model's unit costs as used and as found."""
+    """Return the table of the cost model's unit costs: the values in use and the measured values."""
     rows = [
         [_named(row["unit_cost"], row["setting"], data), f"{row['used']:g}", f"{row['found']:.3g}",
          f"{row['low']:.3g} to {row['high']:.3g}"]
@@ -137,7 +137,7 @@ def unit_cost_table(data: pd.DataFrame, machine: str) -> Table:
 
 
 def target_table(parts: dict[str, pd.DataFrame]) -> Table:
-    """Each target of the project beside what was found; of the plainest setting where there are several."""
+    """Return the table of the project's targets and their measured ratios, in the first of several settings."""
     rows = [
         {"what": what, "limit": limit, "worst": max(values.values()),
          "missed": ", ".join(name for name, value in values.items() if round(value, 2) > limit),
@@ -155,12 +155,12 @@ def target_table(parts: dict[str, pd.DataFrame]) -> Table:
 
 
 def _targets(parts: dict[str, pd.DataFrame]) -> Iterator[tuple[str, dict[str, float], float]]:
-    """What is compared, the ratio of every case, and the most that it should be."""
+    """Yield the name of each comparison, the ratio of every case, and the largest ratio that meets the target."""
     if "layer" in parts:
         cases = parts["layer"].set_index("case")
         time, memory = cases["ratio"], cases["bytes"] / cases.loc[REFERENCE, "bytes"]
         auto = {structure: case_name(structure, "auto") for structure in STRUCTURED}
-        auto = {structure: case for structure, case in auto.items() if case in cases.index}  # newer ones are not
+        auto = {structure: case for structure, case in auto.items() if case in cases.index}  # old data lack new cases
         yield "layer ÷ LoRA r=8", {s: time[case] for s, case in auto.items()}, 1.0
         yield "layer ÷ C3A", {s: time[case] / time[C3A] for s, case in auto.items()}, 0.33
         yield "layer ÷ plain rfft", {"circulant": time[auto["circulant"]] / time[RFFT]}, 0.7
@@ -190,7 +190,7 @@ def _first_setting(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def _named(name: str, setting: str, data: pd.DataFrame) -> str:
-    """The setting with the name where there are several."""
+    """Return the name, followed by the setting if the data has several settings."""
     return f"{name} ({setting})" if data["setting"].nunique() > 1 else name
 
 

@@ -1,4 +1,4 @@
-"""Times of several cases that take turns, so that what else the machine does falls on all of them alike."""
+"""Times of several cases that take turns, so that other load on the machine affects all cases alike."""
 
 import gc
 import time
@@ -15,14 +15,16 @@ def take_turns(
     seconds: float = float("inf"),
     warm_ups: int = 2,
 ) -> pd.DataFrame:
-    """Seconds of every step in every round, a column a step.
+    """Return the seconds of every step in every round, one column per step.
 
-    The steps run one after the other, every second round in reverse. On a GPU times are those of device events.
+    The steps run one after the other, in reverse order every second round. On a GPU the times come from device events.
 
     Args:
-        rounds: how many at most.
-        seconds: of the wall clock after which no further round begins; three are run in any case.
-        warm_ups: how often each step runs unmeasured before.
+        steps: the steps by name.
+        device: "cpu" or "cuda".
+        rounds: the largest number of rounds.
+        seconds: the wall-clock time after which no further round starts; at least three rounds are run.
+        warm_ups: the number of unmeasured runs of each step before the first round.
     """
     for step in steps.values():
         for _ in range(warm_ups):
@@ -41,8 +43,10 @@ def take_turns(
 
 
 def compare(times: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """A row a case: median milliseconds, the median over the rounds of its ratio to the reference, and the quartiles of
-    that ratio."""
+    """Return one row per case: median milliseconds, and the ratio to the reference.
+
+    The ratio is taken in each round; a row has its median and quartiles over the rounds.
+    """
     ratios = times.div(times[reference], axis=0)
     return pd.DataFrame(
         {

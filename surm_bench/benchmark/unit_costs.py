@@ -1,4 +1,4 @@
-"""The unit costs of the cost model (``surm_bench.structured.routes``), measured again."""
+"""New measurements of the cost model's unit costs (``surm_bench.structured.routes``)."""
 
 import pandas as pd
 import torch
@@ -14,7 +14,7 @@ FILTERED = ("circulant", "toeplitz", "ldr")
 
 
 def measure(device: str, sides: tuple[int, ...], rounds: int) -> pd.DataFrame:
-    """One row per unit cost: what the rule uses, and what was found here, lowest and highest over the sides."""
+    """Return one row per unit cost: the value in use, and median, lowest and highest measured value over the sides."""
     found = pd.DataFrame([_at(device, side, rounds) for side in sides])
     used = UNIT_COSTS[device]._asdict()
     return pd.DataFrame(
@@ -25,7 +25,7 @@ def measure(device: str, sides: tuple[int, ...], rounds: int) -> pd.DataFrame:
 
 
 def _at(device: str, side: int, rounds: int) -> dict[str, float]:
-    """All unit costs, from times at one side."""
+    """Return all unit costs, from times at one side."""
     torch.manual_seed(0)
     x, g = torch.randn(2, TOKENS, side, device=device)
     half = x.bfloat16(), g.bfloat16()
@@ -67,5 +67,5 @@ def _generators(algebra: Algebra, device: str) -> list[Tensor]:
 
 
 def _built(algebra: Algebra, generators: list[Tensor]) -> Tensor:
-    """The dense matrix, added to another one as a layer does."""
+    """Return the dense matrix plus 1; the sum stands for a layer's sum of the dense matrix and its weight."""
     return algebra.dense(*generators) + 1

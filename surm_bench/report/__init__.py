@@ -1,1 +1,1 @@
-"""Tables and figures from records and published values: records → frames → tables, figures, console. No torch here."""
+"""Tables and figures from records and published values: records → frames → tables, figures, console. Without torch."""

@@ -1,4 +1,4 @@
-"""Scores of tuning, every adapter at its best setting: what each choice of a protocol, or each adapter, is worth."""
+"""Tables of tuning scores, each adapter at its best setting: to compare the variants of a protocol, or the adapters."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,14 @@ CHANGE = " Change: mean over the adapters of the difference to the first row."
 def ablation_table(
     scores: pd.DataFrame, variants: Sequence[str], labels: Sequence[str], seeds: Sequence[int], protocol: str = ""
 ) -> Table:
-    """One row a variant of the protocol, one column an adapter.
+    """Return a table with one row per variant of the protocol and one column per adapter.
 
     Args:
-        scores: a row for each trial and seed: task (the variant), label, seed, score, chosen.
-        variants: from top to bottom; the first is what the others are compared with.
-        labels: of the adapters, from left to right.
+        scores: one row per trial and seed: task (the variant), label, seed, score, chosen.
+        variants: the variants from top to bottom; the others are compared with the first.
+        labels: the labels of the adapters, from left to right.
+        seeds: the tuning seeds.
+        protocol: sentences on how settings were chosen and where the runs come from.
     """
     chosen = scores[scores["chosen"]]
     cells = chosen.groupby(["task", "label"])["score"].agg(["mean", "std"])
@@ -38,11 +40,14 @@ def ablation_table(
 def adapters_table(
     frame: pd.DataFrame, tasks: Sequence[str], order: Sequence[str], seeds: Sequence[int], protocol: str = ""
 ) -> Table:
-    """One row an adapter, with its parameters, and one column a task: for many adapters.
+    """Return a table with one row per adapter, with its parameters, and one column per task: for many adapters.
 
     Args:
-        frame: a row for each adapter and task that is tuned: label, task, adapter_parameters, mean, std.
+        frame: one row per adapter and tuned task: label, task, adapter_parameters, mean, std.
+        tasks: the tasks, from left to right.
         order: the labels of the adapters from top to bottom.
+        seeds: the tuning seeds.
+        protocol: sentences on how settings were chosen and where the runs come from.
     """
     cells = frame.set_index(["task", "label"])[["mean", "std"]]
     counts = frame.groupby("label")["adapter_parameters"].first()
@@ -61,7 +66,7 @@ def _caption(seeds: Sequence[int], where: str = "", change: str = "") -> str:
 
 
 def _column(cells: pd.DataFrame, places: Sequence[tuple[str, str]]) -> list[Cell]:
-    """Means with their spread, the best in bold."""
+    """Return the cells of a column: means with their standard deviations, the best mean in bold."""
     found = [cells.loc[place] if place in cells.index else None for place in places]
     texts = [MISSING if cell is None else f"{100 * cell['mean']:.1f}" for cell in found]
     spreads = ["" if cell is None or pd.isna(cell["std"]) else f" ± {100 * cell['std']:.1f}" for cell in found]

@@ -1,4 +1,4 @@
-"""What each choice of a protocol is worth, seen: one line a variant, one mark an adapter."""
+"""The figure of a protocol's variants: one line per variant, one mark per adapter."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ from surm_bench.report.panels import STYLE, handle, new_figure, save
 def ablation_figure(
     scores: pd.DataFrame, variants: Sequence[str], looks: Mapping[str, Look], path: str | Path
 ) -> list[Path]:
-    """The score of every adapter at its chosen setting under each variant, and a line at its score under the first.
+    """Draw the score of each adapter's chosen setting under each variant, and a line at its score under the first one.
 
-    Where tuning has several seeds, a bar is ± one sample standard deviation.
+    Where tuning has several seeds, a bar shows ± one sample standard deviation.
 
     Args:
-        scores: a row for each trial and seed: task (the variant), label, score, chosen.
-        variants: from top to bottom; the first is what the others are compared with.
-        looks: of every adapter, by label.
+        scores: one row per trial and seed: task (the variant), label, score, chosen.
+        variants: the variants from top to bottom; the others are compared with the first.
+        looks: the look of each adapter, by label.
         path: where to write; its suffix is replaced.
     """
     cells = scores[scores["chosen"]].groupby(["label", "task"])["score"].agg(["mean", "std"]).mul(100)

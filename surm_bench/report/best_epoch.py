@@ -1,4 +1,4 @@
-"""Rows that show the score of a run's best epoch: to repeat a protocol that reports it, never by default."""
+"""Scores of the best epoch, only to match protocols that report it; the default is the last epoch."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,17 @@ from surm_bench.records.agreement import kept
 
 
 def show_best_epoch(runs: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """The runs, those of these labels with the score of their best epoch in place of the last one's.
+    """Return the runs, with the score of the best epoch instead of the last one for these labels.
 
     Args:
         runs: from runs_frame.
+        labels: the labels of the adapters that show their best epoch.
     """
     return runs.assign(score=runs["score"].where(~runs["label"].isin(labels), runs["best_score"]))
 
 
 def best_epoch_note(runs: pd.DataFrame, labels: Sequence[str]) -> str:
-    """A sentence for the caption that names these rows and the split that chose their epoch; "" without any."""
+    """Return a caption sentence on the labels and the split that chose their best epoch; "" without such runs."""
     splits = runs.loc[runs["label"].isin(labels), "selection"].dropna().unique()
     if not len(splits):
         return ""
@@ -26,6 +27,6 @@ def best_epoch_note(runs: pd.DataFrame, labels: Sequence[str]) -> str:
 
 
 def kept_note(records: Sequence[dict]) -> str:
-    """A sentence for the caption that names the rows of runs with trainer.keep_best; "" without any."""
+    """Return a caption sentence that names the labels of runs with trainer.keep_best; "" without such runs."""
     labels = sorted({record["config"]["adapter"]["label"] for record in records if kept(record) == "best"})
     return f"Of the best epoch by rows held out, not the last one: {'; '.join(labels)}." if labels else ""

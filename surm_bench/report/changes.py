@@ -1,4 +1,4 @@
-"""What training did to the weights: how far each method moved them, and by how many directions."""
+"""How training changed the weights: how far each method moved them, and in how many directions."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +16,7 @@ MEASURES = ["rank", "stable_rank", "relative_norm", "cosine_distance"]
 
 
 def changes_frame(records: Iterable[dict]) -> pd.DataFrame:
-    """One row a run and role: model, task, label, seed, role, layers, and the means over the layers of the measures.
+    """Return one row per run and role: model, task, label, seed, role, layers, and each measure's mean over the layers.
 
     ``relative_norm`` is ‖ΔW‖/‖W‖. A run without changed weights has no row.
     """
@@ -41,9 +41,10 @@ def changes_frame(records: Iterable[dict]) -> pd.DataFrame:
 
 
 def changes_table(records: Iterable[dict], order: Sequence[str]) -> Table | None:
-    """One row a task and adapter; None where no run changed a weight.
+    """Return a table with one row per task and adapter; None if no run changed a weight.
 
     Args:
+        records: the records of the runs.
         order: the labels of the adapters from top to bottom.
     """
     data = changes_frame(records)

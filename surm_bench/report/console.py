@@ -1,4 +1,4 @@
-"""The comparison in the terminal."""
+"""The comparison table in the terminal."""
 
 from rich import box
 from rich.console import Console
@@ -11,8 +11,10 @@ STYLES = {"best": "bold", "second": "underline", "": ""}
 
 
 def print_table(table: Table, console: Console | None = None) -> None:
-    """Print a table with rich: best bold, second best underlined, published rows under a rule, caption and sources
-    below. Only headers are wrapped."""
+    """Print a table with rich: best bold, second best underlined, published rows below a rule, caption and sources.
+
+    Only headers are wrapped.
+    """
     console = console or Console()
     several = len({column.model for column in table.columns} - {""}) > 1
     below = [table.caption, *([f"{PROTOCOL} {table.protocol}"] if table.protocol else []), *table.sources]
@@ -31,6 +33,6 @@ def print_table(table: Table, console: Console | None = None) -> None:
         rich.add_section()
     for row in table.published:
         rich.add_row(*(cell.text for cell in row))
-    needed = sum(width + 2 for width in widths) + len(widths) + 1  # a padding on both sides, rules between
-    rich.width = needed if needed > console.width else None  # a wide table is better than one cut to fit
+    needed = sum(width + 2 for width in widths) + len(widths) + 1  # padding on both sides, rules between columns
+    rich.width = needed if needed > console.width else None  # a wide table is better than a truncated one
     console.print(rich, crop=False)

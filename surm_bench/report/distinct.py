@@ -1,4 +1,4 @@
-"""Names that tell apart what a sweep ran under one label."""
+"""Labels that distinguish the configurations of a sweep."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,15 +7,16 @@ from surm_bench.report.frames import columns_of
 
 
 def with_distinct_labels(records: Sequence[dict]) -> list[dict]:
-    """The records, where a column has several configurations of one label with labels that say how they differ.
+    """Return the records; where a column has several configurations of one label, their labels name the differences.
 
-    As ``LoRA r=8 (lr=0.001)`` and ``LoRA r=8 (lr=0.003)``: by the keys of the identity that vary, without the seed.
+    For example ``LoRA r=8 (lr=0.001)`` and ``LoRA r=8 (lr=0.003)``. The differences are the keys of the identity that
+    vary, except the seed.
     """
     cells: dict[tuple, list[dict]] = {}
     for record in records:
         cell = (*columns_of(record["config"])[0][:4], record["config"]["adapter"]["label"])
         cells.setdefault(cell, []).append(_flat(record["identity"]))
-    varying: dict[str, list[str]] = {}  # label -> keys
+    varying: dict[str, list[str]] = {}  # label -> the keys that vary
     for (*_, label), identities in cells.items():
         for key in dict.fromkeys(key for identity in identities for key in identity):
             if key != "seed" and len({repr(identity.get(key)) for identity in identities}) > 1:
@@ -34,7 +35,7 @@ def _renamed(record: dict, keys: Sequence[str]) -> dict:
 
 
 def _flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested keys joined by points."""
+    """Flatten a nested mapping: nested keys are joined by dots."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
         found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}

@@ -1,4 +1,4 @@
-"""How good a method is after so many settings have been tried: expected validation performance."""
+"""Expected validation performance: how good a method is after a number of settings has been tried."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +13,14 @@ from surm_bench.statistics import expected_maximum
 
 
 def expected_validation(scores: pd.DataFrame, looks: Mapping[str, Look], path: str | Path) -> list[Path]:
-    """The expected best score of n settings drawn from those that tuning tried in full, one panel a task, one line a
-    method (Dodge et al., 2019, arXiv 1909.03004). Short trials are left out. The leading methods are in colour.
+    """Draw the expected best score of n settings, one panel per task and one line per method.
+
+    The settings are drawn from those that tuning tried with full-length trials (Dodge et al., 2019, arXiv 1909.03004).
+    Short trials are left out. The leading methods are in colour.
 
     Args:
-        scores: a row for each trial and seed: task, label, setting, full, seed, score; a greater score is better.
-        looks: of every method, in the order of the table.
+        scores: one row per trial and seed: task, label, setting, full, seed, score; a greater score is better.
+        looks: the look of each method, in the order of the table.
         path: where to write; its suffix is replaced. Without a full trial nothing is written.
     """
     full = full_trials(scores)
@@ -40,15 +42,16 @@ def expected_validation(scores: pd.DataFrame, looks: Mapping[str, Look], path: s
 
 
 def full_trials(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores of the trials in full, of the tasks where any of them has one."""
+    """Return the scores of the full trials, for the tasks where at least one full trial has a score."""
     full = scores[scores["full"]]
     return full[full.groupby("task")["score"].transform("count") > 0]
 
 
 def expected_curves(scores: pd.DataFrame) -> dict[str, np.ndarray]:
-    """By label the expected best of n = 1, 2, … settings of one task, from the mean over the seeds of each setting.
+    """Return, by label, the expected best score of n = 1, 2, … settings of one task.
 
-    A setting that diverged on a seed counts as the worst score that any method had on the task.
+    A setting counts with its mean over the seeds. A setting that diverged on a seed counts as the worst score of any
+    method on the task.
     """
     means = scores.groupby(["label", "setting"], sort=False)["score"].agg(lambda cell: cell.mean(skipna=False))
     means = means.fillna(scores["score"].min())

@@ -1,4 +1,4 @@
-"""Figures of lines from frames: learning curves, and score against the part of the training set."""
+"""Line figures: learning curves, and score against the fraction of the training set."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +14,13 @@ from surm_bench.report.panels import STYLE, Line, add_legend, draw_lines, line_k
 def learning_curves(
     curves: pd.DataFrame, looks: Mapping[str, Look], path: str | Path, tasks: Sequence[str] | None = None
 ) -> list[Path]:
-    """Primary metric on the reported split against steps, one panel a task and setting, one line a method: mean over
-    seeds, band ± one sample standard deviation. The leading methods are in colour.
+    """Draw the primary metric on the reported split against steps, one panel per task and setting, one line per method.
+
+    A line is the mean over seeds, its band ± one sample standard deviation. The leading methods are in colour.
 
     Args:
         curves: from curves_frame.
-        looks: of every method, in the order of the table.
+        looks: the look of each method, in the order of the table.
         path: where to write; its suffix is replaced.
         tasks: the panels in order; None is all tasks by name.
     """
@@ -39,12 +40,16 @@ def learning_curves(
 def accuracy_against_fraction(
     summary: pd.DataFrame, looks: Mapping[str, Look], path: str | Path, tasks: Sequence[str] | None = None
 ) -> list[Path]:
-    """Score against the fraction of train (log), one panel a task that was run on several, one line a method: mean over
-    seeds, band ± one sample standard deviation. The leading methods are in colour.
+    """Draw the score against the fraction of the training set (log), one panel per task, one line per method.
+
+    A task has a panel if it was run on several fractions. A line is the mean over seeds, its band ± one sample standard
+    deviation. The leading methods are in colour.
 
     Args:
         summary: from summary_frame.
-        looks: of every method, in the order of the table.
+        looks: the look of each method, in the order of the table.
+        path: where to write; its suffix is replaced.
+        tasks: the panels in order; None is all tasks by name.
     """
     summary = summary[summary["mean"].notna() & summary["fraction"].notna() & (summary["split"] == "")]
     summary = summary[summary.groupby(["model", "task"])["fraction"].transform("nunique") > 1]
@@ -66,6 +71,6 @@ def accuracy_against_fraction(
 
 
 def _lines(cells: pd.DataFrame, x: str) -> dict[str, Line]:
-    """By label what to draw of the cells of a panel, in points."""
+    """Return, by label, the line (x, mean, standard deviation) to draw from a panel's cells; scores in points."""
     lines = cells.sort_values(x).assign(std=cells["std"].fillna(0)).groupby("label")
     return {label: tuple(line[[x, "mean", "std"]].to_numpy(float).T * [[1], [100], [100]]) for label, line in lines}

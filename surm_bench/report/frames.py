@@ -1,4 +1,4 @@
-"""Records as data frames: one row a run and split, then one row a cell of a table. Scores stay as measured (0 to 1)."""
+"""Records as data frames: one row per run and split, then one row per table cell. Scores stay as measured (0 to 1)."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,18 +17,18 @@ RUN_COLUMNS = {
     "error": "str",
     "model": "str",
     "task": "str",
-    "setting": "str",  # "" for all of train, otherwise "2 %", "5 shots", "n=400" or "VTAB-1k"
-    "fraction": "float64",  # of train; missing where the setting counts examples
-    "split": "str",  # "" for the reported one, otherwise as in task.extra_eval_splits
+    "setting": "str",  # "" for the full training set, otherwise "2 %", "5 shots", "n=400" or "VTAB-1k"
+    "fraction": "float64",  # of the training set; missing where the setting counts examples
+    "split": "str",  # "" for the reported split, otherwise as in task.extra_eval_splits
     "adapter": "str",
     "label": "str",
     "family": "str",
     "seed": "Int64",
     "lr": "float64",
     "metric": "str",
-    "score": "float64",  # primary metric in the epoch kept, by default the last: none is chosen on the reported split
+    "score": "float64",  # primary metric in the kept epoch, by default the last; the reported split chooses no epoch
     "best_score": "float64",
-    "selection": "str",  # the split that the best epoch was chosen on: reported or validation
+    "selection": "str",  # the split that chose the best epoch: reported or validation
     "epochs": "Int64",
     "adapter_parameters": "Int64",
     "head_parameters": "Int64",
@@ -45,7 +45,7 @@ CELL = ["model", "task", "setting", "split", "label"]
 CELL_CONSTANTS = ["adapter", "family", "metric", "fraction"]
 RUN_CONSTANTS = ["lr", "epochs", "selection"]
 COUNTS = ["adapter_parameters", "head_parameters", "stored_parameters", "lora_ratio"]
-# Variants of LoRA whose name does not say so: factors of a weight delta, low-rank, tensor or Kronecker.
+# Variants of LoRA without "lora" in their names: factored weight deltas, low-rank, tensor or Kronecker.
 LORA_KIN = {
     *("VeraConfig", "PveraConfig", "LoHaConfig", "LoKrConfig", "HiraConfig", "LortaConfig"),
     *("DynamicDoraConfig", "FactConfig", "AuroraConfig"),
@@ -53,7 +53,7 @@ LORA_KIN = {
 
 
 class TaskColumn(NamedTuple):
-    """What the scores of a table's column are of; all but the metric tell columns apart."""
+    """The model, task, setting, split and metric of a table's column; columns differ in any of these but the metric."""
 
     model: str
     task: str
@@ -63,29 +63,29 @@ class TaskColumn(NamedTuple):
 
     @property
     def title(self) -> str:
-        """As ``rte``, ``mnli-mm`` or ``cifar10 2 %``."""
+        """The column's title, for example ``rte``, ``mnli-mm`` or ``cifar10 2 %``."""
         split = {"": "", "mismatched": "-mm"}.get(self.split, f"-{self.split}")
         return f"{self.task.rpartition('/')[2]}{split} {self.setting}".rstrip()
 
 
 def runs_frame(records: Iterable[dict]) -> pd.DataFrame:
-    """One row a run and split, whatever its status; what a failed run never measured is missing."""
+    """Return one row per run and split, for runs of any status; values that a failed run never measured are missing."""
     rows = [row for record in records for row in _rows(record)]
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
 
 
 def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per (model, task, setting, split, label): scores over the seeds of successful runs alone.
+    """Return one row per (model, task, setting, split, label), with scores over the seeds of successful runs only.
 
     Columns: model, task, setting, split, label, adapter, family, metric, fraction, lr, epochs, selection, mean, std
     (sample standard deviation, NaN for one seed), n, diverged (runs whose loss was not finite), failed (runs that
     failed, broke off or have no score), adapter_parameters, head_parameters, stored_parameters, lora_ratio,
-    train_seconds, wall_seconds and step_ms (means), group_id. A cell of which a run diverged has no mean: that of the
+    train_seconds, wall_seconds and step_ms (means), group_id. A cell with a diverged run has no mean: the mean of the
     other runs would flatter the method. A cell whose runs all failed has n = 0 and no mean.
 
     Raises:
-        UserError: one cell holds runs of two configurations, whose scores must not be averaged, or one column scores by
-            two metrics.
+        UserError: one cell holds runs of two configurations, whose scores must not be averaged, or one column is scored
+            by two metrics.
     """
     diverged = runs["status"] == "diverged"
     scored = (runs["status"] == "success") & runs["score"].notna()
@@ -119,8 +119,11 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def curves_frame(records: Iterable[dict]) -> pd.DataFrame:
-    """Learning curves on the reported split: model, task, setting, split, label, metric, step, mean, std (sample
-    standard deviation over seeds), n. A cell that diverged on a seed has none, as it has no mean."""
+    """Return learning curves on the reported split.
+
+    Columns: model, task, setting, split, label, metric, step, mean, std (sample standard deviation over seeds), n. A
+    cell that diverged on a seed has no curve, just as it has no mean.
+    """
     records = {record["run_id"]: record for record in records}
     runs = runs_frame(records.values())
     diverged = (runs["status"] == "diverged").groupby([runs[name] for name in CELL]).transform("any")
@@ -137,8 +140,11 @@ def curves_frame(records: Iterable[dict]) -> pd.DataFrame:
 
 
 def task_columns(frame: pd.DataFrame, tasks: Sequence[str] | None = None) -> list[TaskColumn]:
-    """The columns with a row in frame: tasks in the given order (None: all by name), a model's side by side, of a task
-    the smaller settings before all of train, and the reported split before the others."""
+    """Return the columns that have a row in the frame.
+
+    Tasks come in the given order (None: by name), the columns of a model side by side. Within a task, smaller settings
+    come before the full training set, and the reported split before the other splits.
+    """
     tasks = list(tasks or sorted(frame["task"].unique()))
     found = frame[frame["task"].isin(tasks)][list(TaskColumn._fields)].drop_duplicates()
     columns = [TaskColumn(*row) for row in found.itertuples(index=False)]
@@ -147,12 +153,12 @@ def task_columns(frame: pd.DataFrame, tasks: Sequence[str] | None = None) -> lis
 
 
 def cells_of(frame: pd.DataFrame, column: TaskColumn) -> pd.DataFrame:
-    """The rows that belong to a column, whatever their method."""
+    """Return the rows that belong to a column, of all methods."""
     return frame[(frame[CELL[:-1]] == list(column[:4])).all(axis=1)]
 
 
 def columns_of(config: dict[str, Any]) -> list[TaskColumn]:
-    """The columns that a run of this configuration fills: the reported split's and those of extra splits."""
+    """Return the columns that a run of this configuration fills: the reported split and the extra splits."""
     task = config["task"]
     setting, _ = _setting(task)
     splits = ["", *task["extra_eval_splits"]]
@@ -160,10 +166,10 @@ def columns_of(config: dict[str, Any]) -> list[TaskColumn]:
 
 
 def adapter_family(peft: dict[str, Any]) -> str:
-    """Which kind of method a PEFT config is.
+    """Return the kind of method that a PEFT config describes.
 
-    structured: a structured matrix of ours; bottleneck: Houlsby's and its variants; own parameters: some or all of the
-    backbone's; LoRA: a factored weight delta; other PEFT: the rest.
+    structured: a structured matrix of this package; bottleneck: Houlsby's adapter and its variants; own parameters:
+    some or all parameters of the backbone; LoRA: a factored weight delta; other PEFT: all other methods.
     """
     name = str(peft.get("_target_", "")).rpartition(".")[2]
     if peft.get("bottleneck"):
@@ -176,7 +182,7 @@ def adapter_family(peft: dict[str, Any]) -> str:
 
 
 def _rows(record: dict) -> Iterator[dict[str, Any]]:
-    """The run on the reported split, then on each of the extra ones."""
+    """Yield the row of a run on the reported split, then a row for each extra split."""
     config = record["config"]
     setting, fraction = _setting(config["task"])
     shared = {
@@ -212,7 +218,7 @@ def _rows(record: dict) -> Iterator[dict[str, Any]]:
 
 
 def _setting(task: dict[str, Any]) -> tuple[str, float | None]:
-    """What a run trains on, in words, and as a fraction of train."""
+    """Return the training data of a run, in words and as a fraction of the training set."""
     if task["vtab1k"]:
         return "VTAB-1k", None
     if (shots := task["shots"]) is not None:
@@ -224,13 +230,13 @@ def _setting(task: dict[str, Any]) -> tuple[str, float | None]:
 
 
 def _size(setting: str) -> tuple[bool, str, float]:
-    """Sorts "2 %" before "10 %" before "5 shots" before all of train."""
+    """Return a sort key: "2 %" before "10 %" before "5 shots" before the full training set."""
     number = re.search(r"[\d.]+", setting)
     return not setting, re.sub(r"[\d.]+", "", setting), float(number[0]) if number else 0.0
 
 
 def _get(record: dict, *keys: str) -> Any:
-    """The nested value, or None where a run ended before it was measured."""
+    """Return the nested value, or None if the run ended before the value was measured."""
     value: Any = record
     for key in keys:
         value = (value or {}).get(key)

@@ -1,4 +1,4 @@
-"""Put names beside points without overlap: each label takes the cheapest of a ring of places around its point."""
+"""Place labels beside points without overlap: each label takes the cheapest of a ring of places around its point."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
 ANGLES = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-GAPS = np.array([5, 9, 15, 23, 33, 45, 60, 78, 98])  # points between a marker's middle and its label's box
-MARKER = 5  # points: half the side of the square a marker keeps free
+GAPS = np.array([5, 9, 15, 23, 33, 45, 60, 78, 98])  # points between the middle of a marker and the box of its label
+MARKER = 5  # points: half the side of the square that a marker keeps free
 LEADER_FROM = 7  # points: a label further away gets a line to its point
 PADDING = 1.5  # pixels around a label
 PASSES = 4
@@ -18,9 +18,9 @@ HALO = [withStroke(linewidth=2.5, foreground="white")]
 def place_labels(
     axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str], colors: Sequence[str], **style
 ) -> None:
-    """Annotate the points (x, y), in data coordinates, of axes whose limits and size are final.
+    """Annotate the points (x, y), in data coordinates; the limits and size of the axes must be final.
 
-    Boxes are (left, bottom, right, top) in pixels. Every label is placed greedily, then reconsidered PASSES times.
+    Boxes are (left, bottom, right, top) in pixels. Each label is placed greedily, then reconsidered PASSES times.
     """
     figure = axes.figure
     renderer = figure.canvas.get_renderer()
@@ -35,7 +35,7 @@ def place_labels(
         for text, point, color in zip(texts, zip(x, y, strict=True), colors, strict=True)
     ]
     sizes = np.array([note.get_window_extent(renderer).size for note in notes]).reshape(-1, 2) + 2 * PADDING
-    rings, fixed = [], []  # candidates of each label, and their costs but for other labels
+    rings, fixed = [], []  # candidate boxes of each label, and their costs without the other labels
     for i, (point, size) in enumerate(zip(points, sizes, strict=True)):
         candidates, gaps = _ring(point, size, scale)
         outside = 50 * _outside(candidates, axes.bbox.extents) / scale
@@ -56,7 +56,7 @@ def place_labels(
 
 
 def _ring(point: np.ndarray, size: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Candidate boxes around a point, (n, 4), and their distances in points, (n,)."""
+    """Return candidate boxes around a point, (n, 4), and their distances in points, (n,)."""
     gaps, angles = (grid.ravel() for grid in np.meshgrid(GAPS, ANGLES))
     direction = np.column_stack([np.cos(angles), np.sin(angles)])
     middle = point + direction * (gaps[:, None] * scale + size / 2)
@@ -64,7 +64,7 @@ def _ring(point: np.ndarray, size: np.ndarray, scale: float) -> tuple[np.ndarray
 
 
 def _line_boxes(axes: Axes) -> list[np.ndarray]:
-    """Small boxes around what is already drawn: the error bars, and points along the lines."""
+    """Return small boxes around existing drawings: the error bars, and points along the lines."""
     bars = [segment for bars in axes.collections for segment in bars.get_segments()]
     corners = np.array(
         [np.concatenate([ends.min(axis=0), ends.max(axis=0)]) for ends in map(axes.transData.transform, bars)]
@@ -82,25 +82,25 @@ def _line_boxes(axes: Axes) -> list[np.ndarray]:
 def _conflict(
     point: np.ndarray, candidates: np.ndarray, covered: np.ndarray, crossed: np.ndarray, scale: float
 ) -> np.ndarray:
-    """The cost of each candidate for what it would cover, and for what its leader would cross: shape (n,)."""
+    """Return the cost of each candidate, (n,): for what the box covers and for what its leader line crosses."""
     return 4 * _overlap(candidates, covered) / scale + 15 * _crossed(point, candidates, crossed)
 
 
 def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """For each box, (n, 4), the summed root of its common area with every other, (m, 4): shape (n,)."""
+    """Return, for each box (n, 4), the summed square root of its common area with each other box (m, 4); shape (n,)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     return np.sqrt(np.clip(high - low, 0, None).prod(axis=-1)).sum(axis=1)
 
 
 def _outside(boxes: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """How far each box sticks out of the frame, in pixels."""
+    """Return how far each box sticks out of the frame, in pixels."""
     low, high = frame[:2] - boxes[:, :2], boxes[:, 2:] - frame[2:]
     return np.clip(low, 0, None).sum(axis=1) + np.clip(high, 0, None).sum(axis=1)
 
 
 def _crossed(point: np.ndarray, boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How many other boxes the straight way from the point to each box crosses, sampled."""
+    """Count the other boxes that the straight line from the point to each box crosses, by sampling the line."""
     if not len(others):
         return np.zeros(len(boxes))
     ends = np.clip(point, boxes[:, :2], boxes[:, 2:])

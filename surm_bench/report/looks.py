@@ -1,33 +1,33 @@
-"""One colour and marker a method, in every figure and on the page of a report, in the order of the tables."""
+"""One colour and marker per method, in all figures and on the report page, in the order of the tables."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
 
-SHADES = {  # of each family: hues that colour-blind readers tell apart
+SHADES = {  # of each family: hues that colour-blind readers can distinguish
     "structured": ("#0072B2", "#56A8DB", "#00416B"),
     "LoRA": ("#D55E00", "#F0A15E", "#8A3D00"),
     "bottleneck": ("#008A63", "#5CC2A3", "#00523B"),
     "other PEFT": ("#A3488A", "#D08DBE", "#632752"),
     "own parameters": ("#333333", "#8A6A3F", "#000000"),
 }
-MARKERS = "os^Dv<>p"  # with three shades: 24 methods a family that differ
-FEW = 6  # lines that can all be followed
+MARKERS = "os^Dv<>p"  # with three shades: 24 distinct methods per family
+FEW = 6  # lines that a reader can follow at once
 OTHERS = "#C8C8C8"
 
 
 class Look(NamedTuple):
     family: str
     color: str
-    marker: str  # as matplotlib calls it
+    marker: str  # in matplotlib's notation
 
 
 def method_looks(families: Mapping[str, str]) -> dict[str, Look]:
-    """A look for each method: the colour says its family, marker and shade which one of it.
+    """Return the look of each method: the colour shows its family, marker and shade distinguish it within the family.
 
     Args:
-        families: of every label (as frames.adapter_family says), in the order of the table.
+        families: the family of each label (see frames.adapter_family), in the order of the table.
     """
     looks, seen = {}, dict.fromkeys(SHADES, 0)
     for label, family in families.items():
@@ -38,11 +38,13 @@ def method_looks(families: Mapping[str, str]) -> dict[str, Look]:
 
 
 def leading(scores: pd.DataFrame, looks: Mapping[str, Look]) -> list[str]:
-    """The methods whose lines are drawn in colour, in the order of the table: all of a FEW, otherwise of each family
-    the one with the best mean rank over the panels.
+    """Return the methods whose lines are drawn in colour, in the order of the table.
+
+    Up to FEW methods are all in colour; otherwise only each family's method with the best mean rank over the panels.
 
     Args:
-        scores: (panels, labels), higher is better, NaN where there is none.
+        scores: (panels, labels), higher is better, NaN where there is no score.
+        looks: the look of each method, in the order of the table.
     """
     shown = [label for label in looks if label in scores]
     if len(shown) <= FEW:

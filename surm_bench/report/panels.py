@@ -1,4 +1,4 @@
-"""What the figures share: their style, their panels, legends and lines, their files."""
+"""Shared parts of the figures: style, panels, legends, lines and files."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -26,20 +26,20 @@ STYLE = {
     "axes.edgecolor": "#888888",
     "axes.axisbelow": True,
     "grid.color": "#E6E6E6",
-    "svg.hashsalt": "surm-bench",  # the same figure is the same file
-    "pdf.fonttype": 42,  # fonts that can be edited and searched, as publishers ask
+    "svg.hashsalt": "surm-bench",  # so that the same figure gives an identical file
+    "pdf.fonttype": 42,  # fonts that can be edited and searched, as publishers require
 }
 
 
 def new_figure(height: float) -> Figure:
-    """As wide as all are, and this high, in inches."""
+    """Return a figure of the common width and the given height in inches."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def panel_grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of count panels in at most two columns; a cell left over is there for the legend."""
+    """Return a figure of count panels in at most two columns; an unused cell is left for the legend."""
     if not count:
         raise UserError("no finished run to draw")
     columns = min(count, 2)
@@ -49,7 +49,7 @@ def panel_grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def add_legend(figure: Figure, grid: list[Axes], used: int, handles: list[Line2D]) -> None:
-    """In the cell that is left over where it fits, otherwise below the panels, for which the figure grows."""
+    """Draw the legend in the unused cell if it fits, otherwise below the panels, and make the figure higher for it."""
     for axes in grid[used:]:
         axes.axis("off")
     look = {"handles": handles, "frameon": False, "handlelength": 3}
@@ -71,16 +71,16 @@ def name_panel(axes: Axes, panel: TaskColumn) -> None:
 
 
 def handle(look: Look, label: str, line: bool = False) -> Line2D:
-    """The entry of a method in a legend."""
+    """Return the legend entry of a method."""
     style = {"linestyle": "-" if line else "", "marker": look.marker, "markersize": 7, "markeredgecolor": "white"}
     return Line2D([], [], color=look.color, label=label, **style)
 
 
 def draw_lines(axes: Axes, lines: Mapping[str, Line], looks: Mapping[str, Look], led: Collection[str]) -> None:
-    """The lines of a panel: those that lead with marks and a band ± spread, the others thin and grey.
+    """Draw the lines of a panel: leading methods with marks and a band of ± spread, the other methods thin and grey.
 
-    A line of a single point can be seen, too. One that lies so far below all others that it would flatten them is
-    left out, which a note says.
+    A line of a single point is visible, too. A line so far below all others that it would flatten them is left out, and
+    a note says so.
     """
     for label, (x, y, spread) in lines.items():
         if label not in led:
@@ -94,7 +94,7 @@ def draw_lines(axes: Axes, lines: Mapping[str, Line], looks: Mapping[str, Look],
 
 
 def line_key(looks: Mapping[str, Look], led: Collection[str], drawn: Collection[str]) -> list[Line2D]:
-    """The legend of lines: the methods in colour, in the order of the table, and one entry for all others drawn."""
+    """Return the legend entries: methods in colour, in the order of the table, and one entry for the other methods."""
     handles = [handle(looks[label], label, line=True) for label in led]
     if others := len(set(drawn) - set(led)):
         handles.append(Line2D([], [], color=OTHERS, marker=".", label=f"{others} other method{'s' * (others != 1)}"))
@@ -102,7 +102,7 @@ def line_key(looks: Mapping[str, Look], led: Collection[str], drawn: Collection[
 
 
 def axis_cut(axes: Axes, x: float | None = None, y: float | None = None) -> None:
-    """Two strokes across an axis whose limits are final, where what lies beyond is not to scale."""
+    """Draw two strokes across an axis, where the region beyond is not to scale; the limits must be final."""
     mark = [(-0.7, -1), (0.7, 1)] if y is None else [(-1, -0.7), (1, 0.7)]
     look = {"color": axes.spines["left"].get_edgecolor(), "linestyle": "", "markersize": 9, "clip_on": False}
     corner = axes.get_xlim()[0], axes.get_ylim()[0]
@@ -124,7 +124,7 @@ def _cut_far_below(axes: Axes, lines: dict[str, np.ndarray]) -> None:
 
 
 def save(figure: Figure, path: str | Path) -> list[Path]:
-    """Write it as .png, 1600 pixels wide, .svg and .pdf; the same figure is the same files."""
+    """Write the figure as .png, 1600 pixels wide, .svg and .pdf; the same figure gives identical files."""
     undated = {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     paths = [Path(path).with_suffix(suffix) for suffix in undated]
     for file in paths:

@@ -1,4 +1,4 @@
-"""Score against adapter parameters, and the front: the best score that so many parameters reach."""
+"""Score against adapter parameters, with the Pareto front: the best score at each number of parameters."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,30 +15,30 @@ from surm_bench.report.looks import Look
 from surm_bench.report.panels import STYLE, add_legend, axis_cut, handle, name_panel, panel_grid, save
 from surm_bench.report.swarm import moved_aside
 
-MANY = 14  # more methods than this are not all named in a panel
+MANY = 14  # a panel with more methods shows numbers instead of names
 FRONT = {"color": "#B8B8B8", "linewidth": 1.6}
-MARKER, BAR = 9, 3  # points that a marker and an error bar keep free
+MARKER, BAR = 9, 3  # free space around a marker and an error bar, in points
 
 
 def accuracy_against_parameters(
     summary: pd.DataFrame, looks: Mapping[str, Look], path: str | Path, tasks: Sequence[str] | None = None
 ) -> list[Path]:
-    """Score against adapter parameters (log, with a place for none), one panel a task, with the front.
+    """Draw the score against adapter parameters (log, with a place for zero), one panel per task, and the Pareto front.
 
-    Error bars are ± one sample standard deviation. Points that would cover each other are moved aside, those of the
-    front never. More than MANY methods have numbers, which the legend explains. Where all methods are without
+    Error bars are ± one sample standard deviation. Points that would cover each other are moved aside; points of the
+    front are never moved. More than MANY methods are shown by numbers, which the legend explains. If no method has
     parameters, nothing is written.
 
     Args:
         summary: from summary_frame.
-        looks: of every method, in the order of the table.
+        looks: the look of each method, in the order of the table.
         path: where to write; its suffix is replaced.
         tasks: the panels in order; None is all tasks by name.
     """
     summary = summary[summary["mean"].notna()]
     columns = task_columns(summary[summary["adapter_parameters"] > 0], tasks)
     panels = [column for column in columns if not column.split]
-    if len(summary) and not panels:  # of methods without parameters alone
+    if len(summary) and not panels:  # all methods are without parameters
         return []
     drawn = pd.concat([cells_of(summary, panel) for panel in panels] or [summary])
     shown = [label for label in looks if label in set(drawn["label"])]
@@ -52,7 +52,7 @@ def accuracy_against_parameters(
             _limits(axes, points)
         key = [handle(looks[label], label if names[label] == label else f"{names[label]}  {label}") for label in shown]
         add_legend(figure, grid, len(panels), [*key, Line2D([], [], **FRONT, label="Pareto front")])
-        figure.canvas.draw()  # settles the layout, on which the places of points and labels depend
+        figure.canvas.draw()  # fixes the layout, which determines the places of points and labels
         figure.set_layout_engine("none")
         for axes, points in zip(grid, found, strict=False):
             _draw(axes, points, looks, names)
@@ -60,7 +60,7 @@ def accuracy_against_parameters(
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Indices, by rising cost, of the points that no point of at most that cost reaches."""
+    """Return the indices, by rising cost, of the points whose score no point of the same or lower cost reaches."""
     front: list[int] = []
     for i in sorted(range(len(scores)), key=lambda i: (costs[i], -scores[i])):
         if not front or scores[i] > scores[front[-1]]:
@@ -69,16 +69,16 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 
 
 def staircase(x: Sequence[float], y: Sequence[float], end: float) -> tuple[list[float], list[float]]:
-    """The corners of the best score so far: level from each point of a front to the next, and from the last to end."""
+    """Return the corners of the best score so far: level from each point of a front to the next, then to end."""
     ends = [*x[1:], end]
     return [place for pair in zip(x, ends, strict=True) for place in pair], [level for level in y for _ in range(2)]
 
 
 def _points(cells: pd.DataFrame) -> pd.DataFrame:
-    """Where the methods of a panel are: label, count, x, y, spread, note, front.
+    """Return the places of the methods in a panel: label, count, x, y, spread, note, front.
 
-    No parameters have a place to the left of the fewest. Such a method far below all others would flatten them: then
-    it has a place a little below, and a note says its score.
+    A method without parameters is placed to the left of the smallest method. If it is far below all others, its true
+    place would flatten them: then it is placed a little below them, and a note gives its score.
     """
     counts = cells["adapter_parameters"].to_numpy(float)
     few = counts[counts > 0].min()
@@ -104,7 +104,7 @@ def _points(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _limits(axes: Axes, points: pd.DataFrame) -> None:
-    """The scale of a panel: a log axis with a tick for no parameters, both axes cut where that is so."""
+    """Set the scale of a panel: a log axis with a tick for zero parameters, and axis cuts where places are not true."""
     axes.set_xscale("log")
     axes.grid(True, axis="y")
     some = points[points["count"] > 0]
@@ -116,7 +116,7 @@ def _limits(axes: Axes, points: pd.DataFrame) -> None:
     if len(some) < len(points):
         nothing, few = points["x"].min(), some["x"].min()
         cut = (nothing * few) ** 0.5
-        clear = (cut * few) ** 0.5  # ticks at less would lie on the cut
+        clear = (cut * few) ** 0.5  # further left, ticks would lie on the cut
         decades = 10.0 ** np.arange(np.ceil(np.log10(clear)), np.ceil(np.log10(axes.get_xlim()[1])))
         axes.set_xticks([nothing, *decades], ["0", *(f"$10^{{{round(np.log10(decade))}}}$" for decade in decades)])
         axes.set_xticks([tick for tick in axes.get_xticks(minor=True) if tick > clear], minor=True)
@@ -129,7 +129,7 @@ def _limits(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _draw(axes: Axes, points: pd.DataFrame, looks: Mapping[str, Look], names: Mapping[str, str]) -> None:
-    """The front, the points and their names, on axes whose limits and size are final."""
+    """Draw the front, the points and their names; the limits and size of the axes must be final."""
     axes.autoscale(False)
     front = points[points["front"]].sort_values("count")
     axes.plot(*staircase(front["x"].to_list(), front["y"].to_list(), axes.get_xlim()[1]), **FRONT, zorder=1.2)
@@ -144,7 +144,7 @@ def _draw(axes: Axes, points: pd.DataFrame, looks: Mapping[str, Look], names: Ma
 
 
 def _aside(axes: Axes, points: pd.DataFrame) -> np.ndarray:
-    """Where on the x axis to draw points so that all can be seen."""
+    """Return the x positions at which to draw the points so that all are visible."""
     places = points[["x", "y"]].to_numpy()
     pixels = axes.transData.transform(places)
     tops = axes.transData.transform(places + [[0, spread] for spread in points["spread"]])

@@ -1,13 +1,13 @@
-"""Where the runs of a table come from, in words, where they do not all come from one place."""
+"""The origin of a table's runs, in words, where they do not all share one origin."""
 
 from collections import Counter
 from collections.abc import Sequence
 
 
 def provenance(records: Sequence[dict]) -> str:
-    """Sentences for a caption: several kinds of device, several states of the code, changes that no commit has.
+    """Return caption sentences on several kinds of device, several states of the code, and uncommitted changes.
 
-    Empty where all runs were made on one kind of device with one state of the code, committed.
+    Empty if all runs were made on one kind of device with one committed state of the code.
     """
     kinds = Counter(record["environment"]["device_kind"] for record in records)
     codes = Counter(record["code"]["sources"] for record in records)
@@ -23,7 +23,7 @@ def provenance(records: Sequence[dict]) -> str:
 
 
 def commit(record: dict) -> str:
-    """The commit of the code that made a run, or what else tells the code of an installed package."""
+    """Return the commit of the code that made a run, or the version and digest of an installed package."""
     environment = record["environment"]
     if environment["git_commit"] is None:
         return f"not known: surm_bench {environment['surm_bench']}, sources {record['code']['sources']}"

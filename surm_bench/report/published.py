@@ -1,4 +1,4 @@
-"""Published results, each with its source, to be shown beside measured ones."""
+"""Published results, each with its source, shown beside measured results."""
 
 import re
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ SCORE = re.compile(r"\d+(\.\d+)?( ± \d+(\.\d+)?)?")
 
 @dataclass
 class Source:
-    """Where numbers were published and what they mean."""
+    """The source of published numbers, and what they mean."""
 
-    cite: str = MISSING  # as "Hu et al., 2022"
+    cite: str = MISSING  # for example "Hu et al., 2022"
     title: str = MISSING
-    where: str = MISSING  # the table
+    where: str = MISSING  # the table in the publication
     url: str = MISSING
-    read: str = MISSING  # the text that the numbers were read in
-    metrics: dict[str, str] = field(default_factory=dict)  # by column; "default" for those not named
-    convention: str = ""  # seeds, choice of epoch, what else differs between sources
+    read: str = MISSING  # the text from which the numbers were taken
+    metrics: dict[str, str] = field(default_factory=dict)  # by column; "default" for the other columns
+    convention: str = ""  # seeds, choice of epoch, and other differences between sources
 
 
 @dataclass
 class Result:
-    """One row of a published table, as the source prints it, scores in percent.
+    """One row of a published table, as the source prints it, with scores in percent.
 
-    A column is a task, as "glue/rte", or a further split of one, as "glue/mnli:mismatched".
+    A column is a task, for example "glue/rte", or an extra split of a task, for example "glue/mnli:mismatched".
     """
 
     source: str = MISSING  # a key of sources
@@ -41,13 +41,13 @@ class Result:
     method: str = MISSING
     parameters: str = MISSING  # of the adapter, without the head
     scores: dict[str, str] = MISSING  # by column
-    average: str | None = None  # over the tasks of scores
-    metrics: dict[str, str] = field(default_factory=dict)  # by column, where they are not the source's
+    average: str | None = None  # over the tasks in scores
+    metrics: dict[str, str] = field(default_factory=dict)  # by column, where they differ from the source's
 
 
 @dataclass
 class Claim:
-    """What a paper says of its results in a sentence."""
+    """A statement that a paper makes about its results, in one sentence."""
 
     source: str = MISSING
     text: str = MISSING
@@ -55,22 +55,22 @@ class Claim:
 
 @dataclass
 class Published:
-    """What a file of published results holds."""
+    """The contents of a file of published results."""
 
     sources: dict[str, Source] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
 
     def metric(self, result: Result, key: str) -> str:
-        """What a score of the result is; "" if nothing says so."""
+        """Return the metric of a score of this result; "" if it is not given."""
         metrics = self.sources[result.source].metrics | result.metrics
         return metrics.get(key, metrics.get("default", ""))
 
 
 class PublishedRows:
-    """The results that have a score in some of a table's columns, as texts; None where a cell is empty.
+    """The results with a score in at least one of a table's columns, as texts; None for an empty cell.
 
-    A score by another metric than its column's is followed by OTHER_METRIC.
+    OTHER_METRIC follows a score whose metric differs from its column's.
     """
 
     def __init__(self, published: Published, columns: Sequence[TaskColumn]) -> None:
@@ -78,7 +78,7 @@ class PublishedRows:
         self.results = [r for r in published.results if any(self._score(r, column) for column in columns)]
 
     def labels(self) -> list[str]:
-        """As ``LoRA r=8 [Hu et al., 2022]``."""
+        """Return the labels of the rows, for example ``LoRA r=8 [Hu et al., 2022]``."""
         return [f"{result.method} [{self.published.sources[result.source].cite}]" for result in self.results]
 
     def parameters(self, model: str) -> list[str | None]:
@@ -88,11 +88,11 @@ class PublishedRows:
         return [self._score(result, column) for result in self.results]
 
     def averages(self, columns: Sequence[TaskColumn]) -> list[str | None]:
-        """The source's own average, where it is over the tasks of these columns."""
+        """Return the source's own average, if it is over the tasks of these columns."""
         return [self._average(result, columns) for result in self.results]
 
     def references(self) -> list[str]:
-        """A line for each source, in the order of the rows."""
+        """Return one line per source, in the order of the rows."""
         return [self._reference(source) for source in dict.fromkeys(result.source for result in self.results)]
 
     def _score(self, result: Result, column: TaskColumn) -> str | None:
@@ -118,11 +118,11 @@ class PublishedRows:
 
 
 def load_published(path: str | Path) -> Published:
-    """Read published results; no file is none.
+    """Read published results; a missing file means no results.
 
     Raises:
-        UserError: one line for a key that is missing or unknown, a source that is not listed, a score without a metric
-            or one that is no number of percent.
+        UserError: one line for a missing or unknown key, a source that is not listed, a score without a metric or a
+            score that is not a percentage.
     """
     if not Path(path).is_file():
         return Published()

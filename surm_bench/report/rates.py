@@ -1,4 +1,4 @@
-"""Rate curves: the score in tuning against the learning rate, of every method that was tuned over it alone."""
+"""Rate curves: the tuning score against the learning rate, for methods that tune nothing but the learning rate."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,19 +10,19 @@ from surm_bench.report.looks import Look
 from surm_bench.report.panels import STYLE, add_legend, draw_lines, line_key, panel_grid, save
 
 KNOB = "optimizer.lr="
-FEWEST = 3  # rates of a curve
+FEWEST = 3  # learning rates of a curve
 
 
 def rate_curves(scores: pd.DataFrame, looks: Mapping[str, Look], path: str | Path) -> list[Path]:
     """Draw the mean score over the tuning seeds against the learning rate, with a band of ± one standard deviation.
 
     Args:
-        scores: a row for each trial and seed: task, label, setting, full, seed, score. Trials in full count.
-        looks: of every method, in the order of the table.
+        scores: one row per trial and seed: task, label, setting, full, seed, score. Only full trials count.
+        looks: the look of each method, in the order of the table.
         path: where to write; its suffix is replaced.
 
     Returns:
-        The files written: none unless every setting is a learning rate alone and some method has three rates.
+        The written files. Empty unless every setting is only a learning rate and some method has three rates.
     """
     full = scores[scores["full"] & scores["score"].notna()]
     alone = full["setting"].str.startswith(KNOB) & ~full["setting"].str.contains(" ")

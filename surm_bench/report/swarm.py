@@ -1,24 +1,24 @@
-"""Points of a scatter that would cover each other, moved aside."""
+"""Move the points of a scatter plot aside where they would cover each other."""
 
 import numpy as np
 
-STEP = 1.5  # points between the places that are tried
+STEP = 1.5  # distance between the tried places, in points
 
 
 def moved_aside(points: np.ndarray, spreads: np.ndarray, marker: float, bar: float, scale: float) -> np.ndarray:
-    """How far to move each point to the right, in pixels, so that no marker covers another, and no error bar a bar.
+    """Return how far to move each point to the right, in pixels, so that no two markers and no two error bars overlap.
 
-    The first points stay where they are; each other one takes the nearest free place.
+    The first points stay in place; each later point takes the nearest free place.
 
     Args:
         points: (n, 2), in pixels.
         spreads: (n,), half the length of each error bar, in pixels.
         marker: the side of the square that a marker keeps free, in points.
-        bar: the least distance of two error bars beside each other, in points.
-        scale: pixels a point.
+        bar: the least distance between two error bars side by side, in points.
+        scale: pixels per point.
 
     Returns:
-        (n,).
+        The shifts, (n,).
     """
     shifts = np.zeros(len(points))
     for i, (x, y) in enumerate(points):

@@ -1,4 +1,4 @@
-"""The comparison table, from one frame to Markdown, LaTeX and CSV."""
+"""The comparison table: from one frame to Markdown, LaTeX and CSV."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ LATEX_MARKS = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "": "{}"
 
 @dataclass(frozen=True)
 class Column:
-    """What stands above a column; model is its backbone, "" for a column over all."""
+    """The header of a column; model is its backbone, "" for a column that applies to all models."""
 
     title: str
     model: str = ""
@@ -54,7 +54,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell, and whether it is the "best" or "second" of its column."""
+    """The text of a cell, and its mark: "best" or "second" of its column, or none."""
 
     text: str
     mark: str = ""
@@ -65,10 +65,13 @@ class Table:
     """A table ready to be written: ``rows[i][j]`` and ``published[i][j]`` belong to ``columns[j]``.
 
     Attributes:
-        data: what the rows were made from, at full precision.
-        published: rows below a rule, of others' results.
-        sources: where these are from, a line each.
-        protocol: how settings were chosen and where the runs come from: below the table, apart from its caption.
+        columns: the headers, from left to right.
+        rows: the measured rows.
+        caption: the text below the table.
+        data: the data behind the rows, at full precision.
+        published: rows below a rule, with results of other authors.
+        sources: the sources of the published rows, one line each.
+        protocol: how settings were chosen and where the runs come from; printed below the table, after its caption.
     """
 
     columns: list[Column]
@@ -88,16 +91,16 @@ def comparison_table(
     seeds: int | None = None,
     published: Published | None = None,
 ) -> Table:
-    """Adapters against tasks, with an average for each model and setting of several tasks.
+    """Return the table of adapters against tasks, with an average for each model and setting that has several tasks.
 
     Args:
         summary: from summary_frame.
-        order: the adapter labels, one a row, from top to bottom; None is all of them by parameters.
-        columns: what has a column, (model, task, setting, split) or a TaskColumn, from left to right within its model;
-            None is all that was run. Rows and columns without a run are shown as missing.
+        order: the adapter labels, one per row, from top to bottom; None is all adapters, sorted by parameters.
+        columns: the columns, each (model, task, setting, split) or a TaskColumn, from left to right within a model;
+            None is every column with a run. Rows and columns without a run are shown as missing.
         protocol: sentences on how settings were chosen and where the runs come from.
-        seeds: how many a cell should have; None is the most that one has.
-        published: results to show below; those without a score in any column are left out.
+        seeds: the number of seeds that a cell should have; None is the largest number in any cell.
+        published: results to show below the measured ones; results without a score in any column are left out.
     """
     order = list(order or summary.sort_values(["adapter_parameters", "label"])["label"].unique())
     columns = _with_metrics([TaskColumn(*column) for column in columns or task_columns(summary)], summary)
@@ -126,7 +129,7 @@ def comparison_table(
 
 
 def to_markdown(table: Table) -> str:
-    """A pipe table, its caption and sources; a header names the model where the table has several."""
+    """Return a pipe table with its caption and sources; headers name the model if the table has several models."""
     several = len({column.model for column in table.columns} - {""}) > 1
     headers = [f"{c.title}<br>{c.model}" if c.model and several else c.title for c in table.columns]
     rows = [
@@ -142,7 +145,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""A ``table`` environment no wider than the text (booktabs, graphicx). Columns of one model share a header."""
+    r"""Return a ``table`` environment no wider than the text (booktabs, graphicx). A model's columns share a header."""
     spans, rules, first = [], [], 1
     for model, columns in groupby(table.columns, key=lambda column: column.model):
         width = len(list(columns))
@@ -173,7 +176,7 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Tidy raw numbers: one line per cell that was run, at full precision, scores not multiplied."""
+    """Return tidy raw numbers: one line per cell that was run, at full precision, scores not multiplied by 100."""
     return table.data.to_csv(index=False)
 
 
@@ -188,11 +191,11 @@ def write_table(table: Table, folder: str | Path, stem: str) -> list[Path]:
 
 
 def marks(shown: Sequence[float | None], lowest: bool = False) -> list[str]:
-    """The mark of each cell of a column: "best", "second" or none.
+    """Return the mark of each cell of a column: "best", "second" or none.
 
     Args:
-        shown: values rounded as the table shows them: equal ones are a tie, and all of a tie are marked.
-        lowest: the lowest is the best.
+        shown: values rounded as the table shows them; equal values are a tie, and every value of a tie is marked.
+        lowest: whether the lowest value is the best.
     """
     best_first = sorted({value for value in shown if value is not None}, reverse=not lowest)
     ranks = dict(zip(best_first, ("best", "second"), strict=False))
@@ -200,17 +203,17 @@ def marks(shown: Sequence[float | None], lowest: bool = False) -> list[str]:
 
 
 def show_ratio(ratio: float | None) -> str:
-    """How many times fewer, as ``8.0×``; MISSING without parameters."""
+    """Return how many times fewer parameters, for example ``8.0×``; MISSING without parameters."""
     if ratio is None or pd.isna(ratio):
         return MISSING
     return f"{ratio:.1f}×" if ratio >= 0.95 else f"{ratio:.2g}×"
 
 
-Part = tuple[Column, list[Cell], list[Cell]]  # a column: its header, the measured cells and the published ones
+Part = tuple[Column, list[Cell], list[Cell]]  # a column: its header, the measured cells and the published cells
 
 
 def _counts(data: pd.DataFrame, model: str, order: Sequence[str], others: PublishedRows) -> list[Part]:
-    """Parameters of the adapters on a model, and how many times fewer than LoRA's they are."""
+    """Return the adapters' parameters on a model, and how many times fewer they are than LoRA's."""
     parameters = [_unique(data, label, "adapter_parameters", "{:,}".format) for label in order]
     ratios = [_unique(data, label, "lora_ratio", show_ratio) for label in order]
     none = _cells([None] * len(others.results))
@@ -223,7 +226,7 @@ def _counts(data: pd.DataFrame, model: str, order: Sequence[str], others: Publis
 def _scores(
     measured: pd.DataFrame, columns: Sequence[TaskColumn], order: Sequence[str], seeds: int, others: PublishedRows
 ) -> Iterator[Part]:
-    """The columns of one model, then the averages of each of its settings with several tasks."""
+    """Yield the columns of one model, then the averages of each setting that has several tasks."""
     cells = measured.set_index(CELL)[["mean", "std", "n", "diverged"]].to_dict("index")
     for column in columns:
         found = [cells.get((*column[:4], label)) for label in order]
@@ -247,18 +250,18 @@ def _scores(
 
 
 def _average(means: Sequence[float | None]) -> float | None:
-    """Over fewer tasks than all an average would not be comparable."""
+    """Return the mean, or None if a task is missing: averages over different tasks are not comparable."""
     return None if None in means else sum(means) / len(means)
 
 
 def _ranks(means: Sequence[Sequence[float | None]]) -> list[str | None]:
-    from surm_bench.statistics import mean_ranks  # scipy
+    from surm_bench.statistics import mean_ranks  # imports scipy, only when needed
 
     return [None if pd.isna(rank) else f"{rank:.1f}" for rank in mean_ranks(means)]
 
 
 def _mean(cell: dict) -> float | None:
-    """None where a run diverged."""
+    """Return the mean score, or None if a run diverged."""
     return None if cell["diverged"] else cell["mean"]
 
 
@@ -279,13 +282,13 @@ def _score(mean: float, std: float, n: int, diverged: int, seeds: int) -> str:
 
 
 def _unique(data: pd.DataFrame, label: str, column: str, show: Callable) -> str:
-    """The count of a method on a model. It may differ between tasks (image sizes): then all are shown."""
+    """Return the count of a method on a model. If the count differs between tasks (image sizes), return all values."""
     values = data.loc[data["label"] == label, column].dropna().unique()
     return " / ".join(show(value) for value in values) or MISSING
 
 
 def _with_metrics(columns: Sequence[TaskColumn], summary: pd.DataFrame) -> list[TaskColumn]:
-    """Columns with the metrics of their runs, which know the names of classes; without a run, as they were given."""
+    """Return the columns with the metrics of their runs, which know the class names; without a run, unchanged."""
     known = {column[:4]: column.metric for column in task_columns(summary)}
     return [column._replace(metric=known.get(column[:4], column.metric)) for column in columns]
 
@@ -306,7 +309,7 @@ def _caption(
         sentences.append(AVERAGES)
     if has_ranks:
         sentences.append(RANKS)
-    if failed := int(data.loc[data["split"] == "", "failed"].sum()):  # a run once, however many splits it has
+    if failed := int(data.loc[data["split"] == "", "failed"].sum()):  # a run counts once, even if it has several splits
         sentences.append(FAILED.format(n=failed, s="s" * (failed != 1), are="are" if failed != 1 else "is"))
     if data["diverged"].any():
         sentences.append(DIVERGED)
@@ -316,7 +319,7 @@ def _caption(
 
 
 def _latex_title(title: str) -> str:
-    """Broken in two where it would make its column wide."""
+    """Return the title, broken into lines if it would make its column wide."""
     lines = r"\\".join(_escape(line) for line in wrap(title, 16))
     return rf"\shortstack[r]{{{lines}}}" if r"\\" in lines else lines
 
@@ -326,7 +329,7 @@ def _latex_row(row: Sequence[Cell]) -> str:
 
 
 def _latex_score(text: str) -> str:
-    """The deviation and what follows it smaller than the mean."""
+    """Return the score with the deviation, and all after it, in smaller type than the mean."""
     mean, sign, spread = _escape(text).partition(r" $\pm$ ")
     return rf"{mean} {{\scriptsize $\pm$ {spread}}}" if sign else mean
 

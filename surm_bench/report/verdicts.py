@@ -1,4 +1,4 @@
-"""What comparisons of two methods say about a claim: a table and a picture of their intervals."""
+"""Comparisons of two methods that decide a claim: a table and a figure of their intervals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,16 +37,16 @@ class Compared:
     """Two methods on one task, compared seed by seed.
 
     Attributes:
-        first, partner: their labels.
-        experiment, task: where both were run.
-        primary: of the primary family of its claim, or of the secondary one.
+        first, partner: the labels of the two methods.
+        experiment, task: where both methods were run.
+        primary: whether the comparison is in its claim's primary family; otherwise it is in the secondary family.
         registered: the date of the claim.
-        margin: the largest loss that counts as none, as a fraction.
-        trained, stored: numbers of the adapter of both, trained and needed to serve; None for one that was not run.
-        scores: the mean scores of both over their complete pairs.
-        difference: of first minus partner, as a fraction, by the rule that was declared.
-        check: the same by the other rule for the variance over seeds.
-        planned: how many pairs were fixed in advance.
+        margin: the largest loss that counts as no loss, as a fraction.
+        trained, stored: numbers of each adapter, trained and needed to serve; None for an adapter that was not run.
+        scores: the mean score of each method over the complete pairs.
+        difference: first minus partner, as a fraction, by the rule that was declared.
+        check: the same difference by the other rule for the variance over seeds.
+        planned: the number of pairs fixed in advance.
     """
 
     first: str
@@ -65,27 +65,28 @@ class Compared:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned pair has been run; a run that diverged counts as run."""
+        """Whether every planned pair has been run; a diverged run counts as run."""
         return self.difference.n + self.difference.n_missing == self.planned
 
     @property
     def verdict(self) -> str:
-        """The verdict, or that it is too early for one."""
+        """The verdict, or PENDING until all planned pairs have been run."""
         low, high = self.difference.low, self.difference.high
         return str(verdict(low, high, self.margin)) if self.complete else PENDING
 
 
 def verdict_caption(level: float, own: Sequence[str]) -> str:
-    """Return how the numbers of a verdict's table are made, the same for every claim.
+    """Return how the numbers in a table of verdicts are made; the text is the same for every claim.
 
     Args:
+        level: the confidence level of the intervals.
         own: the dates of the claims that take the variance over seeds from the two methods alone.
     """
     return CAPTION.format(level=level, missing=MISSING, own=" and ".join(own) or "no day")
 
 
 def primary_families(compared: Sequence[Compared]) -> dict[Compared, float | None]:
-    """Return the corrected p value of every primary comparison, among those that were registered on the same day."""
+    """Return the corrected p value of each primary comparison, within the comparisons registered on the same day."""
     days = dict.fromkeys(one.registered for one in compared)
     families = [[one for one in compared if one.primary and one.registered == day] for day in days]
     return {one: p for family in families for one, p in zip(family, _corrected(family), strict=True)}
@@ -94,10 +95,13 @@ def primary_families(compared: Sequence[Compared]) -> dict[Compared, float | Non
 def verdict_table(
     compared: Sequence[Compared], primaries: Mapping[Compared, float | None], level: float, caption: str = ""
 ) -> Table:
-    """One row a comparison of one claim, the primary ones first.
+    """Return a table with one row per comparison of a claim, the primary comparisons first.
 
     Args:
-        primaries: as primary_families has them, of all claims.
+        compared: the comparisons of one claim.
+        primaries: the corrected p values of all claims, from primary_families.
+        level: the confidence level of the intervals.
+        caption: the text below the table.
     """
     secondary = [one for one in compared if not one.primary]
     corrected = {**primaries, **dict(zip(secondary, _corrected(secondary), strict=True))}
@@ -117,9 +121,9 @@ def _corrected(family: Sequence[Compared]) -> list[float | None]:
 
 
 def verdict_figure(compared: Sequence[Compared], path: Path) -> list[Path]:
-    """The differences in points with their intervals, one line a comparison; nothing where there is no interval yet.
+    """Draw the differences in points with their intervals, one line per comparison; nothing if no interval exists yet.
 
-    A bar behind each: what counts as no loss. Filled: primary.
+    The bar behind each interval shows the losses that count as no loss. A filled mark is a primary comparison.
     """
     drawn = [one for one in compared if np.isfinite(one.difference.low)]
     if not drawn:
@@ -199,7 +203,7 @@ def _interval(difference: Interval, mean: bool = True) -> str:
 
 
 def _probability(value: float | None, pairs: int) -> str:
-    """Three pairs say too little of the tails of a distribution for a p value below 0.01."""
+    """Return the p value as text. Three pairs say too little about a distribution's tails for a value below 0.01."""
     least = 0.01 if pairs <= 3 else 0.001
     if value is None or np.isnan(value):
         return MISSING

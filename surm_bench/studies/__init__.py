@@ -1,1 +1,1 @@
-"""The studies of the paper, each a file with ``main(folder, quick)``: records, a table and a figure."""
+"""The studies of the paper: each file has ``main(folder, quick)`` and writes records, a table and a figure."""

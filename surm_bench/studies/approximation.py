@@ -22,13 +22,13 @@ from surm_bench.studies.targets import NOISE, TARGETS, draw
 
 @dataclass(frozen=True)
 class Settings:
-    """What is approximated, and with how many numbers.
+    """The size of the study.
 
     Attributes:
         side: rows and columns of every matrix.
-        budgets: multiples of 2 · side numbers, which is what SURM spends on a layer.
-        trials: targets drawn of each kind, by the seeds 0, 1, …, which also draw the starts of the fits.
-        iterations: the most that a fit takes.
+        budgets: multiples of 2 · side numbers; SURM spends 2 · side numbers on a layer.
+        trials: the number of targets per kind; their seeds 0, 1, … also draw the starts of the fits.
+        iterations: the largest number of iterations of a fit.
     """
 
     side: int = 64
@@ -41,7 +41,7 @@ QUICK = Settings(side=16, budgets=(1, 2), trials=2, iterations=100)
 
 
 def main(folder: Path, quick: bool, side: int | None = None) -> None:
-    """Measure anew; write measurements.json, table.{md,tex,csv}, error_against_parameters.{png,svg,pdf} into folder.
+    """Run the study; write measurements.json, table.{md,tex,csv}, error_against_parameters.{png,svg,pdf} into folder.
 
     Raises:
         UserError: side is too small.
@@ -60,14 +60,14 @@ def main(folder: Path, quick: bool, side: int | None = None) -> None:
 
 
 def run(settings: Settings) -> list[dict]:
-    """One row per (structure, budget, target, trial)."""
+    """Return one row per (structure, budget, target, trial)."""
     cells = [(name, b) for b, name in product(settings.budgets, STRUCTURES) if b == 1 or grows(name)]
     work = list(product(cells, TARGETS, range(settings.trials)))
     return [approximate(*cell, target, trial, settings) for cell, target, trial in track(work, "fitting")]
 
 
 def identity_errors(settings: Settings) -> list[dict]:
-    """What a single number leaves, that of the best multiple of the identity, tr(A)/side: a row a (target, trial)."""
+    """Return the error of the best multiple of the identity, tr(A)/side: one row per (target, trial)."""
     rows = []
     for target, trial in product(TARGETS, range(settings.trials)):
         matrix = draw(target, settings.side, trial)
@@ -78,7 +78,7 @@ def identity_errors(settings: Settings) -> list[dict]:
 
 
 def approximate(structure: str, budget: int, target: str, trial: int, settings: Settings) -> dict:
-    """Relative Frobenius errors of the nearest member and of one fitted from the structure's own start; in fp64."""
+    """Return the relative Frobenius errors of the nearest member and of a fit from the structure's start, in fp64."""
     matrix = torch.from_numpy(draw(target, settings.side, trial))
     closed = nearest(structure, matrix, budget)
     with torch.random.fork_rng(devices=[]):

@@ -20,7 +20,7 @@ from surm_bench.studies import approximation_descent_report, measurements
 from surm_bench.studies.members import declarations, relative_error
 
 NOISE = 0.05
-RANK = 4  # of G·Hᵀ
+RANK = 4  # rank of G·Hᵀ
 MEMBERS = {  # label -> structure and its options
     **{f"W(G, H), r = {r}": ("ldr", {"r": r}) for r in (1, 2, 4, 20)},
     "circulant": ("circulant", {}),
@@ -30,14 +30,14 @@ MEMBERS = {  # label -> structure and its options
 
 @dataclass(frozen=True)
 class Settings:
-    """What is approximated, and for how long.
+    """The size and length of the study.
 
     Attributes:
         side: rows and columns.
-        trials: targets drawn of each kind, by the seeds 0, 1, …, which also draw the starts.
-        steps: of Adam.
-        rate: of Adam, falling to zero by a cosine.
-        every: steps between two errors that are kept.
+        trials: the number of targets per kind; their seeds 0, 1, … also draw the starts.
+        steps: steps of Adam.
+        rate: Adam's learning rate, which falls to zero by a cosine.
+        every: steps between two recorded errors.
     """
 
     side: int = 100
@@ -51,23 +51,23 @@ QUICK = Settings(side=16, trials=1, steps=20, every=10)
 
 
 def gaussian(rng: Generator, side: int) -> np.ndarray:
-    """Independent standard normal entries."""
+    """Return independent standard normal entries."""
     return rng.standard_normal((side, side))
 
 
 def near_low_rank(rng: Generator, side: int) -> np.ndarray:
-    """G·Hᵀ + NOISE·R, all standard normal, G and H of RANK columns."""
+    """Return G·Hᵀ + NOISE·R; G, H and R are standard normal, G and H have RANK columns."""
     g, h = rng.standard_normal((2, side, RANK))
     return g @ h.T + NOISE * rng.standard_normal((side, side))
 
 
 def sines(rng: Generator, side: int) -> np.ndarray:
-    """Row i is sin(k·t_i), k = 1 … side, t_i standard normal."""
+    """Return the matrix whose row i is sin(k·t_i), k = 1 … side, with standard normal t_i."""
     return np.sin(np.outer(rng.standard_normal(side), 1 + np.arange(side)))
 
 
 def noisy_sines(rng: Generator, side: int) -> np.ndarray:
-    """The same plus NOISE times a standard normal matrix."""
+    """Return a matrix of sines plus NOISE times a standard normal matrix."""
     return sines(rng, side) + NOISE * rng.standard_normal((side, side))
 
 
@@ -80,8 +80,12 @@ TARGETS: dict[str, Callable[[Generator, int], np.ndarray]] = {
 
 
 def descend(member: StructuredMatrix, target: torch.Tensor, settings: Settings) -> list[float]:
-    """Minimise the mean squared error over the parameters of member, in place; the relative errors
-    ‖member − target‖ / ‖target‖ before the first step, after each ``every`` steps, and after the last."""
+    """Minimise the mean squared error over the parameters of member, in place.
+
+    Returns:
+        The relative errors ‖member − target‖ / ‖target‖ before the first step, after each ``every`` steps, and after
+        the last step.
+    """
     optimizer = torch.optim.Adam(member.parameters(), lr=settings.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     errors = []
@@ -97,7 +101,7 @@ def descend(member: StructuredMatrix, target: torch.Tensor, settings: Settings) 
 
 
 def approximate(label: str, target: str, trial: int, settings: Settings) -> dict:
-    """One member and one target, by its row of the records."""
+    """Approximate one target with one member and return the row of the records."""
     structure, options = MEMBERS[label]
     matrix = torch.from_numpy(TARGETS[target](np.random.default_rng(trial), settings.side)).float()
     with torch.random.fork_rng(devices=[]):
@@ -108,7 +112,7 @@ def approximate(label: str, target: str, trial: int, settings: Settings) -> dict
 
 
 def main(folder: Path, quick: bool) -> None:
-    """Measure anew; write measurements.json, table.{md,tex,csv}, error_along_training.{png,svg,pdf} into folder."""
+    """Run the study; write measurements.json, table.{md,tex,csv}, error_along_training.{png,svg,pdf} into folder."""
     settings = QUICK if quick else Settings()
     work = list(product(TARGETS, MEMBERS, range(settings.trials)))
     rows = [approximate(label, target, trial, settings) for target, label, trial in track(work, "descending")]

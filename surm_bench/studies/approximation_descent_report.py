@@ -1,4 +1,4 @@
-"""The table and the figure of approximation along training, from its records alone. No torch here."""
+"""The table and the figure of approximation along training, made only from its records. Without torch."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def write(folder: Path) -> Table:
 
 
 def error_table(records: dict) -> Table:
-    """Members against targets, the errors after the last step."""
+    """Return the table of members against targets, with the errors after the last step."""
     rows = pd.DataFrame(records["descents"]).assign(error=[row["errors"][-1] for row in records["descents"]])
     data = rows.groupby(CELL, sort=False)["error"].agg(["mean", "std", "size"]).reset_index()
     members = data.drop_duplicates("member")
@@ -51,7 +51,7 @@ def error_table(records: dict) -> Table:
 
 
 def draw(records: dict, path: Path) -> None:
-    """A panel a target: the mean error of the trials along training, a line a member."""
+    """Draw one panel per target and one line per member: the mean error of the trials along training."""
     settings, rows = records["settings"], pd.DataFrame(records["descents"])
     steps = [*range(0, settings["steps"], settings["every"]), settings["steps"]]
     with mpl.rc_context(STYLE):

@@ -18,14 +18,14 @@ from surm_bench.report.console import print_table
 from surm_bench.studies import approximation_psd_report, measurements
 
 SIDE = 50
-FACTOR = (10, 5)  # of A, so that A⊗Aᵀ is 50×50 and A has 50 numbers
+FACTOR = (10, 5)  # shape of A, so that A⊗Aᵀ is 50×50 and A has 50 numbers
 RATE = 0.1
 START = 0.1  # standard deviation of v and A
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How often, by the seeds 0, 1, … of targets and starts, and how many steps of gradient descent."""
+    """The number of trials and the number of gradient steps; a trial's seed 0, 1, … draws its target and starts."""
 
     trials: int = 10
     steps: int = 5000
@@ -35,18 +35,18 @@ QUICK = Settings(trials=2, steps=500)
 
 
 def gram(rng: np.random.Generator) -> np.ndarray:
-    """X·Xᵀ, X standard normal with rows of length 1: PSD, with a diagonal of ones."""
+    """Return X·Xᵀ, where X is standard normal with rows scaled to length 1: PSD, with a diagonal of ones."""
     x = _unit_rows(rng.standard_normal((SIDE, SIDE)))
     return x @ x.T
 
 
 def unit_rows(rng: np.random.Generator) -> np.ndarray:
-    """X·Xᵀ, X standard normal, each row then divided by its length: no longer symmetric."""
+    """Return X·Xᵀ for a standard normal X, each row then divided by its length: no longer symmetric."""
     x = rng.standard_normal((SIDE, SIDE))
     return _unit_rows(x @ x.T)
 
 
-# "L2-normalised rows" can mean either.
+# "L2-normalised rows" can mean either of these two.
 TARGETS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "X·Xᵀ, X with unit rows": gram,
     "PSD, then unit rows": unit_rows,
@@ -54,19 +54,21 @@ TARGETS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
 
 
 def mean_along(matrix: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The nearest matrix that is constant in each group of entries: their means.
+    """Return the nearest matrix that is constant in each group of entries: each entry is the mean of its group.
 
     Args:
         matrix: any shape.
-        groups: the same shape, numbers from 0 on.
+        groups: the group of each entry, numbered from 0; the same shape as matrix.
     """
     sums, sizes = np.bincount(groups.ravel(), matrix.ravel()), np.bincount(groups.ravel())
     return (sums / sizes)[groups]
 
 
 def descend(build: Callable[[Tensor], Tensor], start: Tensor, target: Tensor, steps: int) -> Tensor:
-    """build(x) after steps of plain gradient descent by RATE on ‖build(x) − target‖² / rows from x = start; no scale of
-    the loss is known of the paper."""
+    """Return build(x) after plain gradient descent from x = start, with learning rate RATE.
+
+    The loss is ‖build(x) − target‖² / rows; the paper does not state its scale of the loss.
+    """
     x = start.clone().requires_grad_()
     optimizer = torch.optim.SGD([x], lr=RATE)
     for _ in range(steps):
@@ -86,7 +88,7 @@ def kronecker(a: Tensor) -> Tensor:
 
 
 def approximations(matrix: np.ndarray, trial: int, steps: int) -> dict[str, np.ndarray]:
-    """What each structure makes of matrix with SIDE numbers, and the multiple of the identity, with one."""
+    """Return each structure's approximation of matrix with SIDE numbers, and the multiple of the identity, with one."""
     difference = np.subtract.outer(np.arange(SIDE), np.arange(SIDE))
     target, generator = torch.from_numpy(matrix), torch.Generator().manual_seed(trial)
     draws = [START * torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((SIDE,), FACTOR)]
@@ -100,7 +102,7 @@ def approximations(matrix: np.ndarray, trial: int, steps: int) -> dict[str, np.n
 
 
 def run(settings: Settings) -> list[dict]:
-    """One row per (target, trial, structure): ‖M̂ − M‖, and ‖M‖."""
+    """Return one row per (target, trial, structure) with ‖M̂ − M‖ and ‖M‖."""
     rows = []
     for name, trial in track(list(product(TARGETS, range(settings.trials))), "approximating"):
         matrix = TARGETS[name](np.random.default_rng(trial))
@@ -112,7 +114,7 @@ def run(settings: Settings) -> list[dict]:
 
 
 def main(folder: Path, quick: bool) -> None:
-    """Measure anew; write measurements.json, table.{md,tex,csv}, errors.{png,svg,pdf} into folder."""
+    """Run the study; write measurements.json, table.{md,tex,csv}, errors.{png,svg,pdf} into folder."""
     settings = QUICK if quick else Settings()
     about = {
         "study": "approximation_psd",

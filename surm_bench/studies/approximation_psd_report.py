@@ -1,4 +1,4 @@
-"""The table and the figure of the paper's PSD approximation, from its records alone. No torch here."""
+"""The table and the figure of the paper's PSD approximation, made only from its records. Without torch."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def write(folder: Path) -> Table:
 
 
 def error_table(records: dict) -> Table:
-    """Structures against targets; the last row is ‖M‖, what zero leaves."""
+    """Return the table of structures against targets; the last row is ‖M‖, the error of the zero matrix."""
     errors = pd.DataFrame(records["errors"])
     data = errors.groupby(["structure", "target"], sort=False)["error"].agg(["mean", "std", "size"]).reset_index()
     targets, structures = list(data["target"].unique()), list(data["structure"].unique())
@@ -45,7 +45,7 @@ def error_table(records: dict) -> Table:
 
 
 def draw(records: dict, path: Path) -> None:
-    """A panel a target: the error of every trial, a line a structure."""
+    """Draw one panel per target and one line per structure: the error of each trial."""
     errors = pd.DataFrame(records["errors"])
     with mpl.rc_context(STYLE):
         figure = new_figure(height=3.6)

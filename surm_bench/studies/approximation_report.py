@@ -1,4 +1,4 @@
-"""The table and the figure of the study of approximation, from its records alone. No torch here."""
+"""The table and the figure of the study of approximation, made only from its records. Without torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +28,8 @@ PSD = (
     "first by the mean: {order}."
 )
 IDENTITY = "multiple of the identity"
-SIZES = {"r": " r={}", "terms": " × {}", None: ""}  # how a label says the budget, by the structure's growth
-STEP = 0.14  # between two structures in a band of the figure
+SIZES = {"r": " r={}", "terms": " × {}", None: ""}  # the budget in a label, by the structure's growth
+STEP = 0.14  # distance between two structures in a band of the figure
 CELL = ["budget", "structure", "trained", "stored", "target"]
 
 
@@ -39,7 +39,10 @@ def write(folder: Path) -> Table:
 
 
 def summary_frame(fits: pd.DataFrame) -> pd.DataFrame:
-    """One row per (budget, structure, target): n trials, fitted mean and std, closed form's mean, largest gap."""
+    """Return one row per (budget, structure, target).
+
+    A row has n trials, mean and std of the fitted error, mean of the closed form's error, and the largest gap.
+    """
     fits = fits.assign(closed_form=fits["closed_form"].astype(float))
     fits["gap"] = fits["fitted"] - fits["closed_form"]
     return (
@@ -57,7 +60,7 @@ def summary_frame(fits: pd.DataFrame) -> pd.DataFrame:
 
 
 def error_table(records: dict) -> Table:
-    """Structures, budget after budget, against targets."""
+    """Return the table of structures against targets, one budget after the other."""
     fits = pd.DataFrame(records["fits"])
     data = summary_frame(fits)
     targets = list(data["target"].unique())
@@ -81,8 +84,10 @@ def error_table(records: dict) -> Table:
 
 
 def places(cells: pd.DataFrame, side: int, structures: Sequence[str]) -> pd.Series:
-    """Where a panel has its cells: a band for each multiple of side that is stored (Toeplitz, one below, is in the band
-    of 2 · side), numbered from 0, and in a band its structures side by side around the middle, in the order given.
+    """Return the x position of each cell of a panel.
+
+    Each multiple of side that is stored has a band, numbered from 0. Toeplitz stores one number fewer and is in the
+    band of 2 · side. Within a band the structures stand side by side around the middle, in the given order.
     """
     bands = (cells["stored"] / side).apply(np.ceil).rank(method="dense") - 1
     order = cells["structure"].map(list(structures).index).groupby(bands).rank()
@@ -90,7 +95,7 @@ def places(cells: pd.DataFrame, side: int, structures: Sequence[str]) -> pd.Seri
 
 
 def draw_errors(axes: Axes, cells: pd.DataFrame, side: int, look: dict[str, dict[str, str]]) -> None:
-    """Fitted errors in bands of equal size, a faint line a structure, and a dash where the closed form is."""
+    """Draw the fitted errors in bands of equal width, with a faint line per structure and dashes for closed forms."""
     cells = cells.assign(place=places(cells, side, list(look)))
     for structure, points in cells.groupby("structure", sort=False):
         style = look[structure] | {"linestyle": "", "markersize": 8, "markeredgecolor": "white", "elinewidth": 1.2}
@@ -105,7 +110,7 @@ def draw_errors(axes: Axes, cells: pd.DataFrame, side: int, look: dict[str, dict
 
 
 def draw(records: dict, path: Path) -> None:
-    """A panel a target."""
+    """Draw one panel per target."""
     side, data = records["settings"]["side"], summary_frame(pd.DataFrame(records["fits"]))
     identity = pd.DataFrame(records["identity"]).groupby("target")["error"].mean()
     targets, look = list(data["target"].unique()), looks.of(records)
@@ -130,7 +135,7 @@ def draw(records: dict, path: Path) -> None:
 
 
 def _marks(errors: pd.Series) -> dict[float, str]:
-    """Of each error, as the table shows it."""
+    """Return the mark of each error in the table."""
     return dict(zip(errors, marks(list(errors), lowest=True), strict=True))
 
 

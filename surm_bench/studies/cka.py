@@ -1,6 +1,6 @@
-"""How near do adapters come to full fine-tuning? CKA and cosine of what they did to q and v, and to the features.
+"""How close do adapters come to full fine-tuning? CKA and cosine of the changes of q and v, and of the features.
 
-make study-cka: the question of the paper's Table 8 (arXiv 2406.17740), from the adapters that finished runs saved.
+make study-cka: the question of the paper's Table 8 (arXiv 2406.17740), from the saved adapters of finished runs.
 """
 
 import surm_bench.torchvision_stub  # noqa: F401
@@ -29,12 +29,12 @@ from surm_bench.training import evaluation_loader
 RUNS = Path("outputs/demo")
 FULL = "full"
 ADAPTERS = ("lora", "circulant", "symmetric_toeplitz", "toeplitz", "kronecker", "ldr")  # names in configs/adapter
-TOLERANCE = 0.02  # of a score that is measured again: other hardware may round an example to the other side
+TOLERANCE = 0.02  # of a repeated score: other hardware may round an example to the other side
 MAKE = "`make demo` makes them"
 
 
 def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
-    """Compare all adapters with full fine-tuning wherever results_dir has runs of both; write into folder.
+    """Compare all adapters with full fine-tuning for each task with runs of both in results_dir; write into folder.
 
     Args:
         folder: where measurements.json, table.{md,tex,csv} and similarity.{png,svg,pdf} go.
@@ -42,7 +42,7 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
         results_dir: its ``runs`` hold records and saved adapters.
 
     Raises:
-        UserError: no task has an adapter's run and one of full fine-tuning with another seed.
+        UserError: no task has both a run of an adapter and a run of full fine-tuning with another seed.
     """
     archive = records.Archive(results_dir)
     for problem in archive.problems:
@@ -61,9 +61,9 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
 
 
 def runs_by_task(found: list[dict], results_dir: Path, quick: bool) -> Iterator[list[dict]]:
-    """The records to compare, a list for each (model, task), in the order of ADAPTERS; what is missing is printed.
+    """Yield the records to compare, one list per (model, task), in the order of ADAPTERS; print missing methods.
 
-    Runs are known by what their records say. Of a method in several configurations the newest one counts.
+    A run's method is read from its record. If a method has several configurations, the newest one counts.
     """
     wanted = (FULL, *ADAPTERS)
     reported = [r for r in found if r["status"] == "success" and r["config"]["task"]["validation"] != "tuning"]
@@ -81,13 +81,13 @@ def runs_by_task(found: list[dict], results_dir: Path, quick: bool) -> Iterator[
 
 
 def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
-    """One model and task: every method, and every reference, against every run of full fine-tuning.
+    """Compare every method and every reference with every run of full fine-tuning, for one model and task.
 
-    The references: full fine-tuning itself with another seed, which is as near as training comes to itself; random ΔW
-    as large as full fine-tuning's; and the pretrained model.
+    The references: full fine-tuning with another seed, which is as close as training comes to itself; random ΔW as
+    large as full fine-tuning's; and the pretrained model.
 
     Returns:
-        Rows of the tables of measurements.json: tasks (one), runs (those that could be read) and pairs.
+        Rows of the tables of measurements.json: tasks (one), runs (the readable ones) and pairs.
     """
     used, methods, full, pairs = [], [], [], []
     for run, model, data, settings in _readable(runs, results_dir):
@@ -114,9 +114,9 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
 
 
 def _readable(runs: list[dict], results_dir: Path) -> Iterator[tuple[dict, PeftModel, TaskData, Config]]:
-    """The records with what load_run makes of them; one that it cannot read is named and left out.
+    """Yield each record with its result of load_run; print and leave out a run that load_run cannot read.
 
-    So is a model that does not score as its record says: PEFT only warns of tensors that an adapter lacks.
+    A model whose score differs from its record is left out, too: PEFT only warns if an adapter lacks tensors.
     """
     for run in runs:
         folder = _folder(run, results_dir)
@@ -133,7 +133,7 @@ def _readable(runs: list[dict], results_dir: Path) -> Iterator[tuple[dict, PeftM
 
 
 def similarities(one: Tuned, full: Tuned, weights: dict[str, np.ndarray]) -> dict:
-    """What a row of pairs measures: lists by layer, and one number for the features; NaN where there is nothing."""
+    """Return the measures of a pair: lists by layer, and one number for the features; NaN where there is no value."""
     layers = [(weight, one.deltas[name], full.deltas[name]) for name, weight in weights.items()]
     return {
         "label": one.label,

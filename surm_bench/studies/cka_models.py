@@ -1,4 +1,4 @@
-"""What became of the pretrained model in a run: the change of its q and v, and the features that its head sees."""
+"""The effect of a run on the pretrained model: the change of q and v, and the features that the head sees."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 
@@ -20,7 +20,8 @@ class Tuned:
     """A pretrained model after a run, or a reference.
 
     Attributes:
-        seed: the run's; None where there was no run.
+        label: the label of the method or reference.
+        seed: the seed of the run; None without a run.
         deltas: layer name -> ΔW (d_out, d_in), fp64.
         features: (N, d), of every example of the reported split, fp64.
     """
@@ -32,21 +33,23 @@ class Tuned:
 
 
 def qv_layers(backbone: Backbone) -> list[str]:
-    """The names of q and v, block by block."""
+    """Return the names of the q and v layers, block by block."""
     return [name for pair in zip(backbone.roles["q"], backbone.roles["v"], strict=True) for name in pair]
 
 
 def weights(backbone: Backbone) -> dict[str, np.ndarray]:
-    """The pretrained W0 (d_out, d_in) of q and v, fp64."""
+    """Return the pretrained W0 (d_out, d_in) of each q and v layer, fp64."""
     return {name: _numpy(backbone.module.get_submodule(name).weight) for name in qv_layers(backbone)}
 
 
 def deltas(module: nn.Module, backbone: Backbone) -> dict[str, np.ndarray]:
-    """ΔW of q and v: what the adapter adds, or trained minus pretrained weight where the layer itself was trained.
+    """Return ΔW of each q and v layer.
+
+    ΔW is the adapter's delta, or the trained minus the pretrained weight if the layer itself was trained.
 
     Args:
         module: the tuned model with its adapters, not merged (``PeftModel.get_base_model()``).
-        backbone: the same model as it was before.
+        backbone: the same model before tuning.
     """
     found = {}
     for name, pretrained in weights(backbone).items():
@@ -59,10 +62,11 @@ def deltas(module: nn.Module, backbone: Backbone) -> dict[str, np.ndarray]:
 
 
 def features(module: nn.Module, backbone: Backbone, loader: DataLoader) -> np.ndarray:
-    """What goes into the head, (N, d), in fp64: pooled features of images, those of the first token of text.
+    """Return the inputs of the head, (N, d), in fp64: pooled features for images, the first token's features for text.
 
     Args:
-        module: the backbone's or one made of it, with the same names.
+        module: the backbone's module, or a module made from it with the same names.
+        backbone: the backbone, which names the head.
         loader: batches of examples with "labels".
     """
     seen: list[Tensor] = []
@@ -80,13 +84,13 @@ def features(module: nn.Module, backbone: Backbone, loader: DataLoader) -> np.nd
 
 
 def pretrained(label: str, backbone: Backbone, loader: DataLoader) -> Tuned:
-    """The model before any run."""
+    """Return the model before any run."""
     zeros = {name: np.zeros_like(weight) for name, weight in weights(backbone).items()}
     return Tuned(label, None, zeros, features(backbone.module, backbone, loader))
 
 
 def random_like(label: str, reference: Tuned, backbone: Backbone, loader: DataLoader) -> Tuned:
-    """The pretrained model plus Gaussian ΔW of the reference's norms (Frobenius, layer by layer) and seed."""
+    """Return the pretrained model plus Gaussian ΔW with the reference's seed and Frobenius norm in each layer."""
     rng = np.random.default_rng(reference.seed)
     drawn, module = {}, copy.deepcopy(backbone.module)
     for name, delta in reference.deltas.items():

@@ -1,4 +1,4 @@
-"""The table and the figure of the study of similarity, from its records alone. No torch here."""
+"""The table and the figure of the study of similarity, made only from its records. Without torch."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from surm_bench.report.tables import MISSING, Cell, Column, Table
 from surm_bench.studies.reporting import mean_and_deviation, write_report
 
 RANDOM, PRETRAINED = "Random ΔW", "Pretrained"
-MEASURES = {  # of a pair of measurements.json -> title and group of its column, and how it is shown
+MEASURES = {  # key in a pair of measurements.json -> title and group of its column, and its format
     "cka_weights": ("CKA", "W + ΔW", "{:.3f}"),
     "cka_delta": ("CKA", "ΔW", "{:.3f}"),
     "debiased_cka_delta": ("debiased CKA", "ΔW", "{:z.3f}"),
@@ -43,7 +43,7 @@ def write(folder: Path) -> Table:
 
 
 def pairs_frame(pairs: list[dict]) -> pd.DataFrame:
-    """One row a pair: model, task, label, full_seed, pairs (other or same seed), the measures as means over layers."""
+    """Return one row per pair: model, task, label, full_seed, pairs (other or same seed), mean measures over layers."""
     return pd.DataFrame(
         {
             **{name: pair[name] for name in (*CELL, "full_seed")},
@@ -55,8 +55,11 @@ def pairs_frame(pairs: list[dict]) -> pd.DataFrame:
 
 
 def summary_frame(pairs: list[dict]) -> pd.DataFrame:
-    """One row per (model, task, label, pairs), as they come: n seeds of full fine-tuning, and of each measure the mean
-    and sample standard deviation over them, each seed's being a mean over the runs compared with it."""
+    """Return one row per (model, task, label, pairs), in the order of the pairs.
+
+    A row has n, the number of seeds of full fine-tuning, and each measure's mean and sample standard deviation over
+    these seeds. The value of a seed is the mean over the runs compared with it.
+    """
     by_seed = pairs_frame(pairs).groupby([*CELL, "pairs", "full_seed"], sort=False)[list(MEASURES)].mean()
     cells = by_seed.reset_index().groupby([*CELL, "pairs"], sort=False)
     columns = {f"{measure}_{how}": (measure, how) for measure in MEASURES for how in ("mean", "std")}
@@ -64,7 +67,7 @@ def summary_frame(pairs: list[dict]) -> pd.DataFrame:
 
 
 def similarity_table(records: dict) -> Table:
-    """Methods and references, task by task, against the measures; its data also has the pairs of the same seed."""
+    """Return the table of methods and references against the measures; its data also has the pairs of the same seed."""
     pairs = records["pairs"]
     scores = pd.DataFrame(records["runs"]).groupby(CELL)["score"].agg(score_mean="mean", score_std="std").reset_index()
     data = summary_frame(pairs).merge(scores, on=CELL, how="left")
@@ -83,8 +86,10 @@ def similarity_table(records: dict) -> Table:
 
 
 def draw(records: dict, path: Path) -> None:
-    """A row a task, references below the line. Left: debiased CKA of ΔW, layer by layer; right: CKA of W + ΔW and of
-    features."""
+    """Draw one row per task, references below the line.
+
+    Left: debiased CKA of ΔW, layer by layer. Right: CKA of W + ΔW and of features.
+    """
     tasks, pairs = records["tasks"], records["pairs"]
     with mpl.rc_context(STYLE):
         figure = new_figure(2.9 * len(tasks) + 0.5)
@@ -105,7 +110,7 @@ def draw(records: dict, path: Path) -> None:
 
 
 def counts(pair: dict) -> bool:
-    """Whether the pair says something of an adapter in the table."""
+    """Whether the pair compares an adapter with full fine-tuning of another seed."""
     return not pair["reference"] and pair["seed"] != pair["full_seed"]
 
 

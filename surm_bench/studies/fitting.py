@@ -8,23 +8,23 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from surm_bench.structured import StructuredMatrix
 
-# A line search chooses every step, so that there is no learning rate to tune; a longer memory than the usual 10 pairs
-# pays, as products of two factors are badly conditioned.
+# A line search chooses each step, so no learning rate needs tuning. More memory than the usual 10 pairs helps,
+# because products of two factors are badly conditioned.
 METHOD = "L-BFGS-B"
 MEMORY = 50
-TOLERANCE = 1e-12  # of the relative squared error, between two iterations
+TOLERANCE = 1e-12  # change of the relative squared error between two iterations
 
 
 def fit(member: StructuredMatrix, target: Tensor, iterations: int) -> int:
-    """Minimise ‖target − member‖² / ‖target‖² over the parameters of member, from where they are, in place.
+    """Minimise ‖target − member‖² / ‖target‖² over the parameters of member, from their current values, in place.
 
     Args:
         member: in fp64.
         target: (side, side), fp64.
-        iterations: the most to take.
+        iterations: the largest number of iterations.
 
     Returns:
-        How many were taken.
+        The number of iterations taken.
     """
     parameters = list(member.parameters())
     scale = target.square().sum()

@@ -1,4 +1,4 @@
-"""Names, colours and markers of the structures, the same in every study. No torch here."""
+"""Names, colours and markers of the structures, shared by all studies. Without torch."""
 
 from itertools import cycle
 
@@ -7,7 +7,7 @@ MARKERS = ("o", "v", "P", "D", "^", "s", "X", "*", "<", ">", "p")
 
 
 def of(records: dict) -> dict[str, dict[str, str]]:
-    """Label, color and marker of each structure, labelled as it was declared when the records were written."""
+    """Return label, color and marker of each structure, with the label declared when the records were written."""
     looks = zip(records["structures"].items(), cycle(COLORS), cycle(MARKERS), strict=False)
     return {
         name: {"label": declared["label"], "color": color, "marker": marker}

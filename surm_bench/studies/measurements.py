@@ -1,4 +1,4 @@
-"""What a study measured: one JSON file, written whole or not at all, a line a row. Independent of torch."""
+"""The measurements of a study: one JSON file, written atomically, one line per row. Without torch."""
 
 import json
 import math
@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 
 def write(path: Path, about: dict[str, Any], **tables: list[dict]) -> None:
-    """Write what the study was (settings, environment) and its tables. A number that is not finite becomes null."""
+    """Write the study's description (settings, environment) and its tables. A number that is not finite is null."""
     parts = {"schema_version": SCHEMA_VERSION, **about}
     lines = [f" {json.dumps(name)}: {json.dumps(part)}" for name, part in parts.items()]
     for name, rows in tables.items():
@@ -23,7 +23,11 @@ def write(path: Path, about: dict[str, Any], **tables: list[dict]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Raises UserError (one line) when the file is missing, truncated or of another schema version."""
+    """Read the measurements of a study.
+
+    Raises:
+        UserError: one line, if the file is missing, truncated or of another schema version.
+    """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Members of the structures at a budget, and the nearest one where that has a closed form."""
+"""Members of the structures at a budget, and the nearest member of a structure with a closed form."""
 
 import torch
 from torch import Tensor
@@ -7,18 +7,21 @@ from surm_bench.structured import STRUCTURES, StructuredMatrix, Sum
 
 
 def declarations() -> dict[str, dict[str, str | None]]:
-    """What reports say of each structure, for the records: they are read without torch."""
+    """Return label and growth of each structure for the records, so that reports need no torch to read them."""
     return {name: {"label": structure.label, "growth": structure.growth} for name, structure in STRUCTURES.items()}
 
 
 def grows(structure: str) -> bool:
-    """Whether more than 2·side numbers can be spent: sums of circulant (Toeplitz) matrices are circulant (Toeplitz)
-    again, and SURM's symmetric Toeplitz product has no knob."""
+    """Whether the structure can spend more than 2·side numbers.
+
+    Sums of circulant (Toeplitz) matrices are circulant (Toeplitz) again, and SURM's symmetric Toeplitz product has no
+    setting for its size.
+    """
     return STRUCTURES[structure].growth is not None
 
 
 def build(structure: str, side: int, budget: int) -> StructuredMatrix:
-    """The square matrix that trains budget · 2 · side numbers (Toeplitz: one fewer), drawn as the structure starts.
+    """Return the square matrix that trains budget · 2 · side numbers (Toeplitz: one fewer), at the structure's start.
 
     Args:
         structure: a key of STRUCTURES.
@@ -32,10 +35,10 @@ def build(structure: str, side: int, budget: int) -> StructuredMatrix:
 
 
 def nearest(structure: str, target: Tensor, budget: int) -> StructuredMatrix | None:
-    """The member of ``build(structure, …, budget)`` closest to target in Frobenius norm; None without a closed form.
+    """Return the member of ``build(structure, …, budget)`` closest to target in Frobenius norm.
 
-    A sum of Kronecker products is a low-rank matrix after the rearrangement of Van Loan & Pitsianis (1993), and the
-    best one is found term by term, as a singular value decomposition is.
+    None without a closed form. After the rearrangement of Van Loan & Pitsianis (1993), a sum of Kronecker products is a
+    low-rank matrix. The best sum is found term by term, like a singular value decomposition.
     """
     if not STRUCTURES[structure].has_closed_form():
         return None
@@ -50,6 +53,6 @@ def nearest(structure: str, target: Tensor, budget: int) -> StructuredMatrix | N
 
 
 def relative_error(member: StructuredMatrix, target: Tensor) -> float:
-    """‖target − member‖ / ‖target‖ in Frobenius norm."""
+    """Return ‖target − member‖ / ‖target‖ in Frobenius norm."""
     with torch.no_grad():
         return (torch.linalg.norm(target - member.dense()) / torch.linalg.norm(target)).item()

@@ -22,21 +22,21 @@ from surm_bench.studies.pinwheel_data import ARMS, HALF_A_SECTOR, SOURCE_TEST, S
 from surm_bench.studies.pinwheel_network import METHODS, Network, build, classify, matrix_counts, train
 
 SCRATCH, ADAPTED = "from scratch", "adapted"
-SOURCE_RATE = 1e-2  # of the pretraining
+SOURCE_RATE = 1e-2  # learning rate of the pretraining
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is trained, and on what.
+    """The data and the training of the study.
 
     Attributes:
-        train_per_arm: points of each class; a seed draws them, the network's start and what it was pretrained on.
-        test_per_arm: further points, which accuracies are measured on.
-        seeds: those reported.
-        tuning_seeds: those that the learning rates are chosen on, by the best mean accuracy; on a tie, the smaller.
-        rates: the grid, the same for every method.
-        steps: of Adam, each on all points.
-        points_of_curve: losses that are kept of each run.
+        train_per_arm: points of each class; a seed draws the points, the network's start and its pretraining data.
+        test_per_arm: further points per class, to measure accuracy.
+        seeds: the reported seeds.
+        tuning_seeds: the seeds that choose the learning rate by the best mean accuracy; on a tie, the smaller rate.
+        rates: the grid of learning rates, the same for every method.
+        steps: steps of Adam, each on all points.
+        points_of_curve: recorded losses per run.
         resolution: rows and columns of a decision map.
     """
 
@@ -63,7 +63,7 @@ QUICK = Settings(
 
 
 def main(folder: Path, quick: bool) -> None:
-    """Train anew and write measurements.json, table.{md,tex,csv}, decision_regions and loss_curves into folder."""
+    """Run the study; write measurements.json, table.{md,tex,csv}, decision_regions and loss_curves into folder."""
     settings = QUICK if quick else Settings()
     about = {
         "study": "pinwheel",
@@ -76,7 +76,7 @@ def main(folder: Path, quick: bool) -> None:
 
 
 def run(settings: Settings) -> dict[str, list[dict]]:
-    """The tables of the records: a row a pretraining, a tried rate, a run, and a decision map (of the first seed)."""
+    """Return the tables of the records: one row per pretraining, tried rate, run, and decision map (first seed)."""
     tables: dict[str, list[dict]] = {"pretraining": [], "tuning": [], "runs": [], "regions": []}
     pretrained = {}
     for seed in track([*settings.seeds, *settings.tuning_seeds], "pretraining"):
@@ -97,7 +97,7 @@ def run(settings: Settings) -> dict[str, list[dict]]:
 
 
 def pretrain(seed: int, settings: Settings) -> tuple[Network, float]:
-    """An ordinary network trained on the wheel turned by half a sector, and its accuracy there."""
+    """Train an ordinary network on the wheel turned by half a sector; return it and its accuracy there."""
     network = start("dense", seed, None)
     source = (settings.train_per_arm, HALF_A_SECTOR)
     train(network, *points([seed, SOURCE_TRAIN], *source), SOURCE_RATE, settings.steps)
@@ -105,7 +105,7 @@ def pretrain(seed: int, settings: Settings) -> tuple[Network, float]:
 
 
 def tune(method: str, bases: dict[int, Network | None], settings: Settings) -> list[dict]:
-    """Accuracies of the tuning seeds, a row a rate."""
+    """Return the accuracies of the tuning seeds, one row per learning rate."""
     return [
         {
             "rate": rate,
@@ -116,14 +116,14 @@ def tune(method: str, bases: dict[int, Network | None], settings: Settings) -> l
 
 
 def choose(tuning: list[dict]) -> float:
-    """The rate of the best mean accuracy; of equals the smallest."""
+    """Return the learning rate with the best mean accuracy; on a tie, the smallest rate."""
     return max(tuning, key=lambda row: (round(sum(row["accuracies"]), 9), -row["rate"]))["rate"]
 
 
 def learn(
     method: str, seed: int, rate: float, base: Network | None, settings: Settings
 ) -> tuple[Network, dict[str, Any]]:
-    """Train one network, from scratch without a base; returns it and its row of the records."""
+    """Train one network, from scratch if there is no base; return it and its row of the records."""
     network = start(method, seed, base)
     losses = train(network, *points([seed, TRAIN], settings.train_per_arm), rate, settings.steps)
     kept = np.linspace(0, settings.steps - 1, settings.points_of_curve).astype(int).tolist() if losses else []
@@ -140,7 +140,7 @@ def learn(
 
 
 def start(method: str, seed: int, base: Network | None) -> Network:
-    """The network before training, drawn by the seed."""
+    """Return the network before training, drawn by the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(method, ARMS, base)
@@ -157,6 +157,6 @@ def accuracy(network: Network, seed: Sequence[int], per_arm: int, turn: float = 
 
 
 def decision_map(network: Network, resolution: int) -> list[str]:
-    """The class of every point of ``pinwheel_data.grid``, a digit each, a string a row."""
+    """Return the class of every point of ``pinwheel_data.grid``, one digit per point, one string per row."""
     classes = classify(network, torch.from_numpy(grid(resolution))).view(resolution, resolution)
     return ["".join(map(str, row)) for row in classes.tolist()]

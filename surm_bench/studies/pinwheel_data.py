@@ -1,26 +1,26 @@
-"""The pinwheel: clouds of points on bent arms, a class an arm. No torch here."""
+"""The pinwheel: clouds of points on bent arms, one class per arm. Without torch."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 ARMS = 7
-RADIAL_STD = 0.3  # along an arm, which begins at radius 1
+RADIAL_STD = 0.3  # along an arm, which starts at radius 1
 TANGENTIAL_STD = 0.1
 BEND = 0.5  # an arm's point at radius r is turned by BEND · exp(r)
 HALF_A_SECTOR = np.pi / ARMS
-TRAIN, TEST, SOURCE_TRAIN, SOURCE_TEST = range(4)  # what points are for: drawn apart from the same seed
+TRAIN, TEST, SOURCE_TRAIN, SOURCE_TEST = range(4)  # purposes of points: the same seed draws different points for each
 REACH = 2.3  # half the side of a decision map
 
 
 def draw(seed: Sequence[int], per_arm: int, turn: float = 0.0, arms: int = ARMS) -> tuple[np.ndarray, np.ndarray]:
-    """Points (arms · per_arm, 2) and classes, arm after arm: the data set of Johnson et al. (2016), arXiv 1603.06277.
+    """Return points (arms · per_arm, 2) and classes, arm after arm: data of Johnson et al. (2016), arXiv 1603.06277.
 
     Args:
-        seed: of NumPy's generator, any numbers.
+        seed: any numbers, the seed of NumPy's generator.
         per_arm: points of each class.
         turn: the angle by which the whole wheel is turned.
-        arms: how many.
+        arms: the number of arms.
     """
     rng = np.random.default_rng(seed)
     classes = np.repeat(np.arange(arms), per_arm)
@@ -33,7 +33,7 @@ def draw(seed: Sequence[int], per_arm: int, turn: float = 0.0, arms: int = ARMS)
 
 
 def grid(resolution: int) -> np.ndarray:
-    """The middles of the cells of a decision map, (resolution², 2), row after row from below."""
+    """Return the midpoints of a decision map's cells, (resolution², 2), row after row from below."""
     middles = REACH * (2 * np.arange(resolution) + 1 - resolution) / resolution
     x, y = np.meshgrid(middles, middles)
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The small network of the pinwheel study, and how one of its matrices is adapted."""
+"""The small network of the pinwheel study, and the adaptation of one of its matrices."""
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,10 @@ METHODS = ("frozen", *STRUCTURED, "dense")
 
 
 class Network(nn.Module):
-    """(points, 2) → logits (points, classes), by two hidden layers of ReLU units; the matrix of the second is W₀ + ΔW.
+    """(points, 2) → logits (points, classes), with two hidden layers of ReLU units; the second one's matrix is W₀ + ΔW.
 
     Args:
-        classes: how many.
+        classes: the number of classes.
         delta: ΔW, (width, width); None is zero.
         width: units of each hidden layer.
     """
@@ -27,11 +27,11 @@ class Network(nn.Module):
         self.delta = delta
 
     def matrix(self) -> Tensor:
-        """W₀ + ΔW."""
+        """Return W₀ + ΔW."""
         return self.hidden.weight if self.delta is None else self.hidden.weight + self.delta.dense()
 
     def features(self, x: Tensor) -> Tensor:
-        """(points, 2) → what the head sees, (points, width)."""
+        """Return the inputs of the head, (points, width), for (points, 2)."""
         return nn.functional.linear(self.input(x).relu(), self.matrix(), self.hidden.bias).relu()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,11 +39,11 @@ class Network(nn.Module):
 
 
 def build(method: str, classes: int, pretrained: Network | None) -> Network:
-    """A network of which requires_grad says what is trained.
+    """Return a network whose requires_grad flags mark the trained parameters.
 
-    From scratch, without a pretrained network, the hidden matrix is the structured one itself, W₀ = 0, and all else is
-    trained with it; "dense" is an ordinary network, and in "frozen" the hidden matrix stays as it was drawn. Adapted,
-    the hidden matrix of the pretrained network is all that changes: ΔW is trained, or for "dense" the matrix itself.
+    From scratch, without a pretrained network, the hidden matrix is the structured matrix itself, W₀ = 0, and all other
+    parameters are trained with it. "dense" is an ordinary network; "frozen" keeps the hidden matrix at its random
+    start. With a pretrained network, only its hidden matrix changes: ΔW is trained, or for "dense" the matrix itself.
     """
     delta = StructuredMatrix(STRUCTURES[method](WIDTH, WIDTH)) if method in STRUCTURED else None
     network = Network(classes, delta)
@@ -59,7 +59,7 @@ def build(method: str, classes: int, pretrained: Network | None) -> Network:
 
 
 def matrix_counts(network: Network) -> tuple[int, int]:
-    """How many numbers of the hidden matrix are trained, and how many have to be stored for it afterwards."""
+    """Return two counts for the hidden matrix: the trained numbers, and the numbers to store after training."""
     if network.delta is not None:
         return network.delta.num_parameters, network.delta.num_stored
     weight = network.hidden.weight
@@ -68,8 +68,11 @@ def matrix_counts(network: Network) -> tuple[int, int]:
 
 
 def train(network: Network, x: Tensor, y: Tensor, rate: float, steps: int) -> list[float]:
-    """Full-batch Adam on cross-entropy, its rate falling linearly to zero; returns the loss before every step, or
-    nothing where nothing is to be trained."""
+    """Train with full-batch Adam on cross-entropy; the learning rate falls linearly to zero.
+
+    Returns:
+        The loss before each step; empty if the network has no trained parameters.
+    """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not trained:
         return []
@@ -87,6 +90,6 @@ def train(network: Network, x: Tensor, y: Tensor, rate: float, steps: int) -> li
 
 
 def classify(network: Network, x: Tensor) -> Tensor:
-    """(points, 2) → the class of each point."""
+    """Return the class of each point; x is (points, 2)."""
     with torch.no_grad():
         return network(x).argmax(-1)

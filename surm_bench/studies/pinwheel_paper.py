@@ -1,6 +1,6 @@
 """The pinwheel in the paper's setting (arXiv 2406.17740, Figures 4 and 9, Table 8): five arms, a matrix of 64×64.
 
-surm-bench study pinwheel_paper: the embedding frozen or trained; how like the trained networks are, by CKA.
+surm-bench study pinwheel_paper: with a frozen or trained embedding; the trained networks are compared by CKA.
 """
 
 from dataclasses import asdict, dataclass
@@ -30,16 +30,16 @@ METHODS = (*STRUCTURED, "dense")  # low_rank is LoRA r=1, dense the fully traine
 
 @dataclass(frozen=True)
 class Settings:
-    """How much is trained, and on what.
+    """The data and the training of the study.
 
     Attributes:
-        train_per_arm: points of each class; a seed draws them and the network's start, the same for all methods.
-        test_per_arm: further points, which accuracy and CKA are measured on.
-        seeds: those reported.
-        tuning_seeds: those that the learning rates are chosen on, by the best mean accuracy; on a tie, the smaller.
-        rates: the grid, the same for every method.
-        steps: of Adam, each on all points: epochs.
-        points_of_curve: losses that are kept of each run.
+        train_per_arm: points of each class; a seed draws the points and the network's start, the same for all methods.
+        test_per_arm: further points per class, to measure accuracy and CKA.
+        seeds: the reported seeds.
+        tuning_seeds: the seeds that choose the learning rate by the best mean accuracy; on a tie, the smaller rate.
+        rates: the grid of learning rates, the same for every method.
+        steps: steps of Adam, each on all points, that is epochs.
+        points_of_curve: recorded losses per run.
         resolution: rows and columns of a decision map.
     """
 
@@ -57,8 +57,11 @@ QUICK = Settings(test_per_arm=20, seeds=(0, 1), rates=(0.01,), steps=20, points_
 
 
 def build(method: str, embedding: str, seed: int) -> Network:
-    """The network before training. All methods of a seed start from the same embedding and head; a structured hidden
-    matrix is trained in place of the dense one, W₀ = 0. requires_grad says what is trained."""
+    """Return the network before training; its requires_grad flags mark the trained parameters.
+
+    All methods of a seed start from the same embedding and head. A structured hidden matrix is trained in place of the
+    dense one, W₀ = 0.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(ARMS, width=WIDTH)
@@ -75,7 +78,7 @@ def points(seed: int, purpose: int, per_arm: int) -> tuple[Tensor, Tensor]:
 
 
 def learn(method: str, embedding: str, seed: int, rate: float, settings: Settings) -> tuple[Network, dict[str, Any]]:
-    """Train one network; returns it and its row of the records."""
+    """Train one network; return it and its row of the records."""
     network = build(method, embedding, seed)
     losses = train(network, *points(seed, TRAIN, settings.train_per_arm), rate, settings.steps)
     kept = np.linspace(0, settings.steps - 1, settings.points_of_curve).astype(int).tolist()
@@ -93,7 +96,7 @@ def learn(method: str, embedding: str, seed: int, rate: float, settings: Setting
 
 
 def tune(method: str, embedding: str, settings: Settings) -> list[dict]:
-    """Accuracies of the tuning seeds, a row a rate."""
+    """Return the accuracies of the tuning seeds, one row per learning rate."""
     return [
         {
             "rate": rate,
@@ -104,7 +107,7 @@ def tune(method: str, embedding: str, settings: Settings) -> list[dict]:
 
 
 def similarity(one: Network, full: Network, x: Tensor) -> dict[str, float]:
-    """CKA of what the head sees of the points x, and of the hidden matrices."""
+    """Return the CKA of the head's inputs for the points x, and of the hidden matrices."""
     with torch.no_grad():
         return {
             "cka_features": linear_cka(one.features(x), full.features(x)),
@@ -113,8 +116,10 @@ def similarity(one: Network, full: Network, x: Tensor) -> dict[str, float]:
 
 
 def similarities(networks: dict[tuple[str, int], Network], embedding: str, settings: Settings) -> list[dict]:
-    """Every network against the fully trained one of its seed, and two references: the fully trained one of the next
-    seed, and the dense one before training."""
+    """Compare every network with the fully trained network of its seed.
+
+    Two references: the fully trained network of the next seed, and the dense network before training.
+    """
     rows, seeds = [], settings.seeds
     for place, seed in enumerate(seeds):
         x, _ = points(seed, TEST, settings.test_per_arm)
@@ -128,7 +133,7 @@ def similarities(networks: dict[tuple[str, int], Network], embedding: str, setti
 
 
 def run(settings: Settings) -> dict[str, list[dict]]:
-    """The tables of the records: a row a tried rate, a run, a decision map (of the first seed), and a comparison."""
+    """Return the tables of the records: one row per tried rate, run, decision map (first seed only), and comparison."""
     tables: dict[str, list[dict]] = {"tuning": [], "runs": [], "regions": [], "similarities": []}
     networks: dict[str, dict[tuple[str, int], Network]] = {FROZEN: {}, TRAINED: {}}
     for embedding, method in track(list(product(networks, METHODS)), "training"):
@@ -147,7 +152,7 @@ def run(settings: Settings) -> dict[str, list[dict]]:
 
 
 def main(folder: Path, quick: bool) -> None:
-    """Train anew and write measurements.json, table.{md,tex,csv}, decision_regions and loss_curves into folder."""
+    """Run the study; write measurements.json, table.{md,tex,csv}, decision_regions and loss_curves into folder."""
     settings = QUICK if quick else Settings()
     about = {
         "study": "pinwheel_paper",

@@ -1,4 +1,4 @@
-"""The table and the figures of the pinwheel in the paper's setting, from its records alone. No torch here."""
+"""The table and the figures of the pinwheel in the paper's setting, made only from its records. Without torch."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ CAPTION = (
     "another seed has another embedding. Points, noise, rates and what CKA compares are ours, where the paper's text "
     "leaves them open. Bold: best of the four structures, underlined: second; {missing}: not measured. {findings}"
 )
-PAPERS_LOSS = 0.9  # of LoRA, at the end of both figures
+PAPERS_LOSS = 0.9  # LoRA's loss at the end of both figures
 LOSS = (
     "The paper: LoRA's training loss stays at about {paper}, those of the structured matrices end near the dense one's "
     "(Fig. 4 and 9, by the curves in the authors' repository, arijitthegame/structured-matrices-PEFT at a28432f). "
@@ -43,13 +43,16 @@ MEASURE = "by the CKA of {what} LoRA is the last in {last}, and circulant the fi
 
 
 def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv}, decision_regions, loss_curves, each .{png,svg,pdf}, beside folder/measurements.json;
-    return the table."""
+    """Write table.{md,tex,csv}, decision_regions and loss_curves (.{png,svg,pdf}) beside folder/measurements.json.
+
+    Returns:
+        The table.
+    """
     return write_report(folder, similarity_table, decision_regions=_draw_regions, loss_curves=draw_losses)
 
 
 def similarity_table(records: dict) -> Table:
-    """Methods and references, setting after setting, against accuracy, loss and CKA with the dense network."""
+    """Return the table of methods and references in each setting: accuracy, loss and CKA with the dense network."""
     cells = pd.DataFrame(records["similarities"]).groupby(["setting", "method"], sort=False)
     found = cells[list(MEASURES)].agg(["mean", "std"])
     found.columns = ["_".join(names) for names in found.columns]
@@ -91,7 +94,7 @@ def _caption(settings: dict, data: pd.DataFrame) -> str:
 
 
 def _losses(data: pd.DataFrame) -> str:
-    """Which loss is the highest, against Figures 4 and 9."""
+    """Return a sentence that compares the highest loss with Figures 4 and 9."""
     losses = data.dropna(subset="loss").pivot(index="setting", columns="method", values="loss")
     structured = losses.drop(columns=[LORA, DENSE])
     size = [
@@ -105,7 +108,7 @@ def _losses(data: pd.DataFrame) -> str:
 
 
 def _similarities(data: pd.DataFrame) -> str:
-    """Which network is most like the dense one, against Table 8."""
+    """Return a sentence that compares the network most similar to the dense one with Table 8."""
     measures, untrained, compared = [], 0, 0
     for name, what in COMPARED.items():
         alike = data.dropna(subset=f"{name}_mean").pivot(index="setting", columns="method", values=f"{name}_mean")
@@ -120,5 +123,5 @@ def _similarities(data: pd.DataFrame) -> str:
 
 
 def _agreement(count: int, settings: int) -> str:
-    """In how many settings it is as in the paper."""
+    """Return the number of settings that agree with the paper, in words."""
     return f"{count} of {settings} settings, {'as' if count == settings else 'unlike'} there"

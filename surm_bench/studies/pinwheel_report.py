@@ -1,4 +1,4 @@
-"""The table and the figures of the pinwheel study, from its records alone. No torch here."""
+"""The table and the figures of the pinwheel study, made only from its records. Without torch."""
 
 from pathlib import Path
 
@@ -29,24 +29,27 @@ CAPTION = (
     "accuracy on {tuning} other seeds, of {rates}; chosen at an edge of this grid: {edges}. Bold: best of the four "
     "structures, underlined: second best; {missing}: nothing is trained."
 )
-REFERENCES = {"frozen": "#9A9A9A", "dense": "#222222"}  # in grey
+REFERENCES = {"frozen": "#9A9A9A", "dense": "#222222"}  # references are grey
 CELL = ["setting", "method", "trained", "stored"]
 
 
 def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv}, decision_regions, loss_curves, each .{png,svg,pdf}, beside folder/measurements.json;
-    return the table."""
+    """Write table.{md,tex,csv}, decision_regions and loss_curves (.{png,svg,pdf}) beside folder/measurements.json.
+
+    Returns:
+        The table.
+    """
     return write_report(folder, accuracy_table, decision_regions=draw_regions, loss_curves=draw_losses)
 
 
 def method_looks(records: dict) -> dict[str, dict[str, str]]:
-    """Label and color of every method."""
+    """Return label and color of each method."""
     found = looks.of(records) | {name: {"label": name, "color": color} for name, color in REFERENCES.items()}
     return found | {"low_rank": found["low_rank"] | {"label": "LoRA r=1"}}
 
 
 def summary_frame(records: dict) -> pd.DataFrame:
-    """One row per (setting, method): counts, rate, n seeds, mean and std of accuracy and of the last loss."""
+    """Return one row per (setting, method): counts, rate, n seeds, mean and std of accuracy and of the last loss."""
     runs = pd.DataFrame(records["runs"])
     runs["loss"] = [float("nan") if not losses else losses[-1] for losses in runs["losses"]]
     runs["rate"] = runs["rate"].astype(float)
@@ -65,7 +68,7 @@ def summary_frame(records: dict) -> pd.DataFrame:
 
 
 def accuracy_table(records: dict) -> Table:
-    """Methods against both settings."""
+    """Return the table of methods against both settings."""
     data, look = summary_frame(records), method_looks(records)
     settings, methods = list(data["setting"].unique()), list(data["method"].unique())
     columns = [Column("Method"), Column("Trained"), Column("Stored")]
@@ -85,7 +88,7 @@ def accuracy_table(records: dict) -> Table:
 
 
 def draw_regions(records: dict, path: Path, titles: dict[str, str] = SETTING_TITLES, arms: int = ARMS) -> None:
-    """Decision maps of the first seed, a row a setting and a panel a method, with test points."""
+    """Draw the decision maps of the first seed with test points, one row per setting, one panel per method."""
     maps = {(region["setting"], region["method"]): region for region in records["regions"]}
     accuracy = {(run["setting"], run["method"], run["seed"]): run["accuracy"] for run in records["runs"]}
     settings, methods = (list(dict.fromkeys(column)) for column in zip(*maps, strict=True))
@@ -104,7 +107,7 @@ def draw_regions(records: dict, path: Path, titles: dict[str, str] = SETTING_TIT
 
 
 def draw_losses(records: dict, path: Path) -> None:
-    """Training loss against steps, a panel a setting: the median over seeds, in a band of the middle half."""
+    """Draw training loss against steps, one panel per setting: the median over seeds, in a band of the middle half."""
     settings, look = list(dict.fromkeys(run["setting"] for run in records["runs"])), method_looks(records)
     with mpl.rc_context(STYLE):
         figure = new_figure(height=4.2)

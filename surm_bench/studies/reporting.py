@@ -1,4 +1,4 @@
-"""What the reports of the studies share: the files beside the records, and a mean with its deviation. No torch here."""
+"""Shared parts of the studies' reports: the files beside the records, and a mean with its deviation. Without torch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +10,15 @@ from surm_bench.studies import measurements
 
 
 def write_report(folder: Path, tabulate: Callable[[dict], Table], **figures: Callable[[dict, Path], None]) -> Table:
-    """Write table.{md,tex,csv} and the figures, each under its keyword, beside folder/measurements.json; return the
-    table.
+    """Write table.{md,tex,csv} and the figures, each under its keyword, beside folder/measurements.json.
 
     Args:
-        tabulate: makes the table of the records.
-        figures: draw the records into files of the path given, .{png,svg,pdf}.
+        folder: the folder of measurements.json.
+        tabulate: makes the table from the records.
+        figures: draw the records into files of the given path, .{png,svg,pdf}.
+
+    Returns:
+        The table.
     """
     records = measurements.read(folder / "measurements.json")
     table = tabulate(records)
@@ -26,7 +29,7 @@ def write_report(folder: Path, tabulate: Callable[[dict], Table], **figures: Cal
 
 
 def mean_and_deviation(mean: float, std: float, form: str) -> str:
-    """``0.30 ± 0.14`` by a form as "{:.2f}"; without the deviation of a single one, and MISSING where nothing is."""
+    """Return for example ``0.30 ± 0.14`` for the form "{:.2f}"; a single value has no deviation, none gives MISSING."""
     if pd.isna(mean):
         return MISSING
     return form.format(mean) + ("" if pd.isna(std) else f" ± {form.format(std)}")

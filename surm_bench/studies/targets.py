@@ -1,4 +1,4 @@
-"""Matrices to be approximated, square and seeded: what structures are good at lies between them. No torch here."""
+"""Square, seeded target matrices for approximation; together they cover the structures' strengths. Without torch."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from numpy.random import Generator
 from surm_bench.errors import UserError
 
 SMALLEST = 16
-NOISE = 0.1  # of the near-low-rank target: norm of the noise over that of the low-rank part
+NOISE = 0.1  # of the near-low-rank target: norm of the noise divided by the norm of the low-rank part
 
 
 def draw(name: str, side: int, trial: int) -> np.ndarray:
-    """The target of that name in TARGETS, (side, side), scaled to entries of root mean square 1.
+    """Return the target with this name in TARGETS, (side, side), scaled to entries of root mean square 1.
 
     Raises:
         UserError: side is below SMALLEST, where rank and bandwidth would be 0.
@@ -24,23 +24,23 @@ def draw(name: str, side: int, trial: int) -> np.ndarray:
 
 
 def extent(side: int) -> int:
-    """The rank of the near-low-rank target, and the bandwidth of the banded one: a sixteenth of the side."""
+    """Return the rank of the near-low-rank target and the bandwidth of the banded target: a sixteenth of the side."""
     return side // SMALLEST
 
 
 def random_psd(rng: Generator, side: int) -> np.ndarray:
-    """G·Gᵀ, G standard normal (Wishart): nearly half of its squared norm is that of a multiple of the identity."""
+    """Return G·Gᵀ, G standard normal (Wishart): nearly half its squared norm lies in a multiple of the identity."""
     factor = rng.standard_normal((side, side))
     return factor @ factor.T
 
 
 def gaussian(rng: Generator, side: int) -> np.ndarray:
-    """Independent standard normal entries: no structure at all."""
+    """Return independent standard normal entries, without any structure."""
     return rng.standard_normal((side, side))
 
 
 def near_low_rank(rng: Generator, side: int) -> np.ndarray:
-    """A product of two normal factors of rank ``extent(side)``, plus normal noise of NOISE times its norm."""
+    """Return a product of two normal factors of rank ``extent(side)``, plus normal noise of NOISE times its norm."""
     rank = extent(side)
     signal = rng.standard_normal((side, rank)) @ rng.standard_normal((rank, side))
     noise = rng.standard_normal((side, side))
@@ -48,7 +48,7 @@ def near_low_rank(rng: Generator, side: int) -> np.ndarray:
 
 
 def banded(rng: Generator, side: int) -> np.ndarray:
-    """Independent standard normal entries where |i − j| ≤ ``extent(side)``, zero elsewhere."""
+    """Return independent standard normal entries where |i − j| ≤ ``extent(side)``, and zero elsewhere."""
     width = extent(side)
     return np.triu(np.tril(rng.standard_normal((side, side)), width), -width)
 

@@ -1,6 +1,6 @@
-"""Figure 8 of the paper (arXiv 2406.17740): how well are random pairs of UUIDs memorised, by W(G, H) and by LoRA?
+"""Figure 8 of the paper (arXiv 2406.17740): how well do W(G, H) and LoRA memorise random pairs of UUIDs?
 
-make study-uuid: a small decoder of Llama's architecture; ``surm-bench study uuid --model NAME`` takes a real one.
+make study-uuid: a small decoder of Llama's architecture; ``surm-bench study uuid --model NAME`` takes a real Llama.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -21,24 +21,24 @@ from surm_bench.studies import measurements, uuid_report
 from surm_bench.studies.uuid_data import IGNORED, Characters, Tokens, draw, encode
 from surm_bench.studies.uuid_model import PLACES, SMALL, adapted, answer, configuration, pretrained_llama, small_decoder
 
-MEMORISED, PRETRAINED = range(2)  # what pairs are for: drawn apart from the same seed
+MEMORISED, PRETRAINED = range(2)  # purposes of pairs: the same seed draws different pairs for each
 SMALL_DECODER = "small decoder"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is memorised, with how many numbers, and for how long.
+    """The data, the sizes of the adapters and the training of the study.
 
     Attributes:
-        pairs: of UUIDs.
-        batch: pairs of a step.
-        steps: of Adam, its rate falling to zero by a cosine.
-        ranks: r of W(G, H), and of LoRA.
-        large: a far larger r, of LoRA alone.
-        rates: the grid, the same for every method.
-        seeds: those reported; a seed draws the pairs, the adapter's start and the order of the pairs.
-        tuning_seeds: those that the rates are chosen on, by the least mean loss at the end.
-        points: how often loss and exact match are measured, from before the first step to after the last.
+        pairs: the number of pairs of UUIDs.
+        batch: pairs per step.
+        steps: steps of Adam; the learning rate falls to zero by a cosine.
+        ranks: r of W(G, H) and of LoRA.
+        large: a far larger r, for LoRA only.
+        rates: the grid of learning rates, the same for every method.
+        seeds: the reported seeds; a seed draws the pairs, the adapter's start and the order of the pairs.
+        tuning_seeds: the seeds that choose the learning rate, by the least mean loss at the end.
+        points: the number of measurements of loss and exact match, from before the first step to after the last.
     """
 
     pairs: int = 8
@@ -54,7 +54,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How the small decoder is trained, all of it, on other pairs than those memorised afterwards."""
+    """The full training of the small decoder, on other pairs than those memorised later."""
 
     seed: int = 0
     pairs: int = 64
@@ -64,21 +64,23 @@ class Pretraining:
 
 
 QUICK = Settings(pairs=4, batch=4, steps=4, ranks=(1,), large=8, rates=(0.01,), seeds=(0, 1), points=3)
-# Of a real Llama: pairs, LoRA's large rank and the largest r are the paper's (B.1), all else is ours and not measured.
+# For a real Llama: pairs, LoRA's large rank and the largest r are the paper's (B.1); the rest is ours, not measured.
 REAL = Settings(pairs=10_000, batch=64, steps=5_000, large=256, rates=(1e-4, 3e-4, 1e-3, 3e-3))
 
 
 def main(
     folder: Path, quick: bool, model: str | None = None, pairs: int | None = None, steps: int | None = None
 ) -> None:
-    """Train anew; write measurements.json, table.{md,tex,csv} and memorising.{png,svg,pdf} into folder.
+    """Run the study; write measurements.json, table.{md,tex,csv} and memorising.{png,svg,pdf} into folder.
 
     Args:
+        folder: where the files go.
+        quick: a small version of the study.
         model: a Llama, by its folder or its name on the hub; None is the small decoder.
-        pairs, steps: other numbers than those of the settings.
+        pairs, steps: numbers that replace those of the settings.
 
     Raises:
-        UserError: no such model, or pairs or steps below 1.
+        UserError: the model does not exist, or pairs or steps are below 1.
     """
     given = {name: value for name, value in (("pairs", pairs), ("steps", steps)) if value is not None}
     for name, value in given.items():
@@ -104,7 +106,7 @@ def main(
 
 
 def pretrain(settings: Pretraining, tokens: Tokens) -> tuple[nn.Module, list[dict]]:
-    """The small decoder after training, and how it went on its own pairs, a row a measurement."""
+    """Train the small decoder; return it and one row per measurement on its own pairs."""
     model = small_decoder(settings.seed)
     content = encode(draw([settings.seed, PRETRAINED], settings.pairs), tokens)
     rows = memorise(model, *content, settings.rate, settings.batch, settings.steps, settings.seed, points=2)
@@ -112,7 +114,7 @@ def pretrain(settings: Pretraining, tokens: Tokens) -> tuple[nn.Module, list[dic
 
 
 def run(base: nn.Module, tokens: Tokens, settings: Settings) -> dict[str, list[dict]]:
-    """The tables of the records: a row a tried rate, and a row a run."""
+    """Return the tables of the records: one row per tried rate, and one row per run."""
     tables: dict[str, list[dict]] = {"tuning": [], "runs": []}
     methods = [("ldr", r) for r in settings.ranks] + [("lora", r) for r in (*settings.ranks, settings.large)]
     for place, (method, r) in track(list(product(PLACES, methods)), "memorising"):
@@ -126,7 +128,7 @@ def run(base: nn.Module, tokens: Tokens, settings: Settings) -> dict[str, list[d
 def learn(
     base: nn.Module, tokens: Tokens, settings: Settings, place: str, method: str, r: int, seed: int, rate: float
 ) -> dict[str, Any]:
-    """Memorise the seed's pairs with a fresh adapter on base, which stays as it is; a row of the records."""
+    """Memorise the seed's pairs with a new adapter on the unchanged base; return the row of the records."""
     content = encode(draw([seed, MEMORISED], settings.pairs), tokens)
     with adapted(base, configuration(method, r, place), seed) as model:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -138,7 +140,10 @@ def learn(
 def memorise(
     model: nn.Module, ids: Tensor, labels: Tensor, rate: float, batch: int, steps: int, seed: int, points: int
 ) -> list[dict]:
-    """Train what requires a gradient, by Adam; loss and exact match of all pairs along the way, a row a measurement."""
+    """Train the parameters that require a gradient with Adam; return one row per measurement on all pairs.
+
+    A row has the step, the loss and the exact match.
+    """
     device = next(model.parameters()).device
     ids, labels = ids.to(device), labels.to(device)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
@@ -159,7 +164,7 @@ def memorise(
 
 @torch.no_grad()
 def measure(model: nn.Module, ids: Tensor, labels: Tensor, batch: int) -> dict[str, float]:
-    """Loss, a mean over the tokens of all values, and the part of the pairs that are exactly right."""
+    """Return the loss, a mean over the tokens of all values, and the fraction of pairs that are exactly right."""
     total, count, right = 0.0, 0, 0
     for of_ids, of_labels in zip(ids.split(batch), labels.split(batch), strict=True):
         loss, exact = answer(model, of_ids, of_labels)
@@ -169,7 +174,7 @@ def measure(model: nn.Module, ids: Tensor, labels: Tensor, batch: int) -> dict[s
 
 
 def choose(tried: list[dict]) -> float:
-    """The rate of the least mean loss at the end, of equals the smallest; one that diverged comes last."""
+    """Return the rate with the least mean loss at the end; on a tie, the smallest. A diverged rate comes last."""
 
     def loss(rate: float) -> float:
         found = float(np.mean([row["loss"][-1] for row in tried if row["rate"] == rate]))

@@ -1,4 +1,4 @@
-"""Pairs of random UUIDs, and the tokens in which a decoder reads the key and has to say the value."""
+"""Pairs of random UUIDs, and their tokens: a decoder reads the key and must predict the value."""
 
 import uuid
 from collections.abc import Sequence
@@ -10,32 +10,33 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 VOCABULARY = "0123456789abcdef-"
-IGNORED = -100  # a label that is in no loss
+IGNORED = -100  # the label of a token that does not count in the loss
 Pair = tuple[str, str]
 
 
 def draw(seed: Sequence[int], count: int) -> list[Pair]:
-    """Keys and values, all random UUIDs of version 4 (RFC 9562): 122 random bits each, 36 characters.
+    """Return pairs of a key and a value, random UUIDs of version 4 (RFC 9562): 122 random bits, 36 characters each.
 
     Args:
-        seed: of NumPy's generator, any numbers.
+        seed: any numbers, the seed of NumPy's generator.
+        count: the number of pairs.
     """
     rng = np.random.default_rng(seed)
     return [(_random(rng), _random(rng)) for _ in range(count)]
 
 
 class Tokens(Protocol):
-    """How a pair becomes tokens."""
+    """The conversion of a pair to tokens."""
 
     def key(self, text: str) -> list[int]:
-        """All that the decoder is given."""
+        """Return the tokens that the decoder is given."""
 
     def value(self, text: str) -> list[int]:
-        """What it has to say then."""
+        """Return the tokens that the decoder must then predict."""
 
 
 class Characters:
-    """A token for each hex digit and the dash, one that starts a line and one between key and value."""
+    """One token per hex digit and for the dash, one token that starts a line, and one between key and value."""
 
     START, BETWEEN = len(VOCABULARY), len(VOCABULARY) + 1
     SIZE = len(VOCABULARY) + 2
@@ -48,7 +49,7 @@ class Characters:
 
 
 class TokensOfModel:
-    """The tokens of a pretrained model: its start, the key and a colon; then the value."""
+    """The tokens of a pretrained model: its start token, the key and a colon; then the value."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
@@ -61,8 +62,10 @@ class TokensOfModel:
 
 
 def encode(pairs: Sequence[Pair], tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """Token ids (pairs, length), shorter ones filled up behind their end, and labels of the same shape: the ids of the
-    value, IGNORED elsewhere. A decoder looks back only, so that what fills up needs no mask."""
+    """Return token ids (pairs, length), padded at the end, and labels of the same shape.
+
+    Labels are the ids of the value, and IGNORED elsewhere. A decoder only looks back, so the padding needs no mask.
+    """
     keys, values = zip(*((tokens.key(key), tokens.value(value)) for key, value in pairs), strict=True)
     length = max(len(key) + len(value) for key, value in zip(keys, values, strict=True))
     ids = torch.zeros(len(pairs), length, dtype=torch.long)

@@ -19,7 +19,7 @@ from surm_bench.models.text import load, read_tokenizer, wanted
 from surm_bench.models.weights import refuse_misfits
 from surm_bench.studies.uuid_data import IGNORED, Characters, TokensOfModel
 
-# All matrices of the small decoder are square, so that W(G, H) and LoRA of one r train as many numbers.
+# All matrices of the small decoder are square: W(G, H) and LoRA of equal r then train equally many numbers.
 SMALL = {
     "vocab_size": Characters.SIZE,
     "hidden_size": 64,
@@ -36,19 +36,19 @@ PLACES = {"attention": ATTENTION, "all linear layers": (*ATTENTION, "gate_proj",
 
 
 def small_decoder(seed: int) -> LlamaForCausalLM:
-    """A decoder with random weights."""
+    """Return a decoder with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(LlamaConfig(**SMALL))
 
 
 def pretrained_llama(name: str) -> tuple[LlamaForCausalLM, TokensOfModel]:
-    """A Llama from a local folder or the hub and its tokenizer: safetensors alone, no code of the repository.
+    """Load a Llama and its tokenizer from a local folder or the hub: only safetensors, no code from the repository.
 
-    In bf16 on a GPU, else in fp32.
+    The weights are bf16 on a GPU, fp32 otherwise.
 
     Raises:
-        UserError: there is none, it is no Llama, or its weights do not fit.
+        UserError: the model does not exist, is not a Llama, or its weights do not fit.
     """
     folder = _folder(name)
     architecture = _architecture(folder, name)
@@ -62,7 +62,7 @@ def pretrained_llama(name: str) -> tuple[LlamaForCausalLM, TokensOfModel]:
 
 
 def configuration(method: str, r: int, place: str) -> PeftConfig:
-    """Of W(G, H), the structure ldr, or of LoRA; the scale is 1 for every r in both."""
+    """Return the configuration of W(G, H), the structure ldr, or of LoRA; the scale is 1 for every r in both."""
     layers = list(PLACES[place])
     if method == "ldr":
         return SurmConfig(structure="ldr", r=r, target_modules=layers)
@@ -71,7 +71,7 @@ def configuration(method: str, r: int, place: str) -> PeftConfig:
 
 @contextmanager
 def adapted(base: nn.Module, config: PeftConfig, seed: int) -> Iterator[nn.Module]:
-    """base with a fresh adapter, drawn by seed; base itself is as before when the block ends."""
+    """Yield base with a new adapter, drawn by seed; base itself is unchanged after the block."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = get_peft_model(base, config)
@@ -82,10 +82,10 @@ def adapted(base: nn.Module, config: PeftConfig, seed: int) -> Iterator[nn.Modul
 
 
 def answer(model: nn.Module, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean cross-entropy of the value's tokens in nats, and which pairs (pairs,) are exactly right.
+    """Return the mean cross-entropy of the value's tokens in nats, and which pairs (pairs,) are exactly right.
 
-    A pair is right when each token of its value is the likeliest one after those before it, which is when greedy
-    decoding says the value.
+    A pair is right if each token of its value is the likeliest token after the preceding ones: greedy decoding then
+    produces the value.
     """
     logits, wanted = model(input_ids=ids[:, :-1]).logits.float(), labels[:, 1:]
     loss = nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED)
@@ -93,7 +93,7 @@ def answer(model: nn.Module, ids: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
 
 
 def _folder(name: str) -> Path:
-    """The folder of a Llama: a local one, or that of a model of the hub, downloaded."""
+    """Return the folder of a Llama: a local folder, or a model downloaded from the hub."""
     if Path(name).is_dir():
         return Path(name)
     return fetch(Repository(name, None), lambda names: ["config.json", *wanted(name, names)])
@@ -102,7 +102,7 @@ def _folder(name: str) -> Path:
 def _architecture(folder: Path, name: str) -> PreTrainedConfig:
     try:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError) as error:  # of transformers
+    except (OSError, ValueError) as error:  # raised by transformers
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"no model of transformers at {name}: {reason}") from error
     if config.model_type != "llama":

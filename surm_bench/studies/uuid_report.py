@@ -1,4 +1,4 @@
-"""The table and the figure of the UUID pairs, from their records alone. No torch here."""
+"""The table and the figure of the UUID pairs, made only from their records. Without torch."""
 
 from pathlib import Path
 
@@ -43,8 +43,10 @@ def write(folder: Path) -> Table:
 
 
 def summary_frame(records: dict) -> pd.DataFrame:
-    """One row per (place, method, r): numbers trained, rate, n seeds, and of loss and exact match at the end the mean
-    and the ends of its interval."""
+    """Return one row per (place, method, r): trained numbers, rate, n seeds, and the final loss and exact match.
+
+    Loss and exact match have a mean and the ends of its interval.
+    """
     rows = []
     for cell, runs in _runs(records).groupby(CELL, sort=False):
         first, row = runs.iloc[0], dict(zip(CELL, cell, strict=True))
@@ -57,7 +59,7 @@ def summary_frame(records: dict) -> pd.DataFrame:
 
 
 def memory_table(records: dict) -> Table:
-    """Methods, layers after layers, against numbers, rate, loss and exact match."""
+    """Return the table of methods, layers after layers: numbers, rate, loss and exact match."""
     data, body = summary_frame(records), []
     for place, cells in data.groupby("place", sort=False):
         found = marks([None if pd.isna(loss) else round(loss, 3) for loss in cells["loss"]], lowest=True)
@@ -74,7 +76,7 @@ def memory_table(records: dict) -> Table:
 
 
 def draw(records: dict, path: Path) -> None:
-    """A column a place: loss above, exact match below, along training; the mean of the seeds in the band of all."""
+    """Draw one column per place: loss above, exact match below, along training; the mean and the range of the seeds."""
     runs = _runs(records)
     colors = dict(zip(records["settings"]["ranks"], (looks.COLORS[i] for i in (0, 2, 5)), strict=False))
     with mpl.rc_context(STYLE):
@@ -103,7 +105,7 @@ def _runs(records: dict) -> pd.DataFrame:
 
 
 def _last(runs: pd.DataFrame, name: str) -> np.ndarray:
-    """The values after the last step, in the order of seeds; NaN where a run diverged."""
+    """Return the values after the last step, in the order of seeds; NaN where a run diverged."""
     return np.array([curve[-1] for curve in runs.sort_values("seed")[name]], float)
 
 
@@ -126,7 +128,7 @@ def _caption(records: dict, data: pd.DataFrame) -> str:
 
 
 def _finding(records: dict, place: str, rank: int) -> str:
-    """What the largest W(G, H) does against LoRA of the same r and of the large one."""
+    """Compare the largest W(G, H) with LoRA of the same r and LoRA of the large r, in a sentence."""
     cells = {key: runs for key, runs in _runs(records).groupby(CELL)}
     own, parts = cells[place, "ldr", rank], []
     for r in dict.fromkeys((rank, records["settings"]["large"])):

@@ -1,7 +1,7 @@
-"""How far from the pretrained weights does training go, layer by layer, and by how many directions?
+"""How far does training move each layer from its pretrained weights, and in how many directions?
 
-surm-bench study weights: the question of the paper's Figure 11 and Appendix B.4 (arXiv 2406.17740), from what the
-records of finished runs say of each weight (``surm_bench.adapters.change``). No torch here.
+surm-bench study weights: the question of the paper's Figure 11 and Appendix B.4 (arXiv 2406.17740), from the changes
+of each weight in the records of finished runs (``surm_bench.adapters.change``). Without torch.
 """
 
 from pathlib import Path
@@ -21,11 +21,12 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
     """Read the runs of results_dir; write measurements.json, table.{md,tex,csv}, distance.{png,svg,pdf} into folder.
 
     Args:
+        folder: where the files go.
         quick: one task only.
-        results_dir: with records.jsonl, or runs/<id>/record.json.
+        results_dir: a folder with records.jsonl, or runs/<id>/record.json.
 
     Raises:
-        UserError: no run there has changed a query, key or value.
+        UserError: no run in results_dir has changed a query, key or value.
     """
     archive = records.Archive(results_dir)
     for problem in archive.problems:
@@ -42,9 +43,9 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
 
 
 def changes(found: list[dict]) -> list[dict]:
-    """One row per (run, layer, role) of the finished runs on reported splits: 1 − cos(W + αΔW, W), and ΔW's rank.
+    """Return one row per (run, layer, role) of finished runs on reported splits: 1 − cos(W + αΔW, W), and ΔW's rank.
 
-    Of a method in several configurations the newest one counts.
+    If a method has several configurations, the newest one counts.
     """
     done = [r for r in found if r["status"] == "success" and r["config"]["task"]["validation"] != "tuning"]
     newest = {_cell(r): r["group_id"] for r in sorted(done, key=lambda r: r["created"])}

@@ -1,4 +1,4 @@
-"""The table and the figure of the distance from the pretrained weights, from its records alone. No torch here."""
+"""The table and the figure of the distance from the pretrained weights, made only from its records. Without torch."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def write(folder: Path) -> Table:
 
 
 def distance_table(records: dict) -> Table:
-    """Methods, task by task, by parameters, against 1 − cos and rank of each role."""
+    """Return the table of methods by parameters, task by task: 1 − cos and rank of each role."""
     rows = pd.DataFrame(records["changes"])
     roles = [role for role in NAMES if role in set(rows["role"])]
     by_seed = rows.groupby([*TASK, "label", "parameters", "role", "seed"], sort=False)[
@@ -54,7 +54,7 @@ def distance_table(records: dict) -> Table:
 
 
 def draw(records: dict, path: Path) -> None:
-    """A row a task, a panel a role: 1 − cos layer by layer, the mean over seeds, a line a method."""
+    """Draw one row per task, one panel per role, one line per method: 1 − cos layer by layer, the mean over seeds."""
     rows = pd.DataFrame(records["changes"])
     roles = [role for role in NAMES if role in set(rows["role"])]
     look = method_looks(dict(zip(rows["label"], rows["family"], strict=True)))

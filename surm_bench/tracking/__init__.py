@@ -1,4 +1,4 @@
-"""Mirror a run to Weights & Biases, to TensorBoard, or to nothing. Records are the truth."""
+"""Mirror a run to Weights & Biases, to TensorBoard, or nowhere. The records remain authoritative."""
 
 import os
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ KINDS = ("none", "tensorboard", "wandb")
 
 
 def check_tracking(tracking: TrackingConfig) -> None:
-    """Refuse what cannot be had, before anything is trained.
+    """Refuse unavailable tracking before training starts.
 
     Raises:
-        UserError: an unknown kind, or one whose package is not installed.
+        UserError: an unknown kind, or a kind whose package is not installed.
     """
     if tracking.kind not in KINDS:
         raise unknown("tracking kind", tracking.kind, KINDS)
@@ -36,20 +36,22 @@ def check_tracking(tracking: TrackingConfig) -> None:
 
 @contextmanager
 def track(config: dict, run_id: str, group_id: str) -> Iterator[Tracker]:
-    """The tracker of ``config["tracking"]``, closed when the block ends.
+    """Yield the tracker of ``config["tracking"]`` and close it when the block ends.
 
-    No tracker fails a run. Start and end together wait at most 15 s for W&B; what it did not get lies in
+    No tracker fails a run. Start and end together wait at most 15 s for W&B; data that W&B did not receive stays in
     ``results_dir/wandb``, and one line says how to send it. Errors pass through the block unchanged.
 
     Args:
-        config: the resolved config of the run, as plain dicts; check_tracking has passed it.
+        config: the resolved config of the run, as plain dicts, after check_tracking.
+        run_id: the id of the run.
+        group_id: the id shared by the seeds of the configuration.
     """
     tracker = _tracker(config, run_id, group_id)
     exit_code = 1
     try:
         yield tracker
         exit_code = 0
-    finally:  # without it the jobs of a multirun merge into one
+    finally:  # an unclosed tracker would merge the jobs of a multirun into one
         tracker.close(exit_code)
 
 

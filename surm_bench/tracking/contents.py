@@ -1,4 +1,4 @@
-"""What a tracker is sent of a run: names that people read, a score that can be compared, and the summary."""
+"""The contents that a tracker receives of a run: readable names, a comparable score, and the summary."""
 
 import hashlib
 from pathlib import Path
@@ -6,44 +6,44 @@ from typing import Any
 
 from surm_bench.records.agreement import reported_split, score
 
-TAG, NAME = 64, 128  # the most characters that W&B takes
+TAG, NAME = 64, 128  # W&B's limits, in characters
 
 
 def shortened(text: str, most: int) -> str:
-    """A text of at most so many characters: the end of a longer one gives way to a digest of it all."""
+    """Return a text of at most this many characters: a digest of the full text replaces the end of a longer text."""
     if len(text) <= most:
         return text
     return f"{text[: most - 9]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def run_name(config: dict) -> str:
-    """As ``Circulant on glue/rte, roberta_base, lr 0.002, seed 0``."""
+    """Return the name of a run, for example ``Circulant on glue/rte, roberta_base, lr 0.002, seed 0``."""
     return shortened(f"{_configuration(config)}, seed {config['seed']}", NAME)
 
 
 def group_name(config: dict, group_id: str) -> str:
-    """Of all seeds of a configuration, as ``Circulant on glue/rte, roberta_base, lr 0.002 (3f2a9c81d04e)``."""
+    """Return the name for all seeds, for example ``Circulant on glue/rte, roberta_base, lr 0.002 (3f2a9c81d04e)``."""
     return f"{shortened(_configuration(config), NAME - len(group_id) - 3)} ({group_id})"
 
 
 def job_type(config: dict) -> str:
-    """``tune`` for a trial of a search, whose score is of training rows held out; otherwise ``train``."""
+    """Return ``tune`` for a trial of a search, whose score is on held-out training rows; otherwise ``train``."""
     return "tune" if config["task"]["validation"] == "tuning" else "train"
 
 
 def experiment_of(config: dict) -> str:
-    """The folder of the results, which experiments have to themselves."""
+    """Return the name of the results folder; each experiment has its own folder."""
     return Path(config["results_dir"]).resolve().name
 
 
 def tags(config: dict) -> list[str]:
-    """Model, task, adapter and experiment, each once."""
+    """Return model, task, adapter and experiment, without duplicates."""
     names = [*(config[group]["name"] for group in ("model", "task", "adapter")), experiment_of(config)]
     return list(dict.fromkeys(shortened(name, TAG) for name in names if name))
 
 
 def score_name(config: dict) -> str:
-    """The name of the primary metric on what is comparable, as ``score/vit_base/images/cifar10/fraction_0.02``."""
+    """Return the score's name, equal for comparable runs, such as ``score/vit_base/images/cifar10/fraction_0.02``."""
     task = config["task"]
     sizes = {"fraction": "fraction", "shots": "shots", "max_train_samples": "rows"}
     given = [f"{name}_{task[key]:g}" for key, name in sizes.items() if task[key] is not None]
@@ -51,14 +51,14 @@ def score_name(config: dict) -> str:
 
 
 def with_score(values: dict[str, float], config: dict) -> dict[str, float]:
-    """The points of one step, with the primary metric by its ``score_name`` where they are of an evaluation."""
+    """Return the values of one step; an evaluation also has the primary metric under its ``score_name``."""
     split = "validation" if job_type(config) == "tune" else "reported"
     found = values.get(f"eval/{split}/{config['task']['primary_metric']}")
     return values if found is None else values | {score_name(config): found}
 
 
 def summary_of(record: dict) -> dict[str, Any]:
-    """What describes a whole run: its scores, counts, times (ms, s) and memory (bytes). None is not to be had."""
+    """Return the summary of a whole run: scores, counts, times (ms, s) and memory (bytes). None is unavailable."""
     scores = {
         f"{epoch}/{split}/{name}": value
         for split, of_split in record["scores"].items()

@@ -1,4 +1,4 @@
-"""Send a W&B file while it grows: ``python -m surm_bench.tracking.send FILE``, with stdin open as long as the run."""
+"""Send a W&B file while it grows: ``python -m surm_bench.tracking.send FILE``, with stdin open during the run."""
 
 import os
 import runpy
@@ -6,11 +6,11 @@ import sys
 import threading
 import time
 
-SECONDS = 15  # how long the sending outlives a run that was killed
+SECONDS = 15  # how long sending continues after a run was killed
 
 
 def _outlive_the_run() -> None:
-    os.read(sys.stdin.fileno(), 1)  # returns when the run's process has ended, however it ended
+    os.read(sys.stdin.fileno(), 1)  # returns when the process of the run has ended, for any reason
     time.sleep(SECONDS)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""A run as TensorBoard files in ``results_dir/tensorboard``: no account, no network, no service."""
+"""A run as TensorBoard files in ``results_dir/tensorboard``: no account, network or service needed."""
 
 import re
 import sys
@@ -11,18 +11,18 @@ from surm_bench.tracking.tracker import Tracker
 
 
 class TensorBoardTracker(Tracker):
-    """Curves, and on the tab HPARAMS a row of settings and results. What cannot be written costs one line."""
+    """A tracker of curves, and of a row of settings and results on the tab HPARAMS. A failed write costs one line."""
 
     def __init__(self, config: dict, run_id: str) -> None:
         name = re.sub(r"[^\w.=-]+", " ", run_name(config).replace("/", "-")).strip()
         self.folder = Path(config["results_dir"]) / "tensorboard" / f"{name} {run_id}"
         self._config, self._run_id = config, run_id
         self._writer: Any = None
-        self._step: int | None = None  # of the last point
+        self._step: int | None = None  # the step of the last point
         self._error: Exception | None = None
 
     def log(self, values: dict[str, Any], step: int) -> None:
-        """Points of an earlier process at this step or later are no longer shown."""
+        """Add points; points of an earlier process at this step or later are no longer shown."""
         self._step = step
 
         def write() -> None:
@@ -37,7 +37,7 @@ class TensorBoardTracker(Tracker):
         self._attempt(lambda: self._open().add_hparams(row, known, run_name=".", global_step=self._step))
 
     def close(self, exit_code: int) -> None:
-        if self._writer is not None:  # after an error, too: its thread and its file are open
+        if self._writer is not None:  # also after an error: the writer's thread and file are still open
             try:
                 self._writer.close()
             except Exception as error:
@@ -48,13 +48,13 @@ class TensorBoardTracker(Tracker):
 
     def _open(self) -> Any:
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # seconds
+            from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
             self._writer = SummaryWriter(str(self.folder), purge_step=self._step)
         return self._writer
 
     def _attempt(self, write: Callable[[], None]) -> None:
-        """Do it unless an earlier one failed: a disk that is full would be asked again and again."""
+        """Write unless an earlier write failed: a full disk, for example, would fail again and again."""
         if self._error is None:
             try:
                 write()
@@ -63,7 +63,7 @@ class TensorBoardTracker(Tracker):
 
 
 def _settings(config: dict) -> dict[str, Any]:
-    """What runs are told apart by."""
+    """Return the settings that distinguish runs."""
     names = {group: config[group]["name"] for group in ("model", "task", "optimizer")}
     values = {"lr": config["optimizer"]["lr"], "batch_size": config["trainer"]["batch_size"], "seed": config["seed"]}
     return {"adapter": config["adapter"]["label"], **names, **values, "job": job_type(config)}

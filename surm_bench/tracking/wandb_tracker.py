@@ -1,8 +1,8 @@
-"""A W&B run that can neither fail nor hold up the run it mirrors.
+"""A W&B run that can neither fail nor delay the run that it mirrors.
 
-wandb writes a file on this machine only (its offline mode), and a process of its own sends the file while it grows.
-Measured with wandb 0.31 in its online mode and a server that does not answer: the start takes 15 s in spite of
-init_timeout=5, and the exit of the process another 14 s.
+wandb only writes a local file (its offline mode), and a separate process sends the file while it grows. Measured with
+wandb 0.31 in its online mode and a server that does not answer: the start takes 15 s in spite of init_timeout=5, and
+the exit of the process another 14 s.
 """
 
 import os
@@ -20,23 +20,23 @@ import psutil
 from surm_bench.tracking.tracker import Tracker
 from surm_bench.tracking.upload import Upload
 
-SECONDS = 15  # how long a run waits for W&B in all
-ERROR_SECONDS = 3  # the most of it that is left for the end of a run that failed or was interrupted
+SECONDS = 15  # how long a run waits for W&B in total
+ERROR_SECONDS = 3  # the most of SECONDS that is left for the end of a failed or interrupted run
 STEP = "step"  # optimiser steps: the x axis of curves
 CURVES = ("train/*", "eval/*", "score/*")
-FORGETTING: list[threading.Thread] = []  # for whose end the next run waits, in its own seconds
+FORGETTING: list[threading.Thread] = []  # the next run waits for these threads to end, within its own seconds
 
 
 class WandbTracker(Tracker):
-    """Hands its calls to a thread that alone talks to wandb; only start and end wait for that thread.
+    """A tracker whose calls run in a thread, the only one that talks to wandb; only start and end wait for the thread.
 
     Args:
-        seconds: how long to wait for W&B in all; None is SECONDS.
-        arguments: those of wandb.init, with id and dir.
+        seconds: how long to wait for W&B in total; None is SECONDS.
+        arguments: the arguments of wandb.init, with id and dir.
     """
 
     def __init__(self, seconds: float | None = None, **arguments: Any) -> None:
-        # wandb's reports on itself go to the same server and hold the exit of the process for 10 s when it hangs
+        # wandb's error reports go to the same server; if it hangs, they delay the exit of the process by 10 s
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb  # noqa: F401  # here, where its seconds are not W&B's
 
@@ -56,7 +56,7 @@ class WandbTracker(Tracker):
         self._calls.put(lambda: self._run.summary.update(values))
 
     def files(self, name: str, paths: Sequence[Path]) -> None:
-        """Add files as one artifact of results; pictures are also shown on the page of the run."""
+        """Add files as one artifact of results; images are also shown on the page of the run."""
 
         def add() -> None:
             import wandb
@@ -70,7 +70,7 @@ class WandbTracker(Tracker):
         self._calls.put(add)
 
     def close(self, exit_code: int) -> None:
-        """Finish the run and its upload; one line says so if W&B did not get all of it."""
+        """Finish the run and its upload; print one line if W&B did not receive everything."""
         if exit_code != 0:
             self._seconds_left = min(self._seconds_left, ERROR_SECONDS)
         finished = self._wait_for(lambda: self._run.finish(exit_code=exit_code))
@@ -85,10 +85,10 @@ class WandbTracker(Tracker):
             try:
                 call()
             except Exception as error:
-                self._error = self._error or error  # the first one causes the others
+                self._error = self._error or error  # the first error causes the others
 
     def _wait_for(self, call: Callable[[], Any]) -> bool:
-        """Whether the thread came to the end of the call in the time that is left."""
+        """Run the call in the thread; return whether it finished within the remaining time."""
         began, done = time.monotonic(), threading.Event()
         self._calls.put(call)
         self._calls.put(done.set)
@@ -101,8 +101,8 @@ class WandbTracker(Tracker):
 
         for thread in FORGETTING:
             thread.join()
-        Path(self._arguments["dir"]).mkdir(parents=True, exist_ok=True)  # else wandb takes a temporary folder
-        settings = {"console": "off", "silent": True}  # printing must not wait for wandb either
+        Path(self._arguments["dir"]).mkdir(parents=True, exist_ok=True)  # otherwise wandb uses a temporary folder
+        settings = {"console": "off", "silent": True}  # so that printing does not wait for wandb
         self._run = wandb.init(**self._arguments, mode="offline", settings=settings)
         self._run.define_metric(STEP, hidden=True)
         for names in CURVES:
@@ -119,15 +119,17 @@ class WandbTracker(Tracker):
 
 
 def online() -> bool:
-    """Whether W&B may be reached: there is a key, and neither the environment nor "wandb offline" says otherwise."""
+    """Whether W&B may be contacted: a key exists, and neither the environment nor "wandb offline" forbids it."""
     import wandb
 
     return wandb.setup().settings.mode == "online"
 
 
 def _kill_service() -> None:
-    """End wandb's service, and have wandb forget it: when the process exits it waits for a stuck one without limit. The
-    next run of this process gets a new one."""
+    """End wandb's service and make wandb forget it: otherwise the process's exit waits forever for a stuck service.
+
+    The next run of this process gets a new service.
+    """
     with suppress(psutil.NoSuchProcess):
         for child in psutil.Process().children():
             if child.name() == "wandb-core":
@@ -139,5 +141,5 @@ def _kill_service() -> None:
 def _forget_service() -> None:
     import wandb
 
-    with suppress(Exception, SystemExit):  # it forgets the service first, and then fails to talk to it
+    with suppress(Exception, SystemExit):  # wandb forgets the service first, then fails to contact it
         wandb.teardown()

@@ -1,4 +1,4 @@
-"""An experiment's dashboard on W&B: a workspace whose panels show runs as tracking=wandb sends them."""
+"""An experiment's dashboard on W&B: a workspace whose panels show runs sent with tracking=wandb."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -18,7 +18,11 @@ OVER_SEEDS = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
 
 
 def check_workspaces() -> None:
-    """Raises UserError: wandb-workspaces is not installed."""
+    """Check that wandb-workspaces is installed.
+
+    Raises:
+        UserError: wandb-workspaces is not installed.
+    """
     try:
         import wandb_workspaces.workspaces  # noqa: F401
     except ImportError as error:
@@ -33,16 +37,19 @@ def workspace(
     table: str,
     tracking: TrackingConfig,
 ) -> "Workspace":
-    """The table; of each score a scatter plot against parameters, bars and curves; then losses, times and memory.
+    """Return a workspace with the table, the scores, the losses, the times and the memory.
 
-    Runs are grouped by method: a bar, a line and a color each, mean and standard deviation over seeds. The entity may
-    be unknown as long as the workspace is not saved.
+    Each score has a scatter plot against parameters, bars and curves. Runs are grouped by method: each method has a
+    bar, a line and a color, with mean and standard deviation over seeds. The entity may be unknown until the workspace
+    is saved.
 
     Args:
-        job: the type of the runs shown, as contents.job_type says.
+        experiment: the name of the experiment.
+        job: the type of the runs shown, from contents.job_type.
         scores: name of each score (contents.score_name) -> title of its panels.
         colors: label of each method -> its color in the figures.
-        table: in Markdown.
+        table: the table in Markdown.
+        tracking: the entity and the project on W&B.
     """
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
@@ -77,20 +84,20 @@ def workspace(
 
 
 def specification(made: "Workspace") -> str:
-    """The JSON that saving sends."""
-    return made._to_model().spec.model_dump_json(by_alias=True, exclude_none=True, indent=1)  # no public way to it
+    """Return the JSON that saving sends."""
+    return made._to_model().spec.model_dump_json(by_alias=True, exclude_none=True, indent=1)  # no public method exists
 
 
 def save(made: "Workspace") -> str:
-    """Save it as a new one, and return its address.
+    """Save the workspace as a new one and return its address.
 
     Raises:
-        UserError: W&B cannot be reached or refuses it.
+        UserError: W&B cannot be reached or refuses the workspace.
     """
     import wandb
 
     try:
         made.entity = made.entity or wandb.Api().default_entity
         return made.save().url
-    except Exception as error:  # of several libraries
+    except Exception as error:  # several libraries raise different errors
         raise UserError(f"W&B did not take the workspace: {str(error).partition(chr(10))[0]}") from error

@@ -1,4 +1,4 @@
-"""The report: one HTML page from records, that needs nothing but a browser."""
+"""The report: one HTML page made from records; it needs only a browser."""
 
 from surm_bench.report.page.data import Results, Trial, page_part
 from surm_bench.report.page.write import write_page

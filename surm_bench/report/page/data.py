@@ -1,4 +1,4 @@
-"""What a report shows, as JSON: cells with intervals, the runs of each, curves and differences."""
+"""The contents of a report page as JSON: cells with intervals, their runs, curves and differences."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,16 +23,16 @@ from surm_bench.report.verdicts import Compared
 from surm_bench.statistics import Interval, mean_interval
 
 LEVEL = 0.95
-SYMBOLS = {  # matplotlib's markers as Plotly calls them
+SYMBOLS = {  # matplotlib's marker -> Plotly's name
     **{"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "<": "triangle-left"},
     **{">": "triangle-right", "D": "diamond", "p": "pentagon"},
 }
 ENDS = ("mean", "low", "high")
-COSTS = ("step_ms", "memory", "train_seconds")  # measured of every run, with an interval over them
+COSTS = ("step_ms", "memory", "train_seconds")  # measured in each run, and shown with an interval over the runs
 
 
 class Trial(NamedTuple):
-    """A setting that tuning tried on an experiment's task, and the record of each seed, one or more."""
+    """A setting that tuning tried on a task of an experiment, with the record of each of its seeds (at least one)."""
 
     task: str
     label: str
@@ -44,17 +44,21 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """An experiment, or a folder of runs.
+    """The results of an experiment, or of a folder of runs.
 
     Attributes:
-        folder: where its records are.
-        families: of each label, in the order of the table.
-        columns: of the table, from left to right.
-        records: of the reported runs, whatever their status.
+        name: the title of the results.
+        folder: the folder of the records.
+        families: the family of each label, in the order of the table.
+        columns: the columns of the table, from left to right.
+        records: the records of the reported runs, of any status.
         protocol: sentences about how settings were chosen and where the runs come from.
         best_epoch: the labels that show the score of the best epoch.
-        differences: a row for each of a method and a reference.
-        table: what stands in place of scores where nothing but tuning was run.
+        trials: the settings that tuning tried.
+        tuning_scores: the scores of tuning, one row per trial and seed.
+        differences: one row per method and reference.
+        published: published results, to be shown beside measured ones.
+        table: shown instead of scores if only tuning was run.
     """
 
     name: str
@@ -72,10 +76,11 @@ class Results:
 
 
 def page_part(results: Results, base: Path) -> dict[str, Any]:
-    """The part of a page that shows these results, ready for JSON: scores as measured, NaN as None.
+    """Return these results as a part of a page, ready for JSON: scores as measured, NaN as None.
 
     Args:
-        base: the folder of the page, from which its links go.
+        results: the results to show.
+        base: the folder of the page; links are relative to it.
     """
     looks = method_looks(results.families)
     frame = show_best_epoch(runs_frame(results.records), results.best_epoch)
@@ -104,7 +109,7 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
 
 
 def table_part(table: Table) -> dict[str, Any]:
-    """A finished table, as texts."""
+    """Return a finished table as texts."""
     return {
         "titles": [column.title for column in table.columns],
         "rows": [[{"text": cell.text, "best": cell.mark == "best"} for cell in row] for row in table.rows],
@@ -113,18 +118,18 @@ def table_part(table: Table) -> dict[str, Any]:
 
 
 def interval_part(interval: Interval) -> dict[str, Any]:
-    """The mean and the ends of an interval; what is not known is None."""
+    """Return the mean and the ends of an interval; an unknown value is None."""
     return {name: _number(getattr(interval, name)) for name in ENDS}
 
 
 def comparison_part(one: Compared) -> dict[str, Any]:
-    """A comparison that a claim is judged by."""
+    """Return a comparison that helps to decide a claim."""
     title = f"{one.first} − {one.partner}, {one.task}"
     return {"title": title, "primary": one.primary, "verdict": one.verdict, **interval_part(one.difference)}
 
 
 def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
-    """One cell of the table each, with its column's place, its runs, and intervals over its seeds."""
+    """Return one entry per table cell, with the position of its column, its runs, and intervals over its seeds."""
     runs = dict(list(frame.groupby(CELL)))
     place = _places(columns)
     return [_cell(row, runs[tuple(row[CELL])], place) for _, row in summary_frame(frame).iterrows()]
@@ -132,7 +137,7 @@ def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
 
 def _cell(row: pd.Series, runs: pd.DataFrame, place: Mapping[tuple, int]) -> dict:
     done = runs[(runs["status"] == "success") & runs["score"].notna()]
-    scores = done["score"] if not row["diverged"] else []  # the mean of the others would flatter the method
+    scores = done["score"] if not row["diverged"] else []  # the mean of the other runs would flatter the method
     return {
         "column": place[tuple(row[CELL[:-1]])],
         "method": row["label"],
@@ -147,13 +152,13 @@ def _cell(row: pd.Series, runs: pd.DataFrame, place: Mapping[tuple, int]) -> dic
 
 
 def _of_positive(values: pd.Series) -> dict:
-    """The interval of the geometric mean: times differ by factors, and no end is below zero."""
+    """Return the interval of the geometric mean: times differ by factors, and no end may be below zero."""
     logs = mean_interval(np.log(values), LEVEL)
     return {name: _number(np.exp(getattr(logs, name))) for name in ENDS}
 
 
 def _run(record: dict, folder: Path, base: Path) -> dict:
-    """What repeats a run and where it was made; its full record is linked."""
+    """Return the facts of a run for the page: how to repeat it, where it was made, and a link to its full record."""
     here = run_folder(folder, record["run_id"]) / "record.json"
     environment = record["environment"]
     return {
@@ -183,7 +188,7 @@ def _curves(curves: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
 
 
 def _last(curves: pd.DataFrame) -> pd.DataFrame:
-    """The score after the last step, (panels, labels)."""
+    """Return the score after the last step, (panels, labels)."""
     return curves.groupby(CELL)["mean"].last().unstack()
 
 
@@ -203,12 +208,12 @@ def _trial(trial: Trial, columns: Sequence[TaskColumn]) -> dict:
 
 
 def _places(columns: Sequence[TaskColumn]) -> dict[tuple, int]:
-    """Where each column stands among them."""
+    """Return the position of each column."""
     return {column[:4]: i for i, column in enumerate(columns)}
 
 
 def _expected(scores: pd.DataFrame) -> list[dict]:
-    """By task and label the expected best score of n settings, from n = 1."""
+    """Return, by task and label, the expected best score of n settings, from n = 1."""
     if scores.empty:
         return []
     return [
@@ -235,12 +240,12 @@ def _link(path: Path, base: Path) -> str:
 
 
 def _number(value: Any) -> int | float | None:
-    """A number of JSON, with six digits; None for what is missing or not finite."""
+    """Return a number for JSON with six significant digits; None for a missing or infinite value."""
     if value is None or pd.isna(value) or not np.isfinite(value):
         return None
     return int(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 
 def newest(records: Iterable[dict]) -> str:
-    """The date of the latest record, "" without any: a page says this and not when it was made."""
+    """Return the date of the latest record, "" without records. A page shows this date, not the day it was made."""
     return max((record["created"][:10] for record in records), default="")

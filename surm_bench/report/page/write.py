@@ -1,4 +1,4 @@
-"""The page as one file: markup, style, script, data and the library that draws."""
+"""Write the page as one file: markup, style, script, data and the plotting library."""
 
 import json
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ SCRIPTS = ("elements.js", "state.js", "tables.js", "figures.js", "page.js")
 
 
 def write_page(data: Mapping[str, Any], out: Path) -> Path:
-    """Write the page.
+    """Write the page and return its path.
 
     Args:
         data: parts (from page_part), claims, newest.
-        out: the file; a folder that is missing is made.
+        out: the file; a missing folder is created.
     """
     payload = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     parts = {
         "style": _read("page.css"),
         "library": get_plotlyjs(),
-        "data": payload.replace("<", "\\u003c"),  # no text of a record can end the element
+        "data": payload.replace("<", "\\u003c"),  # so that no text of a record can close the script element
         "script": "\n".join(map(_read, SCRIPTS)),
     }
     html = _read("page.html")
