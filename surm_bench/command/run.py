@@ -92,7 +92,7 @@ def _job(cfg: DictConfig) -> None:
         settings = settings_of(plain(cfg))
         check_family(settings)
         check_reach(settings)
-        from surm_bench.runner import run  # imports torch, not needed for --help or bad input
+        from surm_bench.runner import run  # torch is not needed for --help or bad input
 
         run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Time a few steps of an experiment on the device at hand."""
+"""Time a few steps of an experiment on the device of this machine."""
 
 import datetime
 import os

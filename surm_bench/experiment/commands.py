@@ -100,7 +100,7 @@ def _plan(experiment: Experiment, options: Options) -> list[str]:
     left = runs_left(wanted, state, runs)
     problems = []
     if options.calibrate:
-        from surm_bench.experiment.calibrate import calibrate  # torch: not for a plan alone
+        from surm_bench.experiment.calibrate import calibrate  # imports torch, which a plan does not need
 
         problems = calibrate(experiment, [*left.sure, *left.growth], options.folder, options.places)
     reported = reported_jobs(wanted, state.choices)
@@ -111,7 +111,7 @@ def _plan(experiment: Experiment, options: Options) -> list[str]:
     print_ahead(wanted, left, estimates)
     print_total(wanted, left, estimates)
     for problem in dict.fromkeys([*runs.problems, *state.problems.values()]):
-        print(problem, file=sys.stderr)  # the plan itself has not failed
+        print(problem, file=sys.stderr)  # printed only, because the plan itself has not failed
     return problems
 
 
@@ -172,7 +172,7 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
     def repeat(jobs: list[Job]) -> list[str]:
         return _execute(jobs, f"repeating {experiment.name}", replace(options, folder=folder))
 
-    from surm_bench.experiment.reproduction import reproduced  # pandas
+    from surm_bench.experiment.reproduction import reproduced  # imports pandas, so only when needed
 
     problems = reproduced(done, runs, folder, repeat, options.sample)
     if options.sample is None:
@@ -186,7 +186,7 @@ def compare(experiment: Experiment, options: Options) -> list[str]:
     Raises:
         UserError: the other machine's folder does not exist, or no run was made on both machines.
     """
-    from surm_bench.experiment.second_machine import second_machine  # pandas
+    from surm_bench.experiment.second_machine import second_machine  # imports pandas, so only when needed
     from surm_bench.report.console import print_table
     from surm_bench.report.tables import write_table
 
@@ -222,7 +222,7 @@ def _estimates(experiment: Experiment, jobs: list[Job], runs: Runs) -> Estimates
 
 
 def _report() -> ModuleType:
-    from surm_bench.experiment import reporting  # scipy and matplotlib: not for a plan
+    from surm_bench.experiment import reporting  # imports scipy and matplotlib, which a plan does not need
 
     return reporting
 

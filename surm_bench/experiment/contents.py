@@ -62,7 +62,7 @@ def read_label_names(config: dict) -> list[str] | None:
 
 def read_content(content: Content, files: FileCache | None = None) -> str:
     """Return the digest of the data or weights on this machine; raise UserError if they are not available."""
-    from surm_bench.models.digest import model_digest  # torch: not before it is needed
+    from surm_bench.models.digest import model_digest  # imports torch, so only when needed
     from surm_bench.tasks.digest import task_digest
 
     config = json.loads(content.config)

@@ -17,7 +17,7 @@ from surm_bench.experiment.search import Scores, Search, Trial, beyond_the_ends
 
 
 class Missing(Exception):
-    """A trial that is wanted has no score yet."""
+    """Raised when a wanted trial has no score yet."""
 
 
 def coordinate_search(

@@ -19,7 +19,7 @@ RESAMPLES = 400  # resamples of the test examples: the standard error is then kn
 def differences_to_lora(
     records: Sequence[dict], columns: Sequence[TaskColumn], predictions: Predictions, apart: Collection[str] = ()
 ) -> list[dict]:
-    """Return a row for each column, method and LoRA rank.
+    """Return the differences to LoRA, a row for each column, method and LoRA label.
 
     A row holds column, method, reference, mean, low, high (method minus LoRA), n (pairs), n_missing and examples
     (whether test examples were resampled). Test examples are resampled if all predictions are available. Runs that were

@@ -13,7 +13,7 @@ from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, Setting
 from surm_bench.experiment.search import Budget, Trial, first_trials, short_steps
 
-Choices = dict[tuple[str, str], Setting]  # by task and adapter
+Choices = dict[tuple[str, str], Setting]  # (task, adapter) -> chosen setting
 TUNING = ("task.validation=tuning", "trainer.save_adapter=false")
 
 
@@ -40,7 +40,7 @@ class Job:
 
     @property
     def command(self) -> str:
-        """The run as a shell command, without the places of local files (task.data_dir and model.weights)."""
+        """The run as a shell command, without the places given to composed (such as task.data_dir, model.weights)."""
         return shlex.join(["python", "-m", "surm_bench", *self.arguments()])
 
 
@@ -148,7 +148,7 @@ def _check_task(experiment: Experiment, name: str) -> None:
 def _check_adapter(owners: dict[str, str], experiment: Experiment, name: str) -> None:
     """Refuse an adapter whose label another adapter has. owners maps labels to adapters; new labels are added."""
     overrides = ((*experiment.adapters[name], *_as_overrides(setting)) for setting in experiment.settings(name))
-    labels = {composition.resolved(said)["adapter"]["label"] for said in overrides}  # a knob may change it
+    labels = {composition.resolved(said)["adapter"]["label"] for said in overrides}  # a knob may change the label
     for label in sorted(labels & owners.keys()):
         raise UserError(f"its label {label!r} is that of {owners[label]}, too: give one of them adapter.label=…")
     owners |= dict.fromkeys(labels, name)

@@ -122,9 +122,9 @@ def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFra
 def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
     """Draw the figures that the records allow.
 
-    The figures are: the best score by the number of settings tried, score against parameters, learning curves and, if
-    fractions of the training rows were run, score against fraction. For an experiment without reported seeds: the
-    scores of each choice, or the tuning score against parameters.
+    The figures are: the expected best score of tuning by the number of settings, score against parameters, learning
+    curves and, if fractions of the training rows were run, score against fraction. For an experiment without reported
+    seeds, the figures show the worth of each choice, or the tuning score against parameters.
     """
     if not experiment.seeds:
         _draw_ablation(experiment, state, runs, folder)

@@ -114,7 +114,7 @@ def _first_values(experiment: Experiment) -> str:
     return ". ".join([*listed, f"{'all others' if listed else 'all'}: {most}"])
 
 
-Searched = tuple[Search, list[dict]]  # the search for one pair, and a row for each trial and seed that was tried
+Searched = tuple[Search, list[dict]]  # the search for one pair, and a row for each trial and seed tried
 
 
 def _searches(experiment: Experiment, task: str, runs: Runs) -> dict[str, Searched]:

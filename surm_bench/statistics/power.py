@@ -8,7 +8,7 @@ from surm_bench.statistics.intervals import Interval
 
 
 def power(distance: float, difference: Interval, level: float = 0.95) -> float:
-    """Return the probability that the interval lies above a value, if the true difference exceeds it by a distance.
+    """Return the probability that the interval lies above a value, given the true difference's distance to the value.
 
     The interval is mean ± t(df) · standard error; (mean - value) / standard error has a noncentral t distribution. The
     result is NaN without a standard error.
