@@ -1,1 +1,1 @@
-"""The command line: arguments in, one line and an exit code out. The library does not import it."""
+"""The command line: each command takes arguments and returns an exit code. The library does not import this package."""

@@ -16,7 +16,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _run(options: argparse.Namespace) -> int:
-    from surm_bench.benchmark.main import benchmark  # torch: not before it is needed
+    from surm_bench.benchmark.main import benchmark  # imports torch, so only when needed
 
     folder = options.folder or Path("outputs" if options.quick else "results") / "performance"
     benchmark(folder, options.only, options.quick)

@@ -1,4 +1,7 @@
-"""Completion in a shell, by ``eval "$(surm-bench -sc install=bash)"``: Hydra's for runs, names for other commands."""
+"""Shell completion, enabled by ``eval "$(surm-bench -sc install=bash)"``.
+
+Runs use the completion of Hydra; other commands complete names.
+"""
 
 import os
 from collections.abc import Sequence
@@ -11,12 +14,12 @@ COMMANDS = ("run", *ABOUT, *TRAINED, "verdict", "report", "params", "study", "be
 
 
 def asked(arguments: Sequence[str]) -> bool:
-    """Whether these are the arguments of Hydra's shell completion."""
+    """Whether the arguments ask for Hydra's shell completion."""
     return bool({"-sc", "--shell-completion"} & set(arguments))
 
 
 def complete(arguments: Sequence[str]) -> int:
-    """Print the script, or what may follow the line that the shell has in COMP_LINE."""
+    """Print the completion script, or the words that may follow the line in the shell's COMP_LINE."""
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) > 2 and words[1] != "run":
         print(" ".join(_names(words[1])))
@@ -25,13 +28,13 @@ def complete(arguments: Sequence[str]) -> int:
     else:
         from surm_bench.command import run
 
-        os.environ["COMP_LINE"] = " ".join(words[:1] + words[2:])  # Hydra's command line begins behind "run"
+        os.environ["COMP_LINE"] = " ".join(words[:1] + words[2:])  # Hydra's command line begins after "run"
         return run.run(arguments)
     return 0
 
 
 def _names(command: str) -> Sequence[str]:
-    """What a command takes."""
+    """Return the names that a command accepts."""
     from surm_bench.composition import choices
     from surm_bench.experiment.files import experiment_files
 

@@ -1,4 +1,4 @@
-"""How a command ends: an exit code, and one line on standard error for whatever cannot be done."""
+"""How a command ends: with an exit code, and one line on standard error for each problem."""
 
 import errno
 import os
@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from surm_bench.errors import UserError
 from surm_bench.storage import FULL
 
-# What a path that was given may be: anything else is an error of ours
+# Errors that a path given by the user may cause; any other error of a path is a bug of this package
 PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
 NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)  # a name too long, links in a circle, a read-only disk
 
 
 def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """What the command returns: 0, or 1 where runs failed; 2 for bad input, 128 and its number for a signal."""
+    """Run the command and return its exit code.
+
+    The code is 0 on success, 1 if runs failed, 2 for bad input, and 128 plus the signal's number after a signal.
+    """
     try:
         return command(arguments)
     except UserError as error:
@@ -35,13 +38,13 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
         complain(f"this command needs {error.name}, which is not installed: pip install 'surm-bench[bench]'")
         return 2
     except KeyboardInterrupt as error:
-        detail = f" ({error})" if str(error) else ""  # of a run: which signal, and that its state is saved
+        detail = f" ({error})" if str(error) else ""  # a run tells the signal, and that its state is saved
         complain(f"interrupted{detail}; give the same command again to continue")
         return 128 + getattr(error, "signal_number", signal.SIGINT)
 
 
 def complain_of(problems: Iterable[str]) -> int:
-    """Tell each problem once; the exit code: 1 where there is one."""
+    """Print each distinct problem once; return the exit code: 1 if there is a problem, else 0."""
     distinct = dict.fromkeys(problems)
     for problem in distinct:
         complain(problem)
@@ -49,6 +52,6 @@ def complain_of(problems: Iterable[str]) -> int:
 
 
 def complain(problem: object) -> None:
-    """Tell a problem in one line, once of however many processes."""
+    """Print a problem in one line, from only one process of a distributed run."""
     if os.environ.get("RANK", "0") == "0":
         print(f"surm-bench: {problem}".replace("\n", " "), file=sys.stderr)

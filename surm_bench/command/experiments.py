@@ -1,4 +1,4 @@
-"""``surm-bench plan|tune|experiment|status|tables|figures|collect|merge|compare|…``: experiments."""
+"""``surm-bench plan|tune|experiment|status|tables|figures|collect|merge|compare|…``: the commands on experiments."""
 
 import argparse
 import sys
@@ -26,8 +26,8 @@ ABOUT = {
     "verify": "check every record, and the files beside it, against its digests",
 }
 OF_ONE = ("merge", "compare")
-OF_ALL = ("status", "tables", "figures")  # of every experiment where none is named
-READING = ("plan", "tune", "experiment", "status", "compare", "reproduce", "verify")  # may look at data and weights
+OF_ALL = ("status", "tables", "figures")  # commands for every experiment if none is named
+READING = ("plan", "tune", "experiment", "status", "compare", "reproduce", "verify")  # may read data and weights
 RUNNING = ("tune", "experiment", "reproduce")
 WATCH = 10  # seconds
 
@@ -79,11 +79,11 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    """The status once, or again and again in a cleared terminal."""
+    """Print the status once, or with --watch again and again in a cleared terminal."""
     while arguments.watch:
         if sys.stdout.isatty():
             print("\033[2J\033[H", end="")
-        if (code := _run(arguments)) == 2:  # bad input: again it is no better
+        if (code := _run(arguments)) == 2:  # bad input stays bad, so stop
             return code
         sys.stdout.flush()
         time.sleep(WATCH)
@@ -91,7 +91,9 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """1 when a run failed or a part had to be left out, 2 on bad input; the other experiments go on.
+    """Run the command on each named experiment and return the exit code.
+
+    The code is 1 if a run failed or a part was left out, and 2 for bad input. The other experiments still run.
 
     Raises:
         StorageError: the disk of the results is full or gone.
@@ -112,7 +114,7 @@ def _run(arguments: argparse.Namespace) -> int:
             experiment, problems = load_experiment(name)
             problems += composable(experiment)
             problems += call(experiment, commands.Options(arguments.results / name, **_options(arguments)))
-        except StorageError:  # the others' results lie on the same disk
+        except StorageError:  # the results of the other experiments are on the same disk
             raise
         except UserError as error:
             problems, code = [str(error)], 2
@@ -121,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> dict:
-    """The options that were given, by the names that the library has for them."""
+    """Return the given options, by their names in the library (fields of commands.Options)."""
     given = vars(arguments)
     places = {"task.data_dir": given.get("data"), "model.weights": given.get("weights")}
     tracking = [f"tracking={given['tracking']}"] if given.get("tracking") else []

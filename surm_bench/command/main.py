@@ -9,7 +9,7 @@ from surm_bench import __version__
 from surm_bench.command import bench, completion, experiments, params, report, study, trained, verdict
 from surm_bench.command.errors import exit_code
 
-GROUPS = {  # of --help: heading -> commands
+GROUPS = {  # heading in --help -> commands
     "Run": ("run",),
     "Experiments": ("plan", "tune", "experiment", "status", "reproduce"),
     "Results": ("collect", "merge", "compare", "verify", "tables", "figures", "verdict", "report", "dashboard"),
@@ -19,17 +19,17 @@ GROUPS = {  # of --help: heading -> commands
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script ``surm-bench``."""
     sys.exit(exit_code(command, sys.argv[1:]))
 
 
 def run() -> None:
-    """``python -m surm_bench``: the same as ``surm-bench run``."""
+    """Run ``python -m surm_bench``, which does the same as ``surm-bench run``."""
     sys.exit(exit_code(_run, sys.argv[1:]))
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Do what the arguments of ``surm-bench`` say; returns the exit code."""
+    """Run the command that the arguments of ``surm-bench`` name; return the exit code."""
     if arguments[:1] == ["run"]:
         return _run(arguments[1:])
     if completion.asked(arguments):
@@ -39,13 +39,13 @@ def command(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from surm_bench.command import run  # Hydra: the other commands say what they can without it
+    from surm_bench.command import run  # imports Hydra, which the other commands do not need
 
     return run.run(arguments)
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends bad input in one line, as all other refusals do."""
+    """An argument parser that reports bad input in one line, as all other errors are reported."""
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments") and not message.partition(": ")[2].startswith("-"):
@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands; only run leaves its arguments to Hydra."""
+    """Return the parser of all commands; only ``run`` leaves its arguments to Hydra."""
     top = Parser(
         prog="surm-bench",
         usage="%(prog)s [-h] [--version] COMMAND ...",
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _listed(abouts: dict[str, str]) -> str:
-    """The commands and what each does, under the headings of their groups."""
+    """Return a list of the commands with their descriptions, under the headings of their groups."""
     width = max(map(len, abouts)) + 2
     lines = []
     for heading, names in GROUPS.items():

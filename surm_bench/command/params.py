@@ -1,4 +1,4 @@
-"""``surm-bench params``: what every adapter costs on a model."""
+"""``surm-bench params``: the parameters of every adapter on a model."""
 
 import argparse
 from pathlib import Path
@@ -21,7 +21,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.model not in (*models, "all"):
         raise unknown("model", options.model, [*models, "all"])
 
-    from surm_bench.parameter_table import write_parameters  # torch: not before it is needed
+    from surm_bench.parameter_table import write_parameters  # imports torch, so only when needed
 
     for model in models if options.model == "all" else [options.model]:
         write_parameters(model, options.folder)

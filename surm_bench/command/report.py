@@ -1,4 +1,4 @@
-"""``surm-bench report``: one HTML page of results, from records alone."""
+"""``surm-bench report``: one HTML page of results, from records only."""
 
 import argparse
 from pathlib import Path
@@ -18,7 +18,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _run(options: argparse.Namespace) -> int:
-    from surm_bench.experiment.page import write_folder_report, write_report  # pandas: not for --help
+    from surm_bench.experiment.page import write_folder_report, write_report  # pandas is not needed for --help
 
     if options.folder and options.names:
         raise UserError("name experiments or give --folder, not both")

@@ -1,4 +1,4 @@
-"""``surm-bench run``: composes the configuration with Hydra and hands it to the runner.
+"""``surm-bench run``: compose the configuration with Hydra and pass it to the runner.
 
 surm-bench run model=vit_digits task=digits adapter=circulant seed=0
 surm-bench run -m model=roberta_base task=glue/rte adapter=circulant,lora seed=0,1,2
@@ -24,26 +24,26 @@ from surm_bench.places import is_place, with_quotes
 from surm_bench.storage import StorageError
 from surm_bench.values import check_family, plain
 
-# Hydra's flags, https://hydra.cc/docs/advanced/hydra-command-line-flags: those that take the next argument, and others
+# Hydra's flags, https://hydra.cc/docs/advanced/hydra-command-line-flags: VALUED flags take the next argument as a value
 VALUED = (
     *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"),
     *("--experimental-rerun", "--shell-completion", "-sc"),
 )
-INFO = ("--info", "-i")  # may take one
+INFO = ("--info", "-i")  # may take a value
 FLAGS = (*VALUED, *INFO, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
 _refused: list[UserError] = []
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run what these arguments name: Hydra's overrides and flags. Returns the exit code.
+    """Make the run or sweep that the arguments (Hydra's overrides and flags) describe; return the exit code.
 
     Raises:
-        UserError: bad input. Of a sweep's jobs a refused one is reported at once, and the others still run, unless
-            the disk of the results is full or gone.
+        UserError: bad input. In a sweep a refused job is reported at once, and the other jobs still run, unless the
+            disk of the results is full or gone.
     """
     overrides, flags = split(arguments)
     check(arguments)
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed over many lines
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises errors here and prints no long traceback
     sweep = bool({"-m", "--multirun"} & set(arguments))
     sys.argv = ["surm-bench", *(with_quotes(override, sweep) for override in overrides), *flags]
     _refused.clear()
@@ -55,10 +55,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The overrides, and Hydra's flags with their values: a flag may stand before, between and behind overrides.
+    """Split arguments into overrides and Hydra's flags with their values; flags may stand anywhere among overrides.
 
     Raises:
-        UserError: a flag that there is not, or one without its value.
+        UserError: a flag is unknown, or lacks its value.
     """
     overrides: list[str] = []
     flags: list[str] = []
@@ -74,25 +74,25 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def check(arguments: Sequence[str]) -> None:
-    """Refuse unknown choices of a group, and torchrun with a sweep, which would hang."""
+    """Refuse unknown choices of a configuration group, and a sweep under torchrun, which would hang."""
     if {"-m", "--multirun"} & set(arguments) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("a multirun (-m) under several processes would hang: launch each run by itself")
     for folder in _config_dirs(arguments):
         add_config_dir(folder)
-    if not any(argument.lstrip("+").startswith("hydra.searchpath=") for argument in arguments):  # Hydra alone reads it
+    if not any(argument.lstrip("+").startswith("hydra.searchpath=") for argument in arguments):  # only Hydra reads it
         check_choices(arguments)
 
 
 @hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")
 def _job(cfg: DictConfig) -> None:
     if any(isinstance(error, StorageError) for error in _refused):
-        return  # the rest of a sweep: nothing could be recorded
+        return  # skip the rest of a sweep, because no result could be recorded
     overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
     try:
         settings = settings_of(plain(cfg))
         check_family(settings)
         check_reach(settings)
-        from surm_bench.runner import run  # torch and friends: not for --help or what is refused
+        from surm_bench.runner import run  # torch is not needed for --help or bad input
 
         run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))
     except UserError as error:
@@ -101,7 +101,7 @@ def _job(cfg: DictConfig) -> None:
 
 
 def _config_dirs(arguments: Sequence[str]) -> list[str]:
-    """What --config-dir (-cd) names, which Hydra itself reads, too."""
+    """Return the folders given by --config-dir (-cd), which Hydra reads too."""
     flags = ("--config-dir", "-cd")
     after = [value for flag, value in zip(arguments, arguments[1:], strict=False) if flag in flags]
     return after + [argument.partition("=")[2] for argument in arguments if argument.startswith("--config-dir=")]

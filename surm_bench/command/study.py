@@ -38,18 +38,18 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _run(options: argparse.Namespace) -> int:
-    root = Path("outputs") if options.quick else Path("results")  # what is only tried replaces no results
+    root = Path("outputs") if options.quick else Path("results")  # a quick try must not replace results
     folder = options.folder or root / "studies" / options.study
     given = {key: getattr(options, key, None) for key in ("quick", "side", "model", "pairs", "steps", "results_dir")}
     _make(folder)
-    study = import_module(f"surm_bench.studies.{options.study}")  # torch: not before it is needed
+    study = import_module(f"surm_bench.studies.{options.study}")  # imports torch, so only when needed
     study.main(folder, **{key: value for key, value in given.items() if value is not None})
     print(f"\nWritten to {folder}")
     return 0
 
 
 def _make(folder: Path) -> None:
-    """Before anything expensive."""
+    """Make the output folder, before any expensive work."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``surm-bench evaluate``, ``predict`` and ``export``: what a finished run's model is used for."""
+"""``surm-bench evaluate``, ``predict`` and ``export``: use the model of a finished run."""
 
 import argparse
 import sys
@@ -17,8 +17,8 @@ ABOUT = {
     "predict": "write what a finished run's model answers to texts or images, as CSV, JSON Lines or parquet",
     "export": "write a finished run's model for transformers or timm, or its adapter for PEFT, with a model card",
 }
-DIGITS = {"double_precision": 15}  # the most that pandas takes; its own default is 10
-WRITERS: dict[str, Callable[["pd.DataFrame", Path], object]] = {  # by the ending of --out
+DIGITS = {"double_precision": 15}  # the largest number that pandas accepts; the default of pandas is 10
+WRITERS: dict[str, Callable[["pd.DataFrame", Path], object]] = {  # file ending of --out -> writer
     ".csv": lambda frame, file: frame.to_csv(file, index=False),
     ".jsonl": lambda frame, file: frame.to_json(file, orient="records", lines=True, force_ascii=False, **DIGITS),
     ".parquet": lambda frame, file: frame.to_parquet(file, index=False),
@@ -43,7 +43,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _finished(options: argparse.Namespace) -> tuple[dict, dict]:
-    """The record and the configuration of the run that is named, with the user's folders."""
+    """Return the record and the configuration of the named run, after adding the user's config folders."""
     from surm_bench.composition import add_config_dir
     from surm_bench.records import finished
 
@@ -58,7 +58,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     record, config = _finished(options)
     settings = changed_settings(config, options.overrides)
 
-    from surm_bench.trained.evaluate import evaluate  # torch: not before it is needed
+    from surm_bench.trained.evaluate import evaluate  # imports torch, so only when needed
 
     for score in evaluate(options.run, record, settings):
         recorded = "" if score.recorded is None else f"  (record: {score.recorded:.4f})"

@@ -1,4 +1,4 @@
-"""``surm-bench verdict``: the claims, judged by records."""
+"""``surm-bench verdict``: judge the claims by records."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _run(options: argparse.Namespace) -> int:
-    from surm_bench.experiment.verdict import write_verdict  # scipy and matplotlib: not for --help
+    from surm_bench.experiment.verdict import write_verdict  # imports scipy and matplotlib, which --help does not need
 
     written, problems = write_verdict(options.results)
     for path in written:

@@ -1,4 +1,4 @@
-"""Experiments: what is run (files, definition, jobs), how (running, tuning), how far it is (plan), what came of it."""
+"""Experiments: their definition (files, definition, jobs), execution (running, tuning), progress (plan) and results."""
 
 from surm_bench.experiment.definition import Experiment, Tuning
 from surm_bench.experiment.files import load_experiment

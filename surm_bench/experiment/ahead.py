@@ -1,6 +1,6 @@
-"""Runs that are left, now or once others are done: stand-ins where their settings are not known yet.
+"""Remaining runs of an experiment, with placeholder settings where tuning has not chosen a setting yet.
 
-A run takes as long whatever its setting is.
+A placeholder is enough to estimate times, because the setting does not change how long a run takes.
 """
 
 from collections import Counter
@@ -16,12 +16,12 @@ from surm_bench.experiment.tuning import Tuned
 
 @dataclass(frozen=True)
 class Left:
-    """The runs of an experiment that are left.
+    """The remaining runs of an experiment.
 
     Attributes:
-        wanted: how many runs are wanted so far, those that are done among them.
-        waiting: those of them that are still to be run.
-        survivors, growth, reports: those that follow, as the functions below have them; growth at most.
+        wanted: how many runs are wanted so far, finished runs included.
+        waiting: the wanted runs that are still to be run.
+        survivors, growth, reports: later runs, from survivors_ahead, growth_ahead (an upper bound) and reports_ahead.
     """
 
     wanted: int
@@ -32,20 +32,23 @@ class Left:
 
     @property
     def sure(self) -> list[Job]:
-        """All but those by which ranges may grow."""
+        """All remaining runs except the trials of growing ranges, which may not be needed."""
         return [*self.waiting, *self.survivors, *self.reports]
 
 
 def runs_left(experiment: Experiment, state: Tuned, runs: Runs) -> Left:
-    """What is left of an experiment."""
+    """Return the remaining runs of an experiment."""
     wanted = [*state.jobs, *reported_jobs(experiment, state.choices)]
     following = survivors_ahead(experiment, state), growth_ahead(experiment, state), reports_ahead(experiment, state)
     return Left(len(wanted), runs.waiting(wanted), *following)
 
 
 def survivors_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
-    """Return the trials that follow those wanted so far: full trials of the settings that survive short trials, or with
-    finalists the settings and finalists that are still to come."""
+    """Return the trials that follow the trials wanted so far.
+
+    These are full trials of the settings that survive short trials. With finalists, these are the settings not yet
+    tried and the runs of the finalists.
+    """
     if experiment.tuning.finalists:
         return _coordinates_ahead(experiment, state)
     tuning, wanted = experiment.tuning, _full_trials(experiment, state)
@@ -74,7 +77,7 @@ def _coordinates_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
 
 
 def growth_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
-    """Return the trials by which ranges may grow within the budget of steps, at most."""
+    """Return the largest number of trials that growing ranges may add within the budget of steps."""
     tuning, found = experiment.tuning, []
     for (task, adapter), full in _full_trials(experiment, state).items():
         settings = experiment.settings(adapter)
@@ -86,7 +89,7 @@ def growth_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
 
 
 def reports_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
-    """The reported runs that wait for their setting; those of a pair that none is possible for do not."""
+    """Return the reported runs that wait for a setting, without the pairs for which no setting can be chosen."""
     settled = {*state.choices, *state.problems}
     pairs = product(experiment.tasks, experiment.adapters)
     waiting = {pair: experiment.settings(pair[1])[0] for pair in pairs if pair not in settled}
@@ -94,7 +97,7 @@ def reports_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
 
 
 def _full_trials(experiment: Experiment, state: Tuned) -> dict[tuple[str, str], int]:
-    """How many full trials are wanted so far, for each pair whose search is not at its end."""
+    """Count the full trials wanted so far, for each task and adapter whose search has not ended."""
     wanted = Counter((job.task, job.adapter, job.overrides) for job in state.jobs)
     found = {}
     for task, adapter in product(experiment.tasks, experiment.adapters):

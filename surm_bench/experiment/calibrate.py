@@ -1,4 +1,4 @@
-"""Time a few steps of an experiment on the device at hand."""
+"""Time a few steps of an experiment on the device of this machine."""
 
 import datetime
 import os
@@ -38,22 +38,22 @@ from surm_bench.tasks import RawTask, TaskData, load_task, objective_for
 from surm_bench.training import fit, use_device
 from surm_bench.training.batches import Batches
 
-STEPS = 5  # of an epoch that warms up, and of the one that is timed
-GROUPED = 200  # batches of text among which those of mean length are looked for: four of the groups that a run makes
-SCORED = 2  # batches of text that are scored: a run has them ordered by length
+STEPS = 5  # steps of the warm-up epoch, and of the timed epoch
+GROUPED = 200  # batches of text from which rows of mean length are chosen: four of the groups that a run makes
+SCORED = 2  # batches of text that are scored: a run orders rows by length
 
 Pair = tuple[str, str]  # task, adapter
-LeftOut = dict[str, list[str]]  # reason -> what
+LeftOut = dict[str, list[str]]  # reason -> the tasks, or adapters on tasks, that are left out
 
 
 def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places: Sequence[str] = ()) -> list[str]:
-    """Time as many pairs of task and adapter as tell the time of these jobs, and write each as soon as it is known.
+    """Time enough pairs of task and adapter to estimate these jobs, and write each time as soon as it is measured.
 
-    Those that were written before are not timed again, unless the machine was busy then and is not now. What is not
-    here or cannot be run is left out.
+    Pairs with a written time are not timed again, unless the machine was busy then and is not busy now. Tasks whose
+    data or weights are not on this machine, and pairs that cannot be run, are left out.
 
     Returns:
-        A line for each reason to leave tasks or adapters out.
+        A line for each reason why tasks or adapters were left out.
     """
     left = {(job.task, job.adapter) for job in jobs}
     wanted = [which for which in product(experiment.tasks, experiment.adapters) if which in left]
@@ -78,10 +78,10 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
         try:
             settings = _settings(experiment, task, adapter, folder, places)
             if not warm:
-                time_run(settings)  # the first of a process is slower
+                time_run(settings)  # the first run of a process is slower
             warm = True
             known = known.with_timed(task, replace(tasks[task], adapters={adapter: time_run(settings)}))
-        except Exception as error:  # of one adapter: too little memory, say
+        except Exception as error:  # one adapter fails, for example because memory is too small
             wanted.remove((task, adapter))
             left_out.setdefault(_told(error), []).append(f"{adapter} on {task}")
         else:
@@ -90,7 +90,7 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
 
 
 def to_time(known: Calibration, wanted: Iterable[Pair], tasks: Mapping[str, Timed]) -> list[Pair]:
-    """Those of the pairs that will not follow from what is timed before them (Calibration.timing)."""
+    """Return the pairs to time: their times do not follow from the pairs timed before them (Calibration.timing)."""
     found = []
     for task, adapter in wanted:
         if known.timing(task, adapter) is None:
@@ -100,8 +100,10 @@ def to_time(known: Calibration, wanted: Iterable[Pair], tasks: Mapping[str, Time
 
 
 def time_run(settings: Config) -> Timing:
-    """Seconds of a run's parts: rows are prepared, an epoch of a few batches warms up, the median step of another is
-    taken, then a batch is scored."""
+    """Measure the seconds of each part of a run.
+
+    Prepare rows, warm up for an epoch of a few batches, take the median step of a second epoch, then score a batch.
+    """
     use_device(settings.trainer.device)
     began = time.perf_counter()
     raw = load_task(settings.task, settings.seed)
@@ -127,11 +129,11 @@ def time_run(settings: Config) -> Timing:
 
 
 def _begun(experiment: Experiment, folder: Path) -> Calibration:
-    """What was timed before and still fits, or none of it."""
+    """Return the earlier calibration if it still fits, else an empty one."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    device = *device_here(experiment), os.cpu_count() or 1, os.getloadavg()[0]  # both of the whole machine
+    device = *device_here(experiment), os.cpu_count() or 1, os.getloadavg()[0]  # cores and load of the whole machine
     new = Calibration(digest_of(experiment), created, *device, {})
-    with suppress(UserError):  # it does not fit
+    with suppress(UserError):  # the earlier calibration does not fit
         before = read_calibration(experiment, folder)
         if before is not None and (new.is_busy or not before.is_busy):
             return replace(new, load=max(before.load, new.load), tasks=before.tasks)
@@ -141,7 +143,7 @@ def _begun(experiment: Experiment, folder: Path) -> Calibration:
 def _readable(
     experiment: Experiment, tasks: Iterable[str], folder: Path, places: Sequence[str], left_out: LeftOut
 ) -> dict[str, Timed]:
-    """Those of the tasks whose data and weights are here, with their rows; the others are added to what is left out."""
+    """Return the tasks whose data and weights are on this machine, with their rows; add all other tasks to left_out."""
     found: dict[str, Timed] = {}
     for task in dict.fromkeys(tasks):
         try:
@@ -169,12 +171,12 @@ def _rows(settings: Config, validation: str) -> tuple[int, int]:
 
 
 def _read(data: TaskData) -> int:
-    """Look at every row once, as images are decoded only then; returns their number."""
+    """Read every row once, because an image is decoded only when it is read; return the number of rows."""
     return sum(1 for rows in (data.train, *data.splits.values()) for number in range(len(rows)) if rows[number])
 
 
 def _sampled(raw: RawTask, settings: Config) -> RawTask:
-    """Rows at random for some batches of training and of scoring."""
+    """Draw random rows for a few batches of training and of scoring."""
     trainer, is_text = settings.trainer, settings.task.kind == "text"
     scored = _some(raw.splits["reported"], (SCORED if is_text else 1) * trainer.eval_batch_size)
     rows = np.arange(len(scored))
@@ -183,10 +185,10 @@ def _sampled(raw: RawTask, settings: Config) -> RawTask:
 
 
 def _of_mean_length(data: TaskData, batch_size: int) -> TaskData:
-    """Of text, rows for some batches that are as long as a run's are in the mean.
+    """Keep text rows for a few batches, as long as the batches of a run are on average; return images unchanged.
 
-    A run's batches are of similar lengths (Batches), from short to long, and a step takes about as long as its batch's
-    longest row is. A few rows at random would be padded to the longest of all, and take two to three times as long.
+    A run groups rows of similar length into batches (Batches), and the time of a step grows with the longest row of
+    its batch. A few random rows would be padded to the longest of them, and take two to three times as long.
     """
     if data.lengths is None:
         return data

@@ -1,4 +1,4 @@
-"""What a few timed steps on a device tell of the time that whole runs take there."""
+"""Estimate how long whole runs take on a device from a few timed steps."""
 
 import hashlib
 import json
@@ -16,8 +16,11 @@ FILE = "calibration.json"
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of an adapter on a task: before its rows are prepared, of preparing a row (tokenising it, or decoding an
-    image), of a step, and of scoring a row."""
+    """Seconds that an adapter takes on a task.
+
+    start is the time before rows are prepared. prepare is the time to prepare a row (to tokenise text or decode an
+    image). step is the time of a training step. row is the time to score a row.
+    """
 
     start: float
     prepare: float
@@ -30,9 +33,9 @@ class Timed:
     """A task that was timed.
 
     Attributes:
-        rows: of the runs with task.validation=tuning, and of the reported ones: how many they train on, and how many
-            they score at each evaluation.
-        adapters: those that were timed on it.
+        rows: for tuning runs (task.validation=tuning) and for reported runs: the number of training rows, and the
+            number of rows scored at each evaluation.
+        adapters: the times of the adapters that were timed on this task.
     """
 
     model: str
@@ -42,10 +45,10 @@ class Timed:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The tasks that could be timed, and where.
+    """The tasks that could be timed, and the device they were timed on.
 
     Attributes:
-        experiment: digest_of what was timed.
+        experiment: digest_of the timed experiment.
         created: ISO 8601, UTC.
         load: the load average over a minute before anything was timed.
     """
@@ -59,9 +62,9 @@ class Calibration:
     tasks: dict[str, Timed]
 
     def seconds(self, job: Job) -> float | None:
-        """Of a whole run; None where its task or its adapter was not timed.
+        """Estimate the seconds of a whole run; None if neither a measured nor a scaled time is known.
 
-        Images that do not fit into memory are decoded anew in each epoch, which is not counted.
+        Images that do not fit into memory are decoded again in each epoch. This time is not counted.
         """
         timing = self.timing(job.task, job.adapter)
         if timing is None:
@@ -74,8 +77,10 @@ class Calibration:
         return timing.start + training + evaluations * scored * timing.row
 
     def timing(self, task: str, adapter: str) -> Timing | None:
-        """As it was timed, or else as the same adapter on another task of the model: longer or shorter by what another
-        adapter took on both."""
+        """Return the measured time of an adapter on a task, or its time on another task of the same model, scaled.
+
+        The scale is the ratio of the times that another adapter took on the two tasks. None if there is no such task.
+        """
         own = self.tasks.get(task)
         if own is None or adapter in own.adapters:
             return own and own.adapters[adapter]
@@ -87,44 +92,46 @@ class Calibration:
         return None
 
     def with_timed(self, task: str, timed: Timed) -> "Calibration":
-        """The same and these adapters on a task."""
+        """Return this calibration with the adapters of a timed task added."""
         before = self.tasks[task].adapters if task in self.tasks else {}
         return replace(self, tasks=self.tasks | {task: replace(timed, adapters=before | timed.adapters)})
 
     def is_of(self, environment: dict) -> bool:
-        """Whether a record with this environment was made on such a device."""
+        """Whether a record's environment has the device kind and number of threads of this calibration."""
         return (environment["device_kind"], environment["threads"]) == (self.device_kind, self.threads)
 
     @property
     def is_busy(self) -> bool:
-        """Whether the machine had other work."""
+        """Whether other programs kept the machine busy."""
         return self.load > self.cores - 0.5
 
     @property
     def about(self) -> str:
-        """Where it was made, in a line; and whether the machine had other work."""
+        """A line with the date, the device, the load, and whether the machine was busy."""
         device = _told(self.device_kind, self.threads)
         text = f"calibrated {self.created[:16]} on {device}, load {self.load:.1f} of {self.cores}"
         return text + (": the machine was busy, these times are too long" if self.is_busy else "")
 
 
 def digest_of(experiment: Experiment) -> str:
-    """Of all that the time of a run depends on in an experiment's file."""
+    """Return a digest of the parts of an experiment's file that the time of a run depends on."""
     text = json.dumps([experiment.tasks, experiment.adapters, experiment.overrides])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def kind_of(config: dict) -> str:
-    """Whether a run is for "tuning" or "reported": they train on and score different rows."""
+    """Return whether a run is "tuning" or "reported": the two kinds train on and score different rows."""
     return "tuning" if config["task"]["validation"] == "tuning" else "reported"
 
 
 def run_length(train: int, trainer: dict) -> tuple[int, int]:
-    """Optimiser steps, and evaluations: after the epochs that end eval_steps or more after the last, and at the end.
+    """Return the numbers of optimiser steps and of evaluations of a run.
+
+    A run evaluates at the end of an epoch once eval_steps have passed since the last evaluation, and at its own end.
 
     Args:
-        train: rows to train on.
-        trainer: that part of a resolved configuration.
+        train: the number of training rows.
+        trainer: the trainer part of a resolved configuration.
     """
     epoch = -(-train // trainer["batch_size"])
     steps = min(trainer["epochs"] * epoch, trainer["max_steps"] or trainer["epochs"] * epoch)
@@ -138,10 +145,11 @@ def write_calibration(calibration: Calibration, folder: Path) -> None:
 
 
 def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None:
-    """The one in a folder of results, if there is one. Only then torch is imported: it knows the device.
+    """Return the calibration in a folder of results, or None. torch, which knows the device, is imported only if a
+    calibration exists.
 
     Raises:
-        UserError: it cannot be read, the experiment's file has changed since, or it was made on another device.
+        UserError: the file cannot be read, the experiment's file has changed since, or another device was calibrated.
     """
     path = folder / FILE
     if not path.exists():

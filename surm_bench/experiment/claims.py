@@ -1,4 +1,4 @@
-"""The claims: the comparisons that decide them, as results/claims.yaml fixed them in advance, and what records say."""
+"""Claims of the paper, the comparisons that results/claims.yaml fixed in advance, and their results from records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Comparison:
 
 @dataclass
 class Claim:
-    """What the paper says, what is asked here, and the two families of comparisons that answer it."""
+    """A statement of the paper, the question asked here, and two families of comparisons that answer the question."""
 
     paper: str = MISSING
     question: str = MISSING
@@ -40,18 +40,18 @@ class Claim:
     secondary: list[Comparison] = field(default_factory=list)
     effect: float | None = None  # the difference that the paper claims, as a fraction
     registered: str = MISSING  # the date; the primary comparisons of one date are one family
-    margin: float | None = None  # of this claim; null: the file's
-    pooled: bool = False  # the error variance of all methods of the table decides; else that of the two alone
+    margin: float | None = None  # the margin of this claim; null: the margin of the file
+    pooled: bool = False  # true: use the error variance of all methods of the table; false: of the two methods alone
 
 
 @dataclass
 class Claims:
-    level: float = MISSING  # of the intervals
-    margin: float = MISSING  # the largest loss that counts as none, as a fraction
+    level: float = MISSING  # the confidence level of the intervals
+    margin: float = MISSING  # the largest loss that counts as no loss, as a fraction
     claims: dict[str, Claim] = MISSING
 
     def margin_of(self, name: str) -> float:
-        """The margin of a claim."""
+        """Return the margin of a claim."""
         margin = self.claims[name].margin
         return self.margin if margin is None else margin
 
@@ -74,14 +74,14 @@ def load_claims(path: Path) -> Claims:
 
 
 def compared(claims: Claims, results: Path) -> tuple[dict[str, list[Compared]], list[str]]:
-    """Every comparison of every claim, primary ones first, from the records below the results folder.
+    """Compute every comparison of every claim, primary comparisons first, from the records below the results folder.
 
     Returns:
         The comparisons by claim, and a line for each record that cannot be used.
 
     Raises:
-        UserError: a comparison names an experiment, a task or a row that there is not, or two runs of a pair were
-            scored on different rows.
+        UserError: a comparison names an unknown experiment, task or row, or two runs of a pair were scored on
+            different rows.
     """
     evidence: dict[str, _Evidence] = {}
     found: dict[str, list[Compared]] = {}
@@ -107,7 +107,7 @@ class _Evidence:
 
     @property
     def problems(self) -> list[str]:
-        """Of predictions, too, once they have been compared."""
+        """Problems of the records; also of the predictions, once they have been compared."""
         return [*self._left_out, *self._runs.problems]
 
     def compare(self, comparison: Comparison, claims: Claims, name: str) -> Compared:
@@ -139,7 +139,7 @@ class _Evidence:
         )
 
     def _error_variance(self, task: str) -> ErrorVariance | None:
-        """The error variance of all methods of the table but the linear probe, which varies less than they do."""
+        """Return the error variance of all methods of the table except the linear probe, whose scores vary less."""
         found = [self._results(task, row) for row in self._experiment.adapters]
         adapting = [results for results in found if _parameters(results, "adapter")]
         seeds = self._experiment.seeds
@@ -153,7 +153,7 @@ class _Evidence:
                     raise unknown(f"{kind} of {self._experiment.name}", name, known)
 
     def _results(self, task: str, row: str) -> dict[int, dict]:
-        """The records of a row's finished runs, by seed."""
+        """Return the records of the finished runs of a row, by seed."""
         jobs = [job for job in self._jobs if (job.task, job.adapter) == (task, row)]
         return {job.seed: result for job in jobs if (result := self._runs.result(job)) is not None}
 
@@ -162,6 +162,6 @@ class _Evidence:
 
 
 def _parameters(results: dict[int, dict], part: str) -> int | None:
-    """Trained or stored numbers of an adapter, the same for every seed; None without a run that got so far."""
+    """Return an adapter's count of trained or stored numbers, equal for every seed; None if no run recorded a count."""
     counts = (result.get("parameters", {}).get(part) for result in results.values())
     return next((count for count in counts if count is not None), None)

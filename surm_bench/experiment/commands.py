@@ -1,4 +1,4 @@
-"""What can be done with an experiment. Each returns problems, a line each: none when all went well."""
+"""The commands on an experiment. Each function returns a line for each problem, and an empty list on success."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -24,20 +24,20 @@ from surm_bench.hub import downloads
 
 @dataclass(frozen=True)
 class Options:
-    """Where things are and how to run; none of it changes a run."""
+    """Folders and ways to run; no option changes the result of a run."""
 
     folder: Path  # results of the experiment
-    outputs: Path = Path("outputs")  # where runs are repeated, outside git
+    outputs: Path = Path("outputs")  # the folder for repeated runs, outside git
     launcher: str | None = None
     launcher_options: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
-    rows: tuple[str, ...] = ()  # the adapters to tune and run; none: all
+    rows: tuple[str, ...] = ()  # the adapters to tune and run; empty: all
     listed: bool = False
     calibrate: bool = False
     sample: int | None = None
     merge: tuple[Path, ...] = ()
     other: Path = Path()  # the records of another machine, to be compared
-    project: str = "surm-bench"  # of W&B
+    project: str = "surm-bench"  # the project on W&B
     entity: str | None = None
 
 
@@ -59,10 +59,10 @@ def run_reported(experiment: Experiment, options: Options) -> list[str]:
 
 
 def tune(experiment: Experiment, options: Options) -> list[str]:
-    """Run what the search asks for until every setting is chosen; returns problems, a line each.
+    """Run the trials of the search until every setting is chosen; returns problems, a line each.
 
-    Stopped and started again it goes on. A run that fails is not tried again here; all others are made. A setting that
-    diverged on a seed cannot be chosen.
+    A stopped search continues when it is started again. A run that fails is not tried again in the same call; all
+    other runs are made. A setting that diverged on a seed cannot be chosen.
     """
     problems, before, tried = [], [], set()
     experiment = experiment.of_rows(options.rows)
@@ -76,7 +76,7 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
             break
         before = list(waiting)
         tried.update(waiting)
-        waiting.sort(key=lambda job: experiment.tuning.seeds.index(job.seed))  # stopped early, pairs are whole
+        waiting.sort(key=lambda job: experiment.tuning.seeds.index(job.seed))  # if stopped early, pairs are complete
         problems += _execute(waiting, f"tuning {experiment.name}", options)
     chosen = state.scores[state.scores["chosen"]].groupby(["task", "adapter", "setting"], sort=False)["score"].mean()
     if len(chosen):
@@ -85,10 +85,10 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
 
 
 def plan(experiment: Experiment, options: Options) -> list[str]:
-    """Print how far tuning and reported runs are, and what is still ahead, with the time that each may take.
+    """Print the progress of tuning and of reported runs, the remaining runs, and the estimated time of each part.
 
     Returns:
-        Why steps that were to be timed could not be, a line each.
+        A line for each reason why a calibration could not time its steps.
     """
     with downloads(allowed=options.calibrate):
         return _plan(experiment, options)
@@ -100,7 +100,7 @@ def _plan(experiment: Experiment, options: Options) -> list[str]:
     left = runs_left(wanted, state, runs)
     problems = []
     if options.calibrate:
-        from surm_bench.experiment.calibrate import calibrate  # torch: not for a plan alone
+        from surm_bench.experiment.calibrate import calibrate  # imports torch, which a plan does not need
 
         problems = calibrate(experiment, [*left.sure, *left.growth], options.folder, options.places)
     reported = reported_jobs(wanted, state.choices)
@@ -111,13 +111,13 @@ def _plan(experiment: Experiment, options: Options) -> list[str]:
     print_ahead(wanted, left, estimates)
     print_total(wanted, left, estimates)
     for problem in dict.fromkeys([*runs.problems, *state.problems.values()]):
-        print(problem, file=sys.stderr)  # the plan itself has not failed
+        print(problem, file=sys.stderr)  # printed only, because the plan itself has not failed
     return problems
 
 
 @downloads(allowed=False)
 def status(experiment: Experiment, options: Options) -> list[str]:
-    """Print what is done, running, failed and missing, and the best scores so far; returns problems."""
+    """Print the done, running, failed and missing runs, and the best scores so far; returns problems."""
     state, runs = _state(experiment, options)
     estimates = _estimates(experiment, [*state.jobs, *reported_jobs(experiment, state.choices)], runs)
     print_status(experiment, state, runs, runs_left(experiment, state, runs), estimates)
@@ -161,7 +161,7 @@ def dashboard(experiment: Experiment, options: Options) -> list[str]:
 
 
 def reproduce(experiment: Experiment, options: Options) -> list[str]:
-    """Repeat reported runs below options.outputs and compare; a line for each that does not agree."""
+    """Repeat reported runs below options.outputs and compare the scores; returns a line for each disagreement."""
     state, runs = _state(experiment, options)
     done = [job for job in reported_jobs(experiment, state.choices) if runs.result(job) is not None]
     if not done:
@@ -172,7 +172,7 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
     def repeat(jobs: list[Job]) -> list[str]:
         return _execute(jobs, f"repeating {experiment.name}", replace(options, folder=folder))
 
-    from surm_bench.experiment.reproduction import reproduced  # pandas
+    from surm_bench.experiment.reproduction import reproduced  # imports pandas, so only when needed
 
     problems = reproduced(done, runs, folder, repeat, options.sample)
     if options.sample is None:
@@ -181,12 +181,12 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
 
 
 def compare(experiment: Experiment, options: Options) -> list[str]:
-    """Write and print how far the same runs of another machine came to the same scores; returns problems.
+    """Write and print a table that compares the scores of the runs made on both machines; returns problems.
 
     Raises:
-        UserError: there is no such folder, or no run of both machines in it.
+        UserError: the other machine's folder does not exist, or no run was made on both machines.
     """
-    from surm_bench.experiment.second_machine import second_machine  # pandas
+    from surm_bench.experiment.second_machine import second_machine  # imports pandas, so only when needed
     from surm_bench.report.console import print_table
     from surm_bench.report.tables import write_table
 
@@ -200,7 +200,7 @@ def compare(experiment: Experiment, options: Options) -> list[str]:
 
 
 def verify(experiment: Experiment, options: Options) -> list[str]:
-    """Check every record and file against its digests, read anew; a line for each that does not fit."""
+    """Read every record and file again and check its digests; returns a line for each mismatch."""
     from surm_bench.experiment.verification import verified
 
     return verified(experiment, options.folder, options.places)
@@ -212,7 +212,7 @@ def _state(experiment: Experiment, options: Options) -> tuple[Tuned, Runs]:
 
 
 def _estimates(experiment: Experiment, jobs: list[Job], runs: Runs) -> Estimates:
-    """By a calibration, where there is one that fits; a line on standard error where it does not."""
+    """Return time estimates, with a calibration if one fits. Tell on standard error why a calibration does not fit."""
     calibration = None
     try:
         calibration = read_calibration(experiment, runs.archive.folder)
@@ -222,13 +222,13 @@ def _estimates(experiment: Experiment, jobs: list[Job], runs: Runs) -> Estimates
 
 
 def _report() -> ModuleType:
-    from surm_bench.experiment import reporting  # scipy and matplotlib: not for a plan
+    from surm_bench.experiment import reporting  # imports scipy and matplotlib, which a plan does not need
 
     return reporting
 
 
 def _write_results(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
-    """Write tables and figures of these runs."""
+    """Write the tables and figures of these runs."""
     _report().write_tables(experiment, state, runs, folder)
     _report().write_figures(experiment, state, runs, folder)
 

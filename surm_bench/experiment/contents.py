@@ -1,4 +1,4 @@
-"""The content that a configuration reads: declared by the experiment, or else found by reading it once."""
+"""Digests of the data and weights of a configuration: declared by the experiment, or computed by reading them once."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,11 +11,11 @@ from surm_bench.content import FileCache
 from surm_bench.errors import UserError
 from surm_bench.places import is_place
 
-PLACES = {"task": "data_dir", "model": "weights"}  # the key that says where local files are
+PLACES = {"task": "data_dir", "model": "weights"}  # the key that names the local files of each group
 
 
 class Content(NamedTuple):
-    """What one group of the configuration reads: its keys as JSON, and the declared digest, if any."""
+    """The data or weights that a group of the configuration reads: its keys as JSON, and the declared digest if any."""
 
     group: str
     name: str
@@ -24,10 +24,10 @@ class Content(NamedTuple):
 
 
 def declared(config: dict, places: Sequence[str] = ()) -> list[Content]:
-    """The contents that a resolved configuration reads.
+    """Return the contents that a resolved configuration reads.
 
     Args:
-        places: overrides that say where local files are: task.data_dir=…, model.weights=….
+        places: overrides that name local files: task.data_dir=…, model.weights=….
     """
     given = {place.partition("=")[0]: value_of(place) for place in places if is_place(place)}
     found = []
@@ -39,10 +39,10 @@ def declared(config: dict, places: Sequence[str] = ()) -> list[Content]:
 
 
 def with_content(config: dict, places: Sequence[str] = ()) -> dict:
-    """The resolved configuration with the digests of its data and weights, and a folder's number of classes.
+    """Return the resolved configuration with the digests of its data and weights, and a folder's number of classes.
 
     Raises:
-        UserError: what is not declared cannot be read here.
+        UserError: data or weights without a declared digest cannot be read here.
     """
     found = config | {"model": config["model"] | {"architecture": own_architecture(config["model"])}}
     for content in declared(config, places):
@@ -55,14 +55,14 @@ def with_content(config: dict, places: Sequence[str] = ()) -> dict:
 
 
 def read_label_names(config: dict) -> list[str] | None:
-    """The names of a resolved configuration's classes, read once; raises UserError where its data are not here."""
+    """Return the class names of a resolved configuration, read once; raise UserError if its data are not available."""
     (task,) = (content for content in declared(config) if content.group == "task")
     return _once(_read_label_names, task)
 
 
 def read_content(content: Content, files: FileCache | None = None) -> str:
-    """The digest of what is here; raises UserError where nothing is."""
-    from surm_bench.models.digest import model_digest  # torch: not before it is needed
+    """Return the digest of the data or weights on this machine; raise UserError if they are not available."""
+    from surm_bench.models.digest import model_digest  # imports torch, so only when needed
     from surm_bench.tasks.digest import task_digest
 
     config = json.loads(content.config)
@@ -90,7 +90,7 @@ def _once(read: Callable[[Content], Any], content: Content) -> Any:
     return found
 
 
-@cache  # refusals, too: looking for what is not here may take seconds
+@cache  # errors are cached too: a search for missing files may take seconds
 def _read_or_refused(read: Callable[[Content], Any], content: Content) -> tuple[Any, str]:
     try:
         return read(content), ""

@@ -1,11 +1,11 @@
-"""Which settings tuning tries next where every run has full length: a pure function of the scores so far.
+"""Choose the settings that tuning tries next if every run has full length: a pure function of the scores so far.
 
 1. The values of the first knob (a learning rate), with the first value of every other knob, on the first tuning seed.
    While the best value is at an end of the range, the range grows by one value, without limit.
 2. The other values of each further knob, at the best values so far.
 3. More values of the first knob, each halfway (in ratio) between the best value and its better neighbour, until the
    method has as many runs as every other method of the task.
-4. The best settings again on all tuning seeds. The best mean is chosen.
+4. The best settings again on all tuning seeds. The setting with the best mean is chosen.
 """
 
 from collections.abc import Iterable
@@ -17,18 +17,18 @@ from surm_bench.experiment.search import Scores, Search, Trial, beyond_the_ends
 
 
 class Missing(Exception):
-    """A trial that is wanted has no score yet."""
+    """Raised when a wanted trial has no score yet."""
 
 
 def coordinate_search(
     knobs: Knobs, scores: Scores, *, finalists: int | None, settings: int = 0, greater_is_better: bool = True
 ) -> Search:
-    """Return the trials wanted, given the scores of those that are done.
+    """Return the trials wanted, given the scores of the finished trials.
 
     Args:
-        knobs: the values of each knob, rising for the first one; further knobs: the default first.
+        knobs: the values of each knob: in rising order for the first knob, with the default first for further knobs.
         finalists: how many of the best settings are tried on all tuning seeds; None: not yet.
-        settings: how many settings to try at least.
+        settings: the smallest number of settings to try.
     """
     state = _State(scores, 1 if greater_is_better else -1)
     try:
@@ -66,7 +66,7 @@ def _halfway(best: float, knob: str, values: list[float], state: "_State") -> fl
 
 
 class _State:
-    """The trials wanted so far and the scores of those that are done."""
+    """The trials wanted so far, and the scores of the finished trials."""
 
     def __init__(self, scores: Scores, sign: int) -> None:
         self.trials: list[Trial] = []
@@ -77,22 +77,22 @@ class _State:
         return [trial for trial in self.trials if trial.first_seed]
 
     def want(self, settings: Iterable[dict[str, float]]) -> None:
-        """Add a trial on the first seed for each setting; raises Missing unless all of them have been made."""
+        """Add a trial on the first seed for each setting; raise Missing if a trial has no score yet."""
         self._add([Trial(tuple(setting.items()), first_seed=True) for setting in settings])
 
     def score_of(self, knob: str, value: float) -> float:
-        """Return the best score on the first seed with this value of the knob; minus infinity where none finished."""
+        """Return the best first-seed score with this value of the knob; minus infinity if every such run diverged."""
         return max(self._mean(trial) for trial in self.on_first_seed if dict(trial.setting)[knob] == value)
 
     def best(self) -> dict[str, float] | None:
-        """Return the best setting so far; None where every run diverged."""
+        """Return the best setting so far; None if every run diverged."""
         best = max(self.on_first_seed, key=self._mean)
         return dict(best.setting) if self._scores[best] is not None else None
 
     def final(self, finalists: int) -> Setting | None:
-        """Return the best mean over all seeds among the best settings on the first seed.
+        """Return the finalist with the best mean over all seeds. Finalists are the best settings on the first seed.
 
-        Where all of these diverge on another seed, the next best setting is tried.
+        If all finalists diverge on another seed, try the next best setting. None if no setting is left.
         """
         ranked = sorted(self.on_first_seed, key=self._mean, reverse=True)
         ranked = [Trial(trial.setting) for trial in ranked if self._scores[trial] is not None]

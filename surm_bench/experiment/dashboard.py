@@ -1,4 +1,4 @@
-"""An experiment on W&B: a run that has its tables and figures, and a workspace for its runs."""
+"""An experiment on W&B: a run that holds the tables and figures, and a workspace for the experiment's runs."""
 
 from pathlib import Path
 
@@ -15,20 +15,22 @@ from surm_bench.tracking.wandb_tracker import WandbTracker, online
 from surm_bench.tracking.workspace import save, specification, workspace
 
 RESULTS = (".md", ".tex", ".csv", ".png", ".pdf")
-SECONDS = 120  # for some megabytes: no run waits for them
+SECONDS = 120  # enough to send a few megabytes; no training run waits for this
 
 
 def make_dashboard(
     experiment: Experiment, state: Tuned, folder: Path, outputs: Path, tracking: TrackingConfig
 ) -> list[str]:
-    """Send what lies in the folder, and save the workspace; without a key for W&B both stay here. Returns lines to say.
+    """Send the tables and figures, and save the workspace; without a key for W&B both stay on this machine.
+
+    Returns lines to print.
 
     Args:
-        folder: of the experiment's results, with tables and figures as they are written there.
-        outputs: where the workspace's specification is written, as dashboard.json.
+        folder: the folder of the experiment's results, with its tables and figures.
+        outputs: the folder below which the workspace's specification is written, as dashboard.json.
 
     Raises:
-        UserError: there is no table, or W&B does not take the workspace.
+        UserError: there is no table, or W&B refuses the workspace.
     """
     table = folder / "table.md"
     if not table.is_file():
@@ -48,7 +50,7 @@ def make_dashboard(
 
 
 def _send_results(name: str, folder: Path, tracking: TrackingConfig) -> None:
-    """As a run of its own, the same one each time, whose artifact then has a further version."""
+    """Send tables and figures to a separate W&B run. Each call reuses this run and adds a version of its artifact."""
     tracker = WandbTracker(
         SECONDS,
         project=tracking.project,
@@ -66,12 +68,12 @@ def _send_results(name: str, folder: Path, tracking: TrackingConfig) -> None:
 
 
 def _job(experiment: Experiment) -> str:
-    """The runs that the table is of."""
+    """Return the kind of runs that the table shows."""
     return "train" if experiment.seeds else "tune"
 
 
 def _scores(experiment: Experiment) -> dict[str, str]:
-    """The title of each score, which names the model, too."""
+    """Return the title of each score, with the name of the model."""
     configs = [resolved(job) for job in pairs(experiment)]
     return {score_name(config): f"{columns_of(config)[0].title} ({config['model']['name']})" for config in configs}
 

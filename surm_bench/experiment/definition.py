@@ -1,6 +1,6 @@
 """An experiment is data: tasks × adapters × seeds, and the settings that tuning tries for every adapter.
 
-What tuning chose is derived from the records of its runs.
+The chosen settings are derived from the records of the tuning runs.
 """
 
 from collections.abc import Sequence
@@ -17,43 +17,45 @@ Knobs = dict[str, list[float]]
 
 @dataclass
 class Tuning:
-    """How the settings of each adapter on each task are chosen, alike for all adapters.
+    """The rule by which the setting of each adapter on each task is chosen, equal for all adapters.
 
-    With ``finalists`` every run has full length (surm_bench.experiment.coordinate_search). Without it settings are a
-    grid, of which short trials may choose a part (surm_bench.experiment.search).
+    With ``finalists`` every run has full length (surm_bench.experiment.coordinate_search). Without ``finalists`` the
+    settings form a grid, and short trials may choose a part of the grid (surm_bench.experiment.search).
     """
 
-    seeds: list[int] = MISSING  # apart from the reported ones; each holds other rows out where the split allows it
-    # Adapter key ("default": those not named) -> knob -> values. {}: not tuned, all it has stands in its overrides.
+    seeds: list[int] = MISSING  # never reported; each seed holds out different rows if the split allows it
+    # Adapter key ("default": all adapters not named) -> knob -> values. {}: not tuned, its overrides set everything.
     knobs: dict[str, dict[str, list[float]]] = MISSING
-    steps: int | None = None  # optimiser steps that an adapter may use on a task; null: what the first values take
-    survivors: int | None = None  # of the first values, tried for a third of the steps, so many are tried in full
-    finalists: int | None = None  # settings are tried on the first seed, one knob after the other; so many on all seeds
+    steps: int | None = None  # optimiser steps that an adapter may use on a task; null: the steps of the first values
+    survivors: int | None = None  # try the first values for a third of the steps, and this number of them in full
+    finalists: int | None = None  # try one knob after the other on the first seed, and this number of settings on all
 
 
 @dataclass
 class Experiment:
-    """What is run. Overrides are those of the command line; keys name rows and columns in files and messages.
+    """A table of runs to make. Overrides are written as on the command line; keys name rows and columns in files and
+    messages.
 
-    An adapter's overrides say what the adapter and its optimiser are; the protocol is the same for all of them.
+    An adapter's overrides define the adapter and its optimiser; the protocol is equal for all adapters.
     """
 
     name: str = MISSING
-    overrides: list[str] = field(default_factory=list)  # for every run; a task, and a row, may say otherwise
+    overrides: list[str] = field(default_factory=list)  # for every run; overrides of a task or an adapter win
     tasks: dict[str, list[str]] = MISSING
     adapters: dict[str, list[str]] = MISSING
-    seeds: list[int] = MISSING  # reported; none where the tasks are variants of a protocol to be compared by tuning
+    seeds: list[int] = MISSING  # reported seeds; empty if the tasks are variants of a protocol, compared by tuning
     tuning: Tuning = MISSING
     best_epoch: list[str] = field(default_factory=list)  # adapters whose row shows the score of the best epoch
 
     def knobs(self, adapter: str) -> Knobs:
-        """The knobs of an adapter, and the values tried first."""
+        """Return the knobs of an adapter, with the values tried first."""
         return self.tuning.knobs.get(adapter, self.tuning.knobs.get("default", {}))
 
     def settings(self, adapter: str) -> list[Setting]:
-        """The settings tried first: every combination of the values of the knobs.
+        """Return the settings tried first: every combination of the values of the knobs.
 
-        With finalists: the values of the first knob, then the others of each further knob at the middle of the first.
+        With finalists: the values of the first knob, then the other values of each further knob at the middle value of
+        the first knob.
         """
         knobs = self.knobs(adapter)
         grid = [tuple(zip(knobs, map(float, values), strict=True)) for values in product(*knobs.values())]
@@ -71,10 +73,10 @@ class Experiment:
         return sorted(filter(along, grid), key=lambda setting: [value for _, value in setting][1:] != defaults)
 
     def of_rows(self, rows: Sequence[str]) -> "Experiment":
-        """The same with these adapters alone, in the order of the file; all of them where none is named.
+        """Return the experiment with only these adapters, in the order of the file; with all adapters if none is named.
 
         Raises:
-            UserError: a row that there is not.
+            UserError: a row is unknown.
         """
         for row in rows:
             if row not in self.adapters:
@@ -83,12 +85,12 @@ class Experiment:
 
     @property
     def untuned(self) -> list[str]:
-        """The adapters without knobs: nothing is chosen for them."""
+        """The adapters without knobs: tuning chooses nothing for these adapters."""
         return [adapter for adapter in self.adapters if not self.knobs(adapter)]
 
     @property
     def rule(self) -> str:
-        """How settings are chosen, in words."""
+        """The rule by which settings are chosen, in words."""
         if self.tuning.finalists:
             return (
                 "Setting of each adapter on each task, by runs of full length scored after the last step on training "

@@ -1,4 +1,4 @@
-"""Every method against LoRA, column by column, paired by seed."""
+"""Differences of every method to LoRA, column by column, paired by seed."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -12,20 +12,22 @@ from surm_bench.report.frames import TaskColumn, columns_of
 from surm_bench.report.page.data import LEVEL, interval_part
 from surm_bench.statistics import paired_difference
 
-REFERENCE = "lora"  # the adapter that others are compared with, at every rank that was run
-RESAMPLES = 400  # of the test examples: the standard error is then known within about 4 %
+REFERENCE = "lora"  # the adapter with which all others are compared, at every rank that was run
+RESAMPLES = 400  # resamples of the test examples: the standard error is then known within about 4 %
 
 
 def differences_to_lora(
     records: Sequence[dict], columns: Sequence[TaskColumn], predictions: Predictions, apart: Collection[str] = ()
 ) -> list[dict]:
-    """A row for each column, method and LoRA: column, method, reference, mean, low, high (method minus LoRA), n
-    (pairs), n_missing, and whether test examples were resampled, as they are where all predictions are there. Runs
-    that were scored on different rows are no pairs: they have none.
+    """Return the differences to LoRA, a row for each column, method and LoRA label.
+
+    A row holds column, method, reference, mean, low, high (method minus LoRA), n (pairs), n_missing and examples
+    (whether test examples were resampled). Test examples are resampled if all predictions are available. Runs that were
+    scored on different rows cannot be paired, and give no row.
 
     Args:
-        records: of the reported runs.
-        apart: labels whose score is of another epoch, which are left out.
+        records: the records of the reported runs.
+        apart: labels to leave out, because their score is from another epoch.
     """
     done: dict[tuple, dict[int, dict]] = {}  # (column's place, label) -> seed -> record
     place = {column[:4]: i for i, column in enumerate(columns)}
@@ -44,7 +46,7 @@ def differences_to_lora(
         pairs = [(record, partners[seed]) for seed, record in done[column, method].items() if seed in partners]
         if method == reference or not pairs:
             continue
-        with suppress(UserError):  # scored on different rows, as a folder of any runs may hold
+        with suppress(UserError):  # a folder of arbitrary runs may hold runs that were scored on different rows
             found.append({"column": column, "method": method, "reference": reference, **_compared(pairs, predictions)})
     return found
 

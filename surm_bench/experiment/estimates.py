@@ -1,4 +1,4 @@
-"""What runs take: as finished ones did, or as a few timed steps say."""
+"""Estimates of the time of runs, from finished runs or from a few timed steps."""
 
 from collections.abc import Iterable, Sequence
 from statistics import median
@@ -10,14 +10,14 @@ from surm_bench.experiment.matching import Runs
 
 
 class Estimate(NamedTuple):
-    """Seconds of a run, and the devices of the finished runs that say so; none: a calibration does."""
+    """The estimated seconds of a run, and the devices of the finished runs used; no devices: from a calibration."""
 
     seconds: float
     devices: frozenset[str] = frozenset()
 
 
 class Finished(NamedTuple):
-    """A run that is done: its seconds, how long it was configured to be, and the device."""
+    """A finished run: its seconds, its configured length (steps or epochs), and its device."""
 
     seconds: float
     length: int
@@ -25,14 +25,15 @@ class Finished(NamedTuple):
 
 
 class Estimates:
-    """What runs take, one after the other in one process.
+    """Estimates of the time that runs take, one after the other in one process.
 
-    A run takes the median of the finished ones that differ by seed and setting alone; or else what a calibration says;
-    or else the median of the finished ones of its task and adapter, in proportion to the steps.
+    The estimate of a run is the median time of the finished runs that differ only by seed and setting. If there are
+    none, the estimate is from the calibration. Without a calibrated time, the estimate is the median over the finished
+    runs of the same task and adapter, in proportion to the steps.
 
     Args:
-        jobs: those that may be finished.
-        calibration: of the device at hand; with it, finished runs count that were made on such a device alone.
+        jobs: the jobs that may be finished.
+        calibration: the calibration of this device; if given, only finished runs from such a device count.
     """
 
     def __init__(self, jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> None:
@@ -48,7 +49,7 @@ class Estimates:
                 self._finished.setdefault(alike, []).append(finished)
 
     def of(self, job: Job) -> Estimate | None:
-        """Of a run; None where nothing is known of it."""
+        """Return the estimate of a run; None if no time is known."""
         same, similar = (self._finished.get(alike, []) for alike in _alike(job))
         if same:
             return Estimate(median(run.seconds for run in same), _devices(same))
@@ -60,12 +61,12 @@ class Estimates:
         return None
 
     def total(self, jobs: Sequence[Job]) -> tuple[float, int]:
-        """Seconds of all whose time is known, and how many others there are."""
+        """Return the total seconds of the jobs with a known time, and the number of jobs without a known time."""
         known = [estimate for job in jobs if (estimate := self.of(job)) is not None]
         return sum(estimate.seconds for estimate in known), len(jobs) - len(known)
 
     def sources(self, jobs: Iterable[Job]) -> list[str]:
-        """Where the times of these are from, a line each."""
+        """Return a line for each source of the times of these jobs."""
         known = [estimate for job in jobs if (estimate := self.of(job)) is not None]
         devices = sorted(frozenset().union(*(estimate.devices for estimate in known)))
         lines = [f"times by runs on {'; '.join(devices)}"] if devices else []
@@ -75,10 +76,10 @@ class Estimates:
 
 
 def time_left(estimates: Estimates, jobs: Sequence[Job], at_most: Sequence[Job] = ()) -> str | None:
-    """As ``about 3 h 05 min``, with the number of jobs whose time is not known; None where no time is.
+    """Return a text such as ``about 3 h 05 min``, with the number of jobs of unknown time; None if no time is known.
 
     Args:
-        at_most: jobs that may follow: ``3 h 05 min to 4 h 10 min``.
+        at_most: jobs that may follow, which give a range: ``3 h 05 min to 4 h 10 min``.
     """
     seconds, unknown = estimates.total(jobs)
     more, more_unknown = estimates.total(at_most)
@@ -91,7 +92,7 @@ def time_left(estimates: Estimates, jobs: Sequence[Job], at_most: Sequence[Job] 
 
 
 def up_to(least: object, most: object) -> str:
-    """As ``3 to 5``, or ``3`` where both are equal."""
+    """Return a text such as ``3 to 5``, or ``3`` if both numbers are equal."""
     return f"{least}" if least == most else f"{least} to {most}"
 
 
@@ -105,7 +106,7 @@ def _alike(job: Job) -> list[tuple]:
 
 
 def _length(job: Job) -> int:
-    """Steps, or epochs where a run is counted in these: for all runs of a task the same unit."""
+    """Return the length of a run in steps, or in epochs if max_steps is not set; all runs of a task share the unit."""
     trainer = resolved(job)["trainer"]
     return trainer["max_steps"] or trainer["epochs"]
 

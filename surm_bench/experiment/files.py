@@ -1,4 +1,4 @@
-"""The files of experiments, configs/experiment/<name>.yaml, read and checked before anything is run."""
+"""Read and check the files of experiments, configs/experiment/<name>.yaml, before anything is run."""
 
 from dataclasses import fields
 from itertools import chain
@@ -20,7 +20,7 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.definition import Experiment
 
 NAMED = ("tasks", "adapters")
-SHAPES = {  # of the values of a file
+SHAPES = {  # key -> the valid shape of its value
     **dict.fromkeys(NAMED, "a name and a list of overrides for each"),
     **dict.fromkeys(("seeds", "tuning.seeds"), "a list of whole numbers"),
     "overrides": "a list of overrides",
@@ -29,12 +29,12 @@ SHAPES = {  # of the values of a file
     **dict.fromkeys(("tuning.steps", "tuning.survivors", "tuning.finalists"), "a whole number, or null"),
     "tuning": "seeds and knobs",
 }
-SEEDS = 2**32  # a seed is below
-ROW_KEYS = ("adapter=", "adapter.", "optimizer=", "optimizer.")  # what a row of the table may set
+SEEDS = 2**32  # seeds must be below this number
+ROW_KEYS = ("adapter=", "adapter.", "optimizer=", "optimizer.")  # the keys that a row of the table may set
 
 
 def experiment_files() -> dict[str, Path]:
-    """The files of configs/experiment, and of the same folder of the user's configs, by the name of the experiment."""
+    """Return the experiment files of configs/experiment and of the user's config folders, by experiment name."""
     found = {file.stem: file for folder in config_dirs() for file in (folder / "experiment").glob("*.yaml")}
     return dict(sorted(found.items()))
 
@@ -43,12 +43,12 @@ def load_experiment(name: str) -> tuple[Experiment, list[str]]:
     """Read configs/experiment/<name>.yaml.
 
     Returns:
-        The experiment without the rows and columns that name an unknown adapter, task, …, and one line for each of
-        these: the rest of it can go on.
+        The experiment without the rows and columns that name an unknown adapter, task, …, and one line for each row or
+        column left out. The rest of the experiment can still be run.
 
     Raises:
-        UserError: there is no such file, a key is unknown or missing, nothing would be run, a range is empty or not
-            above 0, a seed is below 0, or a tuning seed is also a reported one.
+        UserError: the file does not exist, a key is unknown or missing, nothing would be run, a range is empty or not
+            above 0, a seed is below 0, or a tuning seed is also a reported seed.
     """
     files = experiment_files()
     if name not in files:
@@ -82,7 +82,7 @@ def _read(path: Path) -> Experiment:
 
 
 def _reason(error: OmegaConfBaseException, read: DictConfig) -> str:
-    """Which key has which value, and what is possible, without OmegaConf's own terms."""
+    """Tell the key, its value and the valid values, without the terms of OmegaConf."""
     if isinstance(error, ConfigKeyError):
         return str(unknown("key", error.full_key, _keys(error.object_type)))
     if isinstance(error, MissingMandatoryValue):
@@ -90,7 +90,7 @@ def _reason(error: OmegaConfBaseException, read: DictConfig) -> str:
     if isinstance(error, InterpolationResolutionError):
         return f"{error.full_key}: {str(error).splitlines()[0]}"
     key, value = error.full_key, error.value
-    if not key:  # a part that should have names has none, and OmegaConf does not say which
+    if not key:  # a section that must be a mapping is not, and OmegaConf does not name the section
         key = next((part for part in NAMED if not isinstance(read.get(part), DictConfig)), "tuning.knobs")
         value = OmegaConf.select(read, key)
     shown = "null" if str(value) == "None" else repr(value)
@@ -110,7 +110,7 @@ def _check_overrides(experiment: Experiment, path: Path) -> None:
 
 
 def _keys(kind: type) -> list[str]:
-    """Those of a file; its name is the experiment's."""
+    """Return the keys of a file. name is no key, because the file's name is the name of the experiment."""
     return [field.name for field in fields(kind) if field.name != "name"]
 
 
@@ -140,7 +140,7 @@ def _check(experiment: Experiment, path: Path) -> None:
         raise UserError(f"{path}: best_epoch names {', '.join(sorted(extra))}, which is none of its adapters")
     for adapter in experiment.adapters:
         given = tuning.knobs.keys() & {adapter, "default"}
-        if not given or not (experiment.seeds or experiment.knobs(adapter)):  # forgotten, or nothing would be run
+        if not given or not (experiment.seeds or experiment.knobs(adapter)):  # forgotten, or nothing to run
             raise UserError(f"{path}: {adapter} has no knobs: give tuning.knobs.{adapter} or tuning.knobs.default")
         for place, (knob, values) in enumerate(experiment.knobs(adapter).items()):
             default_first = tuning.finalists is not None and place > 0
@@ -171,7 +171,7 @@ def _check_knob(knob: str, values: list[Any], place: str, default_first: bool) -
 
 
 def _refusal(kind: str, overrides: list[str]) -> str | None:
-    """Why an entry cannot be run, or None."""
+    """Return the reason why an entry cannot be run, or None."""
     for override in overrides:
         if kind == "adapters" and not override.lstrip("+").startswith(ROW_KEYS):
             return f"{override} among its overrides: an adapter takes {', '.join(ROW_KEYS)} alone"

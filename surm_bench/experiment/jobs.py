@@ -1,4 +1,4 @@
-"""The runs of an experiment: each is a list of overrides, a setting of its knobs and a seed."""
+"""The runs of an experiment: each run is a list of overrides, a setting of the knobs and a seed."""
 
 import shlex
 from collections.abc import Sequence
@@ -13,13 +13,14 @@ from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, Setting
 from surm_bench.experiment.search import Budget, Trial, first_trials, short_steps
 
-Choices = dict[tuple[str, str], Setting]  # by task and adapter
+Choices = dict[tuple[str, str], Setting]  # (task, adapter) -> chosen setting
 TUNING = ("task.validation=tuning", "trainer.save_adapter=false")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of an experiment: what its method is, and the overrides of all else but the seed and the knobs."""
+    """One run of an experiment. method holds the overrides of the adapter; overrides holds the others, but not the seed
+    and the knobs."""
 
     task: str
     adapter: str
@@ -34,12 +35,12 @@ class Job:
         return ", ".join([f"{self.adapter} on {self.task}", f"seed {self.seed}", *setting])
 
     def arguments(self) -> list[str]:
-        """The run as a command line of surm_bench."""
+        """Return the run as command line arguments of surm_bench."""
         return [*_but_the_seed(self), f"seed={self.seed}"]
 
     @property
     def command(self) -> str:
-        """The same as typed into a shell; data and weights are where task.data_dir and model.weights say."""
+        """The run as a shell command, without the places given to composed (such as task.data_dir, model.weights)."""
         return shlex.join(["python", "-m", "surm_bench", *self.arguments()])
 
 
@@ -53,13 +54,13 @@ def reported_jobs(experiment: Experiment, choices: Choices) -> list[Job]:
 
 
 def in_blocks(experiment: Experiment, jobs: Sequence[Job]) -> list[Job]:
-    """Return the jobs ordered by task and seed: stopped early, comparisons are whole and of one machine."""
+    """Return the jobs ordered by task and seed: if stopped early, comparisons are complete and from one machine."""
     tasks, seeds = list(experiment.tasks), experiment.seeds
     return sorted(jobs, key=lambda job: (tasks.index(job.task), seeds.index(job.seed)))
 
 
 def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) -> list[Job]:
-    """Return the runs of a trial, one for each of its tuning seeds."""
+    """Return the runs of a trial, one for each tuning seed of the trial."""
     overrides = TUNING
     if trial.short:
         steps = resolved(pair(experiment, task, adapter))["trainer"]["max_steps"]
@@ -73,26 +74,26 @@ def seeds_of(experiment: Experiment, trial: Trial) -> list[int]:
 
 
 def budget(experiment: Experiment, task: str) -> Budget:
-    """What the tuning of any adapter on a task may take: none of them says for how many steps a run goes."""
+    """Return the tuning budget of every adapter on a task: adapters cannot change the length of a run."""
     steps = composition.resolved(_of_task(experiment, task))["trainer"]["max_steps"] or 0
     seeds = len(experiment.tuning.seeds)
     return Budget(experiment.tuning.steps or 0, full=seeds * steps, short=seeds * short_steps(steps))
 
 
 def pair(experiment: Experiment, task: str, adapter: str, setting: Setting | None = None) -> Job:
-    """A job of a task and adapter, with the first seed and by default the first setting: what a row and a column of a
-    table are."""
+    """Return a representative job of a table cell: a task and an adapter, the first seed and by default the first
+    setting."""
     seeds = [*experiment.seeds, *experiment.tuning.seeds]
     return _job(experiment, task, adapter, seeds[0], experiment.settings(adapter)[0] if setting is None else setting)
 
 
 def pairs(experiment: Experiment) -> list[Job]:
-    """One job for each task and adapter."""
+    """Return one representative job for each task and adapter."""
     return [pair(experiment, task, adapter) for task, adapter in product(experiment.tasks, experiment.adapters)]
 
 
 def composable(experiment: Experiment) -> list[str]:
-    """Drop the tasks and adapters whose overrides the configuration refuses, and tell each in a line."""
+    """Drop the tasks and adapters whose overrides the configuration refuses; return a line for each dropped name."""
     problems = []
     said = (experiment.overrides, *experiment.tasks.values(), *experiment.adapters.values())
     composition.read_files(chain(*said))
@@ -108,19 +109,19 @@ def composable(experiment: Experiment) -> list[str]:
 
 
 def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
-    """The configuration of a run.
+    """Compose the configuration of a run.
 
     Args:
-        places: overrides of what does not change a run: results_dir, task.data_dir, model.weights, tracking.
+        places: overrides that do not change a run: results_dir, task.data_dir, model.weights, tracking.
 
     Raises:
-        UserError: an override that the configuration refuses.
+        UserError: the configuration refuses an override.
     """
     return composition.compose([*job.arguments(), *places])
 
 
 def resolved(job: Job) -> dict:
-    """The same as plain dicts and lists, as a record holds it; not to be changed."""
+    """Return the configuration of a run as plain dicts and lists, as a record holds it. Do not change the result."""
     return composition.resolved(_but_the_seed(job)) | {"seed": job.seed}
 
 
@@ -145,21 +146,21 @@ def _check_task(experiment: Experiment, name: str) -> None:
 
 
 def _check_adapter(owners: dict[str, str], experiment: Experiment, name: str) -> None:
-    """Owners: which adapter has each label so far; those of this one are added."""
+    """Refuse an adapter whose label another adapter has. owners maps labels to adapters; new labels are added."""
     overrides = ((*experiment.adapters[name], *_as_overrides(setting)) for setting in experiment.settings(name))
-    labels = {composition.resolved(said)["adapter"]["label"] for said in overrides}  # a knob may change it
+    labels = {composition.resolved(said)["adapter"]["label"] for said in overrides}  # a knob may change the label
     for label in sorted(labels & owners.keys()):
         raise UserError(f"its label {label!r} is that of {owners[label]}, too: give one of them adapter.label=…")
     owners |= dict.fromkeys(labels, name)
 
 
 def _of_task(experiment: Experiment, task: str) -> tuple[str, ...]:
-    """What a task says goes before what is said for all: of two values of one key, Hydra takes the last."""
+    """Put the overrides of a task after the general overrides: Hydra uses the last value of a key, so the task wins."""
     return (*experiment.overrides, *experiment.tasks[task])
 
 
 def _as_overrides(setting: Setting) -> tuple[str, ...]:
-    """Whole numbers without a point: a rank is none with it."""
+    """Write whole numbers without a decimal point: a rank must be an integer."""
     return tuple(f"{key}={int(value) if value.is_integer() else value!r}" for key, value in setting)
 
 

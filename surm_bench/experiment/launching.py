@@ -1,4 +1,4 @@
-"""Several runs at once: processes of joblib on this machine, or jobs of submitit on a Slurm cluster."""
+"""Make several runs at once: as joblib processes on this machine, or as submitit jobs on a Slurm cluster."""
 
 import inspect
 from collections.abc import Sequence
@@ -24,21 +24,21 @@ Work = tuple[DictConfig, str, list[Path]]  # the arguments of _run_one
 def launch_jobs(
     jobs: Sequence[Job], folder: Path, launcher: str, options: Sequence[str] = (), places: Sequence[str] = ()
 ) -> list[str]:
-    """Run what has no result yet, several at once or elsewhere; a failure does not stop the rest.
+    """Run the jobs that have no result yet, several at once or on a cluster; a failure does not stop the others.
 
     Args:
-        folder: where records go.
+        folder: the results folder, where records are written.
         launcher: one of LAUNCHERS.
         options: key=value: arguments of joblib.Parallel, as n_jobs=2, or of submitit.AutoExecutor.update_parameters,
-            as slurm_partition=gpu. They may be written as Hydra's launchers have them: hydra.launcher.n_jobs=2.
+            as slurm_partition=gpu. Hydra's notation is accepted too: hydra.launcher.n_jobs=2.
         places: see surm_bench.experiment.jobs.composed.
 
     Returns:
-        One line for each job that failed; its record says so too.
+        One line for each job that failed; the job's record tells the failure too.
 
     Raises:
-        UserError: an unknown launcher, one that is not installed, or an option that it does not take.
-        StorageError: the disk of the folder is full or gone; with joblib, which stops the runs in progress.
+        UserError: the launcher is unknown or not installed, or does not take an option.
+        StorageError: the disk of the folder is full or gone (raised with joblib only; stops the runs in progress).
     """
     if launcher not in LAUNCHERS:
         raise unknown("launcher", launcher, LAUNCHERS)
@@ -76,29 +76,29 @@ def _submitit(work: list[Work], options: dict, folder: Path, launcher: str) -> l
 
 
 class _Queued:
-    """A run as a job of submitit, which is queued again where its time is up or its place is taken, and goes on."""
+    """A run as a submitit job. If its time is up or the cluster preempts it, the job is queued again and continues."""
 
     def __call__(self, *work: Any) -> str | None:
-        """That the disk is full or gone is the job's line: the others find it themselves."""
+        """Run, and return a full or missing disk as the job's line: the other jobs detect the disk by themselves."""
         try:
             return _run_one(*work)
         except StorageError as error:
             return str(error)
 
     def checkpoint(self, *work: Any) -> Any:
-        """Called by submitit when the job is to end; the state is saved by then."""
+        """Queue the job again; submitit calls this before it ends a job, when the state has been saved."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, *work)
 
 
 def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
-    """One run, wherever the launcher put it, with the user's folders; returns what went wrong: the others go on.
+    """Make one run in the launcher's process, with the user's config folders; return the error, so that others go on.
 
     Raises:
-        StorageError: the disk of the results is full or gone, which ends the others too.
+        StorageError: the disk of the results is full or gone, which ends the other runs too.
     """
-    from surm_bench.runner import run  # torch: not before it is needed
+    from surm_bench.runner import run  # imports torch, so only when needed
 
     def report(line: str) -> None:
         Console().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The rows and columns of an experiment's table, whether they have been run or not."""
+"""The rows and columns of an experiment's table, also of runs that have not been made."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ class Layout:
     """Rows from top to bottom, columns from left to right.
 
     Attributes:
-        labels: of the row of each task and adapter, which a knob may change.
-        families: of each label.
+        labels: the row label of each task and adapter; a knob may change the label.
+        families: the family of each label.
     """
 
     labels: dict[tuple[str, str], str]
@@ -29,13 +29,13 @@ class Layout:
         return method_looks(self.families)
 
     def named(self, scores: pd.DataFrame) -> pd.DataFrame:
-        """A frame with task and adapter, and the label of each row beside them."""
+        """Return the scores with a column for the label that belongs to each task and adapter."""
         places = zip(scores["task"], scores["adapter"], strict=True)
         return scores.assign(label=[self.labels[place] for place in places])
 
 
 def layout(experiment: Experiment, state: Tuned) -> Layout:
-    """The layout that the choices of tuning give, or else the first settings."""
+    """Return the layout of the settings that tuning chose; adapters without a choice use their first settings."""
     planned = pairs(experiment)
     chosen = [pair(experiment, *place, setting) for place, setting in state.choices.items()]
 

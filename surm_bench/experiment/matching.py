@@ -1,4 +1,4 @@
-"""Which records belong to which jobs: by the id of the run, which holds all that determines its result."""
+"""Match records to jobs by the id of the run. The id depends on everything that determines the result of the run."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ from surm_bench.experiment.jobs import Job, resolved
 from surm_bench.identity import run_id
 from surm_bench.records import Archive, is_done, is_given_up
 
-STATES = ("done", "missing", "failed", "given up")  # failed: also interrupted
+STATES = ("done", "missing", "failed", "given up")  # failed includes interrupted
 
 
 class Runs:
-    """The records below a folder, and the jobs that they are of.
+    """The records below a folder, by job.
 
     Attributes:
-        problems: a line for each record that cannot be used, and for each content that is not known here.
+        problems: a line for each record that cannot be used, and for each data set or model whose digest is unknown.
     """
 
     def __init__(self, folder: Path, places: Sequence[str] = ()) -> None:
@@ -26,7 +26,7 @@ class Runs:
         self._ids: dict[Job, str | None] = {}
 
     def id(self, job: Job) -> str | None:
-        """The id of a job; None where what it reads is neither declared nor found here."""
+        """Return the run id of a job; None if its data or weights have no declared digest and are not found here."""
         if job not in self._ids:
             try:
                 self._ids[job] = run_id(with_content(resolved(job), self._places))
@@ -37,19 +37,19 @@ class Runs:
         return self._ids[job]
 
     def record(self, job: Job) -> dict | None:
-        """The record of a job that counts, whatever its status."""
-        if self.archive.is_empty:  # no id is needed, nor what the job reads
+        """Return the authoritative record of a job, with any status; None without a record."""
+        if self.archive.is_empty:  # neither the id nor the job's data and weights are needed
             return None
         identifier = self.id(job)
         return None if identifier is None else self.archive.record(identifier)
 
     def result(self, job: Job) -> dict | None:
-        """The record of a job that is done: a success, or a run that diverged."""
+        """Return the record of a job that is done (succeeded or diverged), else None."""
         record = self.record(job)
         return record if is_done(record) else None
 
     def status(self, job: Job) -> str:
-        """One of STATES."""
+        """Return the state of a job, one of STATES."""
         record = self.record(job)
         if record is None:
             return "missing"
@@ -58,13 +58,13 @@ class Runs:
         return "given up" if is_given_up(record) else "failed"
 
     def waiting(self, jobs: Iterable[Job]) -> list[Job]:
-        """The jobs that are still to be run."""
+        """Return the jobs that are still to be run."""
         return [job for job in jobs if self.status(job) in ("missing", "failed")]
 
     def results(self, jobs: Iterable[Job]) -> list[dict]:
-        """The records of those of the jobs that are done."""
+        """Return the records of the jobs that are done."""
         return [record for job in jobs if (record := self.result(job)) is not None]
 
     def failures(self, jobs: Iterable[Job]) -> list[dict]:
-        """The records of those of the jobs that failed or broke off."""
+        """Return the records of the jobs that failed, were interrupted or were given up."""
         return [record for job in jobs if (record := self.record(job)) is not None and not is_done(record)]

@@ -1,4 +1,4 @@
-"""The report of experiments, or of a folder of runs, as one HTML page: from records alone, torch is not imported."""
+"""The report of experiments, or of a folder of runs, as one HTML page, from records only: torch is not imported."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -29,15 +29,15 @@ from surm_bench.report.verdicts import primary_families, verdict_caption, verdic
 
 
 def write_report(results: Path, experiments: Sequence[str] | None, out: Path) -> tuple[Path, list[str]]:
-    """Write the page of some experiments; None is all that have records below results.
+    """Write the page of the named experiments; None stands for all experiments with records below results.
 
-    The claims of results/claims.yaml are judged on it where it shows one of their experiments.
+    The page judges each claim of results/claims.yaml that compares methods of a shown experiment.
 
     Returns:
         The page, and a line for each record or part of an experiment that cannot be used.
 
     Raises:
-        UserError: an experiment that there is not, or no record of any.
+        UserError: an experiment is unknown, or no experiment has a record.
     """
     named = experiments or [name for name in experiment_files() if _has_records(results / name)]
     problems: list[str] = []
@@ -52,15 +52,15 @@ def write_report(results: Path, experiments: Sequence[str] | None, out: Path) ->
 
 
 def write_folder_report(folder: Path, out: Path) -> tuple[Path, list[str]]:
-    """Write the page, and beside it table.{md,tex,csv}, of all reported runs below a folder, as ``-m`` leaves them.
+    """Write the page, and beside it table.{md,tex,csv}, of all reported runs below a folder, such as a sweep (``-m``).
 
-    Configurations that share a label have names that say how they differ.
+    Configurations that share a label get names that tell how they differ.
 
     Returns:
         The page, and a line for each record that cannot be used.
 
     Raises:
-        UserError: the folder has no record of such a run.
+        UserError: the folder has no record of a reported run.
     """
     archive = Archive(folder)
     reported = [record for record in archive.records() if record["config"]["task"]["validation"] != "tuning"]
@@ -97,7 +97,7 @@ def _has_records(folder: Path) -> bool:
 
 
 def _of_experiment(name: str, folder: Path, problems: list[str]) -> Results | None:
-    """What the page shows of an experiment; None without any record. Its problems are added to the others."""
+    """Return the results of an experiment for the page, or None without any record; add its problems to problems."""
     experiment, left_out = load_experiment(name)
     problems += left_out + composable(experiment)
     runs = Runs(folder)
@@ -125,12 +125,12 @@ def _of_experiment(name: str, folder: Path, problems: list[str]) -> Results | No
         published=load_published(folder.parent / "paper.yaml"),
         table=None if experiment.seeds else comparison(experiment, state, runs, folder),
     )
-    problems += runs.problems  # of predictions, too, which the differences have read
+    problems += runs.problems  # includes problems of predictions, which the differences have read
     return shown
 
 
 def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
-    """The settings that tuning tried, with the records of each; of the chosen one the full trial is marked."""
+    """Return the settings that tuning tried, with their records; mark the full trial of the chosen setting."""
     labels = layout(experiment, state).labels
     found = []
     for (task, adapter, _, setting), jobs in groupby(
@@ -146,7 +146,7 @@ def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
 
 
 def _claims(results: Path, named: Sequence[str], problems: list[str]) -> list[dict]:
-    """The claims on one of these experiments, judged."""
+    """Judge the claims that compare methods of one of these experiments."""
     if not (results / CLAIMS).is_file():
         return []
     claims = load_claims(results / CLAIMS)

@@ -1,4 +1,4 @@
-"""Differences of two methods, paired by seed, from their records and what these predicted."""
+"""Differences of two methods, paired by seed, from the records and predictions of their runs."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,17 +20,17 @@ from surm_bench.statistics.metrics import metric_of
 
 
 class Predictions:
-    """What the records of an archive predicted on their reported split, read when it is first asked for."""
+    """The predictions of an archive's runs on their reported split, read at first use."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
     def has(self, records: Sequence[dict]) -> bool:
-        """Whether all of these are there."""
+        """Whether the predictions of all these records are available."""
         return all(record["checksum"] in self._found for record in records)
 
     def difference(self, pairs: Sequence[tuple[dict, dict]], level: float, resamples: int = 2000) -> Interval:
-        """Return the first minus the second of each pair of records, for other seeds and other test examples.
+        """Return the interval of the difference, first minus second of each pair, for other seeds and test examples.
 
         Raises:
             UserError: the runs were scored on different rows.
@@ -42,7 +42,8 @@ class Predictions:
     def difference_by_both_rules(
         self, pairs: Sequence[tuple[dict, dict]], level: float, pooled: ErrorVariance | None
     ) -> tuple[Interval, Interval]:
-        """Return the same by the variance of these pairs over seeds, and by a pooled error variance of a score."""
+        """Return the interval of the difference twice: by the variance of these pairs over seeds, and by a pooled error
+        variance of a score."""
         if not pairs:
             return mean_interval([], level), mean_interval([], level)
         return paired_difference_by_both_rules(*self._arguments(pairs), level, pooled=pooled)
@@ -62,7 +63,7 @@ class Predictions:
 
 
 def _arrays(predictions: Sequence[pd.DataFrame | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions (runs, examples), NaN where a run has none since it diverged, and labels (examples,)."""
+    """Return predictions (runs, examples), NaN for a diverged run without predictions, and labels (examples,)."""
     found = [frame for frame in predictions if frame is not None]
     if not found:
         return np.full((len(predictions), 2), np.nan), np.zeros(2)

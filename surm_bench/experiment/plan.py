@@ -1,4 +1,4 @@
-"""How far an experiment is: which runs are done, missing or failed, and how long the rest may take."""
+"""Print the progress of an experiment: the runs done, missing and failed, and how long the remaining runs may take."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from surm_bench.experiment.matching import STATES, Runs
 
 
 def print_plan(title: str, jobs: Sequence[Job], runs: Runs, estimates: Estimates, listed: bool) -> None:
-    """Print done of all runs for each adapter and task, failures with their reason, the totals and the time left.
+    """Print the number of done runs for each adapter and task, failures with reasons, the totals and the time left.
 
     Args:
-        listed: print every run with its state, too.
+        listed: also print every run with its state.
     """
     console = Console(highlight=False)
     matrix = _matrix(jobs, runs)
@@ -36,7 +36,7 @@ def print_plan(title: str, jobs: Sequence[Job], runs: Runs, estimates: Estimates
 
 
 def print_ahead(experiment: Experiment, left: Left, estimates: Estimates) -> None:
-    """Print how many runs will be wanted only once others are done, and what they take."""
+    """Print how many runs must wait for other runs, and how long these later runs take."""
     planned = len(pairs(experiment)) * len(experiment.seeds)
     for part, line, jobs in (
         ("tuning", f"then {len(left.survivors)} full runs of the best settings", left.survivors),
@@ -49,7 +49,7 @@ def print_ahead(experiment: Experiment, left: Left, estimates: Estimates) -> Non
 
 
 def print_total(experiment: Experiment, left: Left, estimates: Estimates) -> None:
-    """Print how many runs there are in all, how long those that are left take, and where these times are from."""
+    """Print the total number of runs, the time of the remaining runs, and the sources of the times."""
     least = left.wanted + len(left.survivors) + len(left.reports)
     time = _left(estimates, left.sure, left.growth)
     print(f"{experiment.name}: {up_to(least, least + len(left.growth))} runs in all, {time}")
@@ -58,7 +58,7 @@ def print_total(experiment: Experiment, left: Left, estimates: Estimates) -> Non
 
 
 def counts(jobs: Sequence[Job], runs: Runs) -> str:
-    """As ``3 done, 4 missing, 0 failed``."""
+    """Return a text such as ``3 done, 4 missing, 0 failed``."""
     states = Counter(runs.status(job) for job in jobs)
     return ", ".join(f"{states[state]} {state}" for state in STATES if states[state] or state != "given up")
 
@@ -71,7 +71,7 @@ def _left(estimates: Estimates, jobs: Sequence[Job], at_most: Sequence[Job] = ()
 
 
 def _matrix(jobs: Sequence[Job], runs: Runs) -> Table:
-    """Adapters against tasks, the more numerous of them down the side."""
+    """Return a table of adapters against tasks. The rows are adapters or tasks, whichever are more."""
     cells: dict[tuple[str, str], list[str]] = {}
     for job in jobs:
         cells.setdefault((job.adapter, job.task), []).append(runs.status(job))

@@ -1,4 +1,4 @@
-"""Runs that cannot start are found before any run starts: one line for each reason, with the number of its runs."""
+"""Find the runs that cannot start before any run starts: one line for each reason, with its number of runs."""
 
 import json
 from collections import Counter
@@ -14,12 +14,12 @@ from surm_bench.experiment.jobs import Job
 
 
 def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple[list[Job], list[str]]:
-    """Return the jobs that can start, and a line for each reason that others cannot.
+    """Return the jobs that can start, and a line for each reason why other jobs cannot start.
 
-    The configuration and what it reads are checked once for each task and adapter, without seed and setting.
+    The configuration, its data and its weights are checked once for each task and adapter, without seed and setting.
 
     Args:
-        folder: where records go.
+        folder: the results folder, where records are written.
         places: see surm_bench.experiment.jobs.composed.
     """
     reasons: dict[tuple, str] = {}
@@ -34,8 +34,8 @@ def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple
 
 
 def _reason(overrides: Sequence[str], folder: Path) -> str:
-    """Why a run of these overrides is refused; empty where it is not."""
-    from surm_bench.runner import check  # torch: not for a plan
+    """Return the reason why a run of these overrides is refused; an empty text if the run can start."""
+    from surm_bench.runner import check  # imports torch, which a plan does not need
     from surm_bench.tracking import check_tracking
 
     try:
@@ -53,7 +53,7 @@ def _reason(overrides: Sequence[str], folder: Path) -> str:
 
 @cache
 def _refusal(content: Content) -> str:
-    """Why data or weights cannot be read, or are not those that are declared; empty where they can and are."""
+    """Return the reason why data or weights cannot be read or differ from the declared digest, else an empty text."""
     from surm_bench.models.digest import check_model
     from surm_bench.tasks.digest import checked_splits
     from surm_bench.tasks.sources import num_labels

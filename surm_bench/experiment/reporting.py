@@ -1,4 +1,4 @@
-"""Tables and figures of an experiment, from its records alone: torch is not imported."""
+"""Tables and figures of an experiment, from its records only: torch is not imported."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,10 +29,10 @@ from surm_bench.report.tables import Table, comparison_table, write_table
 
 
 def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
-    """Write the comparison (Markdown, LaTeX, CSV), the list of its runs and the scores of tuning, and print the first.
+    """Write the comparison (Markdown, LaTeX, CSV), the list of its runs and the scores of tuning; print the comparison.
 
-    Rows and columns are the experiment's, whether they have been run or not. Without any record of a reported run, the
-    scores of tuning are all that is written.
+    The comparison has all rows and columns of the experiment, also those without runs. Without any record of a
+    reported run, only the scores of tuning are written.
     """
     table = comparison(experiment, state, runs, folder)
     jobs = reported_jobs(experiment, state.choices)
@@ -57,7 +57,7 @@ def _write_frame(frame: pd.DataFrame, path: Path) -> Path:
 
 
 def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> Table | None:
-    """The table of an experiment; None without any record."""
+    """Return the table of an experiment; None without any record."""
     if not experiment.seeds:
         return _ablation(experiment, state, runs)
     jobs = reported_jobs(experiment, state.choices)
@@ -80,14 +80,14 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
 def protocol(
     experiment: Experiment, state: Tuned, frame: pd.DataFrame, results: Sequence[dict], best_epoch: Sequence[str]
 ) -> str:
-    """Which epoch is shown, how settings were chosen, and where the runs come from, in sentences."""
+    """Return sentences about the epoch shown, the rule that chose the settings, and the origin of the runs."""
     notes = best_epoch_note(frame, best_epoch), kept_note(results)
     parts = *notes, tuning_note(experiment, state), provenance(results)
     return " ".join(filter(None, parts))
 
 
 def _ablation(experiment: Experiment, state: Tuned, runs: Runs) -> Table | None:
-    """What tuning alone is to tell: of a few adapters under variants of a protocol, or of many adapters."""
+    """Return the table of an experiment that only tunes: a few adapters on protocol variants, or many adapters."""
     if state.scores.empty:
         return None
     note = " ".join(filter(None, [tuning_note(experiment, state), provenance(runs.results(state.jobs))]))
@@ -104,8 +104,10 @@ def _many_adapters(experiment: Experiment) -> bool:
 
 
 def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFrame:
-    """A row for each task and adapter at its chosen setting, with its score in tuning: as summary_frame has it, but
-    that the task is named as in the experiment's file."""
+    """Return a row for each task and adapter at its chosen setting, with its score in tuning.
+
+    The columns are those of summary_frame, except that the task has its name in the experiment's file.
+    """
     rows, scores = [], layout(experiment, state).named(state.scores)
     chosen = scores[scores["chosen"]].groupby(["task", "adapter", "label"], sort=False)["score"]
     for (task, adapter, label), found in chosen.agg(["mean", "std"]).iterrows():
@@ -118,9 +120,12 @@ def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFra
 
 
 def write_figures(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
-    """Draw what the records allow: what tuning found after so many settings, score against parameters, learning curves
-    and, where fractions of train were run, score against fraction; of an experiment without reported seeds, what each
-    choice is worth, or the score in tuning against parameters."""
+    """Draw the figures that the records allow.
+
+    The figures are: the expected best score of tuning by the number of settings, score against parameters, learning
+    curves and, if fractions of the training rows were run, score against fraction. For an experiment without reported
+    seeds, the figures show the worth of each choice, or the tuning score against parameters.
+    """
     if not experiment.seeds:
         _draw_ablation(experiment, state, runs, folder)
         return
@@ -156,7 +161,7 @@ def _draw_ablation(experiment: Experiment, state: Tuned, runs: Runs, folder: Pat
 
 
 def labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:
-    """The rows that show the score of the best epoch."""
+    """Return the labels of the rows that show the score of the best epoch."""
     named = [job for job in jobs if job.adapter in experiment.best_epoch]
     return list(dict.fromkeys(resolved(job)["adapter"]["label"] for job in named))
 

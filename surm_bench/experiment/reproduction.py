@@ -1,4 +1,4 @@
-"""Runs that are repeated, and whether they come to what their records say."""
+"""Repeat runs, and compare the new scores with the recorded scores."""
 
 import random
 import shutil
@@ -15,7 +15,7 @@ from surm_bench.sources import source_digest
 
 
 class Comparison(NamedTuple):
-    """One run, as it is recorded and as it was repeated; scores are None where a run diverged."""
+    """The recorded and the repeated score of one run; a score is None if the run diverged."""
 
     run: str
     recorded: float | None
@@ -27,11 +27,11 @@ class Comparison(NamedTuple):
 def reproduced(
     jobs: list[Job], runs: Runs, folder: Path, repeat: Callable[[list[Job]], list[str]], sample: int | None
 ) -> list[str]:
-    """Repeat jobs, all or a random sample, print the comparison, and return a line for each that does not agree.
+    """Repeat all jobs or a random sample, print the comparison, and return a line for each run that does not agree.
 
     Args:
-        jobs: those with a result among ``runs``.
-        folder: where ``repeat`` leaves its records; what other code left there is no repetition, and removed.
+        jobs: the jobs with a result among ``runs``.
+        folder: where ``repeat`` writes its records. Runs made there by other code do not count, and are removed.
     """
     drawn = jobs if sample is None or sample >= len(jobs) else random.sample(jobs, sample)
     _remove_other_code(folder)
@@ -50,7 +50,7 @@ def reproduced(
 
 
 def compare(job: Job, recorded: dict, repeated: dict, of_seeds: list[float]) -> Comparison:
-    """The verdict on one run: equal where equal bits are expected, else within the tolerance."""
+    """Judge one run: equal scores if equal bits are expected, else scores within the tolerance."""
     one, other = agreement.score(recorded), agreement.score(repeated)
     agrees = agreement.agree(recorded, repeated, of_seeds)
     if recorded["status"] != "success" or repeated["status"] != "success":
@@ -66,7 +66,7 @@ def compare(job: Job, recorded: dict, repeated: dict, of_seeds: list[float]) -> 
 
 
 def _cells(rows: pd.DataFrame, jobs: list[Job]) -> pd.DataFrame:
-    """The comparison cell by cell of the table: means over seeds, and how many runs are equal or agree."""
+    """Return the comparison for each cell of the table: means over seeds, and how many runs are equal or agree."""
     where = {job.title: (job.task, job.adapter) for job in jobs}
     named = rows.assign(
         task=[where[run][0] for run in rows["run"]],
@@ -84,7 +84,7 @@ def _cells(rows: pd.DataFrame, jobs: list[Job]) -> pd.DataFrame:
 
 
 def _remove_other_code(folder: Path) -> None:
-    """Remove the runs that were repeated by other sources than today's."""
+    """Remove the runs that were repeated with other source code than the current code."""
     for record in Archive(folder).records():
         if record["code"]["sources"] != source_digest():
             shutil.rmtree(run_folder(folder, record["run_id"]), ignore_errors=True)

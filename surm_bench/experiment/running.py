@@ -1,4 +1,4 @@
-"""Running what is missing, one after the other in this process."""
+"""Make the missing runs, one after the other in this process."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +14,21 @@ from surm_bench.storage import StorageError, check_there
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str] = ()) -> list[str]:
-    """Run one after the other in this process what has no result yet; a failure does not stop the rest, and a run that
-    another process trains is left to it.
+    """Run the jobs that have no result yet, one after the other in this process.
+
+    A failure does not stop the other runs. A run that another process is training is skipped.
 
     Args:
-        folder: where records go.
+        folder: the results folder, where records are written.
         places: see surm_bench.experiment.jobs.composed.
 
     Returns:
-        One line for each job that failed; its record says so too.
+        One line for each job that failed; the job's record tells the failure too.
 
     Raises:
-        StorageError: the disk of the folder is full or gone: what is left is not tried.
+        StorageError: the disk of the folder is full or gone; the remaining jobs are not tried.
     """
-    from surm_bench.runner import run  # torch: not before it is needed
+    from surm_bench.runner import run  # imports torch, so only when needed
 
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(folder, places)
@@ -47,9 +48,9 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
         bar = progress.add_task("", total=len(jobs), title=title)
         for number, job in enumerate(jobs, 1):
             progress.update(bar, description=job.title)
-            if not progress.console.is_terminal:  # no bar in a log: a line a run instead
+            if not progress.console.is_terminal:  # a log has no progress bar, but a line for each run
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
-            check_there(folder / "runs")  # else it would be made again, without the earlier results
+            check_there(folder / "runs")  # else a new folder would be made, without the earlier results
             try:
                 cfg = composed(job, (*places, override_of("results_dir", folder), "trainer.progress=true"))
                 run(cfg, report, job.command)
@@ -57,7 +58,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
                 progress.console.print(f"left to another process: {error}", highlight=False, markup=False)
             except StorageError:
                 raise
-            except Exception as error:  # its record says failed; the rest goes on
+            except Exception as error:  # the record says failed; the other runs go on
                 failures.append(f"{job.title}: {error}".replace("\n", " "))
                 progress.console.print(f"failed {failures[-1]}", style="red", highlight=False, markup=False)
             progress.advance(bar)

@@ -1,8 +1,9 @@
-"""Which settings of a grid tuning tries next: a pure function of the scores so far, the same for every adapter.
+"""Choose the settings of a grid that tuning tries next: a pure function of the scores so far, equal for every adapter.
 
-First every combination of the given values, where ``survivors`` is given for a third of the steps, and the best of
-these in full; where all of them diverge, the next best. Then, as long as the best setting is at the end of a range and
-steps are left, that range grows by one value, as far from its end as the end is from its neighbour (in ratio).
+1. Try every combination of the given values. With ``survivors``, try the combinations for a third of the steps, and
+   only the best of them in full. If all survivors diverge, try the next best combination in full.
+2. While the best setting is at the end of a range and steps are left, the range grows by one value. The ratio of the
+   new value to the old end is the ratio of the old end to its neighbour.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,17 +12,17 @@ from statistics import fmean
 
 from surm_bench.experiment.definition import Knobs, Setting
 
-SHORT = 3  # a short run has the full schedule over this part of the steps
+SHORT = 3  # a short run has the full schedule in a third of the steps
 
 
 def short_steps(steps: int) -> int:
-    """How many optimiser steps a short run takes of these."""
+    """Return the number of optimiser steps of a short run, from the number of a full run."""
     return -(-steps // SHORT)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting tried on every tuning seed or on the first one alone, in full or for a third of the steps."""
+    """A setting tried on every tuning seed or only on the first seed, in full or for a third of the steps."""
 
     setting: Setting
     short: bool = False
@@ -30,11 +31,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Budget:
-    """Optimiser steps that the trials of one adapter on one task may take in all, and what one trial takes.
+    """The optimiser steps that all trials of one adapter on one task may take, and the steps of one trial.
 
     Attributes:
-        steps: 0 for what the first values take.
-        full, short: of one trial on all tuning seeds; 0 where runs are counted in epochs.
+        steps: the total; 0 stands for the steps of the first values.
+        full, short: the steps of one full or short trial on all tuning seeds; 0 if runs are counted in epochs.
     """
 
     steps: int = 0
@@ -42,29 +43,29 @@ class Budget:
     short: int = 0
 
     def left(self, trials: Sequence[Trial]) -> int:
-        """What these trials leave of it; below 0 where they take more."""
+        """Return the steps that these trials leave; below 0 if the trials take more than the budget."""
         return self.steps - sum(map(self.of, trials))
 
     def allows_another(self, trials: Sequence[Trial]) -> bool:
-        """Whether one in full can be added to these."""
+        """Whether the budget allows another full trial after these trials."""
         return self.steps > 0 and self.left(trials) >= self.full
 
     def of(self, trial: Trial) -> int:
-        """What a trial takes."""
+        """Return the steps of a trial."""
         return self.short if trial.short else self.full
 
 
-Scores = Mapping[Trial, Sequence[float] | None]  # one a tuning seed; None: it cannot be chosen (diverged, gave up)
+Scores = Mapping[Trial, Sequence[float] | None]  # a score per tuning seed; None: diverged or gave up, never chosen
 
 
 @dataclass(frozen=True)
 class Search:
-    """Where the search stands.
+    """The state of a search.
 
     Attributes:
-        trials: all that are wanted so far.
-        chosen: the best setting; None as long as trials are missing, or where none can be chosen.
-        at_edge: the knobs of the chosen setting whose range ended there when the steps were spent.
+        trials: all trials wanted so far.
+        chosen: the best setting; None while trials are missing, or if no setting can be chosen.
+        at_edge: the knobs whose chosen value was still at the end of its range when the steps were spent.
     """
 
     trials: list[Trial]
@@ -81,18 +82,18 @@ def search(
     survivors: int | None = None,
     budget: Budget = Budget(),  # noqa: B008 (frozen)
 ) -> Search:
-    """The trials wanted, given the scores of those that are done.
+    """Return the trials wanted, given the scores of the finished trials.
 
     Args:
-        knobs: the values tried first, rising.
-        settings: every combination of them.
-        budget: ranges grow as long as a full trial is left of it.
+        knobs: the values tried first, in rising order.
+        settings: every combination of these values.
+        budget: ranges grow while the budget allows another full trial.
     """
     sign = 1 if greater_is_better else -1
     trials = _grid(settings, survivors)
     if any(trial not in scores for trial in trials):
         return Search(trials)
-    reserve: list[Trial] = []  # the next best after a third of the steps, for survivors that all diverge
+    reserve: list[Trial] = []  # the next best settings of the short trials, used if all survivors diverge
     if trials[0].short:
         best_first = sorted(_eligible(trials, scores), key=lambda trial: -sign * fmean(scores[trial]))
         full = [Trial(trial.setting) for trial in best_first]
@@ -117,7 +118,7 @@ def search(
 
 
 def first_trials(settings: Sequence[Setting], survivors: int | None) -> list[Trial]:
-    """The first values and, of the same cost whichever they are, the survivors among them."""
+    """Return the trials of the first values, and placeholder full trials of the survivors, which all cost the same."""
     trials = _grid(settings, survivors)
     return trials + ([Trial(setting) for setting in settings[:survivors]] if trials[0].short else [])
 
@@ -131,7 +132,7 @@ def _eligible(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
 
 
 def beyond_the_ends(setting: Mapping[str, float], ranges: Knobs) -> dict[str, float]:
-    """Return the knobs that are at an end of their range, and the next value beyond."""
+    """Return the knobs whose value is at an end of the range, each with the next value beyond that end."""
     found = {}
     for knob, value in setting.items():
         values = ranges[knob]

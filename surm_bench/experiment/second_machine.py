@@ -1,4 +1,4 @@
-"""The same runs on another machine: whether they came to the same scores, and tuning to the same settings."""
+"""Compare two machines: whether the same runs have the same scores, and whether tuning chose the same settings."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -24,13 +24,13 @@ CAPTION = (
 
 
 def second_machine(experiment: Experiment, state: Tuned, runs: Runs, others: Runs) -> Table:
-    """One row a task and kind of run, of those that both machines made.
+    """Return a table with a row for each task and kind of run, over the runs that both machines made.
 
     Args:
-        others: the other machine's.
+        others: the runs of the other machine.
 
     Raises:
-        UserError: no run is on both.
+        UserError: no run was made on both machines.
     """
     rows, both = [], []
     kinds = {"tuning": state.jobs, "reported": reported_jobs(experiment, state.choices)}
@@ -65,7 +65,7 @@ def _differences(pairs: list[tuple[dict, dict]]) -> dict:
 
 
 def _settings(experiment: Experiment, state: Tuned, others: Runs) -> str:
-    """Whether tuning ended at the same settings, of what both machines tuned to its end."""
+    """Tell how often tuning chose the same setting, among the pairs that both machines tuned to the end."""
     there = tuned(experiment, others).choices
     both = [pair for pair in state.choices if pair in there and experiment.knobs(pair[1])]
     same = sum(state.choices[pair] == there[pair] for pair in both)

@@ -1,4 +1,4 @@
-"""How an experiment stands now: what runs where, what failed and why, and the best scores so far."""
+"""Print the current state of an experiment: active runs, failures with their reasons, and the best scores so far."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -16,7 +16,7 @@ from surm_bench.records.agreement import score
 
 
 def print_status(experiment: Experiment, state: Tuned, runs: Runs, left: Left, estimates: Estimates) -> None:
-    """Print it from the records, claims and saved states in a folder of results."""
+    """Print the state of an experiment from the records, locks and saved states in its folder of results."""
     reported = reported_jobs(experiment, state.choices)
     jobs = [*state.jobs, *reported]
     active, failures = running(runs.archive.folder), runs.failures(jobs)
@@ -39,13 +39,14 @@ def print_status(experiment: Experiment, state: Tuned, runs: Runs, left: Left, e
 
 
 def _progress(run: Running, job: Job | None) -> str:
-    """As ``lora on digits, seed 0, lr=0.001: process 12 on node7 since 2026-01-01 10:00:00 UTC; epoch 2, …``."""
+    """Return a text such as
+    ``lora on digits, seed 0, lr=0.001: process 12 on node7 since 2026-01-01 10:00:00 UTC; epoch 2, …``."""
     title = job.title if job else f"run {run.run_id} of another experiment or configuration"
     return f"{title}: process {run.pid} on {run.host} since {run.since}; {run.how_far}"
 
 
 def _best(jobs: Sequence[Job], runs: Runs) -> str | None:
-    """The adapter and setting with the best mean over the seeds that are done."""
+    """Tell the adapter and setting with the best mean score over the finished seeds."""
     scores: dict[tuple, list[float]] = {}
     sign, metric = 1, ""
     for job in jobs:

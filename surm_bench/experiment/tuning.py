@@ -1,4 +1,4 @@
-"""What tuning chose: derived from the records of its runs, by one rule for every adapter."""
+"""The settings that tuning chose, derived from the records of the tuning runs by one rule for every adapter."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tuned:
-    """How far the tuning of an experiment is.
+    """The state of the tuning of an experiment.
 
     Attributes:
-        jobs: every run that is wanted so far; more may be, once these are done.
-        choices: the setting of each pair of task and adapter whose search is at its end.
-        at_edge: the knobs of a choice whose range ended there when the steps were spent.
-        problems: a line for each pair that has no choice although its runs are done.
-        tried: what each trial and seed came to, as scores has it.
+        jobs: every run wanted so far; more runs may be wanted when these are done.
+        choices: the chosen setting of each pair of task and adapter whose search has ended.
+        at_edge: the knobs whose chosen value was still at the end of its range when the steps were spent, by pair.
+        problems: a line for each pair without a choice although its runs are done.
+        tried: the rows of the property scores: one for each trial and seed.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -39,16 +39,16 @@ class Tuned:
 
     @cached_property
     def scores(self) -> "pd.DataFrame":
-        """A row for each trial and seed: task, adapter, setting, steps (None: counted in epochs), full (or for a third
+        """A row for each trial and seed: task, adapter, setting, steps (None: counted in epochs), full (false: a third
         of the steps), seed, score, chosen."""
-        import pandas as pd  # half a second, and a plan needs none
+        import pandas as pd  # the import takes half a second, and a plan does not need pandas
 
         columns = ["task", "adapter", "setting", "steps", "full", "seed", "score", "chosen"]
         return pd.DataFrame(self.tried, columns=columns).astype({"full": bool, "chosen": bool})
 
 
 def tuned(experiment: Experiment, runs: Runs) -> Tuned:
-    """The state of the search for every pair of task and adapter, from records alone."""
+    """Return the state of the search for every pair of task and adapter, from records only."""
     state = Tuned()
     for task in experiment.tasks:
         for adapter, (found, tried) in _searches(experiment, task, runs).items():
@@ -64,7 +64,7 @@ def tuned(experiment: Experiment, runs: Runs) -> Tuned:
 
 
 def undecided(experiment: Experiment, state: Tuned) -> list[str]:
-    """A line that names the pairs that tuning is not done with; none when it is."""
+    """Return a line that names the pairs not tuned yet; an empty list when tuning is done."""
     settled = {*state.choices, *state.problems}
     pairs = product(experiment.tasks, experiment.adapters)
     missing = [f"{adapter} on {task}" for task, adapter in pairs if (task, adapter) not in settled]
@@ -75,7 +75,7 @@ def undecided(experiment: Experiment, state: Tuned) -> list[str]:
 
 
 def tuning_note(experiment: Experiment, state: Tuned) -> str:
-    """The rule, the first values and the choices at an edge, in words, for the caption; and what was not tuned."""
+    """Describe the rule, the first values, the choices at an edge and the adapters not tuned, for the caption."""
     if len(experiment.untuned) == len(experiment.adapters):
         return "Nothing was tuned: all settings are those of the experiment's file."
     edges = [
@@ -95,13 +95,13 @@ def tuning_note(experiment: Experiment, state: Tuned) -> str:
 
 
 def _runs_each(state: Tuned) -> str:
-    """How many tuning runs each adapter has been given on each task."""
+    """Tell how many tuning runs each adapter has on each task."""
     counts = Counter((job.task, job.adapter) for job in state.jobs).values()
     return f"Tuning runs of each adapter on each task: {up_to(min(counts), max(counts))}."
 
 
 def _first_values(experiment: Experiment) -> str:
-    """The values of every adapter that is tuned; those that most of them have come last."""
+    """Tell the first values of every tuned adapter; the values that most adapters share come last."""
     groups: dict[str, list[str]] = {}
     for adapter in (adapter for adapter in experiment.adapters if experiment.knobs(adapter)):
         values = "; ".join(
@@ -114,13 +114,13 @@ def _first_values(experiment: Experiment) -> str:
     return ". ".join([*listed, f"{'all others' if listed else 'all'}: {most}"])
 
 
-Searched = tuple[Search, list[dict]]  # the search for one pair, and a row for each trial and seed that was tried
+Searched = tuple[Search, list[dict]]  # the search for one pair, and a row for each trial and seed tried
 
 
 def _searches(experiment: Experiment, task: str, runs: Runs) -> dict[str, Searched]:
     """Return the search for each adapter on a task.
 
-    With finalists all adapters get as many settings as the one whose range grew most, before any has finalists.
+    With finalists, first give every adapter as many settings as the adapter with the most, and only then try finalists.
     """
     if not experiment.tuning.finalists:
         return {adapter: _search(experiment, task, adapter, runs, _grid) for adapter in experiment.adapters}
@@ -162,7 +162,7 @@ def _coordinates(
 
 
 def _search(experiment: Experiment, task: str, adapter: str, runs: Runs, rule: Callable[..., Search]) -> Searched:
-    """Return the search for one pair by a rule, with the scores that records have."""
+    """Return the search for one pair by a rule, with the scores from records."""
     if not experiment.knobs(adapter):
         return Search([], chosen=()), []
     allowed = budget(experiment, task)
@@ -185,7 +185,7 @@ def _search(experiment: Experiment, task: str, adapter: str, runs: Runs, rule: C
 
 
 def _distinct(tried: Sequence[dict], chosen: Setting | None) -> list[dict]:
-    """Return each run once, with whether it is one of the chosen setting in full."""
+    """Return the row of each run once, marked as chosen if it is a full run of the chosen setting."""
     found = {}
     for row in tried:
         trial = row["trial"]
@@ -194,7 +194,7 @@ def _distinct(tried: Sequence[dict], chosen: Setting | None) -> list[dict]:
 
 
 def _tried(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: Runs) -> list[float | None] | None:
-    """The score of each tuning seed, None for one that diverged or gave up; None while a run is missing."""
+    """Return the score of each tuning seed (None: diverged or gave up); return None if a run is missing."""
     jobs = trial_jobs(experiment, task, adapter, trial)
     if runs.waiting(jobs):
         return None
@@ -203,7 +203,7 @@ def _tried(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: 
 
 
 def _greater_is_better(experiment: Experiment, task: str, adapter: str, trials: Sequence[Trial], runs: Runs) -> bool:
-    """As the first record of these trials says of its primary metric."""
+    """Return greater_is_better of the first record of these trials; true without a record."""
     jobs = (job for trial in trials for job in trial_jobs(experiment, task, adapter, trial))
     records = (record for job in jobs if (record := runs.result(job)) is not None)
     return next((record["greater_is_better"] for record in records), True)

@@ -1,4 +1,4 @@
-"""The verdict: tables and a picture of the claims' comparisons, and the page that shows them."""
+"""The verdict on the claims: tables and a figure of the comparisons, and the page that shows them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +16,16 @@ SUMMARY += ["Could see", "No loss at 0", "Verdict"]
 
 
 def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
-    """Compare what results/claims.yaml names, by the records below results.
+    """Make the comparisons of results/claims.yaml from the records below results, and write the verdict.
 
-    Tables and a page with all of them go to results/verdict. A table of the primary comparisons goes into
-    results/README.md between its two marks.
+    The tables, and a page with all tables, are written to results/verdict. A table of the primary comparisons is
+    written into results/README.md between its two marks.
 
     Returns:
-        What was written, and a line for each record that cannot be used.
+        The files written, and a line for each record that cannot be used.
 
     Raises:
-        UserError: the claims cannot be read, name what there is not, or the page lacks its marks.
+        UserError: the claims cannot be read or name an unknown experiment, task or row, or the page lacks its marks.
     """
     claims = load_claims(results / CLAIMS)
     found, problems = compared(claims, results)
@@ -36,7 +36,7 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
         table = verdict_table(comparisons, primaries, claims.level, caption)
         written += write_table(table, results / FOLDER, name)
         sections.append(_section(name, claims.claims[name], comparisons))
-        sections.append(to_markdown(replace(table, caption="")))  # on the page once, below all
+        sections.append(to_markdown(replace(table, caption="")))  # the page shows the caption once, below all tables
     if figure := verdict_figure(everything, results / FOLDER / "differences.png"):
         sections.insert(1, "![Differences with their intervals](differences.png)\n")
     written += [*figure, _write(results / FOLDER / PAGE, "\n".join([*sections, caption, ""]))]
@@ -45,7 +45,7 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
 
 
 def _columns(table: Table, titles: list[str]) -> Table:
-    """Return the table with these columns alone."""
+    """Return the table with only these columns."""
     places = [place for place, column in enumerate(table.columns) if column.title in titles]
     return replace(
         table,
@@ -67,7 +67,7 @@ def _section(name: str, claim: Claim, comparisons: list[Compared]) -> str:
 
 
 def _sentence(one: Compared, effect: float | None) -> str:
-    """The answer of a primary comparison in a sentence."""
+    """Return the answer of a primary comparison in words."""
     names = f"**{one.first} against {one.partner}, {one.task}: {one.verdict}**"
     difference = one.difference
     if not one.complete:

@@ -1,4 +1,4 @@
-"""Every record of an experiment, and every file it names, against its digests: read anew, whatever was cached."""
+"""Check every record of an experiment, and every file a record names, against its digests, without cached digests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from surm_bench.records import Archive, check_files, run_folder
 
 
 def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> list[str]:
-    """Check records, adapters and predictions below a folder and, as far as they are here, data and weights.
+    """Check records, adapters and predictions below a folder and, if available on this machine, data and weights.
 
     Returns:
-        A line for each that does not fit.
+        A line for each mismatch.
     """
     cache, archive = FileCache(verify=True), Archive(folder)
     problems, records = list(archive.problems), archive.records()
@@ -34,8 +34,8 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
 def _check_contents(
     experiment: Experiment, places: Sequence[str], cache: FileCache, problems: list[str]
 ) -> tuple[int, int]:
-    """How many contents were compared, and how many could not be read here."""
-    from surm_bench.experiment.contents import declared, read_content  # torch: not before it is needed
+    """Return how many data sets and models were compared, and how many could not be read on this machine."""
+    from surm_bench.experiment.contents import declared, read_content  # imports torch, so only when needed
 
     wanted = {item for job in pairs(experiment) for item in declared(resolved(job), places)}
     given = {place.partition(".")[0] for place in places}
@@ -45,7 +45,7 @@ def _check_contents(
             found = read_content(content, cache)
         except UserError as error:
             absent += 1
-            if content.group in given:  # a place was named, and what is there cannot be read
+            if content.group in given:  # the user named a place, and its files cannot be read
                 problems.append(str(error))
             else:
                 print(f"not compared: {error}")

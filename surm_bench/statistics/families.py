@@ -10,20 +10,23 @@ from surm_bench.statistics.intervals import Interval
 
 
 def p_value(difference: Interval) -> float:
-    """Two-sided, of no difference: the t test that the interval belongs to. NaN without a standard error."""
+    """Return the two-sided p value of no difference, by the t test that belongs to the interval.
+
+    Without a positive standard error the p value is 1 for a mean of zero, 0 for another mean, and NaN for a NaN mean.
+    """
     if not difference.standard_error > 0:
         return float("nan") if np.isnan(difference.mean) else float(difference.mean == 0)
     return float(2 * stats.t.sf(abs(difference.mean) / difference.standard_error, difference.df))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values adjusted so that the chance of any false rejection in the family is kept (Holm, 1979), in order.
+    """Return the p values, adjusted to control the chance of any false rejection in the family (Holm, 1979), in order.
 
-    The i-th smallest of m is multiplied by m − i + 1, and none is below a smaller one's. Whatever the dependence
-    between the comparisons is.
+    The i-th smallest of m values is multiplied by m − i + 1. An adjusted value is never below the adjusted value of a
+    smaller p value. The correction holds for every dependence between the comparisons.
 
     Raises:
-        UserError: a value that is no probability; a comparison that is missing cannot be in the family.
+        UserError: a value is not a probability; a missing comparison (NaN) cannot be in the family.
     """
     given = np.asarray(p_values, np.float64)
     if not ((given >= 0) & (given <= 1)).all():

@@ -1,6 +1,6 @@
-"""Student t intervals over seeds: of a mean, of the means of one task with a common variance, of a paired difference.
+"""Student t intervals over seeds: for a mean, for the means of a task with a common variance, for a paired difference.
 
-The model of all of them: scores are independent between seeds and normal around their mean.
+The model of all intervals: scores are independent between seeds and normal around their mean.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from surm_bench.errors import UserError
 
 
 class Interval(NamedTuple):
-    """mean ± t(df) · standard_error, two-sided. What too few seeds leave undetermined is NaN."""
+    """mean ± t(df) · standard_error, two-sided. Numbers that too few seeds cannot determine are NaN."""
 
     mean: float
     low: float
@@ -26,28 +26,28 @@ class Interval(NamedTuple):
 
 
 class ErrorVariance(NamedTuple):
-    """The variance of a run's score that its method and its seed do not explain, known with df degrees of freedom."""
+    """The variance of a run's score that its method and its seed do not explain, with df degrees of freedom."""
 
     variance: float
     df: int
 
 
 def mean_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
-    """The t interval of the mean of scores (seeds,), from their own variance and n - 1 degrees of freedom."""
+    """Return the t interval of the mean of scores (seeds,), from their own variance and n - 1 degrees of freedom."""
     found, n_missing = _finite(scores)
     deviation = found.std(ddof=1) if len(found) > 1 else np.nan
     return t_interval(found, deviation, len(found) - 1, n_missing, level)
 
 
 def pooled_intervals(cells: Mapping[str, ArrayLike], level: float = 0.95) -> dict[str, Interval]:
-    """The t interval of each method's mean on one task, where all methods share one variance over seeds.
+    """Return the t interval of each method's mean on one task, if all methods share one variance over seeds.
 
-    The one-way model, score = mean of the method + residual: the residual variance is the squares within methods over
-    Σ (n - 1) degrees of freedom, so that a method with one seed has an interval too. It is wrong for a method whose
-    variance is unlike the others' (a linear probe's is smaller): see ``mean_interval``.
+    The one-way model is score = mean of the method + residual. The residual variance is the sum of squares within
+    methods over Σ (n - 1) degrees of freedom, so a method with one seed has an interval too. The interval is wrong for
+    a method with another variance (a linear probe has a smaller variance): use ``mean_interval`` for it.
 
     Args:
-        cells: scores (seeds,) by method; their numbers of seeds may differ.
+        cells: scores (seeds,) by method; the methods may have different numbers of seeds.
     """
     found = {method: _finite(scores) for method, scores in cells.items()}
     samples = [scores for scores, _ in found.values() if len(scores)]
@@ -60,13 +60,14 @@ def pooled_intervals(cells: Mapping[str, ArrayLike], level: float = 0.95) -> dic
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Interval:
-    """The t interval of the mean of first - second, paired by seed, with pairs - 1 degrees of freedom.
+    """Return the t interval of the mean of first - second, paired by seed, with pairs - 1 degrees of freedom.
 
-    It covers other seeds on the same test examples; ``paired_difference_with_examples`` covers other examples too.
+    The interval covers other seeds on the same test examples; ``paired_difference_with_examples`` also covers other
+    test examples.
 
     Args:
         first: scores (seeds,). A pair with a missing run is missing.
-        second: scores (seeds,), the same seed at the same place.
+        second: scores (seeds,), with the same seed at the same place as in first.
 
     Raises:
         UserError: the numbers of seeds differ.
@@ -81,11 +82,11 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) 
 def error_variance(scores: ArrayLike) -> ErrorVariance | None:
     """Return the residual variance of the two-way model: score = mean of the method + effect of the seed + error.
 
-    Methods that are paired by seed share the training rows and the order of a seed, and so its effect. The variance of
-    a difference of two methods over seeds is twice the error variance.
+    Methods paired by seed use the same training rows in the same order for a seed, and so share the effect of the
+    seed. The variance of a difference of two methods over seeds is twice the error variance.
 
     Args:
-        scores: (methods, seeds). A method with a score that is not finite is left out.
+        scores: (methods, seeds). A method with a non-finite score is left out.
 
     Returns:
         The variance with (methods - 1) · (seeds - 1) degrees of freedom; None with fewer than two methods or seeds.
@@ -100,7 +101,7 @@ def error_variance(scores: ArrayLike) -> ErrorVariance | None:
 
 
 def t_interval(scores: np.ndarray, deviation: float, df: float, n_missing: int, level: float) -> Interval:
-    """The interval around the mean of scores (n,), from a standard deviation that is known with df."""
+    """Return the interval around the mean of scores (n,), from a standard deviation with df degrees of freedom."""
     check_level(level)
     n = len(scores)
     mean, standard_error = (scores.mean(), deviation / np.sqrt(n)) if n else (np.nan, np.nan)
@@ -109,13 +110,13 @@ def t_interval(scores: np.ndarray, deviation: float, df: float, n_missing: int, 
 
 
 def check_level(level: float) -> None:
-    """Raises UserError unless level, the probability of an interval, is between 0 and 1."""
+    """Raise UserError unless level, the probability of an interval, is between 0 and 1."""
     if not 0 < level < 1:
         raise UserError(f"level {level} of an interval: give a number between 0 and 1, as 0.95")
 
 
 def _finite(scores: ArrayLike) -> tuple[np.ndarray, int]:
-    """The finite ones of scores (seeds,), and how many others there are."""
+    """Return the finite scores of scores (seeds,), and the number of scores that are not finite."""
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 1:
         raise UserError(f"scores of shape {scores.shape}: give one score a seed, (seeds,)")

@@ -1,4 +1,4 @@
-"""The interval of one run's score over test examples: other examples of the same kind, the same trained model."""
+"""The interval of one run's score over test examples: the same trained model on other examples of the same kind."""
 
 import numpy as np
 from scipy.stats import binomtest, bootstrap
@@ -6,14 +6,16 @@ from scipy.stats import binomtest, bootstrap
 from surm_bench.statistics.intervals import check_level
 from surm_bench.statistics.metrics import metric_of
 
-METHODS = {"accuracy": "Wilson's interval"}  # by metric; of all others:
+METHODS = {"accuracy": "Wilson's interval"}  # by metric; all other metrics use:
 RESAMPLED = "percentiles of 2,000 bootstrap samples of the examples"
 
 
 def example_interval(
     labels: np.ndarray, predictions: np.ndarray, metric: str, level: float = 0.95, positive: int | None = None
 ) -> tuple[float, float]:
-    """Low and high of a score of labels (n,) and predictions (n,): Wilson's (1927) for accuracy, else the bootstrap's.
+    """Return low and high of the interval of a score, from labels (n,) and predictions (n,).
+
+    Accuracy has Wilson's interval (1927). Other metrics have a bootstrap interval.
 
     Args:
         metric: a name of surm_bench.statistics.metrics.METRICS.

@@ -1,4 +1,4 @@
-"""What a comparison could have seen: the power of its interval, at its standard error and degrees of freedom."""
+"""The power of a comparison: which true differences its interval could detect, given standard error and df."""
 
 import numpy as np
 from scipy import stats
@@ -8,14 +8,14 @@ from surm_bench.statistics.intervals import Interval
 
 
 def power(distance: float, difference: Interval, level: float = 0.95) -> float:
-    """Return the probability that the interval lies above a value, where the true difference is so far above the value.
+    """Return the probability that the interval lies above a value, given the true difference's distance to the value.
 
-    The interval is mean ± t(df) · standard error; (mean - value) / standard error has a noncentral t distribution. NaN
-    without a standard error.
+    The interval is mean ± t(df) · standard error; (mean - value) / standard error has a noncentral t distribution. The
+    result is NaN without a standard error.
 
     Args:
         distance: true difference minus the value, in the unit of the scores.
-        level: of the interval, two-sided.
+        level: the level of the two-sided interval.
     """
     if not difference.standard_error > 0:
         return np.nan
@@ -26,7 +26,7 @@ def power(distance: float, difference: Interval, level: float = 0.95) -> float:
 def detectable(difference: Interval, level: float = 0.95, wanted: float = 0.8) -> float:
     """Return the smallest true difference whose interval lies above zero with the wanted probability.
 
-    NaN without a standard error.
+    The result is NaN without a standard error.
     """
     if not difference.standard_error > 0:
         return np.nan
@@ -35,5 +35,5 @@ def detectable(difference: Interval, level: float = 0.95, wanted: float = 0.8) -
 
 
 def probability_of_no_loss(difference: Interval, margin: float, level: float = 0.95) -> float:
-    """Return the probability that the interval lies above -margin, where the true difference is zero."""
+    """Return the probability that the interval lies above -margin, if the true difference is zero."""
     return power(margin, difference, level)

@@ -1,4 +1,4 @@
-"""Ranks of methods over several tasks, as description: tasks were chosen, not drawn, so there is no interval."""
+"""Ranks of methods over several tasks, only as a description: tasks were chosen, not drawn, so there is no interval."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,15 +8,15 @@ FEWEST_TASKS = 4
 
 
 def mean_ranks(scores: ArrayLike) -> np.ndarray:
-    """The mean rank of each method over the tasks, 1 being best, among the methods that have a score of every task.
+    """Return the mean rank of each method over the tasks (1 is best), among the methods with a score on every task.
 
-    Ties share their mean rank. It depends on which methods are compared, and is no test.
+    Tied methods share their mean rank. A mean rank depends on which methods are compared, and is not a test.
 
     Args:
-        scores: (methods, tasks), higher is better; NaN where there is none.
+        scores: (methods, tasks), higher is better; NaN for a missing score.
 
     Returns:
-        (methods,): NaN for a method without a score of every task, and for all where there are fewer than four tasks.
+        (methods,): NaN for a method without a score on every task, and for all methods with fewer than four tasks.
     """
     scores = np.asarray(scores, np.float64)
     ranks = np.full(len(scores), np.nan)

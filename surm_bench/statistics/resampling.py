@@ -1,8 +1,8 @@
-"""Test examples are a sample too: standard errors over them, and paired differences over seeds and examples.
+"""Test examples are a sample too: standard errors over examples, and paired differences over seeds and examples.
 
-Arrays are (seeds, examples): predictions, with labels (examples,) and a metric of ``statistics.metrics``; or scores of
-single examples, as right or wrong, whose mean is the score of a run. Each resample draws as many examples as there are,
-with replacement, and they are the same ones for both methods and all seeds.
+Arrays have shape (seeds, examples). They hold predictions, with labels (examples,) and a metric of
+``statistics.metrics``, or scores of single examples (such as right or wrong), whose mean is the score of a run. Each
+resample draws as many examples as there are, with replacement. Both methods and all seeds use the same drawn examples.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Metric = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class PercentileInterval(NamedTuple):
-    """The mean observed, and quantiles and standard deviation of the bootstrap's; NaN with fewer than two pairs."""
+    """The observed mean, and quantiles and standard deviation of the bootstrap means; NaN with fewer than two pairs."""
 
     mean: float
     low: float
@@ -37,19 +37,19 @@ def paired_difference_with_examples(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """The t interval of the mean of first - second, paired by seed, for other seeds and other test examples.
+    """Return the t interval of the mean of first - second, paired by seed, for other seeds and other test examples.
 
-    The squared standard error is the sum of two: the variance of the difference over seeds, over their number, and the
-    variance of the mean difference when examples are resampled. Degrees of freedom are Welch and Satterthwaite's, of
-    pairs - 1 and examples - 1. The interval keeps its level with few seeds, where ``paired_bootstrap`` does not. What
-    chance adds for one seed on one example is in both parts: where that is all there is, the interval is too wide, by
-    up to √2.
+    The squared standard error is the sum of two parts: the variance of the difference over seeds, divided by the number
+    of seeds, and the variance of the mean difference when examples are resampled. The degrees of freedom are Welch and
+    Satterthwaite's, from pairs - 1 and examples - 1. The interval keeps its level with few seeds; the interval of
+    ``paired_bootstrap`` does not. The noise of one seed on one example counts in both parts. If there is no other
+    noise, the interval is too wide, by up to √2.
 
     Args:
-        first: (seeds, examples). A pair with a number that is not finite is missing.
-        second: (seeds, examples), the same seed and example at the same place.
-        labels: (examples,), or None where first and second are scores of examples.
-        metric: from labels (n,) and predictions (..., n) to scores (...); None where there are no labels.
+        first: (seeds, examples). A pair with a non-finite number is missing.
+        second: (seeds, examples), with the same seed and example at the same place as in first.
+        labels: (examples,), or None if first and second are scores of examples.
+        metric: from labels (n,) and predictions (..., n) to scores (...); None if there are no labels.
 
     Raises:
         UserError: shapes do not fit, labels come without a metric or a metric without labels, or level is not between
@@ -69,12 +69,12 @@ def paired_difference_by_both_rules(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[Interval, Interval]:
-    """Return the interval of ``paired_difference_with_examples``, and the one with a pooled error variance.
+    """Return the interval of ``paired_difference_with_examples``, and the interval with a pooled error variance.
 
     Args:
-        pooled: the error variance of one run's score, of all methods of a table (``error_variance``). Twice this
-            variance, with its degrees of freedom, takes the place of the variance of the differences over seeds. None:
-            both intervals are the same.
+        pooled: the error variance of one run's score, from all methods of a table (``error_variance``). Twice this
+            variance, with its degrees of freedom, replaces the variance of the differences over seeds. None: both
+            intervals are equal.
 
     Other arguments and errors are those of ``paired_difference_with_examples``.
     """
@@ -92,7 +92,7 @@ def _intervals(
     seed: int,
     errors: list[ErrorVariance | None],
 ) -> list[Interval]:
-    """The interval for each error variance of a score; None: the variance of the differences themselves."""
+    """Return the interval for each error variance in errors; None stands for the variance of the differences."""
     check_level(level)
     pairs, labels, n_missing = _pairs(first, second, labels, metric)
     n, n_examples = pairs.shape[1:]
@@ -119,12 +119,12 @@ def paired_bootstrap(
     resamples: int = 2000,
     seed: int = 0,
 ) -> PercentileInterval:
-    """The percentile interval of the mean of first - second when seeds and test examples are both resampled.
+    """Return the percentile interval of the mean of first - second when seeds and test examples are both resampled.
 
-    The bootstrap of crossed factors (Owen 2007, "The pigeonhole bootstrap"). No distribution is assumed, but with few
-    seeds the interval is too narrow where seeds are what varies: of normal differences it then covers about
-    P(|t| < 1.96 √((n-1)/n)), 85 % for five pairs and 75 % for three. What chance adds for one seed on one example
-    counts up to three times. ``paired_difference_with_examples`` is the one to decide by.
+    The method is the bootstrap of crossed factors (Owen 2007, "The pigeonhole bootstrap"). The bootstrap assumes no
+    distribution, but with few seeds its interval is too narrow if most of the variance is between seeds: for normal
+    differences its coverage is then about P(|t| < 1.96 √((n-1)/n)), 85 % for five pairs and 75 % for three. The noise
+    of one seed on one example counts up to three times. Decide by ``paired_difference_with_examples`` instead.
 
     Arguments and errors are those of ``paired_difference_with_examples``.
     """
@@ -135,7 +135,7 @@ def paired_bootstrap(
     if n < 2:
         return PercentileInterval(mean, np.nan, np.nan, np.nan, n, n_missing)
     differences = _difference(_resampled(pairs, labels, metric, resamples, seed))
-    # Its own stream: which examples are drawn must not depend on how many pairs there are.
+    # A separate random stream: the drawn examples must not depend on the number of pairs.
     drawn = np.random.default_rng([seed, 1]).integers(n, size=differences.shape)
     means = np.take_along_axis(differences, drawn, axis=-1).mean(-1)
     low, high = np.quantile(means, ((1 - level) / 2, (1 + level) / 2))
@@ -149,16 +149,16 @@ def bootstrap_standard_error(
     resamples: int = 2000,
     seed: int = 0,
 ) -> float:
-    """The standard deviation of one run's score when test examples (examples,) are resampled."""
+    """Return the standard deviation of one run's score when test examples (examples,) are resampled."""
     predictions, labels = _arrays(predictions, labels, metric)
     return float(_resampled(predictions, labels, metric, resamples, seed).std(ddof=1))
 
 
 def binomial_standard_error(accuracy: float, n_examples: int) -> float:
-    """√(p (1 - p) / n) of an accuracy p between 0 and 1: each example is right with probability p, independently.
+    """Return √(p (1 - p) / n) for an accuracy p from 0 to 1: each example is right with probability p, independently.
 
     Raises:
-        UserError: accuracy is not between 0 and 1 (percent, perhaps), or there are no examples.
+        UserError: accuracy is not between 0 and 1 (perhaps in percent), or there are no examples.
     """
     if not 0 <= accuracy <= 1 or n_examples < 1:
         raise UserError(f"accuracy {accuracy} on {n_examples} examples: give a fraction from 0 to 1, and one or more")
@@ -168,7 +168,7 @@ def binomial_standard_error(accuracy: float, n_examples: int) -> float:
 def _pairs(
     first: ArrayLike, second: ArrayLike, labels: ArrayLike | None, metric: Metric | None
 ) -> tuple[np.ndarray, np.ndarray | None, int]:
-    """Both methods' complete pairs (2, pairs, examples), labels, and the number of incomplete pairs."""
+    """Return the complete pairs of both methods (2, pairs, examples), labels, and the number of incomplete pairs."""
     first, second = np.asarray(first), np.asarray(second)
     if first.ndim != 2 or first.shape != second.shape:
         raise UserError(f"shapes {first.shape} and {second.shape} are no pairs: give (seeds, examples) twice")
@@ -199,7 +199,7 @@ def _score(
     metric: Metric | None,
     examples: np.ndarray | slice = slice(None),
 ) -> np.ndarray:
-    """The scores (...) of predictions (..., examples) on the examples named; without runs no metric is asked."""
+    """Return the scores (...) of predictions (..., examples) on the given examples; without runs, call no metric."""
     if not predictions.size:
         return np.empty(predictions.shape[:-1])
     if metric is None:
@@ -210,11 +210,11 @@ def _score(
 def _resampled(
     predictions: np.ndarray, labels: np.ndarray | None, metric: Metric | None, resamples: int, seed: int
 ) -> np.ndarray:
-    """Scores (resamples, ...) of predictions (..., examples), each on examples drawn with replacement."""
+    """Return scores (resamples, ...) of predictions (..., examples), each on examples drawn with replacement."""
     rng, n = np.random.default_rng(seed), predictions.shape[-1]
     return np.array([_score(predictions, labels, metric, rng.integers(n, size=n)) for _ in range(resamples)])
 
 
 def _difference(scores: np.ndarray) -> np.ndarray:
-    """First minus second, of scores (..., 2, pairs)."""
+    """Return first minus second method, from scores (..., 2, pairs)."""
     return scores[..., 0, :] - scores[..., 1, :]

@@ -1,4 +1,4 @@
-"""What the interval of a difference says about "better" and about "no loss" within a margin."""
+"""The verdict from the interval of a difference: "better", "no loss" within a margin, or another one."""
 
 from enum import StrEnum
 
@@ -14,19 +14,19 @@ class Verdict(StrEnum):
 
 
 def verdict(low: float, high: float, margin: float) -> Verdict:
-    """The verdict on a method whose score minus its partner's lies in the interval from low to high.
+    """Return the verdict on a method, if its score minus its partner's score has the interval from low to high.
 
     - better: low > 0.
-    - no loss: -margin < low ≤ 0 ≤ high. Non-inferior, and no difference is shown.
-    - worse within the margin: -margin < low and high < 0. Non-inferior, and yet a loss is shown.
-    - worse: low ≤ -margin and high < 0. A loss is shown, and it may exceed the margin.
+    - no loss: -margin < low ≤ 0 ≤ high. The method is non-inferior, and no difference is shown.
+    - worse within the margin: -margin < low and high < 0. The method is non-inferior, but a loss is shown.
+    - worse: low ≤ -margin and high < 0. A loss is shown, and the loss may exceed the margin.
     - undecided: low ≤ -margin and high ≥ 0, or an end is NaN.
 
-    The first three are what supports a claim of "virtually no loss". With a two-sided 95 % interval each side is a test
+    The first three verdicts support a claim of "virtually no loss". With a two-sided 95 % interval each side is a test
     at 2.5 %, as is usual for non-inferiority.
 
     Args:
-        margin: the largest loss that counts as none, positive, in the unit of low and high (0.01 is one point of an
+        margin: the largest loss that counts as no loss, positive, in the unit of low and high (0.01 is one point of an
             accuracy from 0 to 1).
 
     Raises:
