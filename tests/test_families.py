@@ -37,3 +37,9 @@ def test_the_p_value_is_that_of_the_paired_t_test():
     first, second = np.random.default_rng(0).normal(size=(2, 5)) + [[0.5], [0.0]]
     difference = paired_difference(first, second)
     assert p_value(difference) == pytest.approx(stats.ttest_rel(first, second).pvalue)
+
+
+def test_one_pair_has_no_p_value():
+    """Without a spread over seeds there is no test: a single pair must not look like a sure difference."""
+    assert np.isnan(p_value(paired_difference([0.9], [0.8])))
+    assert p_value(paired_difference([0.9, 0.8], [0.9, 0.8])) == 1

@@ -10,12 +10,11 @@ from surm_bench.statistics.intervals import Interval
 
 
 def p_value(difference: Interval) -> float:
-    """Return the two-sided p value of no difference, by the t test that belongs to the interval.
-
-    Without a positive standard error the p value is 1 for a mean of zero, 0 for another mean, and NaN for a NaN mean.
-    """
-    if not difference.standard_error > 0:
-        return float("nan") if np.isnan(difference.mean) else float(difference.mean == 0)
+    """Return the two-sided p value of no difference, from the t test of the interval. NaN without a standard error."""
+    if np.isnan(difference.standard_error):
+        return float("nan")
+    if difference.standard_error == 0:
+        return float(difference.mean == 0)
     return float(2 * stats.t.sf(abs(difference.mean) / difference.standard_error, difference.df))
 
 
