@@ -178,7 +178,7 @@ def value_of(override: str) -> Any:
 
 
 class _NotInBlocks(Exception):
-    """The overrides need Hydra itself: to understand them, or to refuse them with Hydra's message."""
+    """Only Hydra itself can read these overrides, or refuse them with its own message."""
 
 
 _files: dict[Choice, DictConfig] = {}

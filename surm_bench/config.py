@@ -37,7 +37,7 @@ class ModelConfig:
     # vision: pixels are then divided by std; mean=[0] and std=[1] leave pixels from 0 to 1; null: the checkpoint's own
     std: list[float] | None = None
     # The required digest of the weights (and, after a dash, of the tokenizer): see surm_bench/content. null: accept any
-    # weights and record their digest. The run id contains the digest, so it does not depend on the weights' location.
+    # weights and record their digest. The id of a run depends on the digest and not on the location of the weights.
     digest: str | None = None
     # text, a model of --config-dir: the fields of its config.json, kept in the record; null: the architecture of name
     architecture: dict[str, Any] | None = None
@@ -84,11 +84,11 @@ class TaskConfig:
     # holdout and tuning hold out 200. Drawn uniformly by subset_seed: not the benchmark's own list of images.
     vtab1k: bool = False
     max_eval_samples: int | None = None  # the first n rows of each reported split, shuffled
-    # Seed of the draws above: all runs have the same subset, and larger subsets contain the smaller ones. null: the
-    # run's seed draws the training rows, equal for all methods; reported rows are then drawn by seed 0.
+    # Seed of the draws above: runs of all seeds have the same subset, and larger subsets contain smaller ones. null:
+    # the run's seed draws the training rows, equal for all methods; reported rows are then drawn by seed 0.
     subset_seed: int | None = 0
     # images of more than 8 bits: the value that becomes white (255), such as 4095, or 1 for floats; null: the largest
-    # value of the file's format. Formats without a largest value (32-bit integers, floats) are then refused
+    # value of the file's format; images of formats without a largest value (32-bit integers, floats) are refused
     white: float | None = None
     augment: str = "none"  # of training images: none | flip | flip_and_shift (surm_bench/tasks/augment.py)
     max_length: int = 128  # text: tokens per example at most
@@ -109,7 +109,7 @@ class AdapterConfig:
     name: str = MISSING  # the name in records
     label: str = MISSING  # the name in tables
     lr: float = MISSING  # the adapter's usual learning rate, the default of optimizer.lr
-    roles: list[str] = field(default_factory=list)  # layers to adapt, as surm_bench.roles; empty: the method's default
+    roles: list[str] = field(default_factory=list)  # roles of surm_bench.roles to adapt; empty: the method's own layers
     role_fields: dict[str, list[str]] = field(default_factory=dict)  # other fields of the PEFT config that list modules
     first_layer: int = 0  # layers below this one get no adapter (AdapterDrop, arXiv 2010.11918)
     peft: dict[str, Any] = MISSING  # _target_ (the class of the PEFT config) and the fields of the PEFT config
@@ -140,9 +140,9 @@ class TrainerConfig:
     """The length of a run and the way it is executed."""
 
     epochs: int = 10  # passes over the training rows
-    max_steps: int | None = None  # most optimiser steps; ends training before the last epoch
+    max_steps: int | None = None  # most optimiser steps; may end training before the last epoch
     eval_steps: int | None = None  # fewest optimiser steps between two evaluations; null: one after every epoch
-    # early stopping: training ends when this number of evaluations in a row do not improve the primary metric on the
+    # early stopping: training ends when this many evaluations in a row do not improve the primary metric on the
     # held-out rows (task.validation=holdout or tuning); null: never. The schedule still spans all epochs.
     patience: int | None = None
     # keep the adapter, the predictions and the reported score of the best epoch, chosen on the held-out rows
@@ -150,7 +150,7 @@ class TrainerConfig:
     batch_size: int = 32  # training examples of a step, on each device
     micro_batch_size: int | None = None  # gradient accumulation: rows of each part of a batch; gradients are summed
     eval_batch_size: int = (
-        128  # examples at once in evaluation; refused if scores depend on this size by more than rounding
+        128  # examples at once in evaluation; if scores depend on this size beyond rounding, other sizes are refused
     )
     precision: str = "no"  # no | bf16 | fp16
     device: str | None = None  # cpu | cuda | cuda:1 | mps; null: a CUDA GPU if there is one, otherwise the CPU

@@ -19,7 +19,7 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     Returns:
         adapter: trained parameters without the head. head: trained parameters in modules_to_save. other: the frozen
         rest of the backbone. total: the sum of adapter, head and other, the parameters of the running model.
-        stored: numbers to keep per task to serve the adapter, without the head. This is less than adapter if the
+        stored: numbers to keep per task to serve the adapter, without the head. stored is less than adapter if a
         method trains more numbers than it needs (a circulant keeps d of 2d numbers). Numbers that are drawn from a
         seed or taken from the backbone, and are not trained, are counted nowhere.
     """

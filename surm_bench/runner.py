@@ -86,7 +86,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         return _attempt(settings, config, _about(settings, config, earlier, command), folder)
     with storage_errors(settings.results_dir), records.claim(folder):
         earlier = _earlier(settings, identifier)
-        if records.is_done(earlier):  # by another process, in the meantime
+        if records.is_done(earlier):  # another process finished the run meanwhile
             return _already(earlier, report)
         if reason := records.set_aside(folder):
             logger.warning("%s and the run is made again", reason)

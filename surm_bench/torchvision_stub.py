@@ -17,9 +17,7 @@ SCHEMAS = (
 
 
 def _is_cuda_build(distribution: str = "torchvision") -> bool:
-    """Whether torchvision is a CUDA build. PyPI's Linux wheels are, and say so only in version.py; CPU builds end in
-    '+cpu'.
-    """
+    """Whether torchvision is a CUDA build. Only version.py in PyPI's Linux wheels tells; CPU versions end in '+cpu'."""
     try:
         files = importlib.metadata.files(distribution) or []
     except importlib.metadata.PackageNotFoundError:

@@ -99,7 +99,7 @@ def holder(folder: Path, silence: float = SILENCE) -> dict | None:
 
 def _myself() -> dict:
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    born = psutil.Process().create_time()  # another process may have the pid later
+    born = psutil.Process().create_time()  # a later process may have the same pid
     return {"host": socket.gethostname(), "pids": _pids(), "pid": os.getpid(), "born": born, "since": now}
 
 

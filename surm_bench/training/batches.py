@@ -50,7 +50,7 @@ def micro_batches(batch: dict[str, Tensor], size: int | None) -> list[dict[str, 
 
 
 def seed_of(*place: int) -> int:
-    """Return a seed for numbers (seed, epoch, ...). With seed + epoch, epoch 0 of seed 1 would be epoch 1 of seed 0."""
+    """Return a seed for a place (seed, epoch, …). With seed + epoch, epoch 0 of seed 1 would be epoch 1 of seed 0."""
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 

@@ -26,7 +26,7 @@ from surm_bench.training.hooks import Hooks
 
 MOST_OUTPUTS = 10  # each output needs a backward pass in each step
 MEMORY = 0.95  # weight of the old R in the moving average
-NOISE, FLOOR = 1.0, 1e-2  # the initial diagonal of R, and the number that every step adds to the diagonal
+NOISE, FLOOR = 1.0, 1e-2  # the initial diagonal of R, and a constant added to the diagonal where R is used
 
 
 class KalmanStep:

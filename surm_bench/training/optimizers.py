@@ -1,4 +1,4 @@
-"""Optimisers by name. Each performs a whole training step: it changes the parameters by a batch."""
+"""Optimisers by name. An optimiser performs a whole training step: it changes the parameters by one batch."""
 
 from collections.abc import Callable
 from functools import partial

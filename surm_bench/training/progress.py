@@ -1,4 +1,4 @@
-"""Show the progress of a run: a bar in a terminal, lines of epochs elsewhere. The run's log gets every epoch."""
+"""Show the progress of a run: a bar in a terminal, elsewhere a line for an epoch. The run's log gets every epoch."""
 
 import time
 from datetime import timedelta

@@ -1,4 +1,6 @@
-"""Save and load the state of a training run: one safetensors file, with JSON in its header for all but tensors."""
+"""Save and load the state of a training run: a safetensors file of the tensors, with all other values as JSON in its
+header.
+"""
 
 import json
 import logging
