@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files and folders completely or not at all."""
 
 import os
 import secrets
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def token() -> str:
-    """A part of a temporary name that no other writer has: numbers of processes are equal on two hosts of one disk."""
+    """Return a random suffix for temporary names. Process ids would collide across hosts that share a disk."""
     return secrets.token_hex(6)
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of path; it takes path's place only when the block ends without an error."""
+    """Yield a temporary path beside ``path``. It replaces ``path`` only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{token()}{path.suffix}")  # matplotlib takes the format from the suffix
@@ -30,7 +30,11 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """The same of a folder, which takes the place of none or of an empty one; OSError where there is another."""
+    """Yield a temporary folder, which becomes ``path`` when the block ends without an error.
+
+    Raises:
+        OSError: ``path`` exists and is not an empty folder.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{token()}")

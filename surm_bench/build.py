@@ -1,4 +1,4 @@
-"""What a run starts from: the checked data, the pretrained backbone, and the adapter in it."""
+"""Build the starting point of a run: checked data, the pretrained backbone and the adapter in the backbone."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 
@@ -15,10 +15,10 @@ from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepar
 
 
 def build(settings: Config) -> tuple[Backbone, TaskData]:
-    """The pretrained backbone with the head that this seed draws, and the task prepared for it.
+    """Return the pretrained backbone, with a head drawn by the seed, and the task prepared for this backbone.
 
     Raises:
-        UserError: data or weights are missing, or are not those whose digest the configuration declares.
+        UserError: data or weights are missing, or do not match the digest that the configuration declares.
     """
     raw = load_task(settings.task, settings.seed)
     backbone = build_model(settings)
@@ -26,12 +26,12 @@ def build(settings: Config) -> tuple[Backbone, TaskData]:
 
 
 def prepared(raw: RawTask, backbone: Backbone, settings: Config) -> TaskData:
-    """The task as the backbone takes it, with room for the tokens that prompts and prefixes put before a text."""
+    """Return the task as inputs of the backbone. Texts leave room for the virtual tokens of prompts and prefixes."""
     return prepare(raw, backbone.processor, settings.adapter.peft.get("num_virtual_tokens") or 0)
 
 
 def adapt(backbone: Backbone, settings: Config) -> PeftModel:
-    """The backbone with the adapter of the configuration, checkpointed if trainer.gradient_checkpointing is set."""
+    """Attach the configured adapter to the backbone, with gradient checkpointing if the trainer asks for it."""
     model = attach(backbone.module, backbone.roles, settings.adapter)
     if settings.trainer.gradient_checkpointing:
         checkpoint_layers(model)
@@ -39,10 +39,10 @@ def adapt(backbone: Backbone, settings: Config) -> PeftModel:
 
 
 def build_model(settings: Config) -> Backbone:
-    """The same backbone without the data.
+    """Return the backbone that ``build`` returns, without loading the data.
 
     Raises:
-        UserError: weights are missing, or are not those whose digest the configuration declares.
+        UserError: weights are missing, or do not match the digest that the configuration declares.
     """
     set_seed(settings.seed)
     check_model(settings.model)

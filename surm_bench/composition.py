@@ -1,7 +1,7 @@
-"""Configurations, composed by Hydra from the files of the package and those of the user. No torch here.
+"""Compose configurations with Hydra from the files of the package and of the user. No torch here.
 
-``compose`` is Hydra itself. ``resolved`` gives the same values about fifty times faster where an experiment asks for
-thousands of configurations: Hydra reads each file once, and overrides are applied to the few groups that they change.
+``compose`` calls Hydra. ``resolved`` gives the same values about fifty times faster, for experiments that need
+thousands of configurations: Hydra reads each file once, and overrides are applied only to the groups they change.
 """
 
 import json
@@ -25,24 +25,25 @@ from surm_bench.places import escaped
 from surm_bench.values import plain
 
 GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
-BLOCKS = (("model",), ("task",), ("adapter", "optimizer"), ("trainer",), ("tracking",))  # each refers to itself alone
+BLOCKS = (("model",), ("task",), ("adapter", "optimizer"), ("trainer",), ("tracking",))  # no block refers to another
 ConfigStore.instance().store(name="schema", node=Config)
 KEYS = "the keys there are: surm-bench run --cfg job"
 _added: list[Path] = []
 
 
 class Choice(NamedTuple):
-    """A file of a group, as lora of adapter."""
+    """One file of a config group, for example ``lora`` of the group ``adapter``."""
 
     group: str
     name: str
 
 
 def add_config_dir(folder: str | Path) -> None:
-    """Look for groups and experiments in this folder, too. To be called before anything is composed.
+    """Look for groups and experiments in this folder, too. Call this before anything is composed.
 
     Raises:
-        UserError: there is no such folder, or a file of it has the name of one of ours, which would be taken instead.
+        UserError: the folder does not exist, or one of its files has the name of a file of the package: Hydra would
+            read the package's file instead.
     """
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():
@@ -55,18 +56,18 @@ def add_config_dir(folder: str | Path) -> None:
 
 
 def config_dirs() -> list[Path]:
-    """The folders that files are looked for in: the package's, then those that were added."""
+    """Return the folders to search for config files: the package's folder, then the added folders."""
     return [config_dir(), *_added]
 
 
 def own_architecture(model: dict) -> dict | None:
-    """The fields of the config.json that lies beside a text model of the user's folders; None for all other models.
+    """Return the fields of the config.json beside a text model in the user's folders; None for all other models.
 
     Args:
-        model: its configuration, which has them already where it is a record's.
+        model: the model's configuration. The configuration in a record already contains the fields.
 
     Raises:
-        UserError: the file is no JSON of such fields.
+        UserError: the file is not the JSON of a model configuration.
     """
     files = [folder / "model" / f"{model['name']}.json" for folder in config_dirs()[1:]]
     file = next((file for file in files if file.is_file()), None)
@@ -82,16 +83,16 @@ def own_architecture(model: dict) -> dict | None:
 
 
 def choices(group: str) -> list[str]:
-    """The names of a config group, as ``glue/rte`` where it is nested."""
+    """Return the names in a config group. A name in a subfolder has a slash: ``glue/rte``."""
     roots = [folder / group for folder in config_dirs()]
     return sorted(path.relative_to(root).with_suffix("").as_posix() for root in roots for path in root.rglob("*.yaml"))
 
 
 def check_choices(overrides: Iterable[str]) -> None:
-    """Refuse unknown choices of a group in one line: ``unknown adapter 'circulent': choose from adalora, ...``."""
+    """Refuse unknown choices of a group with one line: ``unknown adapter 'circulent': choose from adalora, ...``."""
     for override in overrides:
         key, given, value = override.partition("=")
-        if key in GROUPS and given and "(" not in value:  # Hydra's own glob(...) and choice(...) are left to it
+        if key in GROUPS and given and "(" not in value:  # Hydra itself checks glob(...) and choice(...)
             known = choices(key)
             for choice in value.split(","):
                 if choice.strip("'\" ") not in known:
@@ -99,19 +100,21 @@ def check_choices(overrides: Iterable[str]) -> None:
 
 
 def compose(overrides: Iterable[str] = ()) -> DictConfig:
-    """The configuration of a command line.
+    """Return the configuration of a command line.
 
     Raises:
-        UserError: an override that the configuration refuses.
+        UserError: the configuration refuses an override.
     """
     return _hydra("config", overrides)
 
 
 def resolved(overrides: Sequence[str]) -> dict:
-    """The same with its references resolved, as plain dicts and lists, as a record holds it; not to be changed.
+    """Return the configuration of a command line with resolved references, as the dicts and lists of a record.
+
+    The result is cached: do not change it.
 
     Raises:
-        UserError: an override that the configuration refuses.
+        UserError: the configuration refuses an override.
     """
     try:
         return {**_defaults(), **{key: value for part in _split(overrides) for key, value in _block(*part).items()}}
@@ -120,7 +123,7 @@ def resolved(overrides: Sequence[str]) -> dict:
 
 
 def settings_of(config: dict) -> Config:
-    """A resolved configuration with its types; raises UserError on a key that nothing reads (Hydra's + adds any)."""
+    """Convert a resolved configuration to a Config; raises UserError for an unknown key (Hydra's + adds any key)."""
     try:
         return OmegaConf.to_object(typed(config))
     except OmegaConfBaseException as error:
@@ -128,7 +131,7 @@ def settings_of(config: dict) -> Config:
 
 
 def typed(config: dict) -> DictConfig:
-    """A resolved configuration with the schema's types; ``${`` in a text, as in a path, names no other key any more."""
+    """Give a resolved configuration the types of the schema. ``${`` in a text or path no longer names another key."""
     return OmegaConf.merge(OmegaConf.structured(Config), _literal(config))
 
 
@@ -141,7 +144,7 @@ def _literal(node: Any) -> Any:
 
 
 def read_files(overrides: Iterable[str]) -> None:
-    """Have Hydra read, at once, all the files that these overrides choose, known ones only: one by one takes longer."""
+    """Let Hydra read all existing files that the overrides choose in one call, faster than one call a file."""
     wanted = {choice for override in overrides if (choice := _choice(override))} - _files.keys()
     if new := sorted(choice for choice in wanted if choice.name in choices(choice.group)):
         found = _hydra(None, [f"+{group}@{group}.f{number}={name}" for number, (group, name) in enumerate(new)])
@@ -149,7 +152,10 @@ def read_files(overrides: Iterable[str]) -> None:
 
 
 def first_lines(error: Exception) -> str:
-    """What Hydra says and why; its advice to append a key only where any key may be, as in task.rename."""
+    """Return Hydra's message and its cause in one line.
+
+    Hydra's advice to append a key stays only where any key is allowed, as in task.rename.
+    """
     lines = [line for part in filter(None, (error, error.__cause__)) for line in str(part).splitlines()]
     advice = ("full_key", "reference_type", "object_type")
     if not any("is not in struct" in line for line in lines):
@@ -160,10 +166,10 @@ def first_lines(error: Exception) -> str:
 
 
 def value_of(override: str) -> Any:
-    """The value of an override, its escapes and references to the environment resolved.
+    """Return the value of an override, with escapes and environment variables resolved.
 
     Raises:
-        UserError: Hydra's grammar refuses the override.
+        UserError: the override does not follow Hydra's grammar.
     """
     try:
         return OmegaConf.to_container(OmegaConf.create({"value": _value(override)}), resolve=True)["value"]
@@ -172,7 +178,7 @@ def value_of(override: str) -> Any:
 
 
 class _NotInBlocks(Exception):
-    """Overrides that only Hydra understands, or refuses in its words."""
+    """Only Hydra itself can read these overrides, or refuse them with its own message."""
 
 
 _files: dict[Choice, DictConfig] = {}
@@ -208,7 +214,7 @@ def _defaults() -> dict:
 
 
 def _split(overrides: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The groups of each block, and what is said of them."""
+    """Return the groups of each block, with the overrides of these groups."""
     said: dict[tuple[str, ...], list[str]] = {block: [] for block in BLOCKS}
     for override in overrides:
         said[_block_of(override)].append(override)
@@ -231,7 +237,7 @@ def _choice(override: str) -> Choice | None:
 
 @cache
 def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> dict:
-    """Some groups of the configuration, by themselves."""
+    """Return the resolved configuration of a few groups, composed without the other groups."""
     chosen = {choice.group: choice for override in overrides if (choice := _choice(override))}
     read_files(overrides)
     try:
@@ -247,7 +253,10 @@ def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> dict:
 
 @cache
 def _typed(group: str, choice: Choice | None) -> DictConfig:
-    """A group as its file has it, with its types; not to be changed (OmegaConf.create copies it)."""
+    """Return a group with the values of its file and the types of the schema.
+
+    The result is cached: do not change it (OmegaConf.create copies it).
+    """
     defaults = _composed_defaults()[group]
     if choice is None:
         return defaults

@@ -1,4 +1,4 @@
-"""Where a run happened: versions, commit, device and memory. torch is imported inside the functions only."""
+"""Describe where a run happened: versions, commit, device and memory. Only the functions import torch."""
 
 import importlib.metadata
 import os
@@ -13,12 +13,12 @@ from pathlib import Path
 import surm_bench
 from surm_bench.config import config_dir
 
-PROCESS = Path("/proc/self")  # Linux: of this process
-CONTROL_GROUP = Path("/sys/fs/cgroup")  # Linux, version 2: a container sees its own here
+PROCESS = Path("/proc/self")  # Linux: information about this process
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # Linux, cgroup version 2: a container sees its own control group here
 
 
 def describe() -> dict:
-    """The ``environment`` part of a record; a version is None when that package is not installed."""
+    """Return the ``environment`` part of a record. The version of a package that is not installed is None."""
     import torch
     from accelerate import PartialState
 
@@ -41,7 +41,7 @@ def describe() -> dict:
 
 
 def device_kind() -> str:
-    """What decides the last digits and the speed: the GPU's name, or the CPU's name and its widest instructions."""
+    """Return the hardware that decides rounding and speed: the GPU, or the CPU with its widest vector instructions."""
     import torch
     from accelerate import PartialState
 
@@ -52,14 +52,14 @@ def device_kind() -> str:
 
 
 def on_gpu() -> bool:
-    """Whether this process works on a GPU of CUDA: trainer.device may name something else where there is one."""
+    """Whether this process uses a CUDA GPU. trainer.device may choose another device although a GPU exists."""
     from accelerate import PartialState
 
     return PartialState().device.type == "cuda"
 
 
 def reset_peak_memory() -> None:
-    """Let peak_memory_bytes start anew, so that a run does not report the peak of an earlier one in its process."""
+    """Reset peak_memory_bytes, so that a run does not report the peak of an earlier run in the same process."""
     import torch
 
     if on_gpu():
@@ -69,8 +69,10 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_bytes() -> int:
-    """Peak memory in bytes since reset_peak_memory(): with CUDA what its allocator held, otherwise the resident set of
-    this process. Elsewhere than on Linux (proc(5)) the latter is that of the whole process (``ru_maxrss``).
+    """Return the peak memory in bytes since reset_peak_memory().
+
+    On a CUDA GPU this is the memory held by torch's allocator, otherwise the resident set of this process. Systems
+    other than Linux (proc(5)) cannot reset the peak: there it is the peak since the process began (``ru_maxrss``).
     """
     import torch
 
@@ -84,20 +86,20 @@ def peak_memory_bytes() -> int:
 
 
 def available_memory_bytes() -> int:
-    """How much more memory can be had: what the machine has left, or what the limit of this container leaves."""
+    """Return the memory in bytes that this process can still use, within the machine and the limit of its container."""
     import psutil
 
     left = psutil.virtual_memory().available
     try:
-        limit = int((CONTROL_GROUP / "memory.max").read_text())  # "max" where there is none
+        limit = int((CONTROL_GROUP / "memory.max").read_text())  # "max" if there is no limit
         used = dict(line.split() for line in (CONTROL_GROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return left
-    return max(0, min(left, limit - int(used["anon"]) - int(used["shmem"])))  # the rest of what is used can be dropped
+    return max(0, min(left, limit - int(used["anon"]) - int(used["shmem"])))  # other used memory can be freed
 
 
 def _device() -> str:
-    """The GPU's name, or the processor's, where the system has it, and its cores: ``cpu (AMD EPYC, 2 cores)``."""
+    """Return the GPU's name, or the processor's name and its number of cores: ``cpu (AMD EPYC, 2 cores)``."""
     import torch
     from accelerate import PartialState
 
@@ -121,9 +123,12 @@ def _version(distribution: str) -> str | None:
 
 
 def _git_state() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that tracks this package, and whether code or configs differ from it; else None, None."""
+    """Return the commit of this package's checkout, and whether code or configs differ from this commit.
+
+    Returns None, None if no repository tracks this package.
+    """
     package = Path(surm_bench.__file__).parent
-    # An installed copy may lie inside somebody else's checkout (.venv): only a repository that tracks us counts.
+    # An installed copy may lie in the checkout of another project (.venv): the repository must track this package.
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None, None
     commit = _git(package, "rev-parse", "HEAD")

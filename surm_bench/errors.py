@@ -1,12 +1,12 @@
-"""The one exception that means 'the user asked for something impossible': shown as one line, exit code 2."""
+"""The exception for invalid input from the user. The command line shows it as one line and exits with code 2."""
 
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Bad input: its message names the value and the valid choices, and is all the user needs to see."""
+    """Invalid input. The message names the value and the valid choices, so the user needs no traceback."""
 
 
 def unknown(kind: str, value: object, choices: Iterable[object]) -> UserError:
-    """The error for a value outside a closed list: ``unknown adapter 'circulent': choose from circulant, ...``."""
+    """Return the error for a value outside a list of choices: ``unknown adapter 'circulent': choose from ...``."""
     return UserError(f"unknown {kind} {value!r}: choose from {', '.join(sorted(map(str, choices)))}")

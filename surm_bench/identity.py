@@ -1,7 +1,8 @@
-"""What a run is: the part of its configuration that determines its result beyond rounding. No torch here.
+"""The identity of a run: the part of its configuration that determines its result beyond rounding. No torch here.
 
-The run's id is a digest of that part. A key that is added later enters it only where it differs from the value that
-means "as before" (AS_BEFORE for our keys, adapters/defaults.json for fields of PEFT configs), so that no id changes.
+The run's id is a digest of this identity. A key that is added later enters the identity only if its value differs from
+the value that means "as before" (AS_BEFORE for the keys of this package, adapters/defaults.json for fields of PEFT
+configs). Old ids therefore stay valid.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from typing import Any
 from surm_bench.errors import UserError
 from surm_bench.positive_class import DEFAULT, positive_class
 
-LOOP_VERSION = 1  # of training, evaluation and batch order: raised by a change of results beyond rounding
+LOOP_VERSION = 1  # raised when training, evaluation or batch order change results beyond rounding
 DEFAULTS = Path(__file__).parent / "adapters" / "defaults.json"
 
 MODEL = {
@@ -44,7 +45,7 @@ TRAINER = (
 )
 SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k", "max_eval_samples")
 
-# The values that mean "as before": a key that has it is left out.
+# The values that mean "as before": a key with its value here is left out of the identity.
 AS_BEFORE: dict[str, Any] = {
     "model.image_size": None,
     "model.crop_mode": None,
@@ -74,8 +75,8 @@ AS_BEFORE: dict[str, Any] = {
     "loop": 1,
     "processes": 1,
 }
-# Keys that do not determine the result: names and labels, places, comfort, what changes it by rounding alone. What the
-# data and weights of a place hold does: as a digest of their content.
+# Keys that do not determine the result: names, labels, paths, convenience, and keys that change only the rounding.
+# The data and weights at a path do determine the result: the identity contains the digests of their content.
 NOT_IN_IDENTITY = (
     *("results_dir", "rerun", "tracking"),
     *("model.name", "model.family", "model.source", "model.checkpoint", "model.weights", "model.revision"),
@@ -86,7 +87,7 @@ NOT_IN_IDENTITY = (
     *("trainer.eval_batch_size", "trainer.device", "trainer.gradient_checkpointing", "trainer.compile"),
     *("trainer.cache_prefix", "trainer.workers", "trainer.progress", "trainer.save_seconds", "trainer.save_adapter"),
 )
-# Fields of PEFT configs that are no choice of the method, or that the runner sets.
+# Fields of PEFT configs that do not describe the method, or that the runner sets.
 NOT_OF_METHOD = {
     *("auto_mapping", "base_model_name_or_path", "revision", "peft_type", "task_type", "inference_mode"),
     *("peft_version", "modules_to_save", "route"),
@@ -94,25 +95,25 @@ NOT_OF_METHOD = {
 
 
 def run_id(config: dict, processes: int = 1) -> str:
-    """Twelve hex digits that name a run by what determines its result.
+    """Return the id of a run: twelve hex digits of a digest of everything that determines its result.
 
     Args:
-        config: the resolved configuration as plain dicts and lists, its ``task.digest`` and ``model.digest`` known.
-        processes: how many share the training; each takes batches of its own.
+        config: the resolved configuration as plain dicts and lists, with ``task.digest`` and ``model.digest``.
+        processes: the number of processes that share the training; each process takes its own batches.
 
     Raises:
-        UserError: a digest of content is not known.
+        UserError: ``task.digest`` or ``model.digest`` is None.
     """
     return _digest(identity(config, processes))
 
 
 def group_id(config: dict, processes: int = 1) -> str:
-    """As run_id, but equal for all seeds of one configuration."""
+    """Return an id like run_id, but without the seed: it is equal for all seeds of one configuration."""
     return _digest({key: value for key, value in identity(config, processes).items() if key != "seed"})
 
 
 def identity(config: dict, processes: int = 1) -> dict[str, Any]:
-    """What the id is a digest of: keys with dots, and their canonical values; what is "as before" is left out."""
+    """Return the content of the id: dotted keys with canonical values, without values that mean "as before"."""
     model, task, optimizer = config["model"], config["task"], config["optimizer"]
     for group in ("model", "task"):
         if config[group]["digest"] is None:
@@ -138,7 +139,7 @@ def identity(config: dict, processes: int = 1) -> dict[str, Any]:
 
 
 def canonical(value: Any) -> Any:
-    """The same for equal values: 1 and 1.0, a tuple and a list."""
+    """Return one form for equal values: 1 for 1 and 1.0, a list for a list and a tuple."""
     if isinstance(value, dict):
         return {str(key): canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -147,17 +148,17 @@ def canonical(value: Any) -> Any:
 
 
 def method_defaults(target: str) -> dict[str, Any]:
-    """The defaults of a PEFT config class as ids have them: those written down, or else those of the class itself."""
+    """Return the defaults of a PEFT config class for ids: from adapters/defaults.json, otherwise from the class."""
     known = _written_defaults()
     name = class_name(target)
     return known[name] if name in known else installed_defaults(target)
 
 
 def installed_defaults(target: str) -> dict[str, Any]:
-    """The defaults of a dataclass by its import path, as JSON has them. Imports the class, and torch with it.
+    """Return the defaults of a dataclass, given by its import path, as JSON values. Imports the class, and so torch.
 
     Raises:
-        UserError: there is no such dataclass.
+        UserError: the dataclass does not exist.
     """
     found = {}
     for field in _fields(target):
@@ -171,13 +172,13 @@ def installed_defaults(target: str) -> dict[str, Any]:
 
 
 def check_defaults(peft: dict[str, Any]) -> None:
-    """Refuse a method whose class, as it is installed, has other defaults than ids are made with.
+    """Refuse a method if the installed class has other defaults than the defaults in ids.
 
     Args:
-        peft: the ``adapter.peft`` of a configuration. A field that it states has no need of a default.
+        peft: the ``adapter.peft`` of a configuration. The defaults of fields given here do not matter.
 
     Raises:
-        UserError: a default changed, or a field is new; or there is no such class.
+        UserError: a default changed, a field is new, or the class does not exist.
     """
     target = str(peft.get("_target_", ""))
     installed, written = installed_defaults(target), method_defaults(target)
@@ -193,9 +194,9 @@ def check_defaults(peft: dict[str, Any]) -> None:
 
 
 def class_name(target: str) -> str:
-    """A class of PEFT or ours by package and name, whatever module it is imported from; others as they are given.
+    """Shorten the import path of a class of PEFT or surm_bench to package and name. Return other paths unchanged.
 
-    ``peft.tuners.lora.LoraConfig`` is ``peft.LoraConfig``.
+    ``peft.tuners.lora.LoraConfig`` becomes ``peft.LoraConfig``.
     """
     package, name = target.partition(".")[0], target.rpartition(".")[2]
     return f"{package}.{name}" if package in ("peft", "surm_bench") else target
@@ -213,18 +214,18 @@ def _fields(target: str) -> tuple[dataclasses.Field, ...]:
 
 
 def _pick(group: str, values: dict, keys: tuple[str, ...]) -> dict[str, Any]:
-    """A record made before a key was added lacks it, which is as before."""
+    """Return these keys of a group. A record from before a key was added lacks the key, which means "as before"."""
     return {f"{group}.{key}": values[key] for key in keys if key in values or f"{group}.{key}" not in AS_BEFORE}
 
 
 def _positive(task: dict) -> dict[str, Any]:
-    """The number of the class that F1 is of, where that is not GLUE's: names may change without a change of scores."""
+    """Return the number of the positive class, None for GLUE's class 1. Class names do not change scores."""
     number = positive_class(task)
     return {"task.positive_class": None if number == DEFAULT else number}
 
 
 def _draws(task: dict) -> dict[str, Any]:
-    """The seed of the subsets where there are any, and the size of the rows held out beside one."""
+    """Return the seed of the subset, if there is one, and the number of rows held out from its unused rows."""
     subset = any(task[key] not in (None, False) for key in SUBSETS)
     beside = task["validation"] != "dev" and any(
         task[key] is not None for key in ("fraction", "shots", "max_train_samples")
@@ -233,9 +234,9 @@ def _draws(task: dict) -> dict[str, Any]:
 
 
 def _method(adapter: dict) -> dict[str, Any]:
-    """The layers and the method: its class, and its fields where they differ from the defaults."""
+    """Return the adapted layers, the class of the method, and its fields that differ from the defaults."""
     fields = {name: canonical(value) for name, value in adapter["peft"].items() if name != "_target_"}
-    if isinstance(fields.get("options"), dict):  # of a structure: counts as the field of that name does
+    if isinstance(fields.get("options"), dict):  # a structure's option counts like the field of its name
         fields |= fields.pop("options")
     defaults = method_defaults(adapter["peft"]["_target_"])
     return {

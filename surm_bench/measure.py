@@ -1,4 +1,4 @@
-"""Train and evaluate a run, and write down what only that can tell, before a tracker is waited for."""
+"""Train and evaluate a run and write its record. The record is written before the tracker finishes."""
 
 import shutil
 import time
@@ -27,22 +27,22 @@ from surm_bench.tasks import Objective, TaskData, objective_for
 from surm_bench.tracking import Tracker, summary_of, track, with_score
 from surm_bench.training import Checkpoint, History, fit
 
-MARGIN = 2**21  # bytes of the record, and of what heads and names take of the other files
-STATE = "state"  # the folder of the state that an interrupted run goes on from
+MARGIN = 2**21  # bytes of the record, and of headers and names in the other files
+STATE = "state"  # the folder of the saved state, from which an interrupted run continues
 CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"}  # the split that chooses the best epoch
 
 
 def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
-    """Train, evaluate and write the record, its predictions and its adapter; returns the record as written.
+    """Train, evaluate and write the record, the predictions and the adapter. Return the record as written.
 
     Args:
-        record: what is known before; its configuration, environment and code.
-        began: by time.perf_counter().
+        record: the parts of the record that are known before training: configuration, environment and code.
+        began: when the run began, by time.perf_counter().
 
     Raises:
         Diverged: the loss is not finite.
-        Lost: another worker took the run over.
-        StorageError: the disk has too little space, or the folder is gone.
+        Lost: another worker took over the run.
+        StorageError: the disk has too little space, or the folder no longer exists.
     """
     backbone, data = build(settings)
     lora = lora_parameters(backbone.module, backbone.roles)
@@ -83,13 +83,13 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
 
 
 def needed_bytes(model: PeftModel, data: TaskData, settings: Config) -> int:
-    """At most what a run writes: a saved state beside the one that it replaces, the adapter and its predictions.
+    """Return the most bytes that a run writes: two training states (new and replaced), adapter and predictions.
 
-    A state has each trained number, perhaps that of the best epoch, too, the two moments of Adam's, and the logits of
-    the splits that are scored.
+    A state contains the trained parameters, with trainer.keep_best also their values in the best epoch, Adam's two
+    moments, and the logits of the scored splits.
     """
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # else PEFT asks the hub for the base's sizes
+    saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # else PEFT asks the hub for embedding sizes
     adapter = sum(t.numel() * t.element_size() for t in saved.values())
     rows = sum(len(split) for split in data.splits.values())
     state = (3 + settings.trainer.keep_best) * trained + 4 * rows * (settings.task.num_labels + 1)
@@ -101,13 +101,16 @@ def _log(tracker: Tracker, config: dict) -> Callable[[dict[str, float], int], No
 
 
 def _code(record: dict, settings: Config) -> str:
-    """What must be the same for a saved state to be continued; with a cached prefix its parameters have other names."""
+    """Return the digests of the code: a saved state is continued only by equal code.
+
+    A cached prefix counts as other code, because the parameters then have other names.
+    """
     prefix = "cached prefix" if settings.trainer.cache_prefix else None
     return ", ".join(filter(None, (*record["code"].values(), prefix)))
 
 
 def _with_cached_prefix(model: PeftModel, data: TaskData, settings: Config) -> tuple[torch.nn.Module, TaskData, dict]:
-    """What is trained on what, and the seconds that it took to get there."""
+    """Return the module to train, its data, and the seconds of computing the cached prefix, if there is one."""
     if not settings.trainer.cache_prefix:
         return model, data, {}
     clock = time.perf_counter()
@@ -116,7 +119,9 @@ def _with_cached_prefix(model: PeftModel, data: TaskData, settings: Config) -> t
 
 
 def results(history: History, objective: Objective, validation: str, keep_best: bool = False) -> dict:
-    """Scores of every split after the last step and in the best epoch, chosen on the split that ``selection`` names."""
+    """Return the scores of every split at the last step and in the best epoch. ``selection`` names the split that
+    chooses the best epoch.
+    """
     selection = CHOOSING[validation]
     last, best = history.evaluations[-1], objective.best(history.evaluations, selection)
     return {
@@ -141,7 +146,7 @@ def _timing(history: History) -> dict[str, float]:
 
 
 def _rounded(changes: list[dict]) -> list[dict]:
-    """To five digits, which is all that singular values are read for: records are to stay small."""
+    """Round numbers to five digits to keep records small. Singular values need no more digits."""
 
     def short(value: object) -> object:
         if isinstance(value, list):
@@ -152,12 +157,12 @@ def _rounded(changes: list[dict]) -> list[dict]:
 
 
 def _earlier_seconds(history: History) -> float:
-    """What earlier processes trained of a run that was interrupted."""
+    """Return the training seconds of earlier processes of an interrupted run."""
     return sum(segment["train_seconds"] for segment in history.segments[:-1])
 
 
 def _save_predictions(history: History, objective: Objective, data: TaskData, folder: Path) -> None:
-    """Label and prediction of every example of the splits that are scored, by its row in the split as it was read."""
+    """Write label and prediction of every example of the scored splits, with its row number in the original split."""
     frames = [
         pd.DataFrame(
             {
@@ -174,7 +179,7 @@ def _save_predictions(history: History, objective: Objective, data: TaskData, fo
 
 
 def _save_adapter(model: PeftModel, folder: Path) -> None:
-    """Save adapter and head as they are now beside the record, whole or not at all."""
+    """Save the current adapter and head beside the record, completely or not at all."""
     temporary, final = folder / ".adapter", folder / "adapter"
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary, save_embedding_layers=False)

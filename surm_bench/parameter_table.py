@@ -1,4 +1,4 @@
-"""Every adapter's parameters on a model, from the architecture alone: no weights, no hub."""
+"""Count every adapter's parameters on a model. Only the architecture is needed: no weights, no hub."""
 
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from surm_bench.report.console import print_table
 from surm_bench.report.tables import Cell, Column, Table, show_ratio, write_table
 from surm_bench.roles import find_roles, select
 
-TASKS = {"text": "glue/rte", "vision": "images/cifar10"}  # two and ten labels: they decide the size of the head
-REFERENCES = ("lora", "adapter_houlsby")  # r=8 and m=64 as their files have them
+TASKS = {"text": "glue/rte", "vision": "images/cifar10"}  # two and ten labels, which decide the size of the head
+REFERENCES = ("lora", "adapter_houlsby")  # with r=8 and m=64 from their config files
 CAPTION = (
     "Adapter parameters of {model} with a head for {labels} labels, counted on the architecture without weights. "
     "Adapter: trained, without the head, which every method trains; stored: the least to keep per task to serve the "
@@ -27,14 +27,17 @@ CAPTION = (
 
 
 def write_parameters(model: str, folder: Path) -> None:
-    """Write <model>.{md,tex,csv} to a folder, and print the table."""
+    """Write the table to <model>.{md,tex,csv} in a folder, and print it."""
     table = parameter_table(model)
     write_table(table, folder, model)
     print_table(table)
 
 
 def parameter_table(model: str) -> Table:
-    """The adapters of configs/adapter by what they train: adapter, stored and head counts, and the two ratios."""
+    """Return the table of all adapters, sorted by adapter parameters: three counts (adapter, stored, head), two ratios.
+
+    Adapters that do not fit the model are named in the caption.
+    """
     chosen = [f"model={model}", f"task={TASKS[composition.compose([f'model={model}']).model.family]}"]
     settings = {
         adapter: OmegaConf.to_object(composition.compose([*chosen, f"adapter={adapter}"]))
@@ -69,10 +72,10 @@ def parameter_table(model: str) -> Table:
 
 
 def count(settings: Config) -> dict[str, int]:
-    """The counts of one adapter on one model, on the meta device; raises UserError where it does not fit the model.
+    """Count the parameters of an adapter on a model on the meta device. Raises UserError if they do not fit together.
 
-    Layers that a method of PEFT adapts are given values, zeros: some of them start from the weight (PiSSA's singular
-    vectors, SHiRA's places) or change it (OLoRA), on which no count depends.
+    Layers that a PEFT method adapts get zeros as weights. Some methods start from the weight (PiSSA's singular vectors,
+    SHiRA's positions) or change the weight (OLoRA), but no count depends on its values.
     """
     module = build_skeleton(settings.model, settings.task.num_labels)
     roles = find_roles(name for name, _ in module.named_modules())

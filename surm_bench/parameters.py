@@ -1,4 +1,4 @@
-"""How many parameters a method trains, and how many it must store. The head and the backbone are counted apart."""
+"""Count the parameters that a method trains and must store. Head and backbone are counted separately."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 
@@ -10,17 +10,18 @@ from surm_bench.adapters.stored import num_spared
 from surm_bench.roles import select
 from surm_bench.structured import StructuredMatrix
 
-BASELINE_RANK = 8  # of the LoRA on q and v that every method is compared with
+BASELINE_RANK = 8  # rank of the baseline, LoRA on q and v
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
-    """Counts of a model that PEFT has wrapped.
+    """Count the parameters of a model wrapped by PEFT.
 
     Returns:
-        adapter: trained, the head left out. head: trained in modules_to_save. other: the frozen rest of the backbone.
-        total: the sum of these, which is what runs. stored: what has to be kept per task to serve the adapter,
-        without the head; fewer than adapter where training overparametrises (a circulant keeps d of 2d numbers).
-        Nowhere counted is what is drawn from a seed, or taken from the backbone, and not trained.
+        adapter: trained parameters without the head. head: trained parameters in modules_to_save. other: the frozen
+        rest of the backbone. total: the sum of adapter, head and other, the parameters of the running model.
+        stored: numbers to keep per task to serve the adapter, without the head. stored is less than adapter if a
+        method trains more numbers than it needs (a circulant keeps d of 2d numbers). Numbers that are drawn from a
+        seed or taken from the backbone, and are not trained, are counted nowhere.
     """
     wrappers = [m for m in model.modules() if isinstance(m, ModulesToSaveWrapper)]
     head = {id(p): p.numel() for w in wrappers for p in w.modules_to_save.parameters()}
@@ -40,12 +41,12 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
 
 
 def lora_parameters(model: nn.Module, roles: dict[str, list[str]], r: int = BASELINE_RANK) -> int:
-    """What LoRA of rank r on q and v trains on the plain backbone: r·(in + out) a layer (Hu et al., 2021)."""
+    """Count the parameters that LoRA of rank r on q and v trains: r·(in + out) a layer (Hu et al., 2021)."""
     layers = (model.get_submodule(name) for name in select(roles, ("q", "v")))
     return sum(r * (layer.in_features + layer.out_features) for layer in layers)
 
 
 def compare_with_lora(parameters: dict[str, int], lora: int) -> dict[str, str | int | float | None]:
-    """The ``baseline`` part of a record: ratio says how many times fewer adapter parameters than LoRA are trained."""
+    """Return the ``baseline`` part of a record. ``ratio`` is LoRA's parameters divided by the adapter's parameters."""
     adapter = parameters["adapter"]
     return {"method": "lora", "r": BASELINE_RANK, "parameters": lora, "ratio": lora / adapter if adapter else None}

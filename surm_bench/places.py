@@ -1,4 +1,4 @@
-"""Where things lie on this machine: kept beside a record, not in it, since records travel."""
+"""Paths on this machine. They are kept beside a record and not in it, because records are copied to other machines."""
 
 import json
 import re
@@ -8,14 +8,14 @@ from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 
 FILE = "places.json"
-# Needs no quotes in Hydra's grammar: letters and digits with a slash among them, or a word that is no value of another
-# type, as null, true or 007 are.
+# Values that need no quotes in Hydra's grammar: letters and digits with a slash, or a word. Words that Hydra reads as
+# values of other types (null, true, 007) are not among them.
 SAFE = re.compile(r"[a-z0-9_.+-]*/[a-z0-9_./+-]*|(?!(null|true|false|nan|inf)$)[a-z_][a-z0-9_.-]*", re.IGNORECASE)
-PLACES = {"results_dir": "results", "task.data_dir": None, "model.weights": None}  # and what a record says instead
+PLACES = {"results_dir": "results", "task.data_dir": None, "model.weights": None}  # key -> its value in a record
 
 
 def without_places(config: dict) -> dict:
-    """The resolved configuration without paths of this machine."""
+    """Return the resolved configuration without the paths of this machine."""
     return config | {
         "results_dir": PLACES["results_dir"],
         "task": config["task"] | {"data_dir": None},
@@ -24,26 +24,26 @@ def without_places(config: dict) -> dict:
 
 
 def override_of(key: str, path: str | Path) -> str:
-    """The override that gives a key this path, whatever letters the path has.
+    """Return the override that sets a key to a path. The path may contain any characters.
 
-    Quotes and backslashes are as in Hydra's quoted values (https://hydra.cc/docs/advanced/override_grammar/basic), and
-    ``${``, which would name another key, is escaped as OmegaConf has it.
+    Quotes and backslashes follow Hydra's quoted values (https://hydra.cc/docs/advanced/override_grammar/basic).
+    ``${`` would refer to another key, so it is escaped as OmegaConf requires.
     """
     return f"{key}={_quoted(escaped(str(path)))}"
 
 
 def escaped(text: str) -> str:
-    """A text in which ``${`` names no other key, as OmegaConf has it: backslashes before it are doubled."""
+    """Escape ``${`` for OmegaConf, so that it refers to no other key. Backslashes before ``${`` are doubled."""
     return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
 
 
 def with_quotes(override: str, sweep: bool = False) -> str:
-    """An override as it was typed, its value in quotes where it is a path that Hydra would take apart.
+    """Put the value of an override in quotes if it is a path that Hydra would split.
 
-    ``${oc.env:NAME}`` keeps its meaning. What is in quotes is left as it is, and null is no path.
+    ``${oc.env:NAME}`` keeps its meaning. Values in quotes and null stay unchanged.
 
     Args:
-        sweep: a comma or a call, as choice(a,b), names several values, unless that is a path that is there.
+        sweep: a comma or a call such as choice(a,b) means several values, unless it is a path that exists.
     """
     key, _, value = override.partition("=")
     if not is_place(override) or value == "null" or value[:1] in ("'", '"'):
@@ -54,13 +54,13 @@ def with_quotes(override: str, sweep: bool = False) -> str:
 
 
 def check_place(key: str, path: object) -> None:
-    """Refuse an empty path, which would be the current folder; raises UserError."""
+    """Refuse an empty path, which would mean the current folder; raises UserError."""
     if isinstance(path, str) and not path.strip():
         raise UserError(f"{key}={path} is empty: name a folder or a file, as . for the current folder")
 
 
 def _quoted(path: str) -> str:
-    """A value in Hydra's grammar: backslashes are doubled before a quote, those of the path and the one at the end."""
+    """Quote a value for Hydra's grammar. Backslashes before a quote in the path or at its end are doubled."""
     if SAFE.fullmatch(path):
         return path
     inner = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", path)
@@ -69,22 +69,22 @@ def _quoted(path: str) -> str:
 
 
 def is_place(override: str) -> bool:
-    """Whether an override of the command line names a path of this machine."""
+    """Whether an override of the command line sets a path on this machine."""
     return override.lstrip("+").partition("=")[0] in PLACES
 
 
 def keep_places(config: dict, folder: Path) -> None:
-    """Write where data and weights of a run were, beside its record."""
+    """Write the paths of a run's data and weights beside its record."""
     places = {"task": {"data_dir": config["task"]["data_dir"]}, "model": {"weights": config["model"]["weights"]}}
     with atomic(folder / FILE) as temporary:
         temporary.write_text(json.dumps(places), encoding="utf-8")
 
 
 def with_places(config: dict, folder: Path) -> dict:
-    """The configuration of a record with the places that lie beside it, if they do.
+    """Return the configuration of a record with the paths that are kept beside the record, if the file exists.
 
     Raises:
-        UserError: they cannot be read.
+        UserError: the file of paths is damaged or cannot be read.
     """
     file = folder / FILE
     try:

@@ -1,4 +1,4 @@
-"""The class that F1 is of: task.positive_class, or class 1 as in GLUE. No torch here."""
+"""The positive class of F1: task.positive_class, or class 1 as in GLUE. No torch here."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ DEFAULT = 1
 
 
 def positive_class(task: Mapping[str, Any]) -> int | None:
-    """Return the number of the positive class of a task's configuration; None where its metric has none.
+    """Return the number of the positive class of a task; None if the metric of the task has no positive class.
 
     Raises:
-        UserError: there is no such class.
+        UserError: the task has no class of this name or number, or its metric has no positive class.
     """
     given, names = task.get("positive_class"), task.get("label_names") or []
     if task["metric"] != METRIC:
@@ -29,17 +29,17 @@ def positive_class(task: Mapping[str, Any]) -> int | None:
 
 
 def named_class(task: Mapping[str, Any]) -> str | None:
-    """Return the positive class as a record has it: its name, or its number where classes have no names.
+    """Return the positive class for a record: its name, or its number if the classes have no names.
 
     Raises:
-        UserError: there is no such class.
+        UserError: as positive_class.
     """
     number, names = positive_class(task), task.get("label_names")
     return None if number is None else (names[number] if names else str(number))
 
 
 def shown_metric(task: Mapping[str, Any]) -> str:
-    """Return the primary metric as tables call it, F1 with its class; of class 1 without a name, as GLUE's, ``f1``."""
+    """Return the name of the primary metric for tables. F1 names its class, except class 1 without a name: ``f1``."""
     given, names = task.get("positive_class"), task.get("label_names")
     if task["primary_metric"] != "f1":
         return task["primary_metric"]

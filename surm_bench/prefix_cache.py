@@ -1,7 +1,7 @@
-"""Hidden states of a frozen prefix, computed once per example; training then runs the rest of the model alone.
+"""Compute the hidden states of a frozen prefix once per example. Training then runs only the rest of the model.
 
-Scores and adapters are those of a run without it, to rounding: a product may sum in another order where an example's
-batch has another size, or, of text, other padding.
+Scores and adapters equal those of a run without the cache up to rounding: a matrix product may sum in another order if
+the batch of an example has another size or, for text, other padding.
 """
 
 from dataclasses import replace
@@ -24,14 +24,14 @@ from surm_bench.training import make_accelerator
 
 
 def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tuple[Suffix, TaskData]:
-    """The part of the model that is trained, and every split as examples of what this part takes.
+    """Return the trained part of the model, and the data with every split as inputs of this part.
 
-    Such an example is {"hidden": (T, d), "labels": ()}; text is without padding, and T = 1 where the head alone is
-    trained. Training the part trains the model.
+    An example is then {"hidden": (T, d), "labels": ()}. Text has no padding, and T = 1 if only the head is trained.
+    The part shares its parameters with the model: training the part trains the model.
 
     Raises:
-        UserError: the model has no prefix that stays the same (surm_bench.models.prefix.cut), its images are
-            changed at random, or its states need more than half of the available memory.
+        UserError: the model has no constant prefix (surm_bench.models.prefix.cut), its images are changed at random,
+            or the hidden states need more than half of the available memory.
     """
     if data.augment is not None:
         raise UserError("trainer.cache_prefix computes each image once, task.augment changes it: leave one of them off")
@@ -44,14 +44,14 @@ def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tu
     def states(split: Dataset) -> Examples:
         training = split is data.train
         order = range(len(split))
-        if training and data.lengths is not None:  # as the other splits are
+        if training and data.lengths is not None:  # sorted like the other splits
             order = sorted(order, key=data.lengths.__getitem__, reverse=True)
         loader = DataLoader(
             Subset(split, order),
-            trainer.batch_size if training else trainer.eval_batch_size,  # as in the plain run: products round alike
+            trainer.batch_size if training else trainer.eval_batch_size,  # as without the cache: equal rounding
             collate_fn=data.collate,
             num_workers=trainer.workers,
-            generator=torch.Generator(),  # of its own: a loader draws, and what is trained may drop out
+            generator=torch.Generator(),  # a loader draws from it, not from the stream of dropout
         )
         batches = track(loader, "hidden states", transient=True, disable=not trainer.progress)
         found = (example for batch in batches for example in _examples(suffix, batch, accelerator, ragged))
@@ -64,7 +64,7 @@ def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tu
 
 
 def collate_ragged(examples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Examples of several lengths -> hidden (B, longest, d), attention_mask (B, longest) and labels (B,)."""
+    """Collate examples of several lengths: hidden (B, longest, d), attention_mask (B, longest), labels (B,)."""
     hidden = [example["hidden"] for example in examples]
     labels = torch.stack([example["labels"] for example in examples])
     return {"hidden": pad(hidden), "attention_mask": mask([len(states) for states in hidden]), "labels": labels}
@@ -74,7 +74,7 @@ def _examples(suffix: Suffix, batch: dict, accelerator: Accelerator, ragged: boo
     labels = batch.pop("labels")
     hidden = _hidden(suffix, batch, accelerator).cpu()
     counts = batch["attention_mask"].sum(1).tolist() if ragged else [hidden.shape[1]] * len(hidden)
-    # Copies, as a view would keep the whole batch.
+    # Clone the states: a view would keep the whole batch in memory.
     return [
         {"hidden": states[:count].clone(), "labels": label}
         for states, count, label in zip(hidden, counts, labels, strict=True)
@@ -88,7 +88,10 @@ def _hidden(suffix: Suffix, batch: dict, accelerator: Accelerator) -> Tensor:
 
 
 def _check_room(probe: Tensor, data: TaskData, ragged: bool, processes: int) -> None:
-    """Refuse what half of the available memory cannot hold; ``probe`` is the hidden state (1, T, d) of an example."""
+    """Refuse a cache larger than half of the available memory; ``probe`` is the hidden state (1, T, d) of an example.
+
+    Each process takes an equal share of this half.
+    """
     splits = [data.train, *data.splits.values()]
     examples = sum(len(split) for split in splits)
     rows = sum(len(e["input_ids"]) for split in splits for e in split) if ragged else examples * probe.shape[1]

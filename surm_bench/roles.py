@@ -1,8 +1,9 @@
-"""What the layers of a backbone are for: the only place with module names.
+"""The roles of layers in a backbone. Module names appear only in this module.
 
-A role is a name of the field (q, k, v, o, fc1, fc2, norm, head; attention_norm is the norm next behind attention; mlp
-is the module whose last input is the MLP's); a family maps each role to an anchored pattern over ``named_modules``.
-Adapters name roles and never modules, so LoRA on q and v means the same layers everywhere.
+Roles have the usual names: q, k, v, o, fc1, fc2, norm, head. The role attention_norm is the norm directly after
+attention. The role mlp is the module whose last input is the input of the MLP. A family maps each role to a pattern
+that matches whole names of ``named_modules``. Adapters name roles and never modules, so LoRA on q and v means the same
+layers in every backbone.
 """
 
 import re
@@ -11,8 +12,8 @@ from collections.abc import Iterable
 from surm_bench.errors import UserError, unknown
 
 FAMILIES = {
-    # transformers: BERT and RoBERTa, with a head or bare. BERT's pooler is part of the head, as RoBERTa's
-    # classifier.dense is.
+    # transformers: BERT and RoBERTa, with or without a head. BERT's pooler belongs to the head, like RoBERTa's
+    # classifier.dense.
     "bert": {
         "q": r"(\w+\.)?encoder\.layer\.\d+\.attention\.self\.query",
         "k": r"(\w+\.)?encoder\.layer\.\d+\.attention\.self\.key",
@@ -25,7 +26,7 @@ FAMILIES = {
         "attention_norm": r"(\w+\.)?encoder\.layer\.\d+\.attention\.output\.LayerNorm",
         "head": r"(\w+\.)?pooler|classifier",
     },
-    # transformers: MPNet, with a head or bare. Its pooler is part of the head.
+    # transformers: MPNet, with or without a head. The pooler belongs to the head.
     "mpnet": {
         "q": r"(\w+\.)?encoder\.layer\.\d+\.attention\.attn\.q",
         "k": r"(\w+\.)?encoder\.layer\.\d+\.attention\.attn\.k",
@@ -38,7 +39,7 @@ FAMILIES = {
         "attention_norm": r"(\w+\.)?encoder\.layer\.\d+\.attention\.LayerNorm",
         "head": r"(\w+\.)?pooler|classifier",
     },
-    # timm VisionTransformer, its qkv split in three (surm_bench.models.vision)
+    # timm VisionTransformer with its qkv split in three layers (surm_bench.models.vision)
     "timm_vit": {
         "q": r"blocks\.\d+\.attn\.qkv\.q",
         "k": r"blocks\.\d+\.attn\.qkv\.k",
@@ -53,17 +54,17 @@ FAMILIES = {
     },
 }
 ROLES = tuple(FAMILIES["bert"])
-FUSED = ("qkv", "in_proj", "c_attn", "query_key_value")  # parts of the names of layers that are q, k and v at once
+FUSED = ("qkv", "in_proj", "c_attn", "query_key_value")  # in the names of layers that fuse q, k and v
 
 
 def find_roles(module_names: Iterable[str]) -> dict[str, list[str]]:
-    """Map each role to the module names that play it, in the model's order; of the head there may be none.
+    """Map each role to the names of its modules, in the model's order. Only the head may have no module.
 
     Args:
         module_names: the names of ``model.named_modules()``.
 
     Raises:
-        UserError: no family explains the model (a fused qkv, or an architecture without an entry).
+        UserError: no family matches the model: its qkv is fused, or FAMILIES lacks the architecture.
     """
     names = list(module_names)
     for patterns in FAMILIES.values():
@@ -79,7 +80,7 @@ def find_roles(module_names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def attention_heads(modules: Iterable[object]) -> int:
-    """The number of heads, from the attention modules among ``model.modules()``; raises UserError if there are none."""
+    """Return the number of heads, from the attention modules in ``model.modules()``; raises UserError without any."""
     for module in modules:
         for attribute in ("num_heads", "num_attention_heads"):  # timm, transformers
             if hasattr(module, attribute):
@@ -88,7 +89,7 @@ def attention_heads(modules: Iterable[object]) -> int:
 
 
 def check_not_fused(name: str, in_features: int, out_features: int) -> None:
-    """Refuse a layer that is q, k and v at once, whose outputs are not the heads of one; raises UserError."""
+    """Refuse a layer that fuses q, k and v, because its outputs are not the heads of one of them; raises UserError."""
     if any(part in name.rpartition(".")[2] for part in FUSED) or out_features == 3 * in_features:
         raise UserError(
             f"{name}, of {out_features}×{in_features}, is q, k and v fused in one layer, where heads are not what this "
@@ -97,15 +98,15 @@ def check_not_fused(name: str, in_features: int, out_features: int) -> None:
 
 
 def layer_of(name: str) -> int | None:
-    """The index of the layer that a module is in, from 0; None outside the stack of layers (a final norm, the head)."""
+    """Return the index of a module's layer, from 0; None for a module outside the layers (a final norm, the head)."""
     return next((int(part) for part in name.split(".") if part.isdigit()), None)
 
 
 def from_layer(roles: dict[str, list[str]], first: int) -> dict[str, list[str]]:
-    """The roles without the modules of the layers below ``first``; what is in no layer stays.
+    """Return the roles without modules of layers below ``first``. Modules outside the layers stay.
 
     Raises:
-        UserError: the stack has no such layer.
+        UserError: the model has no layer ``first``.
     """
     if first == 0:
         return roles
@@ -118,7 +119,7 @@ def from_layer(roles: dict[str, list[str]], first: int) -> dict[str, list[str]]:
 
 
 def select(roles: dict[str, list[str]], wanted: Iterable[str]) -> list[str]:
-    """The module names of the wanted roles; raises UserError that lists the roles when one is unknown."""
+    """Return the module names of the wanted roles; raises UserError with the list of roles for an unknown role."""
     for role in wanted:
         if role not in roles:
             raise unknown("role", role, roles)

@@ -1,4 +1,4 @@
-"""One run from its configuration to its record: the one module that brings all parts together."""
+"""Execute one run from its configuration to its record. This module combines all parts of the package."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 
@@ -51,27 +51,27 @@ logger = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | None = None) -> dict:
-    """Train, evaluate and record one run; a finished one is read, not repeated, unless cfg.rerun.
+    """Train, evaluate and record one run. Without cfg.rerun, the record of a finished run is read instead.
 
-    Stopped and started again it goes on from its saved state. A loss that is not finite is a result: the record then
-    has status "diverged".
+    An interrupted run that is started again continues from its saved state. A loss that is not finite is a result: the
+    record then has status "diverged".
 
     Args:
         cfg: a composed configuration with surm_bench.config.Config as its schema.
-        report: called with one line, the outcome.
-        command: what repeats the run, for the record.
+        report: called with the outcome in one line.
+        command: the command that repeats the run, for the record.
 
     Returns:
-        The record, as it lies in ``results_dir/runs/<run_id>/record.json``.
+        The record, equal to ``results_dir/runs/<run_id>/record.json``.
 
     Raises:
-        UserError: bad input. Any error after the run has begun leaves a record with status "failed".
-        Claimed: another process trains this run, or took it over: nothing is written.
-        StorageError: the disk of the results is full or gone: no record can be written.
+        UserError: invalid input. Any error after the run has begun leaves a record with status "failed".
+        Claimed: another process trains this run or took it over. Nothing is written.
+        StorageError: the disk of the results is full or missing. No record can be written.
     """
     config, settings = checked(cfg)
     use_device(settings.trainer.device)
-    main = PartialState().is_main_process  # one record, one report, one W&B run of however many processes
+    main = PartialState().is_main_process  # only the main process writes record, report and W&B run
     report = report if main else (lambda line: None)
     identifier = run_id(config, PartialState().num_processes)
     folder = records.run_folder(settings.results_dir, identifier)
@@ -86,7 +86,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         return _attempt(settings, config, _about(settings, config, earlier, command), folder)
     with storage_errors(settings.results_dir), records.claim(folder):
         earlier = _earlier(settings, identifier)
-        if records.is_done(earlier):  # by another process, in the meantime
+        if records.is_done(earlier):  # another process finished the run meanwhile
             return _already(earlier, report)
         if reason := records.set_aside(folder):
             logger.warning("%s and the run is made again", reason)
@@ -99,16 +99,16 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
 
 
 def checked(cfg: DictConfig) -> tuple[dict, Config]:
-    """The resolved configuration, plain and with its types, its content known; all that is refused is refused here.
+    """Resolve and validate the configuration. Return it as a dict and as a Config, with the digests of its content.
 
     Raises:
-        UserError: a key that nothing reads, a value that is not possible, a place that cannot be read or written.
+        UserError: an unknown key, an invalid value, or a path that cannot be read or written.
     """
     return check(plain(cfg))
 
 
 def check(config: dict) -> tuple[dict, Config]:
-    """The same of a configuration that is plain already, which is completed in place."""
+    """Validate a resolved configuration and complete it in place. Return it with its Config, as ``checked`` does."""
     settings = settings_of(config)
     check_config(settings.optimizer, settings.trainer, settings.seed)
     check_family(settings)
@@ -131,14 +131,14 @@ def check(config: dict) -> tuple[dict, Config]:
 
 
 def load_run(folder: str | Path, settings: Config | None = None) -> tuple[PeftModel, TaskData, Config]:
-    """The trained model of a finished run, in evaluation mode, with its task; the backbone is built anew.
+    """Build the backbone and load the adapter of a finished run. Return the model in evaluation mode, data and Config.
 
     Args:
-        settings: instead of the run's own, as for another task of as many labels.
+        settings: used instead of the run's configuration, for example for another task with the same number of labels.
 
     Raises:
-        UserError: the record or the adapter is not readable or not what was written, the run did not finish, or its
-            adapter is not here.
+        UserError: the run did not finish, its adapter is not in the folder, or the record or the adapter cannot be
+            read or was changed after it was written.
     """
     _, config = records.finished(folder)
     settings = settings or settings_of(config)
@@ -147,7 +147,7 @@ def load_run(folder: str | Path, settings: Config | None = None) -> tuple[PeftMo
 
 
 def load_model(folder: str | Path) -> tuple[PeftModel, Backbone, Config]:
-    """The same without the task's data: the trained model, the backbone that it was made of, and its processor.
+    """Load the model of a finished run like load_run, without its data. Return the model, its Backbone and its Config.
 
     Raises:
         UserError: as load_run.
@@ -159,7 +159,7 @@ def load_model(folder: str | Path) -> tuple[PeftModel, Backbone, Config]:
 
 
 def evaluate(model: torch.nn.Module, data: TaskData, settings: Config, split: str = "reported") -> dict[str, float]:
-    """The scores of a model on one split of its task."""
+    """Return the scores of a model on one split of its task."""
     accelerator = make_accelerator(settings.trainer.precision)
     loader = evaluation_loader(data.splits[split], data.collate, settings.trainer)
     return objective_for(settings.task).metrics(*predict(*accelerator.prepare(model, loader), accelerator))
@@ -171,7 +171,7 @@ def _adapted(backbone: Backbone, folder: str | Path) -> PeftModel:
 
 
 def _earlier(settings: Config, identifier: str) -> dict | None:
-    """The record that counts, unless the run is to be made again whatever there is."""
+    """Return the authoritative record of the run, if there is one; None with rerun=true."""
     if settings.rerun:
         return None
     try:
@@ -186,9 +186,10 @@ def _already(record: dict, report: Callable[[str], None]) -> dict:
 
 
 def _renamed(record: dict, config: dict, settings: Config, command: str | None) -> dict:
-    """The record with the classes called as in this configuration, if it names them: no number depends on names.
+    """Rename the classes in a finished record as in this configuration. No result depends on the names.
 
-    Where the record is one of this folder it is written anew, and the places of data and weights beside it.
+    If this folder contains the record, the renamed record and the paths of data and weights are written to the folder.
+    Otherwise the record is returned unchanged.
     """
     folder = records.run_folder(settings.results_dir, record["run_id"])
     own = records.read_run(folder) if PartialState().is_main_process else None
@@ -204,7 +205,7 @@ def _renamed(record: dict, config: dict, settings: Config, command: str | None) 
 
 
 def _about(settings: Config, config: dict, earlier: dict | None, command: str | None) -> dict:
-    """The parts of the record that are known before training."""
+    """Return the parts of the record that are known before training."""
     processes = PartialState().num_processes
     objective = objective_for(settings.task)
     return {
@@ -225,7 +226,7 @@ def _about(settings: Config, config: dict, earlier: dict | None, command: str | 
 
 
 def _attempt(settings: Config, config: dict, record: dict, folder: Path) -> dict:
-    """Train and record, whatever comes of it."""
+    """Run and record the outcome, also of a failure."""
     began = time.perf_counter()
     if PartialState().is_main_process:
         keep_places(config, folder)
@@ -247,12 +248,12 @@ def _attempt(settings: Config, config: dict, record: dict, folder: Path) -> dict
 
 
 def _ended(record: dict, status: str, error: str, counts: bool) -> dict:
-    """The record of a run that came to no result. Bad input costs nothing and may be mended: it is no attempt."""
+    """Return the record of a run without a result. Invalid input and interruptions do not count as attempts."""
     return record | {"status": status, "error": error, "attempts": record["attempts"] - (not counts)}
 
 
 def _write(record: dict, results_dir: str) -> dict:
-    """Write the record, once of however many processes; a rerun that breaks off does not undo a result."""
+    """Write the record in the main process. A failed rerun does not replace an earlier result."""
     folder = records.run_folder(results_dir, record["run_id"])
     if not PartialState().is_main_process:
         return record

@@ -1,4 +1,4 @@
-"""Which code made a result: a digest of the sources that determine it, the same in a checkout and a wheel."""
+"""A digest of the source code that determines results. It is equal in a checkout and in a wheel."""
 
 import hashlib
 from functools import cache
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-# The parts of the package whose code a result depends on; what only keeps, shows or launches runs is not among them.
+# The parts of the package that results depend on. Code that only stores, shows or launches runs is not among them.
 DETERMINING = (
     *("adapters", "models", "structured", "tasks", "training"),
     *("build.py", "measure.py", "parameters.py", "prefix_cache.py", "roles.py", "torchvision_stub.py"),
@@ -15,14 +15,14 @@ DETERMINING = (
 
 @cache
 def source_digest() -> str:
-    """Twelve hex digits of all files that determine results, with their names: Python, and architectures as JSON."""
+    """Return twelve hex digits of a digest of the names and contents of all Python and JSON files in DETERMINING."""
     files = [file for part in DETERMINING for file in _files(PACKAGE / part)]
     lines = (f"{file.relative_to(PACKAGE).as_posix()}:{_sha256(file)}\n" for file in files)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
 
 
 def method_digest(target: str) -> str | None:
-    """The same of the module that defines a method outside this package and PEFT; None for theirs."""
+    """Return twelve hex digits of a digest of the module of a method; None for methods of this package and of PEFT."""
     package, module = target.partition(".")[0], target.rpartition(".")[0]
     if package in ("surm_bench", "peft"):
         return None

@@ -1,4 +1,4 @@
-"""The disk that results lie on. Full or gone, it ends a sweep: no run of it could be recorded."""
+"""Errors of the disk that holds results. A full or missing disk ends a sweep, because no run could be recorded."""
 
 import errno
 import os
@@ -12,16 +12,16 @@ from surm_bench.errors import UserError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESTALE}
-CODE = re.compile(r"\(os error (\d+)\)")  # how safetensors, written in Rust, names it: its error is no OSError
+CODE = re.compile(r"\(os error (\d+)\)")  # the error number in a message of safetensors (in Rust; no OSError)
 
 
 class StorageError(UserError):
-    """The disk of the results is full, too small or gone."""
+    """The disk of the results is full, too small or no longer there."""
 
 
 @contextmanager
 def storage_errors(folder: str | Path) -> Iterator[None]:
-    """Raise a StorageError for whatever in the block fails because a disk is full or gone, or this folder is."""
+    """Turn errors in the block into a StorageError if a disk is full or missing, or if this folder is missing."""
     try:
         yield
     except StorageError:
@@ -38,16 +38,16 @@ def storage_errors(folder: str | Path) -> Iterator[None]:
 
 
 def check_there(folder: str | Path) -> None:
-    """Raise StorageError where a folder that was there is not any more."""
+    """Raise StorageError if a folder no longer exists."""
     if not os.path.isdir(folder):
         raise _gone(folder, "no such folder")
 
 
 def check_space(folder: str | Path, needed: int, what: str) -> None:
-    """Raise StorageError where fewer bytes than needed are free.
+    """Raise StorageError if fewer bytes than needed are free.
 
     Args:
-        what: needs them, for the message.
+        what: the thing that needs the space, for the message.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -62,7 +62,7 @@ def _gone(folder: str | Path, reason: str) -> StorageError:
 
 
 def _code(error: Exception) -> int | None:
-    """The system's number of an error."""
+    """Return the system's number (errno) of an error."""
     if isinstance(error, OSError):
         return error.errno
     found = CODE.search(str(error))

@@ -1,11 +1,11 @@
-"""What came of a run, in one line."""
+"""The outcome of a run in one line."""
 
 from surm_bench.positive_class import shown_metric
 from surm_bench.records.agreement import reported_split, score
 
 
 def summary(record: dict) -> str:
-    """As ``Circulant on digits (vit_digits, seed 0): accuracy 0.9700 (best 0.9722), 512 adapter parameters, …``."""
+    """Return a line such as ``Circulant on digits (vit_digits, seed 0): accuracy 0.9700 (best epoch 0.9722), …``."""
     config, metric = record["config"], record["primary_metric"]
     what = (
         f"{config['adapter']['label']} on {config['task']['name']} ({config['model']['name']}, seed {record['seed']})"
@@ -24,7 +24,7 @@ def summary(record: dict) -> str:
 
 
 def _compared(baseline: dict) -> str:
-    """How many times fewer or more parameters than LoRA."""
+    """Say how many times fewer or more parameters than LoRA the adapter has."""
     ratio = baseline["ratio"]
     if ratio is None:
         return "no adapter"

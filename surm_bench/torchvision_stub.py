@@ -1,9 +1,9 @@
-"""Let torchvision import beside a CPU-only torch.
+"""Make it possible to import torchvision beside a CPU-only torch.
 
-PyPI's torchvision for Linux is a CUDA build. Its operator library does not load without CUDA, and torchvision then
-dies while it registers shape functions for two operators that nobody declared. Importing this module declares them
-(declaration only: no implementation, so calling one still fails loudly). Every module that imports timm, peft,
-transformers or evaluate imports this one first.
+PyPI's torchvision for Linux is a CUDA build. Its operator library does not load without CUDA. The import of torchvision
+then fails when it registers shape functions for two operators that were never declared. Importing this module declares
+these operators without implementing them, so a call of one still raises an error. Every module that imports timm, peft,
+transformers or evaluate imports this module first.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ SCHEMAS = (
 
 
 def _is_cuda_build(distribution: str = "torchvision") -> bool:
-    """PyPI's Linux wheels are the CUDA build and say so in version.py only; other CPU builds end in '+cpu'."""
+    """Whether torchvision is a CUDA build. Only version.py in PyPI's Linux wheels tells; CPU versions end in '+cpu'."""
     try:
         files = importlib.metadata.files(distribution) or []
     except importlib.metadata.PackageNotFoundError:

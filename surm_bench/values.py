@@ -1,4 +1,4 @@
-"""Values that no key of a configuration can have, refused before anything reads them. No torch here."""
+"""Refuse invalid values of a configuration before anything reads them. No torch here."""
 
 import math
 import re
@@ -13,16 +13,17 @@ from surm_bench.places import PLACES, check_place
 
 NAMES = ("model.name", "task.name", "adapter.name")
 KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
-MIXES_EXAMPLES = {"surm_bench.adapters.LoraPevitConfig"}  # what it says of an example depends on the batch
+MIXES_EXAMPLES = {"surm_bench.adapters.LoraPevitConfig"}  # predictions depend on the batch
 NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a word, or several with / between; no .. and no absolute path
 
 
 def plain(cfg: DictConfig) -> dict:
-    """A composed configuration, or groups of one, with its references resolved, as dicts and lists.
+    """Return a composed configuration, or some of its groups, as dicts and lists with resolved references.
 
     Raises:
-        UserError: a number that is not finite, a name that could leave a folder, or an environment variable anywhere
-            but in a path: records are published, and paths are the one thing that they do not hold.
+        UserError: a number that is not finite or too large for 64 bits, an empty path, a name that could lead out of
+            a folder, or an environment variable outside of paths. Records are published and contain all values except
+            paths.
     """
     for key, value in _leaves(OmegaConf.to_container(cfg, resolve=False)):
         if isinstance(value, str) and "oc.env" in value and key not in PLACES:
@@ -41,7 +42,7 @@ def plain(cfg: DictConfig) -> dict:
 
 
 def check_family(config: Config) -> None:
-    """Refuse a text model for images, and the other way round; and any other kind of task."""
+    """Refuse a text model for images, a vision model for text, and unknown kinds of tasks."""
     if config.task.kind not in KINDS:
         raise unknown("task.kind", config.task.kind, KINDS)
     wanted = KINDS[config.task.kind]
@@ -53,7 +54,7 @@ def check_family(config: Config) -> None:
 
 
 def check_scored_batches(config: Config) -> None:
-    """Refuse another size of scored batches where a prediction depends on what is beside it: no id of a run has it."""
+    """Refuse another evaluation batch size if predictions depend on it: run ids do not contain this size."""
     size, only = config.trainer.eval_batch_size, TrainerConfig().eval_batch_size
     if config.adapter.peft.get("_target_") in MIXES_EXAMPLES and size != only:
         raise UserError(
@@ -63,7 +64,7 @@ def check_scored_batches(config: Config) -> None:
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value with its key, as ``adapter.peft.r``."""
+    """Yield every value with its dotted key, such as ``adapter.peft.r``."""
     if isinstance(node, dict | list):
         for name, inner in node.items() if isinstance(node, dict) else enumerate(node):
             yield from _leaves(inner, f"{key}.{name}" if key else str(name))

@@ -1,4 +1,4 @@
-"""What is kept of runs: a record and a log each, claims on running ones, collected records. No torch here."""
+"""Storage of runs: the record and the log of each run, locks of running runs, collected records. No torch here."""
 
 from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_record
 from surm_bench.records.claim import Claimed, Lost, check_held, claim, held

@@ -1,4 +1,4 @@
-"""Whether two runs of one id came to the same result."""
+"""Decide whether two runs with the same id have the same result."""
 
 import math
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ VERSIONS = ("python", "torch", "transformers", "peft", "timm", "threads", "proce
 
 
 def reported_split(record: dict) -> str:
-    """The split that a record's score is of: the reported one, or the one held out where a run scored nothing else."""
+    """Return the split of a record's score: the reported split, or the held-out split if a run scored only this."""
     return "reported" if "reported" in record["scores"] else "validation"
 
 
 def kept(record: dict) -> str:
-    """The epoch that a run's score, adapter and predictions are of: "last", or "best" with trainer.keep_best."""
-    return record.get("kept", "last")  # absent from earlier records
+    """Return the epoch of a run's score, adapter and predictions: "last", or "best" with trainer.keep_best."""
+    return record.get("kept", "last")  # earlier records lack this key
 
 
 def score(record: dict) -> float | None:
-    """The primary metric in the epoch that is kept; None for a run that diverged."""
+    """Return the primary metric in the kept epoch; None for a run without success, for example a diverged run."""
     if record["status"] != "success":
         return None
     return record["scores"][reported_split(record)][kept(record)][record["primary_metric"]]
 
 
 def same_machine(first: dict, second: dict) -> bool:
-    """Whether equal bits are expected of two records: the same kind of device, threads, versions and code.
+    """Whether two records should be equal bit for bit: they have equal kinds of device, threads, versions and code.
 
-    Of a run that was interrupted, in all its segments.
+    For an interrupted run, devices and threads of all segments are compared.
     """
     if first["code"] != second["code"] or _machines(first) != _machines(second):
         return False
@@ -36,17 +36,19 @@ def same_machine(first: dict, second: dict) -> bool:
 
 
 def tolerance(record: dict, of_seeds: Sequence[float] = ()) -> float:
-    """How far another machine may be off: two standard deviations over seeds, or two standard errors of the score.
+    """Return the largest allowed difference of scores between machines.
+
+    This is the larger of two standard deviations over seeds and two standard errors of the score.
 
     Args:
-        of_seeds: the scores of the same configuration with other seeds, this one's included.
+        of_seeds: the scores of this configuration with several seeds, including the seed of the record.
     """
     spread = stdev(of_seeds) if len(of_seeds) > 1 else 0.0
     return max(2 * spread, 2 * standard_error(record))
 
 
 def standard_error(record: dict) -> float:
-    """Of the score over its examples: binomial, or that of a correlation (1 − ρ²)/√(n − 1); MCC is one."""
+    """Return the standard error of the score over examples: binomial, or (1 − ρ²)/√(n − 1) for correlations and MCC."""
     split = reported_split(record)
     value, n = record["scores"][split][kept(record)][record["primary_metric"]], record["examples"][split]
     if record["primary_metric"] in CORRELATIONS:
@@ -55,7 +57,7 @@ def standard_error(record: dict) -> float:
 
 
 def agree(first: dict, second: dict, of_seeds: Sequence[float] = ()) -> bool:
-    """Whether two records of one id have one result: equal scores where equal bits are expected, else near ones."""
+    """Whether two records of one id agree: equal scores on the same machine, otherwise scores within the tolerance."""
     if first["status"] != second["status"]:
         return False
     one, other = score(first), score(second)

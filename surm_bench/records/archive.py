@@ -1,4 +1,4 @@
-"""All records below a folder: those of runs made here (runs/) and those that were collected (records.jsonl)."""
+"""All records in a folder: records of runs made here (runs/) and collected records (records.jsonl)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +14,11 @@ COLLECTED = "records.jsonl"
 
 
 class Disagreement(UserError):
-    """Results of one run do not agree."""
+    """Several results of one run do not agree."""
 
 
 class Archive:
-    """The record that counts for each run, as the function that_counts says.
+    """The authoritative record of each run, chosen by the function that_counts.
 
     Attributes:
         problems: a line for each record that cannot be used.
@@ -36,19 +36,19 @@ class Archive:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no record at all."""
+        """Whether the folder has no usable record."""
         return not self._found
 
     def record(self, run_id: str) -> dict | None:
-        """The record that counts, a result or not; None where there is none."""
+        """Return the authoritative record of a run, also if it is not a result; None without one."""
         return self._counting.get(run_id)
 
     def records(self) -> list[dict]:
-        """Every record that counts, ordered by id."""
+        """Return the authoritative record of every run, ordered by id."""
         return [record for _, record in sorted(self._counting.items()) if record is not None]
 
     def results(self) -> list[dict]:
-        """Every record of a finished run, repeats and disagreeing ones too, ordered by id and time."""
+        """Return every record of finished runs, also repeats and disagreeing records, ordered by id and time."""
         found = [record for of_run in self._found.values() for record in of_run.values() if is_done(record)]
         return sorted(found, key=lambda record: (record["run_id"], *_age(record)))
 
@@ -65,10 +65,10 @@ class Archive:
 
 
 def that_counts(found: Sequence[dict]) -> dict:
-    """Of the records of one run its earliest result, or without any the latest record.
+    """Choose the authoritative record of one run: the earliest result, or the latest record if there is no result.
 
     Raises:
-        Disagreement: there are several results, as from several machines, and they do not agree: none counts.
+        Disagreement: the run has several results, for example from several machines, that do not agree. None is used.
     """
     done = sorted((record for record in found if is_done(record)), key=_age)
     if not done:
@@ -83,11 +83,13 @@ def that_counts(found: Sequence[dict]) -> dict:
 
 
 def read_record(results_dir: str | Path, run_id: str) -> dict | None:
-    """The record of one run that counts, as Archive has it, without the records of others; None where there is none.
+    """Return the authoritative record of one run as Archive does, without reading the records of other runs.
+
+    Returns None if the run has no record.
 
     Raises:
-        Disagreement: there are several results, and they do not agree.
-        UserError: the record made here is of another schema version.
+        Disagreement: the run has several results that do not agree.
+        UserError: the record made here has another schema version.
     """
     collected = _usable(_lines(Path(results_dir) / COLLECTED, containing=run_id), [])
     found = {record["checksum"]: record for record in collected if record["run_id"] == run_id}
@@ -96,18 +98,18 @@ def read_record(results_dir: str | Path, run_id: str) -> dict | None:
         if own := read_run(folder):
             check_files(own, folder)
             found[own["checksum"]] = own
-    except Damaged:  # as good as absent
+    except Damaged:  # treated like a missing record
         pass
     return that_counts(list(found.values())) if found else None
 
 
 def read_collected(path: Path, problems: list[str]) -> list[dict]:
-    """The records of a file of one record a line; a line that cannot be used becomes a problem."""
+    """Return the records of a file with one record a line. A line that cannot be used is added to ``problems``."""
     return _usable(_lines(path), problems)
 
 
 def read_runs(folder: Path, problems: list[str]) -> list[dict]:
-    """The records of the runs made below a folder; one that cannot be used becomes a problem."""
+    """Return the records of the runs made in a folder. A record that cannot be used is added to ``problems``."""
     records = []
     for path in sorted(folder.glob(f"runs/*/{FILE}")):
         if ASIDE in path.parent.name:
@@ -131,7 +133,7 @@ def _usable(texts: Iterable[tuple[str, str]], problems: list[str]) -> list[dict]
 
 
 def _lines(path: Path, containing: str = "") -> Iterator[tuple[str, str]]:
-    """The lines of a file that may not exist, with what errors call them."""
+    """Yield the place of each line, for error messages, and the line. A missing file has no lines."""
     if path.is_file():
         for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if containing in text:
@@ -143,6 +145,6 @@ def _age(record: dict) -> tuple[str, str]:
 
 
 def _shown(record: dict) -> str:
-    """A record in a few words: when, where, and what came out."""
+    """Describe a record in a few words: score or status, time and device."""
     where = f"{record['created']} on {record['environment']['device']}"
     return f"{record['status'] if score(record) is None else format(score(record), '.4f')} ({where})"

@@ -1,4 +1,4 @@
-"""A run is claimed while it trains, so that two workers never train one run."""
+"""Locks of running runs. A worker holds the lock of a run while it trains, so that no other worker trains the run."""
 
 import json
 import os
@@ -18,9 +18,9 @@ from surm_bench.storage import check_there
 
 FILE = "claim.json"
 LOCK = ".lock"
-PIDS = Path("/proc/self/ns/pid")  # on Linux: which numbers of processes those of this one are among
-BEAT = 10.0  # seconds between two signs of life
-SILENCE = 120.0  # seconds without one after which a claim is void
+PIDS = Path("/proc/self/ns/pid")  # Linux: the namespace of this process's id
+BEAT = 10.0  # seconds between two updates of the lock's time
+SILENCE = 120.0  # seconds without an update after which a lock is void
 
 
 class Claimed(UserError):
@@ -28,16 +28,20 @@ class Claimed(UserError):
 
 
 class Lost(Claimed):
-    """This process trained the run, and another took it over: its result is not to be written."""
+    """Another process took over the run that this process trained. This process must not write its result."""
 
 
 @contextmanager
 def claim(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterator[None]:
-    """Hold a run's folder while the block runs.
+    """Hold the lock of a run's folder while the block runs.
+
+    Args:
+        beat: seconds between two updates of the lock's time.
+        silence: seconds without an update after which a lock is void.
 
     Raises:
-        Claimed: another process holds it, whose last sign of life is less than ``silence`` seconds old by the clock of
-            the shared disk; one of this host must also still live.
+        Claimed: another process holds the lock and updated it less than ``silence`` seconds ago by the clock of the
+            shared disk. A process on this host must also still exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path, mine = folder / FILE, _myself()
@@ -56,7 +60,7 @@ def claim(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterato
     finally:
         stop.set()
         beater.join()
-        if folder.is_dir():  # FileLock would make it again
+        if folder.is_dir():  # FileLock would create the folder again
             with FileLock(folder / LOCK):
                 if _read(path) == mine:
                     path.unlink(missing_ok=True)
@@ -64,11 +68,11 @@ def claim(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterato
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep a claim of this process from being taken over while the block writes.
+    """Prevent another process from taking over this process's lock while the block writes.
 
     Raises:
-        Lost: it was taken over before.
-        StorageError: the folder is gone.
+        Lost: another process took over the lock before.
+        StorageError: the folder no longer exists.
     """
     check_there(folder)
     with FileLock(folder / LOCK):
@@ -77,7 +81,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def check_held(folder: Path) -> None:
-    """Raise Lost where a run's folder is not claimed by this process any more, or StorageError where it is gone."""
+    """Raise Lost if this process no longer holds the lock of a run, or StorageError if the folder no longer exists."""
     found = _read(folder / FILE)
     if found is not None and _is_mine(found):
         return
@@ -87,7 +91,7 @@ def check_held(folder: Path) -> None:
 
 
 def holder(folder: Path, silence: float = SILENCE) -> dict | None:
-    """The pid, host and start (since) of the process that holds a run's folder; None where no living one does."""
+    """Return the contents of a run's lock (pid, host, since); None if no living process holds the lock."""
     path = folder / FILE
     found = _read(path)
     return found if found is not None and _holds(found, path, silence) else None
@@ -95,12 +99,12 @@ def holder(folder: Path, silence: float = SILENCE) -> dict | None:
 
 def _myself() -> dict:
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    born = psutil.Process().create_time()  # a pid alone may be somebody else's by now
+    born = psutil.Process().create_time()  # a later process may have the same pid
     return {"host": socket.gethostname(), "pids": _pids(), "pid": os.getpid(), "born": born, "since": now}
 
 
 def _pids() -> str | None:
-    """What tells containers apart that share the name of their host."""
+    """Return the namespace of process ids, which distinguishes containers with the same host name."""
     return os.readlink(PIDS) if PIDS.is_symlink() else None
 
 
@@ -114,12 +118,12 @@ def _is_mine(holder: dict) -> bool:
 
 
 def _holds(holder: dict, path: Path, silence: float) -> bool:
-    """Whether the process that wrote a claim still trains."""
+    """Whether the process that wrote a lock still holds it."""
     if _is_here(holder):
         try:
             process = psutil.Process(holder["pid"])
             same = abs(process.create_time() - holder["born"]) < 1
-            if not same or process.status() == psutil.STATUS_ZOMBIE:  # dead, and its parent has not looked yet
+            if not same or process.status() == psutil.STATUS_ZOMBIE:  # ended, but not yet reaped
                 return False
         except psutil.Error:
             return False
@@ -130,7 +134,7 @@ def _holds(holder: dict, path: Path, silence: float) -> bool:
 
 
 def _now(path: Path) -> float:
-    """The time by the clock of the disk that the claim lies on."""
+    """Return the time by the clock of the disk that holds the lock."""
     probe = path.with_name(f".clock.{token()}")
     probe.touch()
     try:
@@ -142,10 +146,10 @@ def _now(path: Path) -> float:
 def _beat(path: Path, mine: dict, stop: threading.Event, beat: float) -> None:
     while not stop.wait(beat):
         try:
-            if _read(path) not in (None, mine):  # taken over: what beats now is not ours
+            if _read(path) not in (None, mine):  # taken over: the lock is another process's
                 return
             os.utime(path)
-        except OSError:  # the disk may be back at the next beat
+        except OSError:  # the disk may be available again at the next update
             continue
 
 

@@ -1,4 +1,6 @@
-"""Records that travel: ``records.jsonl``, one line a run, and ``predictions.parquet``, written by one step alone."""
+"""Collect records to share: ``records.jsonl``, one line a record, and ``predictions.parquet``. Only collect() writes
+these files.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,29 +15,30 @@ from surm_bench.records.archive import COLLECTED, Archive, read_collected, read_
 from surm_bench.records.files import check_files
 from surm_bench.records.store import canonical_json, run_folder
 
-if TYPE_CHECKING:  # who only reads records needs none: half a second
+if TYPE_CHECKING:  # reading records needs no pandas: its import takes half a second
     import pandas as pd
 
 PREDICTIONS = "predictions.parquet"
-DIGEST = b"surm_bench.digest"  # in the file's metadata: of its rows
+DIGEST = b"surm_bench.digest"  # key of the rows' digest in the file's metadata
 TEXTS = ("run_id", "record", "split")
 COLUMNS = ["run_id", "record", "split", "row", "label", "prediction"]
 
 
 def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
-    """Write the results of all finished runs below a folder to its records.jsonl, and their predictions beside it.
+    """Write the results of all finished runs in a folder to its records.jsonl, and their predictions beside it.
 
-    Runs of a tree with changes that no commit has are left out. Locked against other collectors, sorted, atomic.
+    Runs of code with uncommitted changes are left out. A lock excludes other collectors. The files are sorted, and are
+    written completely or not at all.
 
     Args:
-        others: folders of the same experiment from other machines, or their records.jsonl, to be merged.
+        others: folders of the same experiment from other machines, or their records.jsonl, to merge.
 
     Returns:
-        How many records there are now, and a line for each that cannot be used or was left out.
+        The number of records in the file, and lines about records that cannot be used or were left out.
 
     Raises:
-        UserError: one of the others does not exist, or holds no record; or the folder's records.jsonl has a line that
-            cannot be read, or its predictions cannot, which would be lost.
+        UserError: one of ``others`` does not exist or has no record; or the folder's records.jsonl or predictions
+            cannot be read completely, so that collecting would lose the unreadable part.
     """
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "runs" / ".collect.lock"):
@@ -64,9 +67,9 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
 
 
 def read_predictions(archive: Archive) -> "pd.DataFrame":
-    """The predictions of the records that count, as far as they have them; what cannot be used becomes a problem.
+    """Return the predictions of the authoritative records, if they have any. Damage is added to archive.problems.
 
-    Columns: run_id, record (its checksum), split, row (in the split as it was read), label, prediction.
+    Columns: run_id, record (its checksum), split, row (number in the original split), label, prediction.
     """
     found = _predictions(archive.folder, archive.problems)
     counting = {record["checksum"] for record in archive.records()}
@@ -74,7 +77,7 @@ def read_predictions(archive: Archive) -> "pd.DataFrame":
 
 
 def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
-    """Those of all records of a folder, collected or made here."""
+    """Return the predictions of all records in a folder, collected or made here."""
     frames = [_read(folder / PREDICTIONS, problems)]
     known = set(frames[0]["record"])
     for record in read_runs(folder, []):
@@ -91,7 +94,7 @@ def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
 
 
 def _read(path: Path, problems: list[str]) -> "pd.DataFrame":
-    """The predictions of a file; none where it is not there, or damaged, which becomes a problem."""
+    """Return the predictions in a file. Empty if the file is missing or damaged; damage is added to ``problems``."""
     import pandas as pd
     from pyarrow import parquet
 
@@ -99,11 +102,11 @@ def _read(path: Path, problems: list[str]) -> "pd.DataFrame":
         if path.is_file():
             table = parquet.read_table(path)
             frame = table.to_pandas()
-            declared = (table.schema.metadata or {}).get(DIGEST)  # not of a single run: its record has the file's
+            declared = (table.schema.metadata or {}).get(DIGEST)  # absent in a run's file: the record has its digest
             if declared is not None and declared != _digest(frame):
                 raise ValueError("its rows are not those that were collected")
             return frame
-    except Exception as error:  # pyarrow raises whatever a flipped byte leads it to
+    except Exception as error:  # a flipped byte can make pyarrow raise any error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         problems.append(
             f"{path} cannot be read ({reason}); it is left out: restore the file, or remove it and collect again"
@@ -112,7 +115,7 @@ def _read(path: Path, problems: list[str]) -> "pd.DataFrame":
 
 
 def _digest(frame: "pd.DataFrame") -> bytes:
-    """Of the rows: a flipped bit of a parquet file may be read as another number."""
+    """Return a digest of the rows. Without it, a flipped bit in a parquet file may be read as another number."""
     return fields_digest(
         "\n".join(frame[name]).encode() if name in TEXTS else frame[name].to_numpy("float64").tobytes()
         for name in COLUMNS
@@ -120,7 +123,7 @@ def _digest(frame: "pd.DataFrame") -> bytes:
 
 
 def _joined(frames: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
-    """One below the other; those without rows left out, as they have no types."""
+    """Concatenate the frames. Frames without rows are left out, because they have no types."""
     import pandas as pd
 
     filled = [frame[COLUMNS] for frame in frames if len(frame)]
@@ -136,7 +139,7 @@ def _read_other(other: Path, problems: list[str]) -> list[dict]:
 
 
 def _write_predictions(folder: Path, records: Sequence[dict], others: Sequence[Path], problems: list[str]) -> None:
-    """Predictions of each run's earliest result, those of tuning runs apart: no analysis uses them."""
+    """Write the predictions of each run's earliest result. Tuning runs are left out: no analysis uses them."""
     import pyarrow
     from pyarrow import parquet
 

@@ -1,4 +1,4 @@
-"""The files beside a record: what is there must be what was written, and may be absent."""
+"""The files beside a record. They may be missing, but an existing file must be unchanged."""
 
 from itertools import count
 from pathlib import Path
@@ -9,20 +9,20 @@ from surm_bench.records.store import FILE, Damaged, read_run
 
 ADAPTER = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json")
 BESIDE = (*ADAPTER, "predictions.parquet")
-ASIDE = ".damaged"  # in the names of folders that nothing reads any more
+ASIDE = ".damaged"  # in the names of folders that are no longer read
 
 
 def describe_files(folder: Path, cache: FileCache | None = None) -> dict[str, str]:
-    """The digest of each file of a run that is there, by its name in the run's folder."""
+    """Return the digest of each existing file of a run, by its name in the run's folder."""
     cache = cache or FileCache()
     return {name: file_digest(folder / name, cache) for name in BESIDE if (folder / name).is_file()}
 
 
 def check_files(record: dict, folder: Path, cache: FileCache | None = None) -> None:
-    """Compare the files with the record.
+    """Compare the digests of existing files with the record. A missing file is not an error.
 
     Raises:
-        Damaged: a file is not the one that the record was written with. An absent one is no damage.
+        Damaged: a file differs from the file that the run wrote.
     """
     found = describe_files(folder, cache)
     for name, digest in record["files"].items():
@@ -31,10 +31,10 @@ def check_files(record: dict, folder: Path, cache: FileCache | None = None) -> N
 
 
 def set_aside(folder: Path) -> str | None:
-    """Move what a run wrote out of its folder if it is damaged, or of another schema version.
+    """Move the files of a run out of its folder if one is damaged or the record has another schema version.
 
     Returns:
-        What is wrong and where it lies now, in one line; None where nothing is.
+        One line with the reason and the new folder; None if nothing is wrong.
     """
     try:
         if record := read_run(folder):
@@ -50,5 +50,5 @@ def set_aside(folder: Path) -> str | None:
 
 
 def _unused(folder: Path) -> Path:
-    """A name beside a run's folder that nothing has; read_runs passes over it."""
+    """Return an unused path beside a run's folder. read_runs ignores paths of this form."""
     return next(path for n in count(1) if not (path := folder.with_name(f"{folder.name}{ASIDE}{n}")).exists())

@@ -1,4 +1,4 @@
-"""A finished run whose adapter is here, or a line that says how to get it. No torch here."""
+"""Read a finished run with its adapter. Without an adapter, the error says how to train it again. No torch here."""
 
 import shlex
 from pathlib import Path
@@ -11,11 +11,11 @@ from surm_bench.records.store import FILE, Damaged, read
 
 
 def finished(folder: str | Path) -> tuple[dict, dict]:
-    """The record of a run, and its configuration with the places where its data and weights were.
+    """Return the record of a run, and its configuration with the paths of its data and weights.
 
     Raises:
-        UserError: there is no record, the run did not finish, its adapter is not here, or a file is not the one that
-            the run wrote.
+        UserError: the run has no record or did not finish, or its adapter is not in the folder, or a file was changed
+            after the run wrote it.
     """
     folder = Path(folder)
     record = _record(folder)
@@ -33,7 +33,7 @@ def finished(folder: str | Path) -> tuple[dict, dict]:
 
 
 def _record(folder: Path) -> dict:
-    """The record in the folder, or the collected one of the run that the folder is named after."""
+    """Return the record in the folder, or the collected record of the run that the folder is named after."""
     if (folder / FILE).is_file():
         return read(folder / FILE)
     record = read_record(folder.parent.parent, folder.name)
@@ -43,7 +43,7 @@ def _record(folder: Path) -> dict:
 
 
 def _again(record: dict, config: dict, folder: Path) -> str:
-    """How the adapter is trained again: the command of the record, with what a record leaves out."""
+    """Say how to train the adapter again: the command of the record, with the paths that a record leaves out."""
     if record["command"] is None:
         return "run it again with rerun=true"
     places = {

@@ -1,4 +1,4 @@
-"""The log of a run, beside its record: how far it is, what was warned of, and how it ended. No torch here."""
+"""The log of a run, beside its record: progress, warnings and the outcome. No torch here."""
 
 import logging
 import time
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FILE = "run.log"
-LINES = logging.getLogger("surm_bench.run_log")  # its lines go into the log alone
+LINES = logging.getLogger("surm_bench.run_log")  # its lines go only to the run's log
 LINES.setLevel(logging.INFO)
 LINES.propagate = False
 
 
 class _Quiet(logging.FileHandler):
-    """A log that cannot be written stops nothing: the record is what counts."""
+    """A log handler that ignores errors of writing: a run does not need its log."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         pass
@@ -21,7 +21,7 @@ class _Quiet(logging.FileHandler):
 
 @contextmanager
 def run_log(folder: Path) -> Iterator[None]:
-    """Append to the log of this run while the block runs: LINES, and the warnings of surm_bench."""
+    """Append messages of LINES and warnings of surm_bench to the log of this run while the block runs."""
     handler = _Quiet(folder / FILE, encoding="utf-8", delay=True)
     handler.setFormatter(formatter := logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S UTC"))
     formatter.converter = time.gmtime
@@ -37,7 +37,7 @@ def run_log(folder: Path) -> Iterator[None]:
 
 
 def last_line(folder: Path) -> str | None:
-    """What the log of a run says last, without the time; None where there is none."""
+    """Return the last line of a run's log without its time; None if there is no log."""
     try:
         lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

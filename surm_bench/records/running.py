@@ -1,4 +1,4 @@
-"""Runs that are being trained: who trains them, and how far they are. No torch here."""
+"""List the runs in training, with their processes and their progress. No torch here."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from surm_bench.records.run_log import last_line
 
 
 class Running(NamedTuple):
-    """A run that a living process holds.
+    """A run whose lock is held by a living process.
 
     Attributes:
-        how_far: the last line of its log.
+        how_far: the last line of the run's log.
     """
 
     run_id: str
@@ -22,7 +22,7 @@ class Running(NamedTuple):
 
 
 def running(folder: Path) -> list[Running]:
-    """The runs below a folder that are being trained, ordered by id."""
+    """Return the runs in a folder that are being trained, ordered by id."""
     found = []
     for path in sorted(folder.glob(f"runs/*/{FILE}")):
         if held := holder(path.parent):

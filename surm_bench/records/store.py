@@ -1,6 +1,6 @@
-"""One run = one JSON record, ``results_dir/runs/<run_id>/record.json``, written whole or not at all. No torch here.
+"""Read and write the JSON record of a run, ``results_dir/runs/<run_id>/record.json``. No torch here.
 
-A record is bound to its content by a checksum, and to the files beside it by their digests.
+A record is written completely or not at all. It contains a checksum of its content and digests of the files beside it.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ FILE = "record.json"
 
 
 class Damaged(UserError):
-    """A record, or a file beside it, is not what was written."""
+    """A record, or a file beside it, was damaged or changed after it was written."""
 
 
 def run_folder(results_dir: str | Path, run_id: str) -> Path:
-    """Where a run's record, adapter and head, predictions and training state lie."""
+    """Return the folder of a run's record, adapter and head, predictions and training state."""
     return Path(results_dir) / "runs" / run_id
 
 
 def check_writable(results_dir: str | Path) -> None:
-    """Raise UserError when no record could be written below results_dir. To be called before anything expensive."""
+    """Raise UserError if no record can be written in results_dir. Call this before anything expensive."""
     runs = Path(results_dir) / "runs"
     try:
         runs.mkdir(parents=True, exist_ok=True)
@@ -50,8 +50,8 @@ def read(path: str | Path) -> dict:
     """Read one record.
 
     Raises:
-        UserError: it is missing or of another schema version.
-        Damaged: it is truncated, or was changed after it was written.
+        UserError: the record is missing or has another schema version.
+        Damaged: the record is truncated, or was changed after it was written.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -63,10 +63,10 @@ def read(path: str | Path) -> dict:
 
 
 def read_run(folder: Path) -> dict | None:
-    """The record in a run's folder; None where there is none.
+    """Read the record in a run's folder; None if there is no record.
 
     Raises:
-        UserError, Damaged: as read; Damaged also where the folder is a copy of another run's.
+        UserError, Damaged: as in read; Damaged also if the folder is a copy of another run's folder.
     """
     if not (folder / FILE).is_file():
         return None
@@ -77,11 +77,11 @@ def read_run(folder: Path) -> dict | None:
 
 
 def parse(text: str, place: str) -> dict:
-    """A record from its JSON text; ``place`` names it in errors, which are those of read."""
+    """Parse a record from its JSON text. Raises the errors of read, with ``place`` as the name of the record."""
     try:
         record = json.loads(text)
         checksum = _checksum(record) if isinstance(record, dict) else None
-    except (ValueError, RecursionError) as error:  # also a number that is not finite, as 1e999: none was written
+    except (ValueError, RecursionError) as error:  # also numbers that are not finite, such as 1e999
         raise Damaged(f"unreadable record {place}: {error}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if version is None:
@@ -94,13 +94,13 @@ def parse(text: str, place: str) -> dict:
 
 
 def seal(record: dict) -> dict:
-    """The record as JSON can hold it, with schema version and checksum."""
+    """Convert a record to JSON values, and add schema version and checksum."""
     plain = _plain({"schema_version": SCHEMA_VERSION} | record)
     return plain | {"checksum": _checksum(plain)}
 
 
 def canonical_json(value: Any) -> str:
-    """One line, keys sorted: equal values give equal text."""
+    """Return JSON in one line with sorted keys. Equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -110,7 +110,7 @@ def _checksum(record: dict) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: numpy scalars as Python numbers, non-finite numbers as None."""
+    """Convert to JSON values: numpy scalars become Python numbers, numbers that are not finite become None."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The loop: optimisers, evaluation, a state that is saved and restored. It knows no experiment."""
+"""The training loop: optimisers, evaluation, saving and restoring the state. Nothing here depends on experiments."""
 
 import surm_bench.torchvision_stub  # noqa: F401
 from surm_bench.training.accelerator import make_accelerator, use_device

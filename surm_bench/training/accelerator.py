@@ -1,4 +1,4 @@
-"""The device, the processes and the precision of a run, as accelerate sees them."""
+"""Set up the device, the processes and the precision of a run in accelerate."""
 
 import os
 
@@ -10,13 +10,13 @@ from accelerate.utils import DataLoaderConfiguration
 from surm_bench.environment import on_gpu
 from surm_bench.errors import UserError, unknown
 
-# Variables that change fp32 inside a library, where no program can undo it, and the values that leave it as it is:
+# Environment variables that reduce fp32 inside a library, where no program can undo it -> value that keeps full fp32:
 # https://docs.nvidia.com/cuda/cublas (TF32), https://uxlfoundation.github.io/oneDNN (floating-point math mode)
 FP32 = {"NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_DEFAULT_FPMATH_MODE": "strict", "DNNL_DEFAULT_FPMATH_MODE": "strict"}
 
 
 def check_device(name: str | None) -> None:
-    """Refuse a device that this machine does not have, or one GPU for several processes; raises UserError."""
+    """Refuse a device that this machine lacks, or a single GPU for several processes; raises UserError."""
     if name is not None and name not in devices():
         raise unknown("trainer.device", name, devices())
     if name is not None and ":" in name and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -24,38 +24,38 @@ def check_device(name: str | None) -> None:
 
 
 def check_fp32() -> None:
-    """Refuse environment variables by which NVIDIA's libraries and oneDNN compute fp32 in less; raises UserError."""
+    """Refuse environment variables that make NVIDIA's libraries or oneDNN reduce fp32; raises UserError."""
     for name, exact in FP32.items():
         if (value := os.environ.get(name, exact)).lower() not in ("", exact):
             raise UserError(f"{name}={value} is set, by which fp32 is computed in fewer bits: unset it")
 
 
 def devices() -> list[str]:
-    """The choices that this machine offers."""
+    """Return the valid values of trainer.device on this machine."""
     gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     return ["cpu", *(["cuda", *gpus] if gpus else []), *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def device_type(name: str | None) -> str:
-    """cpu, cuda or mps; without a name a GPU of CUDA where there is one, or else the CPU."""
+    """Return cpu, cuda or mps. Without a name: cuda if there is a CUDA GPU, otherwise cpu."""
     return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu")).type
 
 
 def use_device(name: str | None) -> None:
-    """From here on the accelerators of this process are on that device; a process that has another one starts anew."""
+    """Use this device for all later accelerators of the process. Reset accelerate if it uses another device."""
     _exact_fp32()
     kind = device_type(name)
     if PartialState._shared_state and PartialState().device.type != kind:
         AcceleratorState._reset_state(reset_partial_state=True)
-    state = PartialState(cpu=kind == "cpu")  # unasked it would not see the processes of torchrun on a CPU
+    state = PartialState(cpu=kind == "cpu")  # without cpu=True it ignores torchrun's processes on a CPU
     if name is not None and kind == "cuda" and state.num_processes == 1:
-        torch.cuda.set_device(torch.device(name).index or 0)  # what "cuda" then means
+        torch.cuda.set_device(torch.device(name).index or 0)  # the meaning of "cuda" from here on
 
 
 def make_accelerator(precision: str) -> Accelerator:
-    """An accelerator of its own precision; accelerate otherwise keeps that of the process's first one.
+    """Return an accelerator with this precision. accelerate would keep the precision of the first one in the process.
 
-    fp32 is that everywhere.
+    fp32 is full fp32 everywhere, without TF32.
     """
     _exact_fp32()
     AcceleratorState._reset_state()
@@ -63,6 +63,6 @@ def make_accelerator(precision: str) -> Accelerator:
 
 
 def _exact_fp32() -> None:
-    """No TF32: cuDNN uses it unless told otherwise, matrix products by TORCH_ALLOW_TF32_CUBLAS_OVERRIDE or a caller."""
+    """Turn off TF32. cuDNN uses it by default, matrix products by TORCH_ALLOW_TF32_CUBLAS_OVERRIDE or a caller."""
     torch.backends.cudnn.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")

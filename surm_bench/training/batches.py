@@ -1,4 +1,4 @@
-"""Which examples a step sees: a function of the seed and the epoch alone, so that an epoch can be entered anywhere."""
+"""Choose the examples of each step from the seed and the epoch alone, so that training can continue inside an epoch."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -13,14 +13,14 @@ from surm_bench.environment import on_gpu
 
 
 class Batches(Sampler[list[int]]):
-    """Batches of example numbers, shuffled anew in each epoch; set ``epoch`` before iterating.
+    """Batches of example numbers, shuffled again in each epoch. Set ``epoch`` before iterating.
 
     Args:
-        examples: how many there are; the last batch of an epoch has what is left of them.
-        lengths: their token counts, if batches are to be of similar lengths (transformers' grouping).
+        examples: the number of examples. The last batch of an epoch may be smaller.
+        lengths: the token count of each example, to group examples of similar lengths (transformers' grouping).
     """
 
-    drop_last = False  # read by accelerate, as batch_size is, to share batches out to several processes
+    drop_last = False  # accelerate reads drop_last and batch_size to distribute batches over processes
 
     def __init__(self, examples: int, batch_size: int, seed: int, lengths: Sequence[int] | None = None) -> None:
         self.examples, self.batch_size, self.seed, self.lengths = examples, batch_size, seed, lengths
@@ -42,7 +42,7 @@ class Batches(Sampler[list[int]]):
 
 
 def micro_batches(batch: dict[str, Tensor], size: int | None) -> list[dict[str, Tensor]]:
-    """The batch in parts of so many rows, the last of what is left; None: in one part."""
+    """Split the batch into parts of ``size`` rows; the last part may be smaller. None: one part."""
     if size is None:
         return [batch]
     parts = {name: tensor.split(size) for name, tensor in batch.items()}
@@ -50,12 +50,12 @@ def micro_batches(batch: dict[str, Tensor], size: int | None) -> list[dict[str, 
 
 
 def seed_of(*place: int) -> int:
-    """A seed for each place in each run, as (seed, epoch); seed + epoch would give run 1 the second epoch of run 0."""
+    """Return a seed for a place (seed, epoch, …). With seed + epoch, epoch 0 of seed 1 would be epoch 1 of seed 0."""
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
 def training_loader(data: Dataset, batches: Batches, collate: Callable, trainer: TrainerConfig) -> DataLoader:
-    """Loads these batches and draws nothing from the global random streams."""
+    """Return a loader of these batches that draws nothing from the global random streams."""
     return DataLoader(
         data,
         batch_sampler=batches,

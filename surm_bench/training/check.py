@@ -1,4 +1,4 @@
-"""Settings that could only fail later, or that nothing would read, are refused."""
+"""Refuse settings that would fail later or have no effect."""
 
 import os
 
@@ -11,14 +11,14 @@ from surm_bench.training.accelerator import check_device, check_fp32, device_typ
 from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
 
 PRECISIONS = ("no", "bf16", "fp16")
-WORKERS = 8  # processes that load data, for each processor of the machine: more only wait for each other
+WORKERS = 8  # most data-loading processes for each processor: more would only wait for each other
 READ_BY = {"betas": ("adamw", "adam"), "eps": ("adamw", "adam"), "momentum": ("sgd",)} | dict.fromkeys(
     ("weight_decay", "schedule", "warmup_ratio", "max_grad_norm"), ("adamw", "adam", "sgd")
-)  # other keys: by all
+)  # all optimisers read the other keys
 
 
 def check_config(optimizer: OptimizerConfig, trainer: TrainerConfig, seed: int) -> None:
-    """Refuse impossible settings, before anything is loaded; raises UserError."""
+    """Refuse invalid settings before anything is loaded; raises UserError."""
     if not 0 <= seed < 2**32:
         raise UserError(f"seed={seed} is not possible: from 0 to 2**32 - 1")
     _check_optimizer(optimizer)
@@ -91,14 +91,14 @@ def _check_trainer(config: TrainerConfig) -> None:
 
 
 def _shown(value: object) -> str:
-    """As a command line has it."""
+    """Return a value as in an override: ``true`` for True."""
     return str(value).lower()
 
 
 def _check_compiler(device: str) -> None:
-    """Compile something small: only a trial shows whether the compiler and all that it needs are there."""
+    """Compile a small function. Only this shows whether the compiler and everything it needs are installed."""
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
-    except Exception as error:  # of many kinds, from several packages
+    except Exception as error:  # several packages raise many kinds of errors
         reason = str(error).partition("\n")[0]
         raise UserError(f"trainer.compile=true does not work here, torch.compile says: {reason}") from error

@@ -1,4 +1,4 @@
-"""Logits of a split, from a model in evaluation mode."""
+"""Compute the logits of a split with a model in evaluation mode."""
 
 from collections.abc import Callable, Mapping
 
@@ -13,20 +13,20 @@ from surm_bench.environment import on_gpu
 
 
 def evaluation_loader(data: Dataset, collate: Callable, trainer: TrainerConfig) -> DataLoader:
-    """Batches of a split in its own order; draws nothing from the global random streams."""
+    """Return a loader of a split in its order. The loader draws nothing from the global random streams."""
     return DataLoader(
         data,
         trainer.eval_batch_size,
         collate_fn=collate,
         num_workers=trainer.workers,
         pin_memory=on_gpu(),
-        generator=torch.Generator(),  # of its own: a loader draws a number each time, though it uses none
+        generator=torch.Generator(),  # else each iteration would draw a seed from the global stream
     )
 
 
-@torch.no_grad()  # not inference_mode: no faster here, and what a method keeps of it could not be trained with
+@torch.no_grad()  # inference_mode is no faster, and tensors that a method caches in it could not be used in training
 def predict(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, num_labels) in fp32 and labels (N,) of a prepared loader, in evaluation mode."""
+    """Return logits (N, num_labels) in fp32 and labels (N,) of a prepared loader. Sets the model to evaluation mode."""
     model.eval()
     logits, labels = [], []
     for batch in loader:
@@ -36,10 +36,10 @@ def predict(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> t
         answer, wanted = accelerator.gather_for_metrics((answer, wanted))
         logits.append(answer)
         labels.append(wanted)
-    return torch.cat(logits).float().cpu().numpy(), torch.cat(labels).cpu().numpy()  # the one wait for the device
+    return torch.cat(logits).float().cpu().numpy(), torch.cat(labels).cpu().numpy()  # the only wait for the device
 
 
 def forward(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-    """The logits, of models that return them bare (timm) and of models that wrap them (transformers)."""
+    """Return the logits, from models that return a tensor (timm) or an object with ``logits`` (transformers)."""
     output = model(**inputs)
     return output.logits if hasattr(output, "logits") else output

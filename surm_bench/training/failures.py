@@ -1,16 +1,16 @@
-"""Why a training ends before its last step."""
+"""Errors that end a training before its last step."""
 
 
 class TrainingFailed(RuntimeError):
-    """Training cannot go on; one line says at which step and why."""
+    """Training cannot continue. The message is one line with the step and the reason."""
 
 
 class Diverged(TrainingFailed):
-    """A loss, a weight or a logit is not finite: an outcome of these settings, not an accident.
+    """A loss, a weight or a logit is not finite. This is a result of the settings and not a technical failure.
 
     Attributes:
-        step: optimiser steps done.
-        value: what was found, NaN or an infinity.
+        step: number of completed optimiser steps.
+        value: the value that is not finite: NaN or an infinity.
     """
 
     def __init__(self, what: str, step: int, value: float) -> None:

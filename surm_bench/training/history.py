@@ -1,4 +1,4 @@
-"""What a training run measured."""
+"""The measurements of a training run."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,17 +9,17 @@ import torch
 
 @dataclass
 class History:
-    """Scores, predictions and times. Times are seconds of the wall clock, without evaluations and saving.
+    """Scores, predictions and times of a run. Times are wall-clock seconds without evaluations and saving.
 
     Attributes:
-        evaluations: {"epoch", "step", "train_loss", "scores": {split: {name: value}}}, in order.
-        predictions: split -> logits (N, num_labels), fp32, of the last evaluation, or of the best one with
-            trainer.keep_best, in the order of its loader.
-        labels: split -> (N,), in the same order.
-        step_seconds: of each optimiser step.
-        examples: how many were trained on, repetitions counted.
-        segments: {"from_step", "to_step", "train_seconds", and what Checkpoint.about says}, one for each process that
-            worked on the run. Steps that a process did and lost, because it ended before saving them, are in none.
+        evaluations: {"epoch", "step", "train_loss", "scores": {split: {name: value}}} of each evaluation, in order.
+        predictions: split -> logits (N, num_labels), fp32, of the last evaluation, or with trainer.keep_best of the
+            best evaluation, in the order of the split's loader.
+        labels: split -> labels (N,), in the order of the predictions.
+        step_seconds: the time of each optimiser step.
+        examples: the number of training examples processed, repetitions included.
+        segments: {"from_step", "to_step", "train_seconds", and the keys of Checkpoint.about}, one for each process
+            that worked on the run. Steps that a process lost because it ended before saving are in no segment.
     """
 
     evaluations: list[dict[str, Any]] = field(default_factory=list)
@@ -34,12 +34,12 @@ class History:
         return sum(self.step_seconds)
 
     def begin_segment(self, about: dict[str, Any]) -> None:
-        """From here on another process works on the run."""
+        """Begin the segment of the process that now works on the run."""
         step = len(self.step_seconds)
         self.segments.append({"from_step": step, "to_step": step, "train_seconds": 0.0, **about})
 
     def update_segment(self) -> None:
-        """Bring the last segment up to date."""
+        """Update the end and the training time of the last segment."""
         segment = self.segments[-1]
         segment["to_step"] = len(self.step_seconds)
         segment["train_seconds"] = sum(self.step_seconds[segment["from_step"] :])

@@ -1,24 +1,24 @@
-"""What a method may add to the loop."""
+"""The interface through which a method can add to the training loop."""
 
 from torch import Tensor
 
 
 class Hooks:
-    """This one adds nothing."""
+    """Hooks that add nothing to the loop; methods override them."""
 
     def begin(self, steps: int) -> None:
-        """Called once before the first step of this process, with the number of optimiser steps of the whole run."""
+        """Prepare for training. Called once before this process's first step, with the steps of the whole run."""
 
     def penalty(self) -> Tensor | float:
-        """A term added to each batch's loss before its gradients are taken; reported losses are without it."""
+        """Return a term to add to the loss of each batch before the backward pass. Reported losses exclude the term."""
         return 0.0
 
     def after_step(self, step: int) -> None:
-        """Called after each optimiser step, counted from 1, with its gradients still in place."""
+        """Act after an optimiser step, counted from 1. The gradients of the step still exist."""
 
     def state_dict(self) -> dict:
-        """What changes from step to step beside the trained parameters: dicts, lists, numbers and tensors."""
+        """Return everything that changes during training except parameters, as dicts, lists, numbers and tensors."""
         return {}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from such a state; called after begin. Tensors come on the CPU."""
+        """Restore a state from state_dict, with its tensors on the CPU. Called after begin."""

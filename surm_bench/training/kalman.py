@@ -1,14 +1,15 @@
-"""LoKO: an extended Kalman filter in place of an optimiser, with a diagonal covariance, for LoRA.
+"""LoKO: an extended Kalman filter with a diagonal covariance that replaces the optimiser, for LoRA.
 
-After the abstract of Abdi et al., 2024, arXiv 2410.11551: training is the estimation of the trained parameters θ from a
-stream of observations; their covariance is kept as its diagonal p, so that the cost is linear in their number; and the
-noise R of an observation is a moving average. Neither the paper's equations nor its code were at hand. The filter is
-the textbook's, and ours are: what is observed (class probabilities, or the one number of a regression), a batch as
-independent observations at one θ, p at the start (the learning rate), and R's start, average and floor.
+The idea follows the abstract of Abdi et al., 2024, arXiv 2410.11551. Training estimates the trained parameters θ from a
+stream of observations. Only the diagonal p of their covariance is kept, so that the cost is linear in the number of
+parameters. The noise R of an observation is a moving average. The paper's equations and code were not available. The
+filter is the textbook filter. Our own choices are: the observation (class probabilities, or the number of a
+regression), a batch as independent observations at one θ, the initial p (the learning rate), and the initial value, the
+average and the floor of R.
 
-R is estimated from the errors that are left after an update, ε, as E[ε·εᵀ] = R − H·P·Hᵀ with the covariance P after it
-(Mehra, 1972, IEEE TAC 17(5)): the mean of ε·εᵀ + H·P·Hᵀ is R where the filter's own R is right. From the errors before
-the update it would be R + 2·H·P·Hᵀ.
+R is estimated from the errors ε after an update, because E[ε·εᵀ] = R − H·P·Hᵀ with the covariance P after the update
+(Mehra, 1972, IEEE TAC 17(5)): the mean of ε·εᵀ + H·P·Hᵀ is R if the filter's own R is right. With the errors before
+the update, the mean would be R + 2·H·P·Hᵀ.
 """
 
 from collections.abc import Callable
@@ -23,24 +24,24 @@ from surm_bench.errors import UserError
 from surm_bench.training.evaluation import forward
 from surm_bench.training.hooks import Hooks
 
-MOST_OUTPUTS = 10  # each takes a backward pass a step
-MEMORY = 0.95  # of the moving average of R
-NOISE, FLOOR = 1.0, 1e-2  # R's diagonal at the start, and what is always added to it
+MOST_OUTPUTS = 10  # each output needs a backward pass in each step
+MEMORY = 0.95  # weight of the old R in the moving average
+NOISE, FLOOR = 1.0, 1e-2  # the initial diagonal of R, and a constant added to the diagonal where R is used
 
 
 class KalmanStep:
-    """One update of the filter a batch.
+    """One update of the filter for each batch.
 
     Args:
-        in_head: name of a module -> whether it is in the head, whose variance starts at head_lr.
-        model, loss, config, steps, accelerator, hooks: as GradientStep's.
+        in_head: name of a module -> whether the module is in the head. Variances of the head start at head_lr.
+        model, loss, config, steps, accelerator, hooks: as in GradientStep.
 
     Raises:
-        UserError: something else than Linears is trained, the method adds a term to the loss, or there are several
+        UserError: a trained parameter is not in a Linear, the method adds a term to the loss, or there are several
             processes.
     """
 
-    grad_norm = None  # there are no gradients of a loss
+    grad_norm = None  # the filter has no gradients of a loss
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class KalmanStep:
                 for p in trained(linear)
             ]
         )
-        self.noise = torch.empty(0)  # (C, C) from the first step on, which tells C
+        self.noise = torch.empty(0)  # (C, C) from the first step on, when C is known
         self.step = 0
         hooks.begin(steps)
         if isinstance(hooks.penalty(), Tensor):
@@ -85,7 +86,7 @@ class KalmanStep:
 
     @property
     def lr(self) -> float:
-        """The mean variance of a parameter, which is what a rate is elsewhere."""
+        """The mean variance of a parameter, which takes the role of the learning rate."""
         return self.variance.mean().item()
 
     def state_dict(self) -> dict:
@@ -98,7 +99,7 @@ class KalmanStep:
         self.hooks.load_state_dict(state["hooks"])
 
     def _observe(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss of the batch, the errors (B, C) and the Jacobian (B, C, P), by one backward pass for each output."""
+        """Return the loss of the batch, the errors (B, C) and the Jacobian (B, C, P). One backward pass an output."""
         inputs, outputs, labels = {}, {}, batch["labels"]
 
         def keep(name: str, module: nn.Module, arguments: tuple, output: Tensor) -> None:
@@ -112,7 +113,7 @@ class KalmanStep:
             hook.remove()
         wanted, observed = _observation(logits.float(), labels)
         rows = []
-        for output in observed.sum(0):  # over examples, each of which has outputs of its own
+        for output in observed.sum(0):  # sum over examples: an output depends on its example only
             slopes = torch.autograd.grad(output, list(outputs.values()), retain_graph=True, materialize_grads=True)
             of = dict(zip(outputs, slopes, strict=True))
             rows.append(torch.cat([part for n, m in self.linears.items() for part in _slopes(m, inputs[n], of[n])], 1))
@@ -120,11 +121,11 @@ class KalmanStep:
 
 
 def update(variance: Tensor, noise: Tensor, jacobian: Tensor, error: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of the filter: the change of θ, and what variance and noise are afterwards.
+    """Compute one step of the filter. Return the change of θ and the new variance and noise.
 
-    With H, (B·C, P), and e the Jacobian and the errors of all examples: S = H·diag(p)·Hᵀ + R for each example,
-    Δθ = diag(p)·Hᵀ·S⁻¹·e and P = diag(p) − diag(p)·Hᵀ·S⁻¹·H·diag(p), whose diagonal is the next p; with ε = e − H·Δθ,
-    R goes towards the mean of ε·εᵀ + H·P·Hᵀ of an example.
+    H, (B·C, P), is the Jacobian and e are the errors of all examples. S = H·diag(p)·Hᵀ + R, with a block R for each
+    example. Δθ = diag(p)·Hᵀ·S⁻¹·e. The diagonal of P = diag(p) − diag(p)·Hᵀ·S⁻¹·H·diag(p) is the next p. With
+    ε = e − H·Δθ, R moves towards the mean over examples of ε·εᵀ + H·P·Hᵀ.
 
     Args:
         variance: p, (P,). noise: R, (C, C). jacobian: (B, C, P). error: y − h(θ), (B, C).
@@ -147,7 +148,7 @@ def update(variance: Tensor, noise: Tensor, jacobian: Tensor, error: Tensor) -> 
 
 
 def trained_linears(model: nn.Module) -> dict[str, nn.Linear]:
-    """The Linears whose weight or bias is trained, by name; raises UserError where something else is."""
+    """Return the Linears with a trained weight or bias, by name; raises UserError if other modules are trained."""
     found = {}
     for name, module in model.named_modules():
         own = [key for key, parameter in module.named_parameters(recurse=False) if parameter.requires_grad]
@@ -162,12 +163,12 @@ def trained_linears(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def trained(linear: nn.Linear) -> list[nn.Parameter]:
-    """Of its weight and bias those that are trained, in this order."""
+    """Return the trained parameters of a Linear: weight, then bias."""
     return [p for p in (linear.weight, linear.bias) if p is not None and p.requires_grad]
 
 
 def check_outputs(optimizer: OptimizerConfig, outputs: int) -> None:
-    """Refuse the filter for many classes; raises UserError."""
+    """Refuse the filter for more than MOST_OUTPUTS classes; raises UserError."""
     if optimizer.name == "loko" and outputs > MOST_OUTPUTS:
         raise UserError(
             f"optimizer.name=loko takes a backward pass for each class: {MOST_OUTPUTS} at most, not {outputs}"
@@ -175,15 +176,17 @@ def check_outputs(optimizer: OptimizerConfig, outputs: int) -> None:
 
 
 def _observation(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """y and h(θ), (B, C): class probabilities, or the number of a regression."""
+    """Return y and h(θ), both (B, C): class probabilities, or the number of a regression."""
     if logits.shape[-1] == 1:
         return labels.float()[:, None], logits
     return nn.functional.one_hot(labels, logits.shape[-1]).to(logits), logits.softmax(-1)
 
 
 def _slopes(linear: nn.Linear, x: Tensor, g: Tensor) -> list[Tensor]:
-    """Each example's gradient of what is trained of a Linear, (B, …) flat, from its input and the gradient of its
-    output, (B, …, features)."""
+    """Return each example's gradients of the trained parameters of a Linear, each flattened to (B, …).
+
+    They are computed from the input x and the gradient g of the output, both (B, …, features).
+    """
     x, g = (t.float().reshape(len(t), -1, t.shape[-1]) for t in (x, g))
     found = []
     if linear.weight.requires_grad:

@@ -1,4 +1,4 @@
-"""A run from its first step to its last: epochs, evaluations, and a state that is saved on the way."""
+"""The training loop from the first to the last step: epochs, evaluations and saves of the state."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from surm_bench.training.selection import Kept, is_best, is_exhausted
 from surm_bench.training.state import Checkpoint
 from surm_bench.training.stop import StopSignals
 
-CHECK_EVERY = 10  # steps between two looks at the loss: each look waits for the device
+CHECK_EVERY = 10  # steps between two checks of the loss; each check waits for the device
 
 Log = Callable[[dict[str, float], int], None]  # values, optimiser step
 
@@ -40,23 +40,26 @@ def fit(
     log: Log = lambda values, step: None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Train the parameters that require gradients, in place; evaluate every split to be scored after each epoch, or
-    after those that end trainer.eval_steps or more after the last evaluation. trainer.patience may end training early;
-    with trainer.keep_best the parameters are in the end those of the best epoch.
+    """Train the parameters that require gradients, in place, and evaluate the scored splits.
 
-    With a checkpoint the run goes on from the state that is saved there, and on a CPU ends with the bits of a run that
-    was never interrupted. Nothing is removed there: Checkpoint.clear does it, once the outcome is recorded.
+    Evaluation follows each epoch, or only epochs that end at least trainer.eval_steps steps after the last evaluation.
+    trainer.patience may end training early. With trainer.keep_best, the model finally has the parameters of the best
+    epoch.
+
+    With a checkpoint, the run continues from the saved state. On a CPU, the result then equals the result of an
+    uninterrupted run bit for bit. The saved state stays: call Checkpoint.clear once the outcome is recorded.
 
     Args:
-        model: ``model(**inputs)`` gives logits, or an object that has them.
-        settings: optimizer, trainer and seed are read; adapter.label and task.name for the progress bar.
-        hooks: what the method adds to the loop, if anything.
+        model: ``model(**inputs)`` returns logits, or an object with ``logits``.
+        settings: optimizer, trainer and seed are used; adapter.label and task.name appear in the progress bar.
+        hooks: the method's additions to the loop, if any.
         log: called with train/loss, train/lr and train/grad_norm (before clipping), with scores as
             eval/<split>/<name> and the mean loss of a split as eval/<split>/loss.
 
     Raises:
         Diverged: a loss, a trained weight or a logit is not finite.
-        Interrupted: SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 came, and the state is saved; with a checkpoint only.
+        Interrupted: SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 was received and the state is saved; only with a
+            checkpoint.
     """
     training = Training(model, data, objective, settings, hooks or Hooks(), log)
     if checkpoint is None:
@@ -71,13 +74,13 @@ def fit(
 
 
 class Training:
-    """A run in progress.
+    """A training run in progress.
 
     Attributes:
-        epoch, batch: of the batch that comes next; in several processes each counts its own batches.
-        step: optimiser steps done.
+        epoch, batch: the position of the next batch. Each process counts its own batches.
+        step: number of completed optimiser steps.
         evaluated: the step of the last evaluation.
-        loss_sum: of the batches of this epoch so far.
+        loss_sum: the sum of the losses of this epoch's batches so far.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Training:
         whole = self.trainer.epochs * len(self.loader)
         self.steps = min(whole, self.trainer.max_steps or whole)
         self.update = OPTIMIZERS[settings.optimizer.name](
-            torch.compile(self.model) if self.trainer.compile else self.model,  # the same parameters
+            torch.compile(self.model) if self.trainer.compile else self.model,  # shares the parameters
             objective.loss,
             settings.optimizer,
             self.steps,
@@ -109,7 +112,7 @@ class Training:
         self.history = History()
 
     def run(self, pause: Callable[[bool], None]) -> History:
-        """Do what is left; ``pause`` is called after each step and each epoch, with True where all processes meet."""
+        """Run the remaining steps. Call ``pause`` after each step and epoch, with True if all processes meet there."""
         shown = self.trainer.progress and self.accelerator.is_main_process
         with RunProgress(self.title, self.steps, self.step, shown) as progress:
             while self.evaluated < self.steps and not self._is_exhausted():
@@ -118,15 +121,15 @@ class Training:
             if self.evaluated < self.steps:
                 progress.stop_early(self.step, self.trainer.patience)
         self.kept.restore()
-        if self.accelerator.device.type == "cuda":  # elsewhere it only costs a third of a second of garbage collection
+        if self.accelerator.device.type == "cuda":  # elsewhere this only costs 0.3 s of garbage collection
             self.accelerator.free_memory()
         self.history.update_segment()
         return self.history
 
     def save_if_due(self, checkpoint: Checkpoint, signals: StopSignals, meeting: bool) -> None:
-        """Save if it is time or a signal came; then, if one came, do what it asks for, which raises Interrupted.
+        """Save the state if it is time or if a signal was received. Then act on the signal, which raises Interrupted.
 
-        Several processes save together, and agree on it where they wait for each other anyway.
+        Several processes save together. They agree on saving at meetings, where they wait for each other anyway.
         """
         signal, due = signals.received or 0, checkpoint.due()
         if self.accelerator.num_processes > 1:
@@ -144,7 +147,7 @@ class Training:
             signals.act(signal)
 
     def state_dict(self) -> dict:
-        """Everything that changes; in several processes all must call it."""
+        """Return everything that changes during training. All processes must call this method."""
         own = {"random": random_state(), "loss_sum": self.loss_sum.item()}
         return {
             "position": {name: getattr(self, name) for name in ("epoch", "batch", "step", "evaluated")},
@@ -157,7 +160,7 @@ class Training:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict) -> None:
-        """Go on from there."""
+        """Continue from a state of state_dict."""
         for name, value in state["position"].items():
             setattr(self, name, value)
         for name, parameter in self.trained.items():
@@ -170,7 +173,7 @@ class Training:
         set_random_state(own["random"])
 
     def _train_epoch(self, pause: Callable[[bool], None], progress: RunProgress) -> None:
-        """The steps that are left of this epoch, and the evaluation behind them if one is due."""
+        """Run the remaining steps of this epoch, then evaluate if an evaluation is due."""
         self.model.train()
         self.batches.epoch = self.epoch
         loader = skip_first_batches(self.loader, self.batch) if self.batch else self.loader
@@ -195,7 +198,7 @@ class Training:
             pause(looked)
             clock = time.perf_counter()
         train_loss = self._finite_mean(self.loss_sum) / self.batch
-        self.history.step_seconds[-1] += time.perf_counter() - clock  # a GPU may only now be done with the last steps
+        self.history.step_seconds[-1] += time.perf_counter() - clock  # a GPU may finish the last steps only now
         if self.step == self.steps or self.step - self.evaluated >= (self.trainer.eval_steps or 1):
             self._evaluate(train_loss)
         self.epoch, self.batch = self.epoch + 1, 0
@@ -203,7 +206,7 @@ class Training:
         self.loss_sum.zero_()
 
     def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The batch with its images changed at random, by its place in the run alone."""
+        """Return the batch with randomly changed images. The changes depend only on the batch's position in the run."""
         if self.augment is None:
             return batch
         place = (self.seed, self.epoch, self.batch, self.accelerator.process_index)
@@ -239,20 +242,20 @@ class Training:
         return is_exhausted(self.objective, self.history.evaluations, self.trainer.patience)
 
     def _primary_scores(self) -> dict[str, float]:
-        """Of the splits evaluated at this step, if it is one of an evaluation."""
+        """Return the primary score of each split evaluated at this step; empty without an evaluation at this step."""
         if self.evaluated != self.step or not self.history.evaluations:
             return {}
         metric = self.objective.primary_metric
         return {f"{metric} ({s})": named[metric] for s, named in self.history.evaluations[-1]["scores"].items()}
 
     def _check_weights(self) -> None:
-        """Raises Diverged: a weight may be infinite where loss and logits are not, behind a norm or a tanh."""
+        """Raise Diverged for a weight that is not finite. Loss and logits may hide it behind a norm or a tanh."""
         for name, parameter in self.trained.items():
             if not (finite := torch.isfinite(parameter)).all():
                 raise Diverged(f"a weight of {name}", self.step, parameter[~finite][0].item())
 
     def _finite_mean(self, value: Tensor) -> float:
-        """The mean over the processes; raises Diverged."""
+        """Return the mean over the processes; raises Diverged if the mean is not finite."""
         number = self.accelerator.reduce(value, "mean").item()
         if not np.isfinite(number):
             raise Diverged("the loss", self.step, number)

@@ -1,4 +1,4 @@
-"""Optimisers by name. Each owns its step: from a batch to changed parameters."""
+"""Optimisers by name. An optimiser performs a whole training step: it changes the parameters by one batch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,40 +16,40 @@ from surm_bench.training.kalman import KalmanStep
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-HEAD = ".modules_to_save."  # in the names of what PEFT trains whole beside an adapter: the head
+HEAD = ".modules_to_save."  # in the names of modules that PEFT trains fully beside an adapter: the head
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits, labels -> scalar
 
 
 class Step(Protocol):
-    """One optimiser step a batch."""
+    """One optimiser step for each batch."""
 
     def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
-        """Change the parameters by a batch, in one part or several; its mean loss before that, detached."""
+        """Change the parameters by a batch in one or several parts. Return the mean loss before the step, detached."""
 
     @property
     def lr(self) -> float:
-        """The rate of the next step."""
+        """The learning rate of the next step."""
 
     @property
     def grad_norm(self) -> Tensor | None:
-        """The norm of all gradients of the last step before they were clipped, on the device; None if nothing clips."""
+        """The norm of all gradients of the last step before clipping, on the device; None without clipping."""
 
     def state_dict(self) -> dict:
-        """What changes from step to step, apart from the parameters."""
+        """Return everything that changes from step to step, except the parameters."""
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from such a state."""
+        """Continue from a state of state_dict."""
 
 
 class GradientStep:
-    """Forward, loss, gradients, clipping, an optimiser of torch.optim, the schedule, and the method's hooks.
+    """A step by gradients: forward pass, loss, gradients, clipping, torch optimiser, schedule and the method's hooks.
 
     Args:
         make: parameter groups, config -> the optimiser.
-        model: prepared by the accelerator.
+        model: the model, prepared by the accelerator.
         loss: logits, labels -> scalar.
-        steps: optimiser steps of the run, which the schedule spans.
+        steps: number of optimiser steps of the run, for the schedule.
     """
 
     def __init__(
@@ -67,22 +67,22 @@ class GradientStep:
         self.optimizer = make(parameter_groups(model, config.lr, config.weight_decay, config.head_lr), config)
         if (
             accelerator.scaler is not None
-        ):  # to scale gradients; otherwise it would cost a small network 3 % of its time
+        ):  # only to scale gradients: preparing would cost a small network 3 % of its time
             self.optimizer = accelerator.prepare_optimizer(self.optimizer)
         self.schedule = get_scheduler(
             SCHEDULES[config.schedule], self.optimizer, round(config.warmup_ratio * steps), steps
-        )  # not prepared: it counts optimiser steps, on every process alike
+        )  # not prepared by accelerate: the schedule counts optimiser steps, equally in every process
         self.step = 0
         self.grad_norm: Tensor | None = None
         hooks.begin(steps)
 
     def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
-        """The gradients of the parts add up to those of the mean over all their rows."""
+        """Step with the gradients of the mean loss over the rows of all parts: the parts' gradients are summed."""
         rows = sum(len(part["labels"]) for part in parts)
         *before, last = parts
         values = []
         for part in before:
-            with self.accelerator.no_sync(self.model):  # processes exchange gradients once, with those of the last part
+            with self.accelerator.no_sync(self.model):  # processes exchange gradients once, at the last part
                 value = self._share(part, rows)
                 self.accelerator.backward(value)
             values.append(value.detach())
@@ -98,7 +98,7 @@ class GradientStep:
         return sum(values, value.detach())
 
     def _share(self, part: dict[str, Tensor], rows: int) -> Tensor:
-        """What the part adds to the mean loss of a batch of so many rows."""
+        """Return the part's share of the mean loss of a batch of ``rows`` rows."""
         inputs = {name: tensor for name, tensor in part.items() if name != "labels"}
         with self.accelerator.autocast():
             value = self.loss(forward(self.model, inputs), part["labels"])
@@ -129,7 +129,7 @@ class GradientStep:
         self.hooks.load_state_dict(state["hooks"])
 
 
-# Fused, one kernel for all parameters: on a CPU too a third of the time of the plain one.
+# Fused optimisers use one kernel for all parameters. On a CPU, too, they take a third of the time of unfused ones.
 def _adamw(groups: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, betas=tuple(config.betas), eps=config.eps, fused=True)
 
@@ -152,17 +152,18 @@ OPTIMIZERS: dict[str, Callable[..., Step]] = {
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that require gradients."""
+    """Return the parameters that require gradients."""
     return [p for p in model.parameters() if p.requires_grad]
 
 
 def parameter_groups(model: nn.Module, lr: float, weight_decay: float, head_lr: float | None = None) -> list[dict]:
-    """Trainable parameters, a group for each pair of rate and decay. Biases and what belongs to a norm do not decay.
+    """Return the trainable parameters, with a group for each pair of learning rate and weight decay.
 
-    A vector that defines a structured matrix is a weight: it decays, unlike by the usual rule "fewer than two axes".
+    Biases and parameters of norms have no weight decay. A vector that defines a structured matrix is a weight and has
+    weight decay. The usual rule, no decay for parameters with fewer than two axes, would exclude such vectors.
 
     Args:
-        head_lr: the rate of what PEFT keeps in modules_to_save; None: ``lr``.
+        head_lr: the learning rate of the head, the modules in PEFT's modules_to_save; None: ``lr``.
     """
     spared = {
         id(parameter)

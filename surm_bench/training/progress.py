@@ -1,4 +1,4 @@
-"""How far a run is: a bar in a terminal, a line an epoch elsewhere, and every epoch in the run's log."""
+"""Show the progress of a run: a bar in a terminal, elsewhere a line for an epoch. The run's log gets every epoch."""
 
 import time
 from datetime import timedelta
@@ -7,7 +7,7 @@ from rich import progress
 
 from surm_bench.records.run_log import LINES
 
-SECONDS = 5.0  # at least, between two lines outside a terminal: some epochs take a tenth of one
+SECONDS = 5.0  # fewest seconds between two lines outside a terminal: some epochs take a tenth of a second
 COLUMNS = (
     progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(),
     progress.TextColumn("steps"), progress.TimeRemainingColumn(), progress.TextColumn("{task.fields[values]}"),
@@ -15,12 +15,13 @@ COLUMNS = (
 
 
 class RunProgress:
-    """To be used in a with statement.
+    """The progress display of a run. Use it in a with statement.
 
     Args:
-        title: of the run.
-        steps: of the run, and ``done`` those done before.
-        shown: whether anything but the log is written.
+        title: title of the run.
+        steps: number of steps of the run.
+        done: number of steps completed before.
+        shown: whether to show progress; the log is always written.
     """
 
     def __init__(self, title: str, steps: int, done: int, shown: bool) -> None:
@@ -40,16 +41,16 @@ class RunProgress:
         self.bar.stop()
 
     def advance(self) -> None:
-        """A step is done."""
+        """Count a completed step."""
         self.bar.advance(self.task)
 
     def set_loss(self, loss: float) -> None:
-        """The loss of the step that was done last."""
+        """Show the loss of the last step."""
         self.loss = f"loss {loss:.4g}"
         self.bar.update(self.task, values=", ".join(filter(None, (self.loss, self.scores))))
 
     def end_epoch(self, epoch: int, step: int, loss: float, scores: dict[str, float]) -> None:
-        """An epoch is over, with its mean loss and the scores of the splits, if they were evaluated."""
+        """Report the end of an epoch, with its mean loss, and the scores of the splits if they were evaluated."""
         self.scores = ", ".join(f"{name} {score:.4f}" for name, score in scores.items()) or self.scores
         self.set_loss(loss)
         parts = [f"epoch {epoch}", f"step {step} of {self.steps}", self.loss]
@@ -62,7 +63,7 @@ class RunProgress:
             self.bar.console.print(f"{self.title}: {line}", highlight=False, markup=False, soft_wrap=True)
 
     def stop_early(self, step: int, patience: int) -> None:
-        """Training ends here, as the last evaluations were no better than the best before them."""
+        """Log that training ends early, because the last evaluations were no better than an earlier evaluation."""
         LINES.info(f"stopped early at step {step} of {self.steps}: no new best in {patience} evaluations")
 
     def _left(self, step: int) -> timedelta:

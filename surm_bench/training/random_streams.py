@@ -1,4 +1,4 @@
-"""The global random streams of this process: what dropout and the like draw from."""
+"""The global random streams of this process, used for example by dropout."""
 
 import random
 
@@ -9,7 +9,7 @@ from surm_bench.environment import on_gpu
 
 
 def random_state() -> dict:
-    """Where the streams of Python, numpy, torch and the current GPU stand."""
+    """Return the states of the random streams of Python, numpy, torch and the current GPU."""
     version, numbers, gauss = random.getstate()
     kind, keys, *rest = np.random.get_state()
     state = {
@@ -23,7 +23,7 @@ def random_state() -> dict:
 
 
 def set_random_state(state: dict) -> None:
-    """Set the streams to where they stood."""
+    """Set the random streams to the states of random_state."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     np.random.set_state(tuple(state["numpy"]))

@@ -1,4 +1,4 @@
-"""The best epoch, by rows that are held out: whether training still gets better, and what it had trained by then."""
+"""Choose the best epoch on held-out rows, for early stopping and for keeping its parameters."""
 
 import copy
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from surm_bench.errors import UserError
 from surm_bench.tasks import Objective
 from surm_bench.training.hooks import Hooks
 
-SPLIT = "validation"  # never the reported one: a score that was chosen by itself is too good
+SPLIT = "validation"  # never the reported split: choosing an epoch by its reported score makes the score too good
 
 
 def check_selection(trainer: TrainerConfig, task: TaskConfig) -> None:
-    """Refuse a choice of epoch by the reported split; raises UserError."""
+    """Refuse settings that choose an epoch by the reported split; raises UserError."""
     chosen = {"patience": trainer.patience, "keep_best": "true" if trainer.keep_best else None}
     for name, value in chosen.items():
         if value is not None and task.validation == "dev":
@@ -26,23 +26,23 @@ def check_selection(trainer: TrainerConfig, task: TaskConfig) -> None:
 
 
 def is_best(objective: Objective, evaluations: Sequence[dict]) -> bool:
-    """Whether the last evaluation is better than all before."""
+    """Whether the last evaluation is better than all earlier evaluations."""
     return objective.best(evaluations, SPLIT) is evaluations[-1]
 
 
 def is_exhausted(objective: Objective, evaluations: Sequence[dict], patience: int | None) -> bool:
-    """Whether the last ``patience`` evaluations were all no better than the best before them; None: never."""
+    """Whether none of the last ``patience`` evaluations beat the best earlier evaluation. False if patience is None."""
     if patience is None or len(evaluations) <= patience:
         return False
     return objective.best(evaluations, SPLIT) in evaluations[:-patience]
 
 
 class Kept:
-    """What was trained by the best epoch so far.
+    """A copy of the trained parameters and of the hooks' state at the best epoch so far.
 
     Args:
         trained: the trained parameters by name.
-        hooks: of the method, whose state belongs to them.
+        hooks: the method's hooks, whose state belongs to the parameters.
     """
 
     def __init__(self, trained: dict[str, Tensor], hooks: Hooks) -> None:
@@ -51,13 +51,13 @@ class Kept:
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Keep what is trained now."""
+        """Copy the current parameters and state of the hooks."""
         parameters = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
         self.state = {"parameters": parameters, "hooks": copy.deepcopy(self.hooks.state_dict())}
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Set parameters and hooks to what was kept, if anything was."""
+        """Set parameters and hooks to the kept copy, if there is a copy."""
         if self.state:
             for name, parameter in self.trained.items():
                 parameter.copy_(self.state["parameters"][name])

@@ -1,4 +1,6 @@
-"""The state of a training run on disk: one safetensors file, whose header holds all that is no tensor as JSON."""
+"""Save and load the state of a training run: a safetensors file of the tensors, with all other values as JSON in its
+header.
+"""
 
 import json
 import logging
@@ -18,22 +20,22 @@ from torch import Tensor
 from surm_bench.atomic import token
 from surm_bench.content.fields import fields_digest
 
-TENSOR = "tensor file key"  # {TENSOR: name} stands in the JSON where the tensor of that name was
-PAUSE = 50  # times as long as saving took: no more than 2 % of the time goes into it
+TENSOR = "tensor file key"  # {TENSOR: name} in the JSON stands for the tensor of this name
+PAUSE = 50  # shortest pause before the next save, in durations of a save: saving takes at most 2 % of the time
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Checkpoint:
-    """Where a run keeps its state, and how often.
+    """The saved state of a run, and how often to save.
 
     Args:
-        folder: of this run alone.
-        code: a digest of the code that trains; a state of other code is not continued.
-        seconds: between two times of saving; longer where saving takes more than a fiftieth of that.
-        about: what History.segments says of this process; as JSON has it.
-        check: called before each time; what it raises ends the training, and the state stays as it was.
+        folder: a folder for this run alone.
+        code: a digest of the training code; a state saved by other code is not continued.
+        seconds: seconds between two saves; more if a save takes longer than a fiftieth of this time.
+        about: facts about this process for History.segments, as JSON values.
+        check: called before each save; its exceptions end the training and leave the saved state unchanged.
     """
 
     folder: Path
@@ -51,7 +53,7 @@ class Checkpoint:
         return time.monotonic() >= self._due
 
     def write(self, state: dict) -> None:
-        """Replace the saved state: dicts with string keys, lists, numbers, strings and tensors."""
+        """Replace the saved state. ``state`` has dicts with string keys, lists, numbers, strings and tensors."""
         began = time.monotonic()
         self.check()
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -59,14 +61,14 @@ class Checkpoint:
         rest, tensors = pack(state)
         text = json.dumps(rest)
         save_file(tensors, temporary, metadata={"code": self.code, "state": text, "digest": _digest(text, tensors)})
-        with temporary.open("rb") as written:  # on the disk before it has the name: even a power cut leaves a whole one
+        with temporary.open("rb") as written:  # before renaming, so that a power cut leaves a complete file
             os.fsync(written.fileno())
         temporary.replace(self.file)
         now = time.monotonic()
         self._due = now + max(self.seconds, PAUSE * (now - began))
 
     def read(self) -> dict | None:
-        """The saved state; None if there is none, or none that this code can continue, which one line says."""
+        """Return the saved state, or None. One warning reports a damaged state or a state saved by other code."""
         try:
             with safe_open(self.file, "pt") as file:
                 metadata = file.metadata() or {}
@@ -84,12 +86,12 @@ class Checkpoint:
             return None
 
     def clear(self) -> None:
-        """Remove what was saved; a run that is recorded has no use for it."""
+        """Remove the saved state. A recorded run does not need it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
-    """The same without its tensors, and these by name."""
+    """Return the state with names in place of its tensors, and the tensors by name."""
     tensors: dict[str, Tensor] = {}
 
     def convert(value: Any, name: str) -> Any:
@@ -106,7 +108,7 @@ def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:
-    """Of all that a state has: safetensors alone would read a flipped bit of a tensor as another number."""
+    """Return a digest of a whole state. Without it, a flipped bit of a tensor would be read as another number."""
     numbers = (tensor.reshape(-1).view(torch.uint8).numpy().data for _, tensor in sorted(tensors.items()))
     return fields_digest(
         [text.encode(), *(f"{n} {t.dtype} {list(t.shape)}".encode() for n, t in sorted(tensors.items())), *numbers]
@@ -114,7 +116,7 @@ def _digest(text: str, tensors: dict[str, Tensor]) -> str:
 
 
 def unpack(rest: Any, tensor: Callable[[str], Tensor]) -> Any:
-    """The reverse; keys are strings then, and tuples lists."""
+    """Put the tensors back into a packed state. Tuples come back as lists, and all keys as strings."""
     if isinstance(rest, dict):
         if rest.keys() == {TENSOR}:
             return tensor(rest[TENSOR])

@@ -1,10 +1,10 @@
-"""Signals that ask a process to end: noted while it trains, so that it can save its state first."""
+"""Signals that ask a process to end. During training they are only noted, so that the state can be saved first."""
 
 import signal
 import threading
 from types import FrameType
 
-# SIGUSR1 is what Slurm is usually set to send ahead of the end; submitit has it send SIGUSR2
+# Slurm is usually configured to send SIGUSR1 before a job's time ends; submitit configures it to send SIGUSR2
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 NUMBERS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
@@ -12,7 +12,7 @@ NUMBERS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 class Interrupted(KeyboardInterrupt):
     """A signal asked the process to end, and the state of the training is saved.
 
-    Like KeyboardInterrupt it is no Exception: what handles errors does not take it for one.
+    Like KeyboardInterrupt, this class is not an Exception, so ``except Exception`` does not catch it.
     """
 
     def __init__(self, signal_number: int) -> None:
@@ -21,10 +21,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopSignals:
-    """In its block the first signal is only noted; the second one acts as it would outside.
+    """A context manager that only notes the first signal in its block. A second signal acts as it would outside.
 
-    A signal that the process ignores (nohup's SIGHUP) stays ignored. In other threads than the main one nothing is
-    noted: Python lets the main thread alone handle signals.
+    A signal that the process ignores (nohup's SIGHUP) stays ignored. Outside the main thread no signal is noted,
+    because Python handles signals only in the main thread.
 
     Attributes:
         received: the number of the first signal, or None.
@@ -44,17 +44,17 @@ class StopSignals:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._restore()
         ending = kind is not None and not issubclass(kind, Exception)
-        if self.received is not None and not ending:  # it came after the last look: now it acts
+        if self.received is not None and not ending:  # received after the last check: act on it now
             signal.raise_signal(self.received)
 
     def act(self, number: int) -> None:
-        """Do what the signal asks for, the state being saved.
+        """Act on the signal after the state was saved.
 
-        A handler that somebody else has set decides: submitit's queues the job again and exits, and where a handler
-        returns, training goes on.
+        A handler that another library has set is called: submitit's handler queues the job again and exits. If a
+        handler returns, training continues.
 
         Raises:
-            Interrupted: nobody else has set one.
+            Interrupted: no other handler is set.
         """
         handler = signal.getsignal(number) if number == self.received else None  # else another process received it
         if not callable(handler) or handler is signal.default_int_handler:
