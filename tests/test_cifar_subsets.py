@@ -212,6 +212,7 @@ def test_sizes_of_the_committed_manifests(name):
         assert {label for _, label in manifest.images} == set(range(classes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_manifests_rebuild_the_real_subsets(name, data_dir, tmp_path):
     """From shuffled files with 500 others in each; of cifar100 test and train are exchanged."""

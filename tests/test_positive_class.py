@@ -75,7 +75,7 @@ def test_macro_f1_and_matthews_of_several_classes(classes):
 
 def test_the_id_has_the_number_where_it_is_not_glues():
     config = resolved(["model=roberta_tiny", "task=grammar/paraphrase"])
-    config["model"] |= {"digest": "a"}
+    config = config | {"model": config["model"] | {"digest": "a"}}  # what resolved() gives is shared
 
     def identifier(**changes):
         return run_id(config | {"task": config["task"] | {"digest": "b"} | changes})
