@@ -21,7 +21,8 @@ def is_plain_linear(layer: nn.Module) -> bool:
     return (
         type(layer) is nn.Linear  # a parametrised layer has a class of its own
         and getattr(layer.forward, "__func__", None) is OWN_FORWARD[nn.Linear]
-        and _plain(layer._parameters.get("weight"))
+        and type(layer.weight) in (nn.Parameter, Tensor)  # FSDP and DataParallel put a view in the parameter's place
+        and layer.weight.is_floating_point()
         and not any(getattr(layer, name) for name in HOOKS)
         and not modules._has_any_global_hook()
     )
