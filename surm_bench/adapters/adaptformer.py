@@ -2,9 +2,9 @@
 
 Chen et al., 2022, arXiv 2205.13535; width, scale, start and dropout (on the bottleneck) as in the authors' code
 (ShoufaChen/AdaptFormer). x is the input of the MLP. On a ViT this input comes after the norm, as in the paper's
-equation; the authors' code takes the input before the norm. On BERT, whose norms come last, there is no difference. The
-authors' code adds the bottleneck's output after the backbone has processed the MLP's output. Here timm's LayerScale and
-drop_path, where a ViT has them, act on the sum, so that a LayerScale of 1e-5 almost removes the adapter.
+equation; the authors' code takes the input before the norm. On BERT, which normalises after each block, both are equal.
+The authors' code adds the bottleneck's output after the backbone has processed the MLP's output. Here timm's LayerScale
+and drop_path, where a ViT has them, act on the sum, so that a LayerScale of 1e-5 almost removes the adapter.
 """
 
 import math

@@ -55,7 +55,8 @@ def paired_difference_with_examples(
         UserError: shapes do not fit, labels come without a metric or a metric without labels, or level is not between
             0 and 1.
     """
-    return _intervals(first, second, labels, metric, level, resamples, seed, [None])[0]
+    options = {"resamples": resamples, "seed": seed}
+    return paired_difference_by_both_rules(first, second, labels, metric, level, pooled=None, **options)[0]
 
 
 def paired_difference_by_both_rules(
@@ -78,36 +79,23 @@ def paired_difference_by_both_rules(
 
     Other arguments and errors are those of ``paired_difference_with_examples``.
     """
-    own, other = _intervals(first, second, labels, metric, level, resamples, seed, [None, pooled])
-    return own, other
-
-
-def _intervals(
-    first: ArrayLike,
-    second: ArrayLike,
-    labels: ArrayLike | None,
-    metric: Metric | None,
-    level: float,
-    resamples: int,
-    seed: int,
-    errors: list[ErrorVariance | None],
-) -> list[Interval]:
-    """Return the interval for each error variance in errors; None stands for the variance of the differences."""
     check_level(level)
     pairs, labels, n_missing = _pairs(first, second, labels, metric)
     n, n_examples = pairs.shape[1:]
     observed = _difference(_score(pairs, labels, metric))
     if n < 2:
-        return [t_interval(observed, np.nan, np.nan, n_missing, level)] * len(errors)
+        unknown = t_interval(observed, np.nan, np.nan, n_missing, level)
+        return unknown, unknown
     of_examples = _difference(_resampled(pairs, labels, metric, resamples, seed)).mean(-1).var(ddof=1)
-    found = []
-    for error in errors:
-        of_seeds, df_seeds = (observed.var(ddof=1), n - 1) if error is None else (2 * error.variance, error.df)
-        of_seeds /= n
+
+    def interval(error: ErrorVariance) -> Interval:
+        of_seeds = 2 * error.variance / n
         variance = of_seeds + of_examples
-        df = variance**2 / (of_seeds**2 / df_seeds + of_examples**2 / (n_examples - 1)) if variance > 0 else df_seeds
-        found.append(t_interval(observed, np.sqrt(n * variance), df, n_missing, level))
-    return found
+        df = variance**2 / (of_seeds**2 / error.df + of_examples**2 / (n_examples - 1)) if variance > 0 else error.df
+        return t_interval(observed, np.sqrt(n * variance), df, n_missing, level)
+
+    own = ErrorVariance(observed.var(ddof=1) / 2, n - 1)
+    return interval(own), interval(own if pooled is None else pooled)
 
 
 def paired_bootstrap(
