@@ -13,8 +13,8 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 import surm_bench.adapters  # noqa: F401  (before peft)
-from surm_bench.config import config_dir
-from surm_bench.identity import DEFAULTS, class_name, installed_defaults
+from surm_bench.config.identity import DEFAULTS, class_name, installed_defaults
+from surm_bench.system.installation import config_dir
 
 if __name__ == "__main__":
     files = sorted((config_dir() / "adapter").glob("*.yaml"))

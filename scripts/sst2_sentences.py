@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from surm_bench.atomic import atomic
 from surm_bench.command.errors import exit_code
 from surm_bench.errors import UserError
+from surm_bench.system.atomic import atomic
 
 HELD_OUT = 4000
 Words = tuple[str, ...]

@@ -1,6 +1,6 @@
 """No test needs the network. Some need real data or weights: SURM_BENCH_DATA and SURM_BENCH_WEIGHTS say where."""
 
-import surm_bench.torchvision_stub  # noqa: F401  (before peft and transformers)
+import surm_bench.system.torchvision_stub  # noqa: F401  (before peft and transformers)
 
 # isort: split
 import os

@@ -13,7 +13,7 @@ OUTCOMES = ("one line", "the same", "another result", "no line", "traceback")
 def report(number: int) -> bool:
     """Print what came of the flips; whether each was one line that names the file, or changed nothing that is read."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from damage import cases, outcomes
+    from support.damage import cases, outcomes
 
     with tempfile.TemporaryDirectory() as folder:
         rows = table(

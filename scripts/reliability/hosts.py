@@ -1,6 +1,6 @@
 """Two hosts with one disk, on which both processes have one number: namespaces of Linux stand for them (unshare).
 
-The first one is suspended for longer than a claim is valid, the second one takes its run over and ends it, and the
+The first one is suspended for longer than a lock is valid, the second one takes its run over and ends it, and the
 first one goes on. Once the hosts have two names, and once one, as containers with the network of their host have.
 """
 
@@ -44,14 +44,14 @@ def _case(first: str, second: str) -> list[str]:
         run = [*DIGITS, "adapter=circulant", *LONG, f"results_dir={folder}"]
         suspended = _begin(first, run)
         wait_for(lambda: list(Path(folder).glob("runs/*/state/state.safetensors")))
-        (claim,) = Path(folder).glob("runs/*/claim.json")
-        holders = [json.loads(claim.read_text())]
+        (lock,) = Path(folder).glob("runs/*/lock.json")
+        holders = [json.loads(lock.read_text())]
         refused = _said(end(_begin(second, run)), "is being trained by process", "refused")
         _signal(suspended, signal.SIGSTOP)
-        os.utime(claim, (time.time() - 1000,) * 2)
+        os.utime(lock, (time.time() - 1000,) * 2)
         other = _begin(second, run)
-        wait_for(lambda: claim.exists() and json.loads(claim.read_text()) != holders[0])
-        holders.append(json.loads(claim.read_text()))
+        wait_for(lambda: lock.exists() and json.loads(lock.read_text()) != holders[0])
+        holders.append(json.loads(lock.read_text()))
         took = _said(end(other), "Circulant on digits", "takes the run over, ends it")
         before = records.Archive(folder).records()
         _signal(suspended, signal.SIGCONT)

@@ -27,7 +27,7 @@ CASES = {
     "linear probe, cached, digits": [*DIGITS, "adapter=linear_probe", "trainer.cache_prefix=true"],
 }
 PROCESSES = multiprocessing.get_context("forkserver")
-LIBRARIES = ["surm_bench.runner", "transformers", "timm"]
+LIBRARIES = ["surm_bench.run.runner", "transformers", "timm"]
 LENGTH = ["trainer.max_steps=300", "trainer.epochs=1000", "trainer.eval_steps=90", "trainer.save_seconds=0.5", *QUIET]
 
 

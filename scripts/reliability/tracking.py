@@ -63,7 +63,7 @@ def _timed(arguments: list[str], url: str) -> tuple[float, float, object, int, s
 
 
 def _send_later(folder: Path, own: dict[str, str]) -> str:
-    from wandb_server import Server
+    from support.wandb_server import Server
 
     (file,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")
     with Server() as server:
@@ -77,7 +77,7 @@ def _send_later(folder: Path, own: dict[str, str]) -> str:
 
 @contextmanager
 def _answers(answers: int = 10_000) -> Iterator[str]:
-    from wandb_server import Server
+    from support.wandb_server import Server
 
     with Server(answers) as server:
         yield server.url

@@ -3,7 +3,7 @@
 Importing this package registers our methods with PEFT. Loading a saved adapter needs this registration too.
 """
 
-import surm_bench.torchvision_stub  # noqa: F401
+import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
 from surm_bench.adapters.adaptformer import AdaptFormerConfig

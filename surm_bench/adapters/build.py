@@ -11,10 +11,10 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
+from surm_bench.adapters.roles import from_layer, select
 from surm_bench.adapters.tuner import TunerConfig
 from surm_bench.config import AdapterConfig
 from surm_bench.errors import UserError
-from surm_bench.roles import from_layer, select
 
 
 def peft_config(config: AdapterConfig, roles: dict[str, list[str]]) -> PeftConfig:

@@ -10,10 +10,10 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
+from surm_bench.adapters.roles import find_roles
 from surm_bench.adapters.targets import backbone_names
 from surm_bench.adapters.tuner import Unmergeable
 from surm_bench.errors import UserError
-from surm_bench.roles import find_roles
 
 LEADING = 8  # singular values kept
 NEGLIGIBLE = 0.01  # fraction of the first singular value; smaller values do not count for the numerical rank

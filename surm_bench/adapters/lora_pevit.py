@@ -24,9 +24,9 @@ from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.residual import Answer
+from surm_bench.adapters.roles import attention_heads, check_not_fused
 from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_positive, register
 from surm_bench.errors import UserError
-from surm_bench.roles import attention_heads, check_not_fused
 
 QUERIES = ("q", "query", "q_proj")  # the last part of a query projection's name, in timm and transformers
 STD = 0.02

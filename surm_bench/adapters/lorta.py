@@ -18,11 +18,11 @@ from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
+from surm_bench.adapters.roles import attention_heads, check_not_fused, layer_of
 from surm_bench.adapters.sharing import Sharing, find_shared
 from surm_bench.adapters.targets import is_target, place
 from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register, tuner_layers
 from surm_bench.errors import UserError
-from surm_bench.roles import attention_heads, check_not_fused, layer_of
 
 
 @dataclass

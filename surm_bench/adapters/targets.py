@@ -10,8 +10,8 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 
 from surm_bench.adapters.base_layer import kind
+from surm_bench.adapters.roles import find_roles, layer_of, select
 from surm_bench.errors import UserError
-from surm_bench.roles import find_roles, layer_of, select
 
 
 def role_targets(model: nn.Module, roles: Iterable[str], layers: Sequence[int] | int | None = None) -> list[str]:

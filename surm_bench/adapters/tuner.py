@@ -28,7 +28,7 @@ class TunerConfig(PeftConfig):
 
     target_modules: list[str] | str | None = field(
         default=None, metadata={"help": "names of Linear layers (matched by their end) or a regular expression; "
-                                        "None takes the method's usual roles on a backbone that is in surm_bench.roles"}
+                                        "None: the method's usual roles on a backbone of surm_bench.adapters.roles"}
     )  # fmt: skip
     exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "layers to leave out"})
     layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "only these layer indices"})

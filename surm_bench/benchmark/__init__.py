@@ -4,4 +4,4 @@ import os
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise the profiler that counts allocations writes to the terminal
 
-import surm_bench.torchvision_stub  # noqa: E402, F401
+import surm_bench.system.torchvision_stub  # noqa: E402, F401

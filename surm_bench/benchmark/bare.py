@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from surm_bench.adapters.build import attach
-from surm_bench.build import build
 from surm_bench.config import Config
+from surm_bench.run.build import build
 from surm_bench.training.batches import Batches
 
 

@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from surm_bench.benchmark.bare import bare_run
 from surm_bench.benchmark.timing import compare, take_turns
-from surm_bench.composition import compose
-from surm_bench.runner import run
+from surm_bench.config.composition import compose
+from surm_bench.run.runner import run
 
 HARNESS = "harness ÷ bare loop"
 

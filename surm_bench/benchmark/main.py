@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from surm_bench.atomic import atomic
 from surm_bench.benchmark.parts import IN_FP32, PARTS
 from surm_bench.benchmark.plan import FULL, ON_GPU, QUICK, Plan
 from surm_bench.benchmark.setting import settings
 from surm_bench.benchmark.tables import target_table
-from surm_bench.environment import describe
 from surm_bench.report.console import print_table
 from surm_bench.report.tables import Table, to_csv, to_markdown
+from surm_bench.system.atomic import atomic
+from surm_bench.system.environment import describe
 
 
 def benchmark(folder: Path, parts: Sequence[str], quick: bool) -> None:

@@ -8,13 +8,13 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from surm_bench.adapters.build import attach
+from surm_bench.adapters.roles import find_roles
 from surm_bench.benchmark.memory import size_of, step_peak
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import compare, take_turns
-from surm_bench.composition import compose
 from surm_bench.config import Config
+from surm_bench.config.composition import compose
 from surm_bench.models import build_skeleton
-from surm_bench.roles import find_roles
 from surm_bench.training import forward, trainable
 
 TASKS = {"minilm": "glue/rte", "roberta_base": "glue/rte", "vit_base": "images/cifar10"}

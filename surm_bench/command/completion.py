@@ -35,7 +35,7 @@ def complete(arguments: Sequence[str]) -> int:
 
 def _names(command: str) -> Sequence[str]:
     """Return the names that a command accepts."""
-    from surm_bench.composition import choices
+    from surm_bench.config.composition import choices
     from surm_bench.experiment.files import experiment_files
 
     if command in ABOUT:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from surm_bench.errors import UserError
-from surm_bench.storage import FULL
+from surm_bench.system.storage import FULL
 
 # Errors that a path given by the user may cause; any other error of a path is a bug of this package
 PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from surm_bench.command.errors import complain_of
+from surm_bench.config.places import override_of
 from surm_bench.errors import UserError
-from surm_bench.places import override_of
-from surm_bench.storage import StorageError
+from surm_bench.system.storage import StorageError
 
 ABOUT = {
     "plan": "what is done, missing and failed, and the time left",
@@ -98,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
     Raises:
         StorageError: the disk of the results is full or gone.
     """
-    from surm_bench.composition import add_config_dir
+    from surm_bench.config.composition import add_config_dir
     from surm_bench.experiment import commands
     from surm_bench.experiment.files import experiment_files, load_experiment
     from surm_bench.experiment.jobs import composable

@@ -15,13 +15,13 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _run(options: argparse.Namespace) -> int:
-    from surm_bench.composition import choices
+    from surm_bench.config.composition import choices
 
     models = choices("model")
     if options.model not in (*models, "all"):
         raise unknown("model", options.model, [*models, "all"])
 
-    from surm_bench.parameter_table import write_parameters  # imports torch, so only when needed
+    from surm_bench.run.parameter_table import write_parameters  # imports torch, so only when needed
 
     for model in models if options.model == "all" else [options.model]:
         write_parameters(model, options.folder)

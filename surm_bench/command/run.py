@@ -16,13 +16,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.command.errors import complain
-from surm_bench.composition import KEYS, add_config_dir, check_choices, first_lines, settings_of
-from surm_bench.config import config_dir
+from surm_bench.config.composition import KEYS, add_config_dir, check_choices, first_lines, settings_of
+from surm_bench.config.places import is_place, with_quotes
+from surm_bench.config.values import check_family, plain
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
-from surm_bench.places import is_place, with_quotes
-from surm_bench.storage import StorageError
-from surm_bench.values import check_family, plain
+from surm_bench.system.installation import config_dir
+from surm_bench.system.storage import StorageError
 
 # Hydra's flags, https://hydra.cc/docs/advanced/hydra-command-line-flags: VALUED flags take the next argument as a value
 VALUED = (
@@ -92,7 +92,7 @@ def _job(cfg: DictConfig) -> None:
         settings = settings_of(plain(cfg))
         check_family(settings)
         check_reach(settings)
-        from surm_bench.runner import run  # torch is not needed for --help or bad input
+        from surm_bench.run.runner import run  # torch is not needed for --help or bad input
 
         run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))
     except UserError as error:

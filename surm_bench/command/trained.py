@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
+from surm_bench.system.atomic import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _finished(options: argparse.Namespace) -> tuple[dict, dict]:
     """Return the record and the configuration of the named run, after adding the user's config folders."""
-    from surm_bench.composition import add_config_dir
+    from surm_bench.config.composition import add_config_dir
     from surm_bench.records import finished
 
     for folder in options.config_dir:

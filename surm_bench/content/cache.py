@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from surm_bench.atomic import atomic
 from surm_bench.content.fields import fields_digest
+from surm_bench.system.atomic import atomic
 
 
 def cache_folder() -> Path:

@@ -16,8 +16,8 @@ from datasets import Dataset
 from torch.utils.data import Subset
 
 from surm_bench.adapters.schedule import schedule
-from surm_bench.build import adapt, build_model, prepared
 from surm_bench.config import Config
+from surm_bench.config.places import override_of
 from surm_bench.errors import UserError
 from surm_bench.experiment.calibration import (
     FILE,
@@ -32,8 +32,8 @@ from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, composed, pair
 from surm_bench.models.digest import check_model
-from surm_bench.places import override_of
-from surm_bench.runner import checked, evaluate
+from surm_bench.run.build import adapt, build_model, prepared
+from surm_bench.run.runner import checked, evaluate
 from surm_bench.tasks import RawTask, TaskData, load_task, objective_for
 from surm_bench.training import fit, use_device
 from surm_bench.training.batches import Batches

@@ -5,11 +5,11 @@ import json
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
-from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, resolved
+from surm_bench.system.atomic import atomic
 
 FILE = "calibration.json"
 

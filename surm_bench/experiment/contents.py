@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from surm_bench.composition import own_architecture, value_of
 from surm_bench.config import ModelConfig, TaskConfig
+from surm_bench.config.composition import own_architecture, value_of
+from surm_bench.config.places import is_place
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
-from surm_bench.places import is_place
 
 PLACES = {"task": "data_dir", "model": "weights"}  # the key that names the local files of each group
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from surm_bench.atomic import atomic
 from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
@@ -10,6 +9,7 @@ from surm_bench.experiment.jobs import pairs, resolved
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.tuning import Tuned
 from surm_bench.report.frames import columns_of
+from surm_bench.system.atomic import atomic
 from surm_bench.tracking.contents import NAME, TAG, score_name, shortened
 from surm_bench.tracking.wandb_tracker import WandbTracker, online
 from surm_bench.tracking.workspace import save, specification, workspace

@@ -1,8 +1,8 @@
 """The device on which an experiment runs. torch is imported inside: a plan without a calibration needs no torch."""
 
-from surm_bench import environment
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import pairs, resolved
+from surm_bench.system import environment
 
 
 def device_here(experiment: Experiment) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
-from surm_bench.composition import check_choices, config_dirs
+from surm_bench.config.composition import check_choices, config_dirs
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.definition import Experiment
 

@@ -8,7 +8,7 @@ from itertools import chain, product
 
 from omegaconf import DictConfig
 
-from surm_bench import composition
+from surm_bench.config import composition
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, Setting
 from surm_bench.experiment.search import Budget, Trial, first_trials, short_steps

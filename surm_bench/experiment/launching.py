@@ -8,14 +8,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from surm_bench.composition import add_config_dir, config_dirs
+from surm_bench.config.composition import add_config_dir, config_dirs
+from surm_bench.config.places import override_of
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.refusals import startable
-from surm_bench.places import override_of
-from surm_bench.records import Claimed
-from surm_bench.storage import StorageError, check_there
+from surm_bench.records import Locked
+from surm_bench.system.storage import StorageError, check_there
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
 Work = tuple[DictConfig, str, list[Path]]  # the arguments of _run_one
@@ -98,7 +98,7 @@ def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
     Raises:
         StorageError: the disk of the results is full or gone, which ends the other runs too.
     """
-    from surm_bench.runner import run  # imports torch, so only when needed
+    from surm_bench.run.runner import run  # imports torch, so only when needed
 
     def report(line: str) -> None:
         Console().print(line, highlight=False, markup=False, soft_wrap=True)
@@ -108,7 +108,7 @@ def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
         for folder in added:
             add_config_dir(folder)
         run(cfg, report, command)
-    except Claimed:
+    except Locked:
         return None
     except StorageError:
         raise

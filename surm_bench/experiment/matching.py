@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from surm_bench.config.identity import run_id
 from surm_bench.errors import UserError
 from surm_bench.experiment.contents import with_content
 from surm_bench.experiment.jobs import Job, resolved
-from surm_bench.identity import run_id
 from surm_bench.records import Archive, is_done, is_given_up
 
 STATES = ("done", "missing", "failed", "given up")  # failed includes interrupted

@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from surm_bench.config.positive_class import positive_class
 from surm_bench.errors import UserError
-from surm_bench.positive_class import positive_class
 from surm_bench.records import Archive, read_predictions
 from surm_bench.statistics import (
     ErrorVariance,

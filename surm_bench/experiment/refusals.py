@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from surm_bench import composition
-from surm_bench.config import ModelConfig, TaskConfig
+from surm_bench.config import ModelConfig, TaskConfig, composition
 from surm_bench.errors import UserError
 from surm_bench.experiment.contents import Content, declared, read_label_names, with_content
 from surm_bench.experiment.jobs import Job
@@ -35,7 +34,7 @@ def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple
 
 def _reason(overrides: Sequence[str], folder: Path) -> str:
     """Return the reason why a run of these overrides is refused; an empty text if the run can start."""
-    from surm_bench.runner import check  # imports torch, which a plan does not need
+    from surm_bench.run.runner import check  # imports torch, which a plan does not need
     from surm_bench.tracking import check_tracking
 
     try:

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from surm_bench.atomic import atomic
+from surm_bench.config.positive_class import shown_metric
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuning_note
-from surm_bench.positive_class import shown_metric
 from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.ablation_figure import ablation_figure
 from surm_bench.report.best_epoch import best_epoch_note, kept_note, show_best_epoch
@@ -26,6 +25,7 @@ from surm_bench.report.provenance import provenance
 from surm_bench.report.published import load_published
 from surm_bench.report.rates import rate_curves
 from surm_bench.report.tables import Table, comparison_table, write_table
+from surm_bench.system.atomic import atomic
 
 
 def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:

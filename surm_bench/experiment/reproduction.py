@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from surm_bench.config.code_digests import source_digest
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
 from surm_bench.records import Archive, agreement, run_folder
-from surm_bench.sources import source_digest
 
 
 class Comparison(NamedTuple):

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from surm_bench.config.places import override_of
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.refusals import startable
-from surm_bench.places import override_of
-from surm_bench.records import Claimed
-from surm_bench.storage import StorageError, check_there
+from surm_bench.records import Locked
+from surm_bench.system.storage import StorageError, check_there
 
 
 def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str] = ()) -> list[str]:
@@ -28,7 +28,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
     Raises:
         StorageError: the disk of the folder is full or gone; the remaining jobs are not tried.
     """
-    from surm_bench.runner import run  # imports torch, so only when needed
+    from surm_bench.run.runner import run  # imports torch, so only when needed
 
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(folder, places)
@@ -54,7 +54,7 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
             try:
                 cfg = composed(job, (*places, override_of("results_dir", folder), "trainer.progress=true"))
                 run(cfg, report, job.command)
-            except Claimed as error:
+            except Locked as error:
                 progress.console.print(f"left to another process: {error}", highlight=False, markup=False)
             except StorageError:
                 raise

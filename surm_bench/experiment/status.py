@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean
 
+from surm_bench.config.positive_class import shown_metric
 from surm_bench.experiment.ahead import Left
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.estimates import Estimates
@@ -10,7 +11,6 @@ from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import counts, print_total
 from surm_bench.experiment.tuning import Tuned
-from surm_bench.positive_class import shown_metric
 from surm_bench.records import Running, running
 from surm_bench.records.agreement import score
 

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 from surm_bench.experiment.claims import Claim, compared, load_claims
 from surm_bench.report.tables import Table, to_markdown, write_table
 from surm_bench.report.verdicts import Compared, primary_families, verdict_caption, verdict_figure, verdict_table
+from surm_bench.system.atomic import atomic
 
 CLAIMS, PAGE, FOLDER = "claims.yaml", "README.md", "verdict"
 BEGIN, END = "<!-- verdict: written from records, not by hand -->", "<!-- end of the verdict -->"

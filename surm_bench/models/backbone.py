@@ -7,10 +7,10 @@ from pathlib import Path
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
+from surm_bench.adapters.roles import find_roles
 from surm_bench.config import ModelConfig
 from surm_bench.errors import unknown
 from surm_bench.models import text, vision
-from surm_bench.roles import find_roles
 
 FAMILIES = {"text": text, "vision": vision}
 
@@ -21,7 +21,7 @@ class Backbone:
 
     Attributes:
         module: ``module(**inputs)`` returns logits (batch, num_labels), or an object with the logits as ``.logits``.
-        roles: maps a role to module names, see :mod:`surm_bench.roles`.
+        roles: maps a role to module names, see :mod:`surm_bench.adapters.roles`.
         processor: for text the tokenizer; for vision a function PIL image -> float tensor (channels, height, width).
     """
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import BertForSequenceClassification, RobertaForSequenceClassification
 from transformers.masking_utils import create_bidirectional_mask
 
+from surm_bench.adapters.roles import layer_of
 from surm_bench.errors import UserError
-from surm_bench.roles import layer_of
 
 DROPOUTS = {nn.Dropout: "p", DropPath: "drop_prob", PatchDropout: "prob"}  # and the field with the probability
 

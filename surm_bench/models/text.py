@@ -21,8 +21,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from surm_bench.composition import config_dirs
 from surm_bench.config import ModelConfig
+from surm_bench.config.composition import config_dirs
 from surm_bench.content import SETTINGS, TOKENIZER, VOCABULARIES, weight_files
 from surm_bench.errors import UserError
 from surm_bench.hub import Repository, fetch

@@ -1,10 +1,10 @@
 """Storage of runs: the record and the log of each run, locks of running runs, collected records. No torch here."""
 
 from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_record
-from surm_bench.records.claim import Claimed, Lost, check_held, claim, held
 from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
 from surm_bench.records.finished import finished
+from surm_bench.records.lock import Locked, Lost, check_held, held, locked
 from surm_bench.records.run_log import LINES, run_log
 from surm_bench.records.running import Running, running
 from surm_bench.records.status import is_done, is_given_up
@@ -13,7 +13,7 @@ from surm_bench.records.store import Damaged, check_writable, read, read_run, ru
 __all__ = [
     "COLLECTED",
     "Archive",
-    "Claimed",
+    "Locked",
     "Damaged",
     "Disagreement",
     "LINES",
@@ -22,7 +22,7 @@ __all__ = [
     "check_files",
     "check_held",
     "check_writable",
-    "claim",
+    "locked",
     "collect",
     "describe_files",
     "finished",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from surm_bench.atomic import atomic
 from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
 from surm_bench.records.archive import COLLECTED, Archive, read_collected, read_runs
 from surm_bench.records.files import check_files
 from surm_bench.records.store import canonical_json, run_folder
+from surm_bench.system.atomic import atomic
 
 if TYPE_CHECKING:  # reading records needs no pandas: its import takes half a second
     import pandas as pd

@@ -3,8 +3,8 @@
 import shlex
 from pathlib import Path
 
+from surm_bench.config.places import override_of, with_places
 from surm_bench.errors import UserError
-from surm_bench.places import override_of, with_places
 from surm_bench.records.archive import read_record
 from surm_bench.records.files import ADAPTER, check_files
 from surm_bench.records.store import FILE, Damaged, read

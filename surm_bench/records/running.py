@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from surm_bench.records.claim import FILE, holder
+from surm_bench.records.lock import FILE, holder
 from surm_bench.records.run_log import last_line
 
 

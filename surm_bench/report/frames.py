@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from surm_bench.config.positive_class import shown_metric
 from surm_bench.errors import UserError
-from surm_bench.positive_class import shown_metric
 from surm_bench.records.agreement import kept
 
 RUN_COLUMNS = {

@@ -9,10 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
 from surm_bench.report.frames import TaskColumn
 from surm_bench.report.looks import OTHERS, Look
+from surm_bench.system.atomic import atomic
 
 Line = tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y and the spread of y, each (points,)
 WIDTH, DPI = 10, 160  # inches and pixels per inch

@@ -9,9 +9,9 @@ from textwrap import wrap
 import pandas as pd
 from tabulate import tabulate
 
-from surm_bench.atomic import atomic
 from surm_bench.report.frames import CELL, TaskColumn, task_columns
 from surm_bench.report.published import OTHER_METRIC, Published, PublishedRows
+from surm_bench.system.atomic import atomic
 
 MISSING = "—"
 PROTOCOL = "Protocol."

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from surm_bench import environment
 from surm_bench.report.console import print_table
 from surm_bench.structured import STRUCTURES
 from surm_bench.studies import approximation_report, measurements
 from surm_bench.studies.fitting import METHOD, fit
 from surm_bench.studies.members import build, declarations, grows, nearest, relative_error
 from surm_bench.studies.targets import NOISE, TARGETS, draw
+from surm_bench.system import environment
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import torch
 from numpy.random import Generator
 from rich.progress import track
 
-from surm_bench import environment
 from surm_bench.report.console import print_table
 from surm_bench.structured import STRUCTURES, StructuredMatrix
 from surm_bench.studies import approximation_descent_report, measurements
 from surm_bench.studies.members import declarations, relative_error
+from surm_bench.system import environment
 
 NOISE = 0.05
 RANK = 4  # rank of G·Hᵀ

@@ -13,9 +13,9 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from surm_bench import environment
 from surm_bench.report.console import print_table
 from surm_bench.studies import approximation_psd_report, measurements
+from surm_bench.system import environment
 
 SIDE = 50
 FACTOR = (10, 5)  # shape of A, so that A⊗Aᵀ is 50×50 and A has 50 numbers

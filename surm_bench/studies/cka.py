@@ -3,7 +3,7 @@
 make study-cka: the question of the paper's Table 8 (arXiv 2406.17740), from the saved adapters of finished runs.
 """
 
-import surm_bench.torchvision_stub  # noqa: F401
+import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
 from collections.abc import Iterator
@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 from peft import PeftModel
 
-from surm_bench import environment, records
-from surm_bench.build import build
+from surm_bench import records
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.models.weights import readable
 from surm_bench.records.agreement import kept
-from surm_bench.runner import evaluate, load_run
+from surm_bench.run.build import build
+from surm_bench.run.runner import evaluate, load_run
 from surm_bench.studies import cka_report, measurements
 from surm_bench.studies.cka_models import Tuned, deltas, features, pretrained, random_like, weights
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
+from surm_bench.system import environment
 from surm_bench.tasks import TaskData
 from surm_bench.training import evaluation_loader
 

@@ -1,6 +1,6 @@
 """The effect of a run on the pretrained model: the change of q and v, and the features that the head sees."""
 
-import surm_bench.torchvision_stub  # noqa: F401
+import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
 import copy

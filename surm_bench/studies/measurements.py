@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from surm_bench.atomic import atomic
 from surm_bench.errors import UserError
+from surm_bench.system.atomic import atomic
 
 SCHEMA_VERSION = 1
 

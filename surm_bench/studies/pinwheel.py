@@ -14,12 +14,12 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from surm_bench import environment
 from surm_bench.report.console import print_table
 from surm_bench.studies import measurements, pinwheel_report
 from surm_bench.studies.members import declarations
 from surm_bench.studies.pinwheel_data import ARMS, HALF_A_SECTOR, SOURCE_TEST, SOURCE_TRAIN, TEST, TRAIN, draw, grid
 from surm_bench.studies.pinwheel_network import METHODS, Network, build, classify, matrix_counts, train
+from surm_bench.system import environment
 
 SCRATCH, ADAPTED = "from scratch", "adapted"
 SOURCE_RATE = 1e-2  # learning rate of the pretraining

@@ -13,7 +13,6 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
-from surm_bench import environment
 from surm_bench.report.console import print_table
 from surm_bench.structured import STRUCTURES, StructuredMatrix
 from surm_bench.studies import measurements, pinwheel_paper_report
@@ -22,6 +21,7 @@ from surm_bench.studies.pinwheel import choose, decision_map
 from surm_bench.studies.pinwheel_data import TEST, TRAIN, draw
 from surm_bench.studies.pinwheel_network import STRUCTURED, Network, classify, matrix_counts, train
 from surm_bench.studies.similarity import linear_cka
+from surm_bench.system import environment
 
 ARMS, WIDTH = 5, 64
 FROZEN, TRAINED = "embedding frozen", "embedding trained"

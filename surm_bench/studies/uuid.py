@@ -14,12 +14,12 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
-from surm_bench import environment
 from surm_bench.errors import UserError
 from surm_bench.report.console import print_table
 from surm_bench.studies import measurements, uuid_report
 from surm_bench.studies.uuid_data import IGNORED, Characters, Tokens, draw, encode
 from surm_bench.studies.uuid_model import PLACES, SMALL, adapted, answer, configuration, pretrained_llama, small_decoder
+from surm_bench.system import environment
 
 MEMORISED, PRETRAINED = range(2)  # purposes of pairs: the same seed draws different pairs for each
 SMALL_DECODER = "small decoder"

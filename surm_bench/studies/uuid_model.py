@@ -1,6 +1,6 @@
 """The decoders that memorise: a small one of Llama's architecture, trained on other pairs, or a pretrained Llama."""
 
-import surm_bench.torchvision_stub  # noqa: F401
+import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
 from collections.abc import Iterator

@@ -7,10 +7,10 @@ of each weight in the records of finished runs (``surm_bench.adapters.change``).
 from pathlib import Path
 
 from surm_bench import records
+from surm_bench.adapters.roles import layer_of
 from surm_bench.errors import UserError
 from surm_bench.report.console import print_table
 from surm_bench.report.frames import adapter_family
-from surm_bench.roles import layer_of
 from surm_bench.studies import measurements, weights_report
 
 RUNS = Path("results/demo")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from surm_bench.config import TaskConfig, config_dir
+from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError
 from surm_bench.hub import OutOfReach
+from surm_bench.system.installation import config_dir
 from surm_bench.tasks.check import check_split
 from surm_bench.tasks.cifar_binary import ARCHIVES, is_binary, read_binary
 from surm_bench.tasks.sources import Split, read_splits

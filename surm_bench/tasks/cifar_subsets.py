@@ -23,9 +23,9 @@ from typing import NamedTuple
 from datasets import Dataset, concatenate_datasets
 from PIL.Image import Image
 
-from surm_bench.atomic import atomic_folder
 from surm_bench.content import rows_digest
 from surm_bench.errors import UserError
+from surm_bench.system.atomic import atomic_folder
 from surm_bench.tasks.cifar_official import SPLITS, read_official
 from surm_bench.tasks.sources import Split
 

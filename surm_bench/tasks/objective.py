@@ -10,8 +10,8 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
 from surm_bench.config import TaskConfig
+from surm_bench.config.positive_class import METRIC, positive_class
 from surm_bench.errors import UserError, unknown
-from surm_bench.positive_class import METRIC, positive_class
 from surm_bench.tasks.metrics.direction import GREATER_IS_BETTER
 
 

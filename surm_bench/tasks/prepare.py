@@ -10,8 +10,8 @@ from torch.utils.data import Dataset, default_collate
 from transformers import PreTrainedTokenizerBase
 
 from surm_bench.config import TaskConfig
-from surm_bench.environment import available_memory_bytes
 from surm_bench.errors import UserError
+from surm_bench.system.environment import available_memory_bytes
 from surm_bench.tasks.augment import AUGMENTATIONS
 from surm_bench.tasks.batches import TextCollator
 from surm_bench.tasks.images import Images

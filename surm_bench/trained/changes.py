@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from surm_bench.composition import KEYS, check_choices, resolved, settings_of, typed, value_of
 from surm_bench.config import Config
+from surm_bench.config.composition import KEYS, check_choices, resolved, settings_of, typed, value_of
+from surm_bench.config.places import with_quotes
+from surm_bench.config.values import plain
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
-from surm_bench.places import with_quotes
-from surm_bench.values import plain
 
 CHANGEABLE = ("model.weights", "trainer.eval_batch_size", "trainer.precision", "trainer.device", "trainer.workers")
 

@@ -1,17 +1,17 @@
 """Scores of a finished run's model, on its own task or on another task with as many labels."""
 
-import surm_bench.torchvision_stub  # noqa: F401
+import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from surm_bench import runner
 from surm_bench.config import Config
+from surm_bench.config.identity import identity
 from surm_bench.errors import UserError
-from surm_bench.identity import identity
 from surm_bench.records.agreement import kept
+from surm_bench.run import runner
 from surm_bench.tasks import check_metric, check_task
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import labels

@@ -1,6 +1,6 @@
 """Export of a model for other libraries: merged weights for transformers or timm, or a PEFT adapter; with a card."""
 
-import surm_bench.torchvision_stub  # noqa: F401
+import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
 import json
@@ -11,13 +11,13 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from surm_bench.atomic import atomic_folder
 from surm_bench.config import Config
+from surm_bench.config.places import with_places
 from surm_bench.errors import UserError
 from surm_bench.models import Backbone, save_merged
-from surm_bench.places import with_places
 from surm_bench.records.files import ADAPTER
-from surm_bench.runner import load_model
+from surm_bench.run.runner import load_model
+from surm_bench.system.atomic import atomic_folder
 from surm_bench.trained.model_card import base_model, model_card, named_base
 from surm_bench.training import forward
 

@@ -10,9 +10,9 @@ import pandas as pd
 import timm
 from huggingface_hub import EvalResult, ModelCardData
 
-from surm_bench.composition import choices, resolved
-from surm_bench.places import with_places
-from surm_bench.positive_class import positive_class, shown_metric
+from surm_bench.config.composition import choices, resolved
+from surm_bench.config.places import with_places
+from surm_bench.config.positive_class import positive_class, shown_metric
 from surm_bench.records.agreement import kept, reported_split, score
 from surm_bench.report.provenance import commit
 from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interval
@@ -51,7 +51,7 @@ def base_model(model: dict) -> str | None:
     Local weights (model.weights) count as the hub's if their digest is the digest declared in the model's own file.
 
     Args:
-        model: the model part of a configuration with its places (surm_bench.places).
+        model: the model part of a configuration with its places (surm_bench.config.places).
     """
     if model["source"] != "hub" or not (model["weights"] is None or model["digest"] == _declared(model["name"])):
         return None

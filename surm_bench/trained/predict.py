@@ -1,6 +1,6 @@
 """Predictions of a finished run's model for new inputs."""
 
-import surm_bench.torchvision_stub  # noqa: F401
+import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
 from pathlib import Path
@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from surm_bench.build import prepared
-from surm_bench.composition import settings_of
 from surm_bench.config import Config
+from surm_bench.config.composition import settings_of
 from surm_bench.models import Backbone
-from surm_bench.runner import load_model
+from surm_bench.run.build import prepared
+from surm_bench.run.runner import load_model
 from surm_bench.tasks import RawTask, objective_for
 from surm_bench.trained.inputs import Inputs, read_inputs
 from surm_bench.training import evaluation_loader, make_accelerator, predict

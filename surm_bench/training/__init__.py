@@ -1,6 +1,6 @@
 """The training loop: optimisers, evaluation, saving and restoring the state. Nothing here depends on experiments."""
 
-import surm_bench.torchvision_stub  # noqa: F401
+import surm_bench.system.torchvision_stub  # noqa: F401
 from surm_bench.training.accelerator import make_accelerator, use_device
 from surm_bench.training.check import check_config
 from surm_bench.training.evaluation import evaluation_loader, forward, predict

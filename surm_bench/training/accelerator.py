@@ -7,8 +7,8 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration
 
-from surm_bench.environment import on_gpu
 from surm_bench.errors import UserError, unknown
+from surm_bench.system.environment import on_gpu
 
 # Environment variables that reduce fp32 inside a library, where no program can undo it -> value that keeps full fp32:
 # https://docs.nvidia.com/cuda/cublas (TF32), https://uxlfoundation.github.io/oneDNN (floating-point math mode)

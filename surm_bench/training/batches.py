@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from surm_bench.config import TrainerConfig
-from surm_bench.environment import on_gpu
+from surm_bench.system.environment import on_gpu
 
 
 class Batches(Sampler[list[int]]):

@@ -5,8 +5,8 @@ import os
 import torch
 
 from surm_bench.config import OptimizerConfig, TrainerConfig
+from surm_bench.config.identity import canonical
 from surm_bench.errors import UserError, unknown
-from surm_bench.identity import canonical
 from surm_bench.training.accelerator import check_device, check_fp32, device_type
 from surm_bench.training.optimizers import OPTIMIZERS, SCHEDULES
 

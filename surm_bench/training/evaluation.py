@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from surm_bench.config import TrainerConfig
-from surm_bench.environment import on_gpu
+from surm_bench.system.environment import on_gpu
 
 
 def evaluation_loader(data: Dataset, collate: Callable, trainer: TrainerConfig) -> DataLoader:

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from surm_bench.environment import on_gpu
+from surm_bench.system.environment import on_gpu
 
 
 def random_state() -> dict:

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from surm_bench.atomic import token
 from surm_bench.content.fields import fields_digest
+from surm_bench.system.atomic import token
 
 TENSOR = "tensor file key"  # {TENSOR: name} in the JSON stands for the tensor of this name
 PAUSE = 50  # shortest pause before the next save, in durations of a save: saving takes at most 2 % of the time

@@ -8,7 +8,7 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from surm_bench.atomic import atomic
+from surm_bench.system.atomic import atomic
 
 SCRIPTS = ("elements.js", "state.js", "tables.js", "figures.js", "page.js")
 

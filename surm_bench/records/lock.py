@@ -1,0 +1,166 @@
+"""Locks of running runs. A worker holds the lock of a run while it trains, so that no other worker trains the run."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+from surm_bench.errors import UserError
+from surm_bench.system.atomic import atomic, token
+from surm_bench.system.storage import check_there
+
+FILE = "lock.json"
+LOCK = ".lock"
+PIDS = Path("/proc/self/ns/pid")  # Linux: the namespace of this process's id
+BEAT = 10.0  # seconds between two updates of the lock's time
+SILENCE = 120.0  # seconds without an update after which a lock is void
+
+
+class Locked(UserError):
+    """Another process trains this run."""
+
+
+class Lost(Locked):
+    """Another process took over the run that this process trained. This process must not write its result."""
+
+
+@contextmanager
+def locked(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterator[None]:
+    """Hold the lock of a run's folder while the block runs.
+
+    Args:
+        beat: seconds between two updates of the lock's time.
+        silence: seconds without an update after which a lock is void.
+
+    Raises:
+        Locked: another process holds the lock and updated it less than ``silence`` seconds ago by the clock of the
+            shared disk. A process on this host must also still exist.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, mine = folder / FILE, _myself()
+    with FileLock(folder / LOCK):
+        if other := holder(folder, silence):
+            raise Locked(
+                f"run {folder.name} is being trained by process {other['pid']} on {other['host']} "
+                f"(since {other['since']})"
+            )
+        _write(path, mine)
+    stop = threading.Event()
+    beater = threading.Thread(target=_beat, args=(path, mine, stop, beat), daemon=True)
+    beater.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        beater.join()
+        if folder.is_dir():  # FileLock would create the folder again
+            with FileLock(folder / LOCK):
+                if _read(path) == mine:
+                    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Prevent another process from taking over this process's lock while the block writes.
+
+    Raises:
+        Lost: another process took over the lock before.
+        StorageError: the folder no longer exists.
+    """
+    check_there(folder)
+    with FileLock(folder / LOCK):
+        check_held(folder)
+        yield
+
+
+def check_held(folder: Path) -> None:
+    """Raise Lost if this process no longer holds the lock of a run, or StorageError if the folder no longer exists."""
+    found = _read(folder / FILE)
+    if found is not None and _is_mine(found):
+        return
+    check_there(folder)
+    by = f"process {found['pid']} on {found['host']}" if found else "another process"
+    raise Lost(f"run {folder.name} was taken over by {by}: this one stopped, and wrote no result")
+
+
+def holder(folder: Path, silence: float = SILENCE) -> dict | None:
+    """Return the contents of a run's lock (pid, host, since); None if no living process holds the lock."""
+    path = folder / FILE
+    found = _read(path)
+    return found if found is not None and _holds(found, path, silence) else None
+
+
+def _myself() -> dict:
+    now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+    born = psutil.Process().create_time()  # a later process may have the same pid
+    return {"host": socket.gethostname(), "pids": _pids(), "pid": os.getpid(), "born": born, "since": now}
+
+
+def _pids() -> str | None:
+    """Return the namespace of process ids, which distinguishes containers with the same host name."""
+    return os.readlink(PIDS) if PIDS.is_symlink() else None
+
+
+def _is_here(holder: dict) -> bool:
+    return (holder["host"], holder.get("pids")) == (socket.gethostname(), _pids())
+
+
+def _is_mine(holder: dict) -> bool:
+    same = _is_here(holder) and holder["pid"] == os.getpid()
+    return same and abs(psutil.Process().create_time() - holder["born"]) < 1
+
+
+def _holds(holder: dict, path: Path, silence: float) -> bool:
+    """Whether the process that wrote a lock still holds it."""
+    if _is_here(holder):
+        try:
+            process = psutil.Process(holder["pid"])
+            same = abs(process.create_time() - holder["born"]) < 1
+            if not same or process.status() == psutil.STATUS_ZOMBIE:  # ended, but not yet reaped
+                return False
+        except psutil.Error:
+            return False
+    try:
+        return _now(path) - path.stat().st_mtime < silence
+    except FileNotFoundError:
+        return False
+
+
+def _now(path: Path) -> float:
+    """Return the time by the clock of the disk that holds the lock."""
+    probe = path.with_name(f".clock.{token()}")
+    probe.touch()
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink()
+
+
+def _beat(path: Path, mine: dict, stop: threading.Event, beat: float) -> None:
+    while not stop.wait(beat):
+        try:
+            if _read(path) not in (None, mine):  # taken over: the lock is another process's
+                return
+            os.utime(path)
+        except OSError:  # the disk may be available again at the next update
+            continue
+
+
+def _read(path: Path) -> dict | None:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return holder if {"host", "pid", "born", "since"} <= holder.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _write(path: Path, holder: dict) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(holder), encoding="utf-8")

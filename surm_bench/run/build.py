@@ -1,0 +1,49 @@
+"""Build the starting point of a run: checked data, the pretrained backbone and the adapter in the backbone."""
+
+import surm_bench.system.torchvision_stub  # noqa: F401
+
+# isort: split
+from accelerate.utils import set_seed
+from peft import PeftModel
+
+from surm_bench.adapters.build import attach
+from surm_bench.config import Config
+from surm_bench.models import Backbone, build_backbone
+from surm_bench.models.checkpointing import checkpoint_layers
+from surm_bench.models.digest import check_model
+from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
+
+
+def build(settings: Config) -> tuple[Backbone, TaskData]:
+    """Return the pretrained backbone, with a head drawn by the seed, and the task prepared for this backbone.
+
+    Raises:
+        UserError: data or weights are missing, or do not match the digest that the configuration declares.
+    """
+    raw = load_task(settings.task, settings.seed)
+    backbone = build_model(settings)
+    return backbone, prepared(raw, backbone, settings)
+
+
+def prepared(raw: RawTask, backbone: Backbone, settings: Config) -> TaskData:
+    """Return the task as inputs of the backbone. Texts leave room for the virtual tokens of prompts and prefixes."""
+    return prepare(raw, backbone.processor, settings.adapter.peft.get("num_virtual_tokens") or 0)
+
+
+def adapt(backbone: Backbone, settings: Config) -> PeftModel:
+    """Attach the configured adapter to the backbone, with gradient checkpointing if the trainer asks for it."""
+    model = attach(backbone.module, backbone.roles, settings.adapter)
+    if settings.trainer.gradient_checkpointing:
+        checkpoint_layers(model)
+    return model
+
+
+def build_model(settings: Config) -> Backbone:
+    """Return the backbone that ``build`` returns, without loading the data.
+
+    Raises:
+        UserError: weights are missing, or do not match the digest that the configuration declares.
+    """
+    set_seed(settings.seed)
+    check_model(settings.model)
+    return build_backbone(settings.model, settings.task.num_labels, objective_for(settings.task).model_class)

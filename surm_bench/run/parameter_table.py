@@ -1,0 +1,86 @@
+"""Count every adapter's parameters on a model. Only the architecture is needed: no weights, no hub."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from surm_bench.adapters.build import attach
+from surm_bench.adapters.parameters import count_parameters
+from surm_bench.adapters.roles import find_roles, select
+from surm_bench.config import Config, composition
+from surm_bench.errors import UserError
+from surm_bench.models import build_skeleton
+from surm_bench.report.console import print_table
+from surm_bench.report.tables import Cell, Column, Table, show_ratio, write_table
+
+TASKS = {"text": "glue/rte", "vision": "images/cifar10"}  # two and ten labels, which decide the size of the head
+REFERENCES = ("lora", "adapter_houlsby")  # with r=8 and m=64 from their config files
+CAPTION = (
+    "Adapter parameters of {model} with a head for {labels} labels, counted on the architecture without weights. "
+    "Adapter: trained, without the head, which every method trains; stored: the least to keep per task to serve the "
+    "adapter, without the head; × fewer: the reference's adapter parameters over those of the row."
+)
+
+
+def write_parameters(model: str, folder: Path) -> None:
+    """Write the table to <model>.{md,tex,csv} in a folder, and print it."""
+    table = parameter_table(model)
+    write_table(table, folder, model)
+    print_table(table)
+
+
+def parameter_table(model: str) -> Table:
+    """Return the table of all adapters, sorted by adapter parameters: three counts (adapter, stored, head), two ratios.
+
+    Adapters that do not fit the model are named in the caption.
+    """
+    chosen = [f"model={model}", f"task={TASKS[composition.compose([f'model={model}']).model.family]}"]
+    settings = {
+        adapter: OmegaConf.to_object(composition.compose([*chosen, f"adapter={adapter}"]))
+        for adapter in composition.choices("adapter")
+    }
+    labels = {adapter: config.adapter.label for adapter, config in settings.items()}
+    counted, misfits = {}, {}
+    for adapter, config in settings.items():
+        try:
+            counted[adapter] = count(config)
+        except UserError as error:
+            misfits[adapter] = f"{labels[adapter]} ({error})"
+    counts = pd.DataFrame(counted).T
+    counts = counts.sort_values("adapter", kind="stable")
+    columns, contents = [Column("Adapter")], [[Cell(labels[adapter]) for adapter in counts.index]]
+    for part in ("adapter", "stored", "head"):
+        columns.append(Column(f"{part.capitalize()} parameters"))
+        contents.append([Cell(f"{number:,}") for number in counts[part]])
+    for reference in REFERENCES:
+        counts[f"fewer_than_{reference}"] = [
+            counts.loc[reference, "adapter"] / n if n else None for n in counts["adapter"]
+        ]
+        columns.append(Column(f"× fewer than {labels[reference]}"))
+        contents.append([Cell(show_ratio(ratio)) for ratio in counts[f"fewer_than_{reference}"]])
+    counts.insert(0, "label", [labels[adapter] for adapter in counts.index])
+    data = counts.rename_axis("name").reset_index()
+    task = next(iter(settings.values())).task
+    caption = CAPTION.format(model=model, labels=task.num_labels)
+    if misfits:
+        caption += f" Without what does not fit the model: {', '.join(misfits.values())}."
+    return Table(columns, [list(row) for row in zip(*contents, strict=True)], caption, data)
+
+
+def count(settings: Config) -> dict[str, int]:
+    """Count the parameters of an adapter on a model on the meta device. Raises UserError if they do not fit together.
+
+    Layers that a PEFT method adapts get zeros as weights. Some methods start from the weight (PiSSA's singular vectors,
+    SHiRA's positions) or change the weight (OLoRA), but no count depends on its values.
+    """
+    module = build_skeleton(settings.model, settings.task.num_labels)
+    roles = find_roles(name for name, _ in module.named_modules())
+    if settings.adapter.peft["_target_"].startswith("peft."):
+        for name in select(roles, settings.adapter.roles):
+            layer = module.get_submodule(name)
+            for key, parameter in layer.named_parameters():
+                setattr(layer, key, nn.Parameter(torch.zeros(parameter.shape)))
+    return count_parameters(attach(module, roles, settings.adapter))

@@ -1,0 +1,179 @@
+"""The recipes of docs/own_*.md, carried out in a copy of the checkout as they stand there.
+
+The first line of a block is ``# PATH``, which it is written to, or ``# PATH: in NAME``, whose value it is put into; a
+block of bash is run. What a recipe needs beside it, data or weights, the tests make.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+pytestmark = pytest.mark.slow
+CHECKOUT = Path(__file__).parents[2]
+COPIED = ("surm_bench", "configs", "tests", "scripts")
+BLOCK = re.compile(r"^```(python|yaml|bash)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+class Recipe:
+    """A section of these pages, from its heading to the next one, and the copy that it is carried out in."""
+
+    def __init__(self, title: str, tree: Path) -> None:
+        pages = [page.read_text() for page in sorted((CHECKOUT / "docs").glob("own_*.md"))]
+        (section,) = (page.partition(f"\n## {title}\n")[2] for page in pages if f"\n## {title}\n" in page)
+        self.blocks, self.tree = BLOCK.findall(section.partition("\n## ")[0]), tree
+
+    def follow(self) -> str:
+        """Do all that it says; returns what its commands print."""
+        return "".join(self.run(block) if kind == "bash" else self.write(block) for kind, block in self.blocks)
+
+    def write(self, block: str) -> str:
+        path, place = re.match(r"# ([\w/.]+)(?:: in (\w+)$)?", block, re.MULTILINE).groups()
+        file = self.tree / path
+        if place is None:
+            assert not file.exists(), f"{path} is there already"
+            file.write_text(block)
+        else:
+            file.write_text(inserted(file.read_text(), place, block.splitlines()[1:]))
+        return ""
+
+    def run(self, commands: str) -> str:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.tree)}
+        shell = ["bash", "-e", "-o", "pipefail", "-c", commands]
+        done = subprocess.run(shell, cwd=self.tree, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{commands}{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def tests(self, *arguments: str) -> None:
+        """Run tests of the copy; they pass, and there are some."""
+        self.run(f"python -m pytest -x {' '.join(arguments)}")
+
+    def record(self) -> dict:
+        """Of its only run, which went well."""
+        (file,) = self.tree.glob("results/runs/*/record.json")
+        record = json.loads(file.read_text())
+        assert record["status"] == "success"
+        return record
+
+
+def inserted(text: str, place: str, new: list[str]) -> str:
+    """The text with new lines at the top of the dict of that name; imports go before the first one."""
+    lines = text.splitlines()
+    for line in new:
+        opening = r"from " if line.startswith("from ") else rf"{place}\b.*[{{:]$"
+        at = next(number for number, old in enumerate(lines) if re.match(opening, old))
+        lines.insert(at if line.startswith("from ") else at + 1, line)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Makes the recipe of a title, in a copy of what is needed of the checkout."""
+    for name in COPIED:
+        shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
+    return lambda title: Recipe(title, tmp_path)
+
+
+def test_an_adapter(recipe):
+    adapter = recipe("An adapter")
+    adapter.follow()
+    assert adapter.record()["config"]["adapter"]["label"] == "OLoRA r=8"
+    files = [
+        "tests/adapters/test_counts.py",
+        "tests/adapters/test_few_steps.py",
+        "tests/config/test_identity.py",
+        "tests/adapters/test_configs.py",
+    ]
+    adapter.tests(*files, "-k 'olora or every_adapter_has or is_there or says_what'")
+
+
+def test_a_row_beside_the_committed_results(recipe):
+    row = recipe("A row beside the committed results")
+    (row.tree / "results" / "demo").mkdir(parents=True)
+    shutil.copy(CHECKOUT / "results" / "demo" / "records.jsonl", row.tree / "results" / "demo")
+    recipe("An adapter").write(recipe("An adapter").blocks[0][1])
+    output = row.follow()
+    assert "demo, tuning: 324 done, 30 missing, 0 failed of 354 runs" in output
+    assert re.search(r"olora +0/10 +0/10 +0/10", output)
+    assert "demo, reported: 99 done, 0 missing" in output and "9 of 108 runs wait for their setting" in output
+
+
+def test_a_structure(recipe):
+    structure = recipe("A structure")
+    structure.follow()
+    structure.tests(
+        "tests/structured/test_structured.py tests/adapters/test_counts.py tests/adapters/test_few_steps.py -k hankel"
+    )
+
+
+def test_a_task(recipe):
+    task = recipe("A task")
+    (task.tree / "data" / "paws").mkdir(parents=True)
+    rows = {"sentence1": ["A dog ran."] * 40, "sentence2": ["A cat sat."] * 40, "label": [0, 1] * 20}
+    for split in ("train", "validation"):
+        pyarrow.parquet.write_table(pyarrow.table(rows), task.tree / "data" / "paws" / f"{split}.parquet")
+    task.follow()
+    assert task.record()["examples"] == {"reported": 40}
+    task.tests("tests/tasks/test_tasks.py -k 'paws or is_complete'")
+
+
+def test_a_model_of_images(recipe):
+    model = recipe("A model of images")
+    vit = timm.create_model("deit_tiny_patch16_224")
+    save_file(vit.state_dict(), model.tree / "deit_tiny.safetensors")
+    model.follow()
+    head = 10 * (vit.embed_dim + 1)
+    assert model.record()["parameters"]["head"] == head
+    model.tests("tests/models/test_models.py -k deit_tiny")
+
+
+def test_a_model_of_text(recipe):
+    model = recipe("A model of text")
+    save_bert(model.tree / "checkpoint")
+    model.follow()
+    assert model.record()["parameters"]["adapter"] == 2 * 2 * 8 * (32 + 32)  # LoRA r=8 on q and v of two layers
+    model.tests("tests/models/test_models.py -k minilm_l3")
+
+
+def save_bert(folder: Path) -> None:
+    """A BERT with random weights, and a tokenizer of few words."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    BertModel(BertConfig(**sizes, intermediate_size=64)).save_pretrained(folder)
+    words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "the": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+
+
+def test_what_is_missing_is_told_in_a_line(recipe):
+    """The recipes without what they give to the tests."""
+    for title in ("An adapter", "A structure", "A model of images"):
+        part = recipe(title)
+        for kind, block in part.blocks:
+            if kind != "bash" and not block.startswith("# tests/"):
+                part.write(block)
+    wanted = "has_a_count_here or adapter_is_there or hub_models_are_pinned or test_value and hankel"
+    files = "tests/adapters/test_counts.py tests/adapters/test_few_steps.py "
+    files += "tests/models/test_models.py tests/structured/test_structured.py"
+    output = part.run(f"! python -m pytest --tb=line {files} -k '{wanted}'")
+    for line in (
+        "adapter 'hankel' is in one of configs/adapter and CLOSED_FORMS: give its number of parameters",
+        "adapter 'hankel' is in one of configs/adapter and few_steps.json: see the head of this file",
+        "model 'deit_tiny' has no revision: give the commit of the hub that is meant",
+        "structure 'hankel' has no dense oracle: add one to tests/support/oracles.py",
+    ):
+        assert line in output

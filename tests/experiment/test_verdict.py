@@ -1,0 +1,219 @@
+"""The verdict: intervals of the claims' comparisons from records and predictions, and the page that shows them."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+from scipy import stats
+from support.made_records import CHOICES, make_record, make_trials, predicted, tiny_experiment
+
+from surm_bench.errors import UserError
+from surm_bench.experiment import claims as claims_module
+from surm_bench.experiment.claims import Claims, compared, load_claims
+from surm_bench.experiment.jobs import Job, reported_jobs
+from surm_bench.experiment.verdict import BEGIN, END, write_verdict
+from surm_bench.report.verdicts import Compared, primary_families, verdict_table
+from surm_bench.statistics import Interval
+
+RESULTS = Path(__file__).parents[2] / "results"
+EXAMPLES = 400
+RIGHT = {("circulant", 0): 300, ("circulant", 1): 320, ("lora", 0): 280, ("lora", 1): 290}  # of EXAMPLES
+TEXT = """
+level: 0.95
+margin: 0.01
+claims:
+  one:
+    registered: 2026-01-02
+    paper: it gains
+    question: is it better?
+    effect: 0.5
+    primary: [{experiment: tiny, task: digits, first: circulant, partner: lora}]
+"""
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch) -> Path:
+    """A results folder with the claims, a page and the tuning runs of a tiny experiment."""
+    monkeypatch.setattr(claims_module, "load_experiment", lambda name: (tiny_experiment(), []))
+    (tmp_path / "claims.yaml").write_text(TEXT)
+    (tmp_path / "README.md").write_text(f"Before.\n{BEGIN}\nstale\n{END}\nAfter.\n")
+    make_trials(tmp_path / "tiny")
+    return tmp_path
+
+
+def report(folder: Path, *left_out: Job) -> None:
+    """Records and predictions of the reported runs: the first so many examples are right."""
+    frames = []
+    for job in reported_jobs(tiny_experiment(), CHOICES):
+        if job in left_out:
+            continue
+        right = RIGHT[job.adapter, job.seed]
+        record = make_record(job, folder, right / EXAMPLES)
+        frames.append(predicted(record, np.arange(EXAMPLES) < right))
+    pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
+
+
+def only(results: Path) -> Compared:
+    found, problems = compared(load_claims(results / "claims.yaml"), results)
+    assert problems == []
+    return found["one"][0]
+
+
+def test_differences_are_paired_by_seed_with_examples_resampled(results):
+    report(results / "tiny")
+    one = only(results)
+    assert (one.first, one.partner, one.trained, one.primary) == ("Circulant", "LoRA r=1", (1024, 2048), True)
+    assert one.scores == pytest.approx((0.775, 0.7125))
+    assert one.difference.mean == pytest.approx(0.0625)
+    of_seeds = np.var([0.05, 0.075], ddof=1) / 2
+    gain = np.mean([np.arange(EXAMPLES) < r for r in (300, 320)], 0) - np.mean(
+        [np.arange(EXAMPLES) < r for r in (280, 290)], 0
+    )
+    of_examples = gain.var() / EXAMPLES  # what resampling estimates
+    assert one.difference.standard_error == pytest.approx(np.sqrt(of_seeds + of_examples), rel=0.05)
+    half = stats.t.ppf(0.975, one.difference.df) * one.difference.standard_error
+    assert one.difference.high - one.difference.mean == pytest.approx(half)
+    assert one.complete
+
+
+def test_a_missing_run_is_pending_and_a_diverged_one_a_missing_pair(results):
+    missing = next(job for job in reported_jobs(tiny_experiment(), CHOICES) if job.adapter == "lora" and job.seed == 1)
+    report(results / "tiny", missing)
+    one = only(results)
+    assert (one.difference.n, one.difference.n_missing, one.planned) == (1, 0, 2)
+    assert not one.complete and one.verdict == "pending"
+    make_record(missing, results / "tiny", status="diverged")
+    one = only(results)
+    assert (one.difference.n, one.difference.n_missing) == (1, 1)
+    assert one.complete and one.verdict == "undecided"
+    assert one.scores == pytest.approx((300 / EXAMPLES, 280 / EXAMPLES))  # of the complete pair
+
+
+def test_without_any_run_everything_is_pending(results):
+    one = only(results)
+    assert (one.difference.n, one.trained, one.verdict) == (0, (None, None), "pending")
+
+
+def test_runs_scored_on_other_rows_are_no_pairs(results):
+    report(results / "tiny")
+    path = results / "tiny" / "predictions.parquet"
+    frame = pd.read_parquet(path)
+    frame.loc[frame["record"] == frame["record"].iloc[0], "row"] += 1
+    frame.to_parquet(path, index=False)
+    with pytest.raises(UserError, match="different rows"):
+        only(results)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("task: digits", "task: numbers", "unknown task of tiny 'numbers': choose from digits"),
+        ("first: circulant", "first: circulent", "unknown row of tiny 'circulent': choose from circulant, lora"),
+        ("margin: 0.01", "margins: 0.01", "margins"),
+        ("level: 0.95", "level: high", "level"),
+    ],
+)
+def test_wrong_claims_are_refused(results, old, new, message):
+    (results / "claims.yaml").write_text(TEXT.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        write_verdict(results)
+
+
+def test_the_page_is_written_between_its_marks_and_the_same_twice(results):
+    report(results / "tiny")
+    write_verdict(results)
+    page = (results / "README.md").read_text()
+    assert page.startswith(f"Before.\n{BEGIN}\n") and page.endswith(f"{END}\nAfter.\n") and "stale" not in page
+    assert "| Circulant | LoRA r=1 | tiny " in re.sub(" +", " ", page) and "2 of 2 |" in page
+    whole = (results / "verdict" / "README.md").read_text()
+    assert "**Circulant against LoRA r=1, digits: " in whole and "A gain of 50 points is " in whole
+    assert (results / "verdict" / "differences.png").is_file()
+    write_verdict(results)
+    assert (results / "README.md").read_text() == page
+    (results / "README.md").write_text("no marks")
+    with pytest.raises(UserError, match="lacks its marks"):
+        write_verdict(results)
+
+
+def made(mean: float, error: float, primary: bool, pairs: int = 5, **fields) -> Compared:
+    half = stats.t.ppf(0.975, 4) * error
+    difference = Interval(mean, mean - half, mean + half, error, 4, pairs, 0)
+    about = {"first": "a", "partner": "b", "experiment": "e", "task": "task"}
+    about |= {"registered": "2026-01-02", "margin": 0.01, "planned": 5}
+    counts = {"trained": (2000, 1000), "stored": (1000, 1000), "scores": (0.5, 0.5 - mean)}
+    return Compared(**about | counts | {"primary": primary, "difference": difference, "check": difference} | fields)
+
+
+def table(found: list[Compared]):
+    return verdict_table(found, primary_families(found), 0.95)
+
+
+def test_each_family_is_corrected_by_itself_and_only_when_it_is_whole():
+    family = [made(0.02, 0.01, False), made(0.03, 0.01, False), made(0.001, 0.01, False)]
+    data = table([*family, made(0.02, 0.01, True)]).data
+    p = [2 * stats.t.sf(t, 4) for t in (2, 3, 0.1)]
+    assert data["primary"].tolist() == [True, False, False, False]
+    np.testing.assert_allclose(data["p"], [p[0], *p])
+    np.testing.assert_allclose(data["p_holm"], [p[0], 2 * p[0], 3 * p[1], max(2 * p[0], p[2])])
+    data = table([*family, made(0.01, 0.01, False, pairs=4)]).data
+    assert data["p_holm"].isna().all() and data["verdict"].tolist()[-1] == "pending"
+
+
+def test_primary_comparisons_of_one_day_are_one_family():
+    """Holm over two claims of one day; a claim of another day is a family of its own."""
+    first, second = made(0.02, 0.01, True), made(0.03, 0.01, True, first="c")
+    later = made(0.03, 0.01, True, registered="2026-03-04")
+    p = [2 * stats.t.sf(t, 4) for t in (2, 3)]
+    corrected = primary_families([first, second, later])
+    assert [corrected[one] for one in (first, second, later)] == pytest.approx([p[0], 2 * p[1], p[1]])
+
+
+def test_a_row_says_what_it_could_have_seen_and_what_is_spanned():
+    row = [cell.text for cell in table([made(-0.02, 0.005, True)]).rows[0]]
+    assert row[2] == "2,000 (1,000) / 1,000"
+    # 80 % of the noncentral t distribution with 4 degrees of freedom is above its critical value, 2.776
+    distance = float(row[-3]) / 100
+    assert stats.nct.sf(stats.t.ppf(0.975, 4), 4, distance / 0.005) == pytest.approx(0.8, abs=0.01)
+    assert row[-2] == f"{stats.nct.sf(stats.t.ppf(0.975, 4), 4, 0.01 / 0.005):.0%}"
+
+
+def test_three_seeds_give_no_p_value_below_one_in_a_hundred():
+    five, three = (table([made(-0.2, 0.001, True, pairs=n, planned=n)]).rows[0] for n in (5, 3))
+    assert [cell.text for cell in five[9:11]] == ["< 0.001", "< 0.001"]
+    assert [cell.text for cell in three[9:11]] == ["< 0.01", "< 0.01"]
+
+
+def test_a_pooled_claim_takes_the_error_variance_of_all_methods_of_the_table(results):
+    """Of two methods and two seeds: differences 0.05 and 0.075, so a variance of 0.0125² of one difference."""
+    (results / "claims.yaml").write_text(TEXT.replace("    effect", "    pooled: true\n    margin: 0.02\n    effect"))
+    report(results / "tiny")
+    one = only(results)
+    assert one.margin == 0.02
+    assert one.difference.mean == one.check.mean
+    # with two methods the residual variance is half the variance of the differences: both rules agree
+    assert one.difference.standard_error == pytest.approx(one.check.standard_error)
+
+
+def test_the_committed_page_is_what_its_records_say(tmp_path):
+    """The page, tables and picture of the repository, written again from its records."""
+    for name in ("claims.yaml", "README.md"):
+        shutil.copy(RESULTS / name, tmp_path / name)
+    claims: Claims = load_claims(RESULTS / "claims.yaml")
+    for name in {c.experiment for claim in claims.claims.values() for c in [*claim.primary, *claim.secondary]}:
+        (tmp_path / name).mkdir()
+        for file in ("records.jsonl", "predictions.parquet"):
+            if (RESULTS / name / file).is_file():
+                shutil.copy(RESULTS / name / file, tmp_path / name / file)
+    write_verdict(tmp_path)
+    assert (tmp_path / "README.md").read_text() == (RESULTS / "README.md").read_text()
+    for path in [*(RESULTS / "verdict").glob("*.csv"), RESULTS / "verdict" / "README.md"]:
+        assert (tmp_path / "verdict" / path.name).read_text() == path.read_text()
+
+
+def test_claims_say_what_the_file_says():
+    claims, raw = load_claims(RESULTS / "claims.yaml"), OmegaConf.load(RESULTS / "claims.yaml")
+    assert list(claims.claims) == list(raw.claims) and claims.margin == raw.margin

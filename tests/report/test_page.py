@@ -1,0 +1,240 @@
+"""The report's data against scipy, and the page as a file that needs nothing else."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from support.made_page import METHODS, made_record
+from support.made_records import CHOICES, make_record, make_trials, predicted, tiny_experiment
+
+from surm_bench import records
+from surm_bench.errors import UserError
+from surm_bench.experiment import claims, page
+from surm_bench.experiment.differences import differences_to_lora
+from surm_bench.experiment.jobs import reported_jobs
+from surm_bench.experiment.pairing import Predictions
+from surm_bench.report.distinct import with_distinct_labels
+from surm_bench.report.frames import columns_of
+from surm_bench.report.page import Results, page_part, write_page
+
+ON = ("vit_x", "images/a")
+SCORES = {"LoRA 1": [0.70, 0.74, 0.72], "Circulant 1": [0.80, 0.79, 0.84], "Houlsby 1": [0.9, 0.9, 0.9]}
+
+
+@pytest.fixture
+def runs():
+    """Three methods, three seeds; a run of Houlsby's diverged."""
+    found = [
+        made_record(method, *ON, seed, score, timing={"step_ms_median": 10.0 * (seed + 1), "train_seconds": 1.0})
+        for method, scores in SCORES.items()
+        for seed, score in enumerate(scores)
+    ]
+    lost = {key: value for key, value in found[-1].items() if key not in ("scores", "history", "timing", "parameters")}
+    return [*found[:-1], lost | {"status": "diverged", "error": "the loss is nan"}]
+
+
+def shown(runs, folder: Path) -> Results:
+    columns = list(dict.fromkeys(column for run in runs for column in columns_of(run["config"])))
+    families = dict.fromkeys((run["config"]["adapter"]["label"] for run in runs), "structured")
+    return Results("some", folder, families, columns, runs)
+
+
+def cells(runs, folder: Path) -> dict[str, dict]:
+    return {cell["method"]: cell for cell in page_part(shown(runs, folder), folder)["cells"]}
+
+
+def interval(values) -> list[float]:
+    """Mean, low and high of the t interval, from scipy."""
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    return [np.mean(values), low, high]
+
+
+def test_a_cell_has_the_t_interval_of_its_mean(runs, tmp_path):
+    score = cells(runs, tmp_path)["Circulant 1"]["score"]
+    found = [score[name] for name in ("mean", "low", "high")]
+    assert found == pytest.approx(interval(SCORES["Circulant 1"]), rel=1e-5)  # six digits are written
+
+
+def test_a_cost_has_the_interval_of_its_geometric_mean(runs, tmp_path):
+    step = cells(runs, tmp_path)["LoRA 1"]["step_ms"]
+    expected = np.exp(interval(np.log([10, 20, 30])))
+    assert [step[name] for name in ("mean", "low", "high")] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_cell_of_which_a_run_diverged_has_no_mean(runs, tmp_path):
+    cell = cells(runs, tmp_path)["Houlsby 1"]
+    assert cell["score"] == dict.fromkeys(("mean", "low", "high", "std")) and (cell["n"], cell["diverged"]) == (2, 1)
+
+
+def test_every_cell_leads_to_its_runs_and_these_to_their_records(runs, tmp_path):
+    here = records.run_folder(tmp_path / "results", runs[0]["run_id"])
+    here.mkdir(parents=True)
+    (here / "record.json").touch()
+    part = page_part(shown(runs, tmp_path / "results"), tmp_path / "outputs")
+    for cell in part["cells"]:
+        assert {part["runs"][run]["method"] for run in cell["runs"]} == {cell["method"]} and len(cell["runs"]) == 3
+    first, *_, last = part["runs"].values()
+    assert first["record"] == f"../results/runs/{runs[0]['run_id']}/record.json"
+    assert last["record"] == "../results/records.jsonl" and last["error"] == "the loss is nan"
+    assert first["command"] == runs[0]["command"] and first["commit"] == runs[0]["environment"]["git_commit"]
+
+
+def predictions_below(folder: Path) -> Predictions:
+    return Predictions(records.Archive(folder))
+
+
+def test_differences_are_paired_by_seed(runs, tmp_path):
+    """Those of Circulant; the pair of Houlsby's run that diverged is missing."""
+    place = shown(runs, tmp_path).columns
+    found = {one["method"]: one for one in differences_to_lora(runs, place, predictions_below(tmp_path))}
+    assert found.keys() == {"Circulant 1", "Houlsby 1"} and {one["reference"] for one in found.values()} == {"LoRA 1"}
+    expected = stats.ttest_rel(SCORES["Circulant 1"], SCORES["LoRA 1"]).confidence_interval(0.95)
+    circulant = found["Circulant 1"]
+    assert (circulant["low"], circulant["high"]) == pytest.approx(tuple(expected), rel=1e-4)
+    assert (circulant["n"], circulant["examples"]) == (3, False)
+    assert (found["Houlsby 1"]["n"], found["Houlsby 1"]["n_missing"]) == (2, 1)
+
+
+@pytest.mark.parametrize("shift, expected", [(0, [0.5]), (1, [])])
+def test_differences_with_predictions_need_the_same_rows(tmp_path, shift, expected):
+    """Of four examples Circulant has all right and LoRA two; one example further they are no pairs."""
+    made, frames = [], []
+    for method, right in (("LoRA 1", 2), ("Circulant 1", 4)):
+        for seed in (0, 1):
+            made.append(records.write(made_record(method, *ON, seed, right / 4) | {"files": {}}, tmp_path))
+            rows = np.arange(4) + shift * (method == "LoRA 1")
+            frames.append(predicted(made[-1], np.arange(4) < right, rows))
+    pd.concat(frames).to_parquet(tmp_path / "predictions.parquet", index=False)
+    found = differences_to_lora(made, shown(made, tmp_path).columns, predictions_below(tmp_path))
+    assert [one["mean"] for one in found] == expected and all(one["examples"] for one in found)
+
+
+class Parsed(HTMLParser):
+    """What a page refers to, and its data."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links, self.tags, self.data, self._inside = [], [], "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href", "data", "srcset")]
+        self._inside = tag == "script" and ("id", "data") in attributes
+
+    def handle_endtag(self, tag):
+        self._inside = False
+
+    def handle_data(self, text):
+        self.data += text * self._inside
+
+
+def test_the_page_is_one_file_whatever_a_record_says(tmp_path):
+    output = {"newest": "</script><script>alert(1)</script><!-- script -->", "parts": [], "claims": []}
+    text = write_page(output, tmp_path / "new" / "report.html").read_text()
+    parsed = Parsed(text)
+    assert json.loads(parsed.data) == output
+    assert all(link.startswith(("#", "data:")) for link in parsed.links) and "link" in parsed.tags
+    assert parsed.tags.count("script") == 3 and "plotly.js v" in text
+    assert "default-src 'none'" in text  # the browser itself keeps it from asking for anything
+
+
+def test_configurations_of_one_label_are_told_apart():
+    made = [made_record("LoRA 1", *ON, seed, 0.5) for seed in (0, 1, 0, 1)] + [made_record("C3A 1", *ON, 0, 0.5)]
+    for record, rate in zip(made, (0.1, 0.1, 0.2, 0.2, 0.1), strict=True):
+        record["identity"]["optimizer.lr"] = rate
+        record["identity"]["seed"] = record["seed"]
+    labels = [record["config"]["adapter"]["label"] for record in with_distinct_labels(made)]
+    assert labels == ["LoRA 1 (lr=0.1)"] * 2 + ["LoRA 1 (lr=0.2)"] * 2 + ["C3A 1"]
+    assert made[0]["config"]["adapter"]["label"] == "LoRA 1"
+
+
+def test_a_folder_of_runs_has_a_page_and_a_table(runs, tmp_path, capsys):
+    """Those of tuning are in neither."""
+    for record in [*runs, made_record("LoRA 1", *ON, 100, 0.5, tuning=True)]:
+        records.write(record | {"files": {}}, tmp_path / "runs of mine")
+    out, problems = page.write_folder_report(tmp_path / "runs of mine", tmp_path / "out" / "report.html")
+    assert problems == []
+    (part,) = json.loads(Parsed(out.read_text()).data)["parts"]
+    assert part["name"] == "runs of mine" and len(part["runs"]) == 9
+    assert len(part["cells"]) == 3 and len(part["differences"]) == 2
+    assert "81.0 ± 2.6" in (out.parent / "table.md").read_text()  # 0.80, 0.79, 0.84
+    with pytest.raises(UserError, match="no record of a reported run below .*nothing"):
+        page.write_folder_report(tmp_path / "nothing", out)
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch) -> Path:
+    """A tiny experiment with its tuning, its reported runs and what they predicted, and a claim about it."""
+    for module in (page, claims):
+        monkeypatch.setattr(module, "load_experiment", lambda name: (tiny_experiment(), []))
+    monkeypatch.setattr(page, "experiment_files", lambda: {"other": None, "tiny": None})
+    folder, experiment, frames = tmp_path / "tiny", tiny_experiment(), []
+    make_trials(folder, command="python -m surm_bench …")
+    for job in reported_jobs(experiment, CHOICES):
+        right = np.arange(100) < (70 if job.adapter == "circulant" else 60) + job.seed
+        record = make_record(job, folder, right.mean())
+        frames.append(predicted(record, right))
+    pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
+    comparison = "{experiment: tiny, task: digits, first: circulant, partner: lora}"
+    (tmp_path / "claims.yaml").write_text(
+        "level: 0.95\nmargin: 0.01\nclaims: "
+        f"{{one: {{registered: 2026-01-02, paper: p, question: q, primary: [{comparison}]}}}}"
+    )
+    return tmp_path
+
+
+def test_the_page_of_experiments(results, tmp_path):
+    out, problems = page.write_report(results, None, tmp_path / "report.html")
+    assert problems == []
+    output = json.loads(Parsed(out.read_text()).data)
+    (part,) = output["parts"]
+    assert part["name"] == "tiny" and [one["label"] for one in part["methods"]] == ["Circulant", "LoRA r=1"]
+    assert {cell["method"]: cell["score"]["mean"] for cell in part["cells"]} == {"Circulant": 0.705, "LoRA r=1": 0.605}
+    (difference,) = part["differences"]
+    assert difference["mean"] == pytest.approx(0.1) and difference["examples"] and difference["n"] == 2
+    trials = {(trial["method"], trial["setting"]): (trial["mean"], trial["chosen"]) for trial in part["trials"]}
+    assert trials == {("Circulant", "lr=0.0001"): (0.4, False), ("Circulant", "lr=0.01"): (0.6, True),
+                      ("LoRA r=1", "lr=0.001"): (0.6, True)}  # fmt: skip
+    assert {one["method"]: one["best"] for one in part["expected"]} == {"Circulant": [0.5, 0.55], "LoRA r=1": [0.6]}
+    (claim,) = output["claims"]
+    assert claim["comparisons"][0]["verdict"] == "better" and claim["paper"] == "p"
+    assert claim["comparisons"][0]["mean"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("named, message", [(["tiny"], "no record of tiny"), (None, "no record of any experiment")])
+def test_without_records_there_is_no_page(results, tmp_path, named, message):
+    with pytest.raises(UserError, match=message):
+        page.write_report(tmp_path / "empty", named, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_runs_of_no_experiment_are_pointed_to(tmp_path):
+    records.write(made_record(list(METHODS)[0], *ON, 0, 0.5) | {"files": {}}, tmp_path)
+    with pytest.raises(UserError, match=f"belong to none: --folder {tmp_path} shows them"):
+        page.write_report(tmp_path, None, tmp_path / "report.html")
+
+
+def test_an_experiment_that_there_is_not_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="unknown experiment 'deno': choose from .*demo"):
+        page.write_report(tmp_path, ["deno"], tmp_path / "report.html")
+
+
+def test_a_report_is_made_without_torch(tmp_path):
+    for seed in (0, 1):
+        records.write(made_record(list(METHODS)[0], *ON, seed, 0.5) | {"files": {}}, tmp_path)
+    code = f"""
+import sys
+from pathlib import Path
+from surm_bench.experiment.page import write_folder_report
+write_folder_report(Path({str(tmp_path)!r}), Path({str(tmp_path)!r}) / "report.html")
+heavy = {{"torch", "transformers", "peft", "timm", "datasets"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,183 @@
+"""What comes of a run: done once, repeated where it is damaged, tried again where it failed, and given up."""
+
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+from support.runs import DIGITS, folder_of, start
+
+from surm_bench import records
+from surm_bench.errors import UserError
+from surm_bench.run import measure
+from surm_bench.run.runner import load_run
+
+LORA = [*DIGITS, "adapter=lora"]
+ADAPTER = "adapter/adapter_model.safetensors"
+
+
+def never(*_, **__):
+    pytest.fail("trained")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A results folder with one run, not to be changed."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, start(folder, *LORA)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The same, to be changed: the folder and the record."""
+    folder, record = finished
+    return shutil.copytree(folder, tmp_path / "results"), record
+
+
+def test_a_finished_run_is_not_repeated_unless_asked_to(copied, monkeypatch):
+    folder, record = copied
+    output = []
+    with monkeypatch.context() as patched:
+        patched.setattr(measure, "fit", never)
+        assert start(folder, *LORA, report=output.append) == record
+    assert "already done; rerun=true repeats it" in output[0] and "\n" not in output[0]
+    again = start(folder, *LORA, "rerun=true")
+    assert again["files"] == record["files"] and again["timing"] != record["timing"]
+
+
+def test_a_collected_run_is_not_repeated_either(copied, monkeypatch):
+    folder, record = copied
+    record = records.write(record | {"environment": record["environment"] | {"git_dirty": False}}, folder)
+    records.collect(folder)
+    shutil.rmtree(folder / "runs")
+    monkeypatch.setattr(measure, "fit", never)
+    assert start(folder, *LORA) == record
+
+
+def test_results_that_do_not_agree_are_refused_in_one_line(copied, monkeypatch):
+    folder, record = copied
+    record = records.write(record | {"environment": record["environment"] | {"git_dirty": False}}, folder)
+    records.collect(folder)
+    other = {split: {"last": {"accuracy": 0.0}, "best": {"accuracy": 0.0}} for split in record["scores"]}
+    records.write(record | {"scores": other, "created": "2099"}, folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(measure, "fit", never)
+        with pytest.raises(UserError, match="do not agree, and none is used: .*; rerun=true makes it again") as error:
+            start(folder, *LORA)
+    assert "\n" not in str(error.value)
+    assert start(folder, *LORA, "rerun=true")["files"] == record["files"]
+    assert records.Archive(folder).problems == []
+
+
+# Damage
+
+
+def test_a_run_with_an_edited_score_is_set_aside_and_made_again(copied, caplog):
+    folder, record = copied
+    run = folder_of(folder, record)
+    score = str(record["scores"]["reported"]["last"]["accuracy"])
+    edited = (run / "record.json").read_text().replace(score, "0.999")
+    (run / "record.json").write_text(edited)
+    assert start(folder, *LORA)["files"] == record["files"]
+    aside = run.with_name(f"{run.name}.damaged1")
+    assert (aside / "record.json").read_text() == edited and (aside / "adapter").is_dir()
+    assert "its checksum does not fit; it is kept as" in caplog.text and aside.name in caplog.text
+
+
+def test_a_run_with_an_exchanged_adapter_is_set_aside_and_made_again(copied, caplog):
+    folder, record = copied
+    run = folder_of(folder, record)
+    tensors = load_file(run / ADAPTER)
+    save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, run / ADAPTER)
+    with pytest.raises(UserError, match=f"{ADAPTER} is not the file that run {record['run_id']} wrote"):
+        load_run(run)
+    assert start(folder, *LORA)["files"] == record["files"]
+    assert f"{ADAPTER} is not the file" in caplog.text
+    load_run(run)
+
+
+@pytest.mark.parametrize("part", [0.001, 0.3, 0.9])
+def test_a_flipped_bit_of_an_adapter_is_told_in_one_line(copied, part):
+    folder, record = copied
+    path = folder_of(folder, record) / ADAPTER
+    content = bytearray(path.read_bytes())
+    content[int(part * len(content))] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is not the file that run .* wrote") as error:
+        load_run(path.parent.parent)
+    assert "\n" not in str(error.value)
+
+
+def test_an_absent_adapter_is_no_damage_and_loading_says_how_to_get_it(copied, monkeypatch):
+    folder, record = copied
+    shutil.rmtree(folder_of(folder, record) / "adapter")
+    monkeypatch.setattr(measure, "fit", never)
+    assert start(folder, *LORA) == record
+    with pytest.raises(UserError, match="the adapter of run .* is not in .*: run it again with rerun=true"):
+        load_run(folder_of(folder, record))
+
+
+# Failures
+
+
+def broken(error):
+    def fit(*_, **__):
+        raise error
+
+    return fit
+
+
+def test_a_run_that_fails_is_tried_again_and_given_up_after_three_times(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "fit", broken(RuntimeError("out of memory\nat 0x0")))
+    for attempt in (1, 2, 3):
+        with pytest.raises(RuntimeError):
+            start(tmp_path, *LORA)
+        (record,) = records.Archive(tmp_path).records()
+        assert (record["status"], record["attempts"]) == ("failed", attempt)
+        assert record["error"] == "RuntimeError: out of memory"
+    monkeypatch.undo()
+    with pytest.raises(UserError) as error:
+        start(tmp_path, *LORA)
+    assert "failed 3 times, last with: RuntimeError: out of memory; rerun=true tries it again" in str(error.value)
+    assert start(tmp_path, *LORA, "rerun=true")["status"] == "success"
+
+
+def test_a_failure_that_passes_is_forgotten(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(measure, "fit", broken(RuntimeError("a bad moment")))
+        with pytest.raises(RuntimeError):
+            start(tmp_path, *LORA)
+    record = start(tmp_path, *LORA)
+    assert (record["status"], record["attempts"]) == ("success", 2)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("no such folder")])
+def test_interruptions_and_bad_input_are_no_attempts(tmp_path, monkeypatch, error):
+    monkeypatch.setattr(measure, "fit", broken(error))
+    for _ in range(4):
+        with pytest.raises(type(error)):
+            start(tmp_path, *LORA)
+    (record,) = records.Archive(tmp_path).records()
+    assert record["attempts"] == 0
+    assert record["status"] == ("failed" if isinstance(error, UserError) else "interrupted")
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_rerun_that_breaks_off_does_not_undo_a_result(copied, monkeypatch, error):
+    folder, record = copied
+    monkeypatch.setattr(measure, "fit", broken(error))
+    with pytest.raises(error):
+        start(folder, *LORA, "rerun=true")
+    assert records.read_record(folder, record["run_id"]) == record
+
+
+def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):
+    diverging = [*LORA, "optimizer.lr=1e30", "optimizer.warmup_ratio=0"]
+    output = []
+    record = start(tmp_path, *diverging, report=output.append)
+    assert record["status"] == "diverged" and records.is_done(record)
+    assert "is nan at step" in record["error"] and "scores" not in record
+    assert "diverged, " in output[0] and "\n" not in output[0]
+    monkeypatch.setattr(measure, "fit", never)
+    assert start(tmp_path, *diverging) == record
+    with pytest.raises(UserError, match="has status 'diverged': only a finished run can be loaded"):
+        load_run(folder_of(tmp_path, record))
