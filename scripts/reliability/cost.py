@@ -47,6 +47,6 @@ def _case(adapter: str, steps: int) -> list[object]:
         overrides = [*RUN, f"adapter={adapter}", f"trainer.max_steps={steps}", f"results_dir={folder}"]
         command(["run", *overrides, "trainer.eval_steps=100000"])
         (record,) = records.Archive(folder).records()
-    trained, saved = record["timing"]["train_seconds"], sum(seconds)
+    trained, saved = record.timing.train_seconds, sum(seconds)
     size = f"{max(sizes, default=0) / 1e6:.1f}"
     return [size, len(sizes), f"{trained:.1f}", f"{saved:.2f}", f"{100 * saved / trained:.2f}"]

@@ -118,7 +118,7 @@ def _results(disk: Path) -> list[dict]:
 def _whole(disk: Path) -> list[dict]:
     """The results whose files all are there and are what was written."""
     found = _results(disk)
-    return [r for r in found if records.describe_files(records.run_folder(disk / "tiny", r["run_id"])) == r["files"]]
+    return [r for r in found if records.describe_files(records.run_folder(disk / "tiny", r.run_id)) == r.files]
 
 
 def _do(*command: str) -> None:

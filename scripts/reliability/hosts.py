@@ -59,7 +59,7 @@ def _case(first: str, second: str) -> list[str]:
         after = records.Archive(folder)
         alone = len(before) == 1 and after.records() == before and not after.problems
         for record in before:
-            records.check_files(record, records.run_folder(folder, record["run_id"]))
+            records.check_files(record, records.run_folder(folder, record.run_id))
     numbers = " and ".join(str(holder["pid"]) for holder in holders)
     return [f"{first} and {second}", numbers, refused, took, stopped, "the second one's" if alone else "LOST"]
 

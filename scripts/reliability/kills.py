@@ -54,7 +54,7 @@ def _case(overrides: list[str], kills: int, rng: random.Random) -> list[object]:
         seconds, _ = _run(overrides, undisturbed)
         wanted = outcome(Path(undisturbed))
         (record,) = records.Archive(undisturbed).records()
-    other = seconds - record["timing"]["train_seconds"]
+    other = seconds - record.timing.train_seconds
     done = runs = lost = different = 0
     again = 0.0
     while done < kills:

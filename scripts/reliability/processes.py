@@ -55,8 +55,8 @@ def outcome(folder: Path) -> tuple | str:
     if archive.problems or len(archive.records()) != 1:
         return f"{len(archive.records())} records; {archive.problems}"
     record = archive.records()[0]
-    adapter = record["files"].get("adapter/adapter_model.safetensors")
-    return record["status"], record.get("scores"), record.get("history"), adapter
+    adapter = record.files.get("adapter/adapter_model.safetensors")
+    return record.status, record.scores, record.history, adapter
 
 
 def table(head: list[str], rows: Iterable[list]) -> list[list]:

@@ -35,10 +35,10 @@ def report(number: int) -> bool:
         seconds = time.perf_counter() - began
         found, damaged = _records(folder), 0
         for record in found:
-            run = records.run_folder(folder, record["run_id"])
-            whole = records.describe_files(run) == record["files"] and len(record["files"]) == 3
+            run = records.run_folder(folder, record.run_id)
+            whole = records.describe_files(run) == record.files and len(record.files) == 3
             damaged += not whole
-        resumed = sum(len(record["segments"]) > 1 for record in found)
+        resumed = sum(len(record.segments) > 1 for record in found)
     ends = Counter(run_id for output in outputs for run_id in DONE.findall(output))
     twice = sum(count > 1 for count in ends.values())
     tracebacks = sum("Traceback" in output for output in outputs)
@@ -50,4 +50,4 @@ def report(number: int) -> bool:
 
 
 def _records(folder: str) -> list[dict]:
-    return [record for record in records.Archive(folder).records() if record["status"] == "success"]
+    return [record for record in records.Archive(folder).records() if record.status == "success"]

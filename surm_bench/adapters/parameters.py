@@ -44,9 +44,3 @@ def lora_parameters(model: nn.Module, roles: dict[str, list[str]], r: int = BASE
     """Count the parameters that LoRA of rank r on q and v trains: r·(in + out) a layer (Hu et al., 2021)."""
     layers = (model.get_submodule(name) for name in select(roles, ("q", "v")))
     return sum(r * (layer.in_features + layer.out_features) for layer in layers)
-
-
-def compare_with_lora(parameters: dict[str, int], lora: int) -> dict[str, str | int | float | None]:
-    """Return the ``baseline`` part of a record. ``ratio`` is LoRA's parameters divided by the adapter's parameters."""
-    adapter = parameters["adapter"]
-    return {"method": "lora", "r": BASELINE_RANK, "parameters": lora, "ratio": lora / adapter if adapter else None}

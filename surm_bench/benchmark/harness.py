@@ -106,7 +106,7 @@ def _compose(case: Case, *overrides: str) -> DictConfig:
 
 def _run(cfg: DictConfig) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
-        history = run(OmegaConf.merge(cfg, {"results_dir": folder}), report=lambda line: None)["history"]
+        history = run(OmegaConf.merge(cfg, {"results_dir": folder}), report=lambda line: None).history
     return [{"train_loss": point["train_loss"], **point["scores"]["reported"]} for point in history]
 
 

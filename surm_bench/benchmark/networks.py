@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from surm_bench.adapters.build import attach
@@ -13,7 +12,7 @@ from surm_bench.benchmark.memory import size_of, step_peak
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.config import Config
-from surm_bench.config.composition import compose
+from surm_bench.config.composition import resolved
 from surm_bench.models import build_skeleton
 from surm_bench.training import forward, trainable
 
@@ -24,7 +23,7 @@ INITIAL_STD = 0.02
 
 def settings_of(model: str, adapter: str) -> Config:
     """Return the configuration of a run."""
-    return OmegaConf.to_object(compose([f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}"]))
+    return resolved([f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}"])
 
 
 def random_backbone(config: Config) -> nn.Module:

@@ -16,9 +16,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.command.errors import complain
-from surm_bench.config.composition import KEYS, add_config_dir, check_choices, first_lines, settings_of
+from surm_bench.config.composition import KEYS, add_config_dir, check_choices, first_lines, typed
 from surm_bench.config.places import is_place, with_quotes
-from surm_bench.config.values import check_family, plain
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
 from surm_bench.system.installation import config_dir
@@ -89,9 +88,9 @@ def _job(cfg: DictConfig) -> None:
         return  # skip the rest of a sweep, because no result could be recorded
     overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
     try:
-        settings = settings_of(plain(cfg))
-        check_family(settings)
-        check_reach(settings)
+        config = typed(cfg)
+        config.check()
+        check_reach(config)
         from surm_bench.run.runner import run  # torch is not needed for --help or bad input
 
         run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))

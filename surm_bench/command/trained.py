@@ -12,6 +12,9 @@ from surm_bench.system.atomic import atomic
 if TYPE_CHECKING:
     import pandas as pd
 
+    from surm_bench.config import Config
+    from surm_bench.records import Record
+
 ABOUT = {
     "evaluate": "score a finished run's model again, on its task or on another data set of as many labels",
     "predict": "write what a finished run's model answers to texts or images, as CSV, JSON Lines or parquet",
@@ -42,7 +45,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parsers["export"].add_argument("--adapter", action="store_true", help="the PEFT adapter instead of merged weights")
 
 
-def _finished(options: argparse.Namespace) -> tuple[dict, dict]:
+def _finished(options: argparse.Namespace) -> "tuple[Record, Config]":
     """Return the record and the configuration of the named run, after adding the user's config folders."""
     from surm_bench.config.composition import add_config_dir
     from surm_bench.records import finished
@@ -53,14 +56,14 @@ def _finished(options: argparse.Namespace) -> tuple[dict, dict]:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from surm_bench.trained.changes import changed_settings
+    from surm_bench.trained.changes import changed_config
 
     record, config = _finished(options)
-    settings = changed_settings(config, options.overrides)
+    changed = changed_config(config, options.overrides)
 
     from surm_bench.trained.evaluate import evaluate  # imports torch, so only when needed
 
-    for score in evaluate(options.run, record, settings):
+    for score in evaluate(options.run, record, changed):
         recorded = "" if score.recorded is None else f"  (record: {score.recorded:.4f})"
         print(f"{score.split:<12} {score.metric:<22} {score.found:.4f}{recorded}")
     return 0

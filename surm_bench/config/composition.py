@@ -6,6 +6,7 @@ thousands of configurations: Hydra reads each file once, and overrides are appli
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +20,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from surm_bench.config import Config
+from surm_bench.config.keys import Group
+from surm_bench.config.model import ModelConfig
 from surm_bench.config.places import escaped
+from surm_bench.config.schema import GROUPS, Config
 from surm_bench.config.values import plain
 from surm_bench.errors import UserError, unknown
 from surm_bench.system.installation import config_dir
 
-GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
 BLOCKS = (("model",), ("task",), ("adapter", "optimizer"), ("trainer",), ("tracking",))  # no block refers to another
 ConfigStore.instance().store(name="schema", node=Config)
 KEYS = "the keys there are: surm-bench run --cfg job"
@@ -61,26 +63,23 @@ def config_dirs() -> list[Path]:
     return [config_dir(), *_added]
 
 
-def own_architecture(model: dict) -> dict | None:
-    """Return the fields of the config.json beside a text model in the user's folders; None for all other models.
-
-    Args:
-        model: the model's configuration. The configuration in a record already contains the fields.
+def with_architecture(model: ModelConfig) -> ModelConfig:
+    """Return a text model of the user's folders with the fields of the config.json beside it; others unchanged.
 
     Raises:
         UserError: the file is not the JSON of a model configuration.
     """
-    files = [folder / "model" / f"{model['name']}.json" for folder in config_dirs()[1:]]
+    files = [folder / "model" / f"{model.name}.json" for folder in config_dirs()[1:]]
     file = next((file for file in files if file.is_file()), None)
-    if model.get("architecture") is not None or file is None or model["family"] != "text":
-        return model.get("architecture")
+    if model.architecture is not None or file is None or model.family != "text":
+        return model
     try:
         fields = json.loads(file.read_bytes())
         if not isinstance(fields.get("model_type"), str):
             raise ValueError("it names no model_type")
     except (ValueError, AttributeError) as error:
         raise UserError(f"{file} is not the config.json of a model: {error}") from error
-    return fields
+    return replace(model, architecture=fields)
 
 
 def choices(group: str) -> list[str]:
@@ -109,31 +108,36 @@ def compose(overrides: Iterable[str] = ()) -> DictConfig:
     return _hydra("config", overrides)
 
 
-def resolved(overrides: Sequence[str]) -> dict:
-    """Return the configuration of a command line with resolved references, as the dicts and lists of a record.
-
-    The result is cached: do not change it.
+def resolved(overrides: Sequence[str]) -> Config:
+    """Return the configuration of a command line with resolved references. Its parts are shared: do not change them.
 
     Raises:
         UserError: the configuration refuses an override.
     """
     try:
-        return {**_defaults(), **{key: value for part in _split(overrides) for key, value in _block(*part).items()}}
+        return replace(_defaults(), **{name: group for part in _split(overrides) for name, group in _block(*part)})
     except _NotInBlocks:
         return _resolved_as_a_whole(tuple(overrides))
 
 
-def settings_of(config: dict) -> Config:
-    """Convert a resolved configuration to a Config; raises UserError for an unknown key (Hydra's + adds any key)."""
-    try:
-        return OmegaConf.to_object(typed(config))
-    except OmegaConfBaseException as error:
-        raise UserError(f"{str(error).splitlines()[0]} ({KEYS})") from None
+def typed(cfg: DictConfig) -> Config:
+    """Convert a composed configuration.
+
+    Raises:
+        UserError: a value that no key may have, or an unknown key (Hydra's + adds any key).
+    """
+    values = plain(cfg)
+    known = {"": Config, **GROUPS}
+    for group, cls in known.items():
+        names = {field.name for field in fields(cls)}
+        if strange := [name for name in (values[group] if group else values) if name not in names]:
+            raise UserError(f"there is no key {'.'.join(filter(None, (group, strange[0])))} ({KEYS})")
+    return Config.of_document(values)
 
 
-def typed(config: dict) -> DictConfig:
-    """Give a resolved configuration the types of the schema. ``${`` in a text or path no longer names another key."""
-    return OmegaConf.merge(OmegaConf.structured(Config), _literal(config))
+def editable(config: Config) -> DictConfig:
+    """Return a configuration that takes overrides. ``${`` in a text or path no longer names another key."""
+    return OmegaConf.merge(OmegaConf.structured(Config), _literal(config.document()))
 
 
 def _literal(node: Any) -> Any:
@@ -196,10 +200,10 @@ def _hydra(name: str | None, overrides: Iterable[str]) -> DictConfig:
 
 
 @cache
-def _resolved_as_a_whole(overrides: tuple[str, ...]) -> dict:
+def _resolved_as_a_whole(overrides: tuple[str, ...]) -> Config:
     cfg = compose(overrides)
     try:
-        return plain(cfg)
+        return typed(cfg)
     except OmegaConfBaseException as error:
         raise UserError(first_lines(error)) from error
 
@@ -210,7 +214,7 @@ def _composed_defaults() -> DictConfig:
 
 
 @cache
-def _defaults() -> dict:
+def _defaults() -> Config:
     return _resolved_as_a_whole(())
 
 
@@ -237,8 +241,8 @@ def _choice(override: str) -> Choice | None:
 
 
 @cache
-def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> dict:
-    """Return the resolved configuration of a few groups, composed without the other groups."""
+def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> list[tuple[str, Group]]:
+    """Return a few groups with their names, composed without the other groups."""
     chosen = {choice.group: choice for override in overrides if (choice := _choice(override))}
     read_files(overrides)
     try:
@@ -247,7 +251,7 @@ def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> dict:
         for override in overrides:
             if _choice(override) is None:
                 OmegaConf.update(block, override.partition("=")[0], _value(override), merge=True)
-        return plain(block)
+        return [(name, GROUPS[name](**values)) for name, values in plain(block).items()]
     except (HydraException, OmegaConfBaseException, KeyError):
         raise _NotInBlocks from None
 

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from surm_bench.config.schema import Config
 from surm_bench.errors import UserError
 from surm_bench.system.atomic import atomic
 
@@ -14,13 +15,9 @@ SAFE = re.compile(r"[a-z0-9_.+-]*/[a-z0-9_./+-]*|(?!(null|true|false|nan|inf)$)[
 PLACES = {"results_dir": "results", "task.data_dir": None, "model.weights": None}  # key -> its value in a record
 
 
-def without_places(config: dict) -> dict:
-    """Return the resolved configuration without the paths of this machine."""
-    return config | {
-        "results_dir": PLACES["results_dir"],
-        "task": config["task"] | {"data_dir": None},
-        "model": config["model"] | {"weights": None},
-    }
+def without_places(config: Config) -> Config:
+    """Return the configuration without the paths of this machine."""
+    return config.having(task={"data_dir": None}, model={"weights": None}, results_dir=PLACES["results_dir"])
 
 
 def override_of(key: str, path: str | Path) -> str:
@@ -73,14 +70,14 @@ def is_place(override: str) -> bool:
     return override.lstrip("+").partition("=")[0] in PLACES
 
 
-def keep_places(config: dict, folder: Path) -> None:
+def keep_places(config: Config, folder: Path) -> None:
     """Write the paths of a run's data and weights beside its record."""
-    places = {"task": {"data_dir": config["task"]["data_dir"]}, "model": {"weights": config["model"]["weights"]}}
+    places = {"task": {"data_dir": config.task.data_dir}, "model": {"weights": config.model.weights}}
     with atomic(folder / FILE) as temporary:
         temporary.write_text(json.dumps(places), encoding="utf-8")
 
 
-def with_places(config: dict, folder: Path) -> dict:
+def with_places(config: Config, folder: Path) -> Config:
     """Return the configuration of a record with the paths that are kept beside the record, if the file exists.
 
     Raises:
@@ -89,11 +86,11 @@ def with_places(config: dict, folder: Path) -> dict:
     file = folder / FILE
     try:
         places = json.loads(file.read_bytes())
-        given = {"task": {"data_dir": places["task"]["data_dir"]}, "model": {"weights": places["model"]["weights"]}}
+        task, model = {"data_dir": places["task"]["data_dir"]}, {"weights": places["model"]["weights"]}
     except FileNotFoundError:
         return config
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file} is damaged ({error}): without it data and weights are looked for where task and model have them"
         ) from error
-    return config | {group: config[group] | given[group] for group in given}
+    return config.having(task=task, model=model)

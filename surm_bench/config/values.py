@@ -1,4 +1,4 @@
-"""Refuse invalid values of a configuration before anything reads them. No torch here."""
+"""Refuse values that no key may have: numbers that JSON cannot hold, names that lead out of a folder, secrets."""
 
 import math
 import re
@@ -7,13 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from surm_bench.config import Config, TrainerConfig
 from surm_bench.config.places import PLACES, check_place
-from surm_bench.errors import UserError, unknown
+from surm_bench.errors import UserError
 
 NAMES = ("model.name", "task.name", "adapter.name")
-KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
-MIXES_EXAMPLES = {"surm_bench.adapters.LoraPevitConfig"}  # predictions depend on the batch
 NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a word, or several with / between; no .. and no absolute path
 
 
@@ -39,28 +36,6 @@ def plain(cfg: DictConfig) -> dict:
         if key in NAMES and isinstance(value, str) and not NAME.fullmatch(value):
             raise UserError(f"{key}={value!r} is not possible: letters, digits, _, -, + and ., in parts divided by /")
     return config
-
-
-def check_family(config: Config) -> None:
-    """Refuse a text model for images, a vision model for text, and unknown kinds of tasks."""
-    if config.task.kind not in KINDS:
-        raise unknown("task.kind", config.task.kind, KINDS)
-    wanted = KINDS[config.task.kind]
-    if wanted != config.model.family:
-        raise UserError(
-            f"task {config.task.name} is of kind {config.task.kind!r}, model {config.model.name} of family "
-            f"{config.model.family!r}: choose a {wanted} model"
-        )
-
-
-def check_scored_batches(config: Config) -> None:
-    """Refuse another evaluation batch size if predictions depend on it: run ids do not contain this size."""
-    size, only = config.trainer.eval_batch_size, TrainerConfig().eval_batch_size
-    if config.adapter.peft.get("_target_") in MIXES_EXAMPLES and size != only:
-        raise UserError(
-            f"trainer.eval_batch_size={size} is not possible with {config.adapter.name}, whose predictions depend on "
-            f"it: leave it at {only}"
-        )
 
 
 def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

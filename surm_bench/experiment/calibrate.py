@@ -17,6 +17,7 @@ from torch.utils.data import Subset
 
 from surm_bench.adapters.schedule import schedule
 from surm_bench.config import Config
+from surm_bench.config.composition import typed
 from surm_bench.config.places import override_of
 from surm_bench.errors import UserError
 from surm_bench.experiment.calibration import (
@@ -162,7 +163,7 @@ def _told(error: Exception) -> str:
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:
     cfg = composed(pair(experiment, task, adapter), (*places, override_of("results_dir", folder)))
-    return checked(cfg)[1]
+    return checked(typed(cfg))
 
 
 def _rows(settings: Config, validation: str) -> tuple[int, int]:

@@ -5,10 +5,12 @@ import json
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
+from surm_bench.config import Config, TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, resolved
+from surm_bench.records.record import Environment
 from surm_bench.system.atomic import atomic
 
 FILE = "calibration.json"
@@ -71,8 +73,8 @@ class Calibration:
             return None
         config = resolved(job)
         train, scored = self.tasks[job.task].rows[kind_of(config)]
-        steps, evaluations = run_length(train, config["trainer"])
-        seen = train if config["task"]["kind"] == "text" else min(train, steps * config["trainer"]["batch_size"])
+        steps, evaluations = run_length(train, config.trainer)
+        seen = train if config.task.kind == "text" else min(train, steps * config.trainer.batch_size)
         training = (seen + scored) * timing.prepare + steps * timing.step
         return timing.start + training + evaluations * scored * timing.row
 
@@ -96,9 +98,9 @@ class Calibration:
         before = self.tasks[task].adapters if task in self.tasks else {}
         return replace(self, tasks=self.tasks | {task: replace(timed, adapters=before | timed.adapters)})
 
-    def is_of(self, environment: dict) -> bool:
+    def is_of(self, environment: Environment) -> bool:
         """Whether a record's environment has the device kind and number of threads of this calibration."""
-        return (environment["device_kind"], environment["threads"]) == (self.device_kind, self.threads)
+        return (environment.device_kind, environment.threads) == (self.device_kind, self.threads)
 
     @property
     def is_busy(self) -> bool:
@@ -119,23 +121,23 @@ def digest_of(experiment: Experiment) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def kind_of(config: dict) -> str:
+def kind_of(config: Config) -> str:
     """Return whether a run is "tuning" or "reported": the two kinds train on and score different rows."""
-    return "tuning" if config["task"]["validation"] == "tuning" else "reported"
+    return "tuning" if config.task.validation == "tuning" else "reported"
 
 
-def run_length(train: int, trainer: dict) -> tuple[int, int]:
+def run_length(train: int, trainer: TrainerConfig) -> tuple[int, int]:
     """Return the numbers of optimiser steps and of evaluations of a run.
 
     A run evaluates at the end of an epoch once eval_steps have passed since the last evaluation, and at its own end.
 
     Args:
         train: the number of training rows.
-        trainer: the trainer part of a resolved configuration.
+        trainer: the length of the run.
     """
-    epoch = -(-train // trainer["batch_size"])
-    steps = min(trainer["epochs"] * epoch, trainer["max_steps"] or trainer["epochs"] * epoch)
-    between = epoch * -(-(trainer["eval_steps"] or 1) // epoch)
+    epoch = -(-train // trainer.batch_size)
+    steps = min(trainer.epochs * epoch, trainer.max_steps or trainer.epochs * epoch)
+    between = epoch * -(-(trainer.eval_steps or 1) // epoch)
     return steps, -(-steps // between)
 
 

@@ -15,7 +15,7 @@ from surm_bench.experiment.jobs import pair, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.pairing import Predictions
 from surm_bench.experiment.tuning import tuned
-from surm_bench.records.agreement import score
+from surm_bench.records import Record
 from surm_bench.report.verdicts import Compared
 from surm_bench.statistics import ErrorVariance, error_variance
 
@@ -117,7 +117,7 @@ class _Evidence:
         of_first, of_partner = sides = [self._results(comparison.task, row) for row in rows]
         seeds = [seed for seed in self._experiment.seeds if seed in of_first and seed in of_partner]
         pairs = [(of_first[seed], of_partner[seed]) for seed in seeds]
-        scored = np.array([[score(run) for run in pair] for pair in pairs], float).reshape(-1, 2)  # NaN: diverged
+        scored = np.array([[run.score for run in pair] for pair in pairs], float).reshape(-1, 2)  # NaN: diverged
         complete = scored[np.isfinite(scored).all(1)]
         error = self._error_variance(comparison.task)
         own, pooled = self._predictions.difference_by_both_rules(pairs, claims.level, error)
@@ -143,7 +143,7 @@ class _Evidence:
         found = [self._results(task, row) for row in self._experiment.adapters]
         adapting = [results for results in found if _parameters(results, "adapter")]
         seeds = self._experiment.seeds
-        scores = [[score(results[seed]) if seed in results else np.nan for seed in seeds] for results in adapting]
+        scores = [[results[seed].score if seed in results else np.nan for seed in seeds] for results in adapting]
         return error_variance(np.array(scores, float))
 
     def _check(self, task: str, rows: Sequence[str]) -> None:
@@ -152,16 +152,16 @@ class _Evidence:
                 if name not in known:
                     raise unknown(f"{kind} of {self._experiment.name}", name, known)
 
-    def _results(self, task: str, row: str) -> dict[int, dict]:
+    def _results(self, task: str, row: str) -> dict[int, Record]:
         """Return the records of the finished runs of a row, by seed."""
         jobs = [job for job in self._jobs if (job.task, job.adapter) == (task, row)]
         return {job.seed: result for job in jobs if (result := self._runs.result(job)) is not None}
 
     def _label(self, task: str, row: str) -> str:
-        return resolved(pair(self._experiment, task, row, self._choices.get((task, row))))["adapter"]["label"]
+        return resolved(pair(self._experiment, task, row, self._choices.get((task, row)))).adapter.label
 
 
-def _parameters(results: dict[int, dict], part: str) -> int | None:
+def _parameters(results: dict[int, Record], part: str) -> int | None:
     """Return an adapter's count of trained or stored numbers, equal for every seed; None if no run recorded a count."""
-    counts = (result.get("parameters", {}).get(part) for result in results.values())
-    return next((count for count in counts if count is not None), None)
+    counts = (getattr(result.parameters, part) for result in results.values() if result.parameters)
+    return next(counts, None)

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cache
 from typing import Any, NamedTuple
 
-from surm_bench.config import ModelConfig, TaskConfig
-from surm_bench.config.composition import own_architecture, value_of
+from surm_bench.config import Config, ModelConfig, TaskConfig
+from surm_bench.config.composition import value_of, with_architecture
 from surm_bench.config.places import is_place
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
@@ -23,7 +24,7 @@ class Content(NamedTuple):
     digest: str | None
 
 
-def declared(config: dict, places: Sequence[str] = ()) -> list[Content]:
+def declared(config: Config, places: Sequence[str] = ()) -> list[Content]:
     """Return the contents that a resolved configuration reads.
 
     Args:
@@ -31,30 +32,31 @@ def declared(config: dict, places: Sequence[str] = ()) -> list[Content]:
     """
     given = {place.partition("=")[0]: value_of(place) for place in places if is_place(place)}
     found = []
-    for group, place in PLACES.items():
-        values = {**config[group], place: given.get(f"{group}.{place}", config[group][place])}
-        content = json.dumps({**values, "digest": None}, sort_keys=True)
-        found.append(Content(group, values["name"], content, values["digest"]))
+    for name, place in PLACES.items():
+        group = getattr(config, name)
+        values = asdict(group) | {"digest": None, place: given.get(f"{name}.{place}", getattr(group, place))}
+        found.append(Content(name, group.name, json.dumps(values, sort_keys=True), group.digest))
     return found
 
 
-def with_content(config: dict, places: Sequence[str] = ()) -> dict:
+def with_content(config: Config, places: Sequence[str] = ()) -> Config:
     """Return the resolved configuration with the digests of its data and weights, and a folder's number of classes.
 
     Raises:
         UserError: data or weights without a declared digest cannot be read here.
     """
-    found = config | {"model": config["model"] | {"architecture": own_architecture(config["model"])}}
+    found = {}
     for content in declared(config, places):
-        found[content.group] = found[content.group] | {"digest": content.digest or _once(read_content, content)}
-        if content.group == "task" and config["task"]["num_labels"] is None:
+        found[content.group] = {"digest": content.digest or _once(read_content, content)}
+        if content.group == "task" and config.task.num_labels is None:
             found["task"]["num_labels"] = _once(_read_num_labels, content)
-        if content.group == "task" and config["task"]["positive_class"] is not None:
+        if content.group == "task" and config.task.positive_class is not None:
             found["task"]["label_names"] = _once(_read_label_names, content)
-    return found
+    found["model"]["architecture"] = with_architecture(config.model).architecture
+    return config.having(**found)
 
 
-def read_label_names(config: dict) -> list[str] | None:
+def read_label_names(config: Config) -> list[str] | None:
     """Return the class names of a resolved configuration, read once; raise UserError if its data are not available."""
     (task,) = (content for content in declared(config) if content.group == "task")
     return _once(_read_label_names, task)

@@ -75,7 +75,7 @@ def _job(experiment: Experiment) -> str:
 def _scores(experiment: Experiment) -> dict[str, str]:
     """Return the title of each score, with the name of the model."""
     configs = [resolved(job) for job in pairs(experiment)]
-    return {score_name(config): f"{columns_of(config)[0].title} ({config['model']['name']})" for config in configs}
+    return {score_name(config): f"{columns_of(config)[0].title} ({config.model.name})" for config in configs}
 
 
 def _colors(experiment: Experiment, state: Tuned) -> dict[str, str]:

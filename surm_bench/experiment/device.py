@@ -10,6 +10,6 @@ def device_here(experiment: Experiment) -> tuple[str, int]:
     import torch
     from accelerate import PartialState
 
-    device = resolved(pairs(experiment)[0])["trainer"]["device"]
+    device = resolved(pairs(experiment)[0]).trainer.device
     PartialState(cpu=device == "cpu")  # the first PartialState of a process decides
     return environment.device_kind(), torch.get_num_threads()

@@ -6,8 +6,7 @@ from itertools import product
 
 from surm_bench.errors import UserError
 from surm_bench.experiment.pairing import Predictions
-from surm_bench.records import is_done
-from surm_bench.records.agreement import score
+from surm_bench.records import Record
 from surm_bench.report.frames import TaskColumn, columns_of
 from surm_bench.report.page.data import LEVEL, interval_part
 from surm_bench.statistics import paired_difference
@@ -17,7 +16,7 @@ RESAMPLES = 400  # resamples of the test examples: the standard error is then kn
 
 
 def differences_to_lora(
-    records: Sequence[dict], columns: Sequence[TaskColumn], predictions: Predictions, apart: Collection[str] = ()
+    records: Sequence[Record], columns: Sequence[TaskColumn], predictions: Predictions, apart: Collection[str] = ()
 ) -> list[dict]:
     """Return the differences to LoRA, a row for each column, method and LoRA label.
 
@@ -29,17 +28,17 @@ def differences_to_lora(
         records: the records of the reported runs.
         apart: labels to leave out, because their score is from another epoch.
     """
-    done: dict[tuple, dict[int, dict]] = {}  # (column's place, label) -> seed -> record
+    done: dict[tuple, dict[int, Record]] = {}  # (column's place, label) -> seed -> record
     place = {column[:4]: i for i, column in enumerate(columns)}
     references = []
-    for record in filter(is_done, records):
-        config = record["config"]
-        adapter, column = config["adapter"], columns_of(config)[0]
-        if adapter["label"] in apart:
+    for record in (record for record in records if record.is_done):
+        config = record.config
+        adapter, column = config.adapter, columns_of(config)[0]
+        if adapter.label in apart:
             continue
-        done.setdefault((place[column[:4]], adapter["label"]), {})[config["seed"]] = record
-        if adapter["name"] == REFERENCE and adapter["label"] not in references:
-            references.append(adapter["label"])
+        done.setdefault((place[column[:4]], adapter.label), {})[config.seed] = record
+        if adapter.name == REFERENCE and adapter.label not in references:
+            references.append(adapter.label)
     found = []
     for (column, method), reference in product(done, references):
         partners = done.get((column, reference), {})
@@ -51,13 +50,13 @@ def differences_to_lora(
     return found
 
 
-def _compared(pairs: Sequence[tuple[dict, dict]], predictions: Predictions) -> dict:
-    scored = [run for pair in pairs for run in pair if score(run) is not None]
+def _compared(pairs: Sequence[tuple[Record, Record]], predictions: Predictions) -> dict:
+    scored = [run for pair in pairs for run in pair if run.score is not None]
     if examples := predictions.has(scored):
         difference = predictions.difference(pairs, LEVEL, RESAMPLES)
     else:
         sides = [
-            [float("nan") if score(run) is None else score(run) for run in side] for side in zip(*pairs, strict=True)
+            [float("nan") if run.score is None else run.score for run in side] for side in zip(*pairs, strict=True)
         ]
         difference = paired_difference(*sides, LEVEL)
     return interval_part(difference) | {"n": difference.n, "n_missing": difference.n_missing, "examples": examples}

@@ -40,11 +40,11 @@ class Estimates:
         self._calibration = calibration
         self._finished: dict[tuple, list[Finished]] = {}
         for job in jobs:
-            record = runs.result(job) or {}
-            seconds = record.get("timing", {}).get("wall_seconds")
-            if seconds is None or (calibration is not None and not calibration.is_of(record["environment"])):
+            record = runs.result(job)
+            seconds = record and record.timing and record.timing.wall_seconds
+            if seconds is None or (calibration is not None and not calibration.is_of(record.environment)):
                 continue
-            finished = Finished(seconds, _length(job), record["environment"]["device_kind"])
+            finished = Finished(seconds, _length(job), record.environment.device_kind)
             for alike in _alike(job):
                 self._finished.setdefault(alike, []).append(finished)
 
@@ -107,8 +107,8 @@ def _alike(job: Job) -> list[tuple]:
 
 def _length(job: Job) -> int:
     """Return the length of a run in steps, or in epochs if max_steps is not set; all runs of a task share the unit."""
-    trainer = resolved(job)["trainer"]
-    return trainer["max_steps"] or trainer["epochs"]
+    trainer = resolved(job).trainer
+    return trainer.max_steps or trainer.epochs
 
 
 def _devices(runs: Sequence[Finished]) -> frozenset[str]:

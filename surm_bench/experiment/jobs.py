@@ -8,7 +8,7 @@ from itertools import chain, product
 
 from omegaconf import DictConfig
 
-from surm_bench.config import composition
+from surm_bench.config import Config, composition
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, Setting
 from surm_bench.experiment.search import Budget, Trial, first_trials, short_steps
@@ -63,7 +63,7 @@ def trial_jobs(experiment: Experiment, task: str, adapter: str, trial: Trial) ->
     """Return the runs of a trial, one for each tuning seed of the trial."""
     overrides = TUNING
     if trial.short:
-        steps = resolved(pair(experiment, task, adapter))["trainer"]["max_steps"]
+        steps = resolved(pair(experiment, task, adapter)).trainer.max_steps
         overrides = (*TUNING, f"trainer.max_steps={short_steps(steps)}")
     return [_job(experiment, task, adapter, seed, trial.setting, *overrides) for seed in seeds_of(experiment, trial)]
 
@@ -75,7 +75,7 @@ def seeds_of(experiment: Experiment, trial: Trial) -> list[int]:
 
 def budget(experiment: Experiment, task: str) -> Budget:
     """Return the tuning budget of every adapter on a task: adapters cannot change the length of a run."""
-    steps = composition.resolved(_of_task(experiment, task))["trainer"]["max_steps"] or 0
+    steps = composition.resolved(_of_task(experiment, task)).trainer.max_steps or 0
     seeds = len(experiment.tuning.seeds)
     return Budget(experiment.tuning.steps or 0, full=seeds * steps, short=seeds * short_steps(steps))
 
@@ -120,9 +120,9 @@ def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
     return composition.compose([*job.arguments(), *places])
 
 
-def resolved(job: Job) -> dict:
-    """Return the configuration of a run as plain dicts and lists, as a record holds it. Do not change the result."""
-    return composition.resolved(_but_the_seed(job)) | {"seed": job.seed}
+def resolved(job: Job) -> Config:
+    """Return the configuration of a run. Its parts are shared: do not change them."""
+    return composition.resolved(_but_the_seed(job)).having(seed=job.seed)
 
 
 def _but_the_seed(job: Job) -> list[str]:
@@ -130,7 +130,7 @@ def _but_the_seed(job: Job) -> list[str]:
 
 
 def _check_task(experiment: Experiment, name: str) -> None:
-    steps = composition.resolved(_of_task(experiment, name))["trainer"]["max_steps"]
+    steps = composition.resolved(_of_task(experiment, name)).trainer.max_steps
     if steps is not None and steps < 1:
         raise UserError(f"trainer.max_steps={steps} is not possible: at least 1, or null")
     if (experiment.tuning.steps or experiment.tuning.survivors) and steps is None:
@@ -148,7 +148,7 @@ def _check_task(experiment: Experiment, name: str) -> None:
 def _check_adapter(owners: dict[str, str], experiment: Experiment, name: str) -> None:
     """Refuse an adapter whose label another adapter has. owners maps labels to adapters; new labels are added."""
     overrides = ((*experiment.adapters[name], *_as_overrides(setting)) for setting in experiment.settings(name))
-    labels = {composition.resolved(said)["adapter"]["label"] for said in overrides}  # a knob may change the label
+    labels = {composition.resolved(said).adapter.label for said in overrides}  # a knob may change the label
     for label in sorted(labels & owners.keys()):
         raise UserError(f"its label {label!r} is that of {owners[label]}, too: give one of them adapter.label=…")
     owners |= dict.fromkeys(labels, name)

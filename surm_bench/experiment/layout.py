@@ -44,7 +44,7 @@ def layout(experiment: Experiment, state: Tuned) -> Layout:
 
     rows = [job for adapter in experiment.adapters for job in of(adapter, chosen) or of(adapter, planned)]
     configs = {job: resolved(job) for job in [*planned, *chosen]}
-    labels = {(job.task, job.adapter): config["adapter"]["label"] for job, config in configs.items()}
-    families = {(own := configs[job]["adapter"])["label"]: adapter_family(own["peft"]) for job in rows}
+    labels = {(job.task, job.adapter): config.adapter.label for job, config in configs.items()}
+    families = {configs[job].adapter.label: adapter_family(configs[job].adapter.peft) for job in rows}
     columns = dict.fromkeys(column for job in planned for column in columns_of(configs[job]))
     return Layout(labels, families, list(columns))

@@ -7,7 +7,7 @@ from surm_bench.config.identity import run_id
 from surm_bench.errors import UserError
 from surm_bench.experiment.contents import with_content
 from surm_bench.experiment.jobs import Job, resolved
-from surm_bench.records import Archive, is_done, is_given_up
+from surm_bench.records import Archive, Record
 
 STATES = ("done", "missing", "failed", "given up")  # failed includes interrupted
 
@@ -36,35 +36,35 @@ class Runs:
                     self.problems.append(str(error))
         return self._ids[job]
 
-    def record(self, job: Job) -> dict | None:
+    def record(self, job: Job) -> Record | None:
         """Return the authoritative record of a job, with any status; None without a record."""
         if self.archive.is_empty:  # neither the id nor the job's data and weights are needed
             return None
         identifier = self.id(job)
         return None if identifier is None else self.archive.record(identifier)
 
-    def result(self, job: Job) -> dict | None:
+    def result(self, job: Job) -> Record | None:
         """Return the record of a job that is done (succeeded or diverged), else None."""
         record = self.record(job)
-        return record if is_done(record) else None
+        return record if record is not None and record.is_done else None
 
     def status(self, job: Job) -> str:
         """Return the state of a job, one of STATES."""
         record = self.record(job)
         if record is None:
             return "missing"
-        if is_done(record):
+        if record.is_done:
             return "done"
-        return "given up" if is_given_up(record) else "failed"
+        return "given up" if record.is_given_up else "failed"
 
     def waiting(self, jobs: Iterable[Job]) -> list[Job]:
         """Return the jobs that are still to be run."""
         return [job for job in jobs if self.status(job) in ("missing", "failed")]
 
-    def results(self, jobs: Iterable[Job]) -> list[dict]:
+    def results(self, jobs: Iterable[Job]) -> list[Record]:
         """Return the records of the jobs that are done."""
         return [record for job in jobs if (record := self.result(job)) is not None]
 
-    def failures(self, jobs: Iterable[Job]) -> list[dict]:
+    def failures(self, jobs: Iterable[Job]) -> list[Record]:
         """Return the records of the jobs that failed, were interrupted or were given up."""
-        return [record for job in jobs if (record := self.record(job)) is not None and not is_done(record)]
+        return [record for job in jobs if (record := self.record(job)) is not None and not record.is_done]

@@ -63,15 +63,15 @@ def write_folder_report(folder: Path, out: Path) -> tuple[Path, list[str]]:
         UserError: the folder has no record of a reported run.
     """
     archive = Archive(folder)
-    reported = [record for record in archive.records() if record["config"]["task"]["validation"] != "tuning"]
+    reported = [record for record in archive.records() if not record.is_tuning]
     if not reported:
         raise UserError(f"no record of a reported run below {folder}: runs are in {folder}/runs/<id>/record.json")
     records = with_distinct_labels(reported)
     summary = summary_frame(runs_frame(records))
     table = comparison_table(summary, protocol=provenance(records))
     order = [row[0].text for row in table.rows]
-    peft = {record["config"]["adapter"]["label"]: record["config"]["adapter"]["peft"] for record in records}
-    columns = list(dict.fromkeys(column for record in records for column in columns_of(record["config"])))
+    peft = {record.config.adapter.label: record.config.adapter.peft for record in records}
+    columns = list(dict.fromkeys(column for record in records for column in columns_of(record.config)))
     shown = Results(
         name=folder.name,
         folder=folder,
@@ -138,7 +138,7 @@ def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
     ):
         if records := runs.results(list(jobs)):
             values = " ".join(f"{knob.rpartition('.')[2]}={value:g}" for knob, value in setting)
-            steps = records[0]["config"]["trainer"]["max_steps"]
+            steps = records[0].config.trainer.max_steps
             chosen = state.choices.get((task, adapter)) == setting
             found.append(Trial(task, labels[task, adapter], values, steps, chosen, records))
     longest = {(trial.task, trial.label): trial.steps or 0 for trial in sorted(found, key=lambda t: t.steps or 0)}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from surm_bench.config.positive_class import positive_class
 from surm_bench.errors import UserError
-from surm_bench.records import Archive, read_predictions
+from surm_bench.records import Archive, Record, read_predictions
 from surm_bench.statistics import (
     ErrorVariance,
     Interval,
@@ -25,11 +25,11 @@ class Predictions:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
 
-    def has(self, records: Sequence[dict]) -> bool:
+    def has(self, records: Sequence[Record]) -> bool:
         """Whether the predictions of all these records are available."""
-        return all(record["checksum"] in self._found for record in records)
+        return all(record.checksum in self._found for record in records)
 
-    def difference(self, pairs: Sequence[tuple[dict, dict]], level: float, resamples: int = 2000) -> Interval:
+    def difference(self, pairs: Sequence[tuple[Record, Record]], level: float, resamples: int = 2000) -> Interval:
         """Return the interval of the difference, first minus second of each pair, for other seeds and test examples.
 
         Raises:
@@ -40,7 +40,7 @@ class Predictions:
         return paired_difference_with_examples(*self._arguments(pairs), level, resamples)
 
     def difference_by_both_rules(
-        self, pairs: Sequence[tuple[dict, dict]], level: float, pooled: ErrorVariance | None
+        self, pairs: Sequence[tuple[Record, Record]], level: float, pooled: ErrorVariance | None
     ) -> tuple[Interval, Interval]:
         """Return the interval of the difference twice: by the variance of these pairs over seeds, and by a pooled error
         variance of a score."""
@@ -48,11 +48,11 @@ class Predictions:
             return mean_interval([], level), mean_interval([], level)
         return paired_difference_by_both_rules(*self._arguments(pairs), level, pooled=pooled)
 
-    def _arguments(self, pairs: Sequence[tuple[dict, dict]]) -> tuple:
+    def _arguments(self, pairs: Sequence[tuple[Record, Record]]) -> tuple:
         runs = [run for side in zip(*pairs, strict=True) for run in side]
-        predictions, labels = _arrays([self._found.get(run["checksum"]) for run in runs])
+        predictions, labels = _arrays([self._found.get(run.checksum) for run in runs])
         first, partner = predictions.reshape(2, len(pairs), -1)
-        metric = metric_of(runs[0]["primary_metric"], positive_class(runs[0]["config"]["task"]))
+        metric = metric_of(runs[0].primary_metric, positive_class(runs[0].config.task))
         return first, partner, labels, metric
 
     @cached_property

@@ -29,8 +29,8 @@ def print_plan(title: str, jobs: Sequence[Job], runs: Runs, estimates: Estimates
         for job in jobs:
             console.print(f"{runs.status(job):10}{job.title}", markup=False)
     for record in runs.failures(jobs):
-        line = record.get("error") or record["status"]
-        console.print(f"failed  run {record['run_id']}: {line}", markup=False, style="red", soft_wrap=True)
+        line = record.error or record.status
+        console.print(f"failed  run {record.run_id}: {line}", markup=False, style="red", soft_wrap=True)
     left = _left(estimates, runs.waiting(jobs))
     console.print(f"{title}: {counts(jobs, runs)} of {len(jobs)} runs; {left}", markup=False, soft_wrap=True)
 

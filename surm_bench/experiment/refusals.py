@@ -34,7 +34,7 @@ def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple
 
 def _reason(overrides: Sequence[str], folder: Path) -> str:
     """Return the reason why a run of these overrides is refused; an empty text if the run can start."""
-    from surm_bench.run.runner import check  # imports torch, which a plan does not need
+    from surm_bench.run.runner import checked  # imports torch, which a plan does not need
     from surm_bench.tracking import check_tracking
 
     try:
@@ -42,9 +42,9 @@ def _reason(overrides: Sequence[str], folder: Path) -> str:
         for content in declared(config):
             if refusal := _refusal(content):
                 return refusal
-        known = with_content(config) | {"results_dir": str(folder)}
-        _, settings = check(known | {"task": known["task"] | {"label_names": read_label_names(config)}})
-        check_tracking(settings.tracking)
+        known = {"label_names": read_label_names(config)}
+        checked(with_content(config).having(results_dir=str(folder), task=known))
+        check_tracking(config.tracking)
     except UserError as error:
         return str(error)
     return ""

@@ -12,6 +12,7 @@ from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuning_note
+from surm_bench.records import Record
 from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.ablation_figure import ablation_figure
 from surm_bench.report.best_epoch import best_epoch_note, kept_note, show_best_epoch
@@ -78,7 +79,7 @@ def comparison(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -
 
 
 def protocol(
-    experiment: Experiment, state: Tuned, frame: pd.DataFrame, results: Sequence[dict], best_epoch: Sequence[str]
+    experiment: Experiment, state: Tuned, frame: pd.DataFrame, results: Sequence[Record], best_epoch: Sequence[str]
 ) -> str:
     """Return sentences about the epoch shown, the rule that chose the settings, and the origin of the runs."""
     notes = best_epoch_note(frame, best_epoch), kept_note(results)
@@ -112,9 +113,9 @@ def _tuned_frame(experiment: Experiment, state: Tuned, runs: Runs) -> pd.DataFra
     chosen = scores[scores["chosen"]].groupby(["task", "adapter", "label"], sort=False)["score"]
     for (task, adapter, label), found in chosen.agg(["mean", "std"]).iterrows():
         record = runs.results(trial_jobs(experiment, task, adapter, Trial(state.choices[task, adapter])))[0]
-        row = {"model": record["config"]["model"]["name"], "task": task, "setting": "", "split": ""}
-        row |= {"label": label, "metric": shown_metric(record["config"]["task"])}
-        rows.append(row | {"adapter_parameters": record["parameters"]["adapter"], **found})
+        row = {"model": record.config.model.name, "task": task, "setting": "", "split": ""}
+        row |= {"label": label, "metric": shown_metric(record.config.task)}
+        rows.append(row | {"adapter_parameters": record.parameters.adapter, **found})
     columns = ["model", "task", "setting", "split", "label", "metric", "adapter_parameters", "mean", "std"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -163,7 +164,7 @@ def _draw_ablation(experiment: Experiment, state: Tuned, runs: Runs, folder: Pat
 def labels_of_best_epoch(experiment: Experiment, jobs: Sequence[Job]) -> list[str]:
     """Return the labels of the rows that show the score of the best epoch."""
     named = [job for job in jobs if job.adapter in experiment.best_epoch]
-    return list(dict.fromkeys(resolved(job)["adapter"]["label"] for job in named))
+    return list(dict.fromkeys(resolved(job).adapter.label for job in named))
 
 
 def _print_written(folder: Path, written: list[Path]) -> None:

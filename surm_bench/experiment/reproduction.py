@@ -11,7 +11,7 @@ import pandas as pd
 from surm_bench.config.code_digests import source_digest
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
-from surm_bench.records import Archive, agreement, run_folder
+from surm_bench.records import Archive, Record, agreement, run_folder
 
 
 class Comparison(NamedTuple):
@@ -49,12 +49,12 @@ def reproduced(
     return problems + [f"{job.title} was not repeated" for job, _, new in pairs if new is None]
 
 
-def compare(job: Job, recorded: dict, repeated: dict, of_seeds: list[float]) -> Comparison:
+def compare(job: Job, recorded: Record, repeated: Record, of_seeds: list[float]) -> Comparison:
     """Judge one run: equal scores if equal bits are expected, else scores within the tolerance."""
-    one, other = agreement.score(recorded), agreement.score(repeated)
+    one, other = recorded.score, repeated.score
     agrees = agreement.agree(recorded, repeated, of_seeds)
-    if recorded["status"] != "success" or repeated["status"] != "success":
-        verdict = f"{recorded['status']}, again {repeated['status']}"
+    if recorded.status != "success" or repeated.status != "success":
+        verdict = f"{recorded.status}, again {repeated.status}"
     elif one == other:
         verdict = "equal"
     elif agreement.same_machine(recorded, repeated):
@@ -86,14 +86,14 @@ def _cells(rows: pd.DataFrame, jobs: list[Job]) -> pd.DataFrame:
 def _remove_other_code(folder: Path) -> None:
     """Remove the runs that were repeated with other source code than the current code."""
     for record in Archive(folder).records():
-        if record["code"]["sources"] != source_digest():
-            shutil.rmtree(run_folder(folder, record["run_id"]), ignore_errors=True)
+        if record.code.sources != source_digest():
+            shutil.rmtree(run_folder(folder, record.run_id), ignore_errors=True)
 
 
 def _scores_of_seeds(jobs: list[Job], runs: Runs) -> dict[tuple, list[float]]:
     found: dict[tuple, list[float]] = {}
     for job in jobs:
-        value = agreement.score(runs.result(job))
+        value = runs.result(job).score
         found.setdefault(_group(job), []).extend([] if value is None else [value])
     return found
 

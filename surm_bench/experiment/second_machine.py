@@ -11,7 +11,8 @@ from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import reported_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuned
-from surm_bench.records.agreement import agree, score
+from surm_bench.records import Record
+from surm_bench.records.agreement import agree
 from surm_bench.report.provenance import provenance
 from surm_bench.report.tables import MISSING, Cell, Column, Table
 
@@ -48,12 +49,12 @@ def second_machine(experiment: Experiment, state: Tuned, runs: Runs, others: Run
     return Table([Column(title) for title in columns], [_cells(row) for row in rows], caption, pd.DataFrame(rows))
 
 
-def _devices(records: Iterable[dict]) -> str:
-    return " and ".join(dict.fromkeys(record["environment"]["device_kind"] for record in records))
+def _devices(records: Iterable[Record]) -> str:
+    return " and ".join(dict.fromkeys(record.environment.device_kind for record in records))
 
 
-def _differences(pairs: list[tuple[dict, dict]]) -> dict:
-    scores = [(score(one), score(other)) for one, other in pairs]
+def _differences(pairs: list[tuple[Record, Record]]) -> dict:
+    scores = [(one.score, other.score) for one, other in pairs]
     found = [one - other for one, other in scores if one is not None and other is not None]
     return {
         "n": len(pairs),

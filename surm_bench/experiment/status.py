@@ -12,7 +12,6 @@ from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import counts, print_total
 from surm_bench.experiment.tuning import Tuned
 from surm_bench.records import Running, running
-from surm_bench.records.agreement import score
 
 
 def print_status(experiment: Experiment, state: Tuned, runs: Runs, left: Left, estimates: Estimates) -> None:
@@ -29,8 +28,8 @@ def print_status(experiment: Experiment, state: Tuned, runs: Runs, left: Left, e
     for run in active:
         print(f"running  {_progress(run, ids.get(run.run_id))}")
     for record in failures:
-        best = record.get("error") or record["status"]
-        print(f"{record['status']:8} {ids[record['run_id']].title}, run {record['run_id']}: {best}")
+        best = record.error or record.status
+        print(f"{record.status:8} {ids[record.run_id].title}, run {record.run_id}: {best}")
     for task in experiment.tasks:
         if best := _best([job for job in reported if job.task == task], runs):
             print(f"best     {task}: {best}")
@@ -51,10 +50,10 @@ def _best(jobs: Sequence[Job], runs: Runs) -> str | None:
     sign, metric = 1, ""
     for job in jobs:
         record = runs.result(job)
-        value = None if record is None else score(record)
+        value = None if record is None else record.score
         if record is not None and value is not None:
             scores.setdefault((job.adapter, job.overrides, job.setting), []).append(value)
-            sign, metric = 1 if record["greater_is_better"] else -1, shown_metric(record["config"]["task"])
+            sign, metric = 1 if record.greater_is_better else -1, shown_metric(record.config.task)
     if not scores:
         return None
     best = max(scores, key=lambda key: sign * fmean(scores[key]))

@@ -13,7 +13,6 @@ from surm_bench.experiment.estimates import up_to
 from surm_bench.experiment.jobs import Choices, Job, budget, seeds_of, trial_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Scores, Search, Trial, search
-from surm_bench.records.agreement import score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,14 +198,14 @@ def _tried(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: 
     if runs.waiting(jobs):
         return None
     results = [runs.result(job) for job in jobs]
-    return [None if result is None else score(result) for result in results]
+    return [None if result is None else result.score for result in results]
 
 
 def _greater_is_better(experiment: Experiment, task: str, adapter: str, trials: Sequence[Trial], runs: Runs) -> bool:
     """Return greater_is_better of the first record of these trials; true without a record."""
     jobs = (job for trial in trials for job in trial_jobs(experiment, task, adapter, trial))
     records = (record for job in jobs if (record := runs.result(job)) is not None)
-    return next((record["greater_is_better"] for record in records), True)
+    return next((record.greater_is_better for record in records), True)
 
 
 def _told(setting: Setting) -> str:

@@ -20,7 +20,7 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
     problems, records = list(archive.problems), archive.records()
     for record in records:
         try:
-            check_files(record, run_folder(folder, record["run_id"]), cache)
+            check_files(record, run_folder(folder, record.run_id), cache)
         except UserError as error:
             problems.append(f"{error}; the same run makes it again")
     checked, absent = _check_contents(experiment, places, cache, problems)

@@ -5,9 +5,9 @@ from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
 from surm_bench.records.finished import finished
 from surm_bench.records.lock import Locked, Lost, check_held, held, locked
+from surm_bench.records.record import Record
 from surm_bench.records.run_log import LINES, run_log
 from surm_bench.records.running import Running, running
-from surm_bench.records.status import is_done, is_given_up
 from surm_bench.records.store import Damaged, check_writable, read, read_run, run_folder, write
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Disagreement",
     "LINES",
     "Lost",
+    "Record",
     "Running",
     "check_files",
     "check_held",
@@ -27,8 +28,6 @@ __all__ = [
     "describe_files",
     "finished",
     "held",
-    "is_done",
-    "is_given_up",
     "read",
     "read_predictions",
     "read_record",

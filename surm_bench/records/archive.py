@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from surm_bench.errors import UserError
-from surm_bench.records.agreement import agree, score
+from surm_bench.records.agreement import agree
 from surm_bench.records.files import ASIDE, check_files
-from surm_bench.records.status import is_done
+from surm_bench.records.record import Record
 from surm_bench.records.store import FILE, Damaged, parse, read_run, run_folder
 
 COLLECTED = "records.jsonl"
@@ -27,7 +27,7 @@ class Archive:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.problems: list[str] = []
-        self._found: dict[str, dict[str, dict]] = defaultdict(dict)  # run id -> checksum -> record
+        self._found: dict[str, dict[str, Record]] = defaultdict(dict)  # run id -> checksum -> record
         lost: list[str] = []
         self._add(read_collected(self.folder / COLLECTED, lost))
         self.problems += [f"{problem}; it is left out: restore the file" for problem in lost]
@@ -39,24 +39,24 @@ class Archive:
         """Whether the folder has no usable record."""
         return not self._found
 
-    def record(self, run_id: str) -> dict | None:
+    def record(self, run_id: str) -> Record | None:
         """Return the authoritative record of a run, also if it is not a result; None without one."""
         return self._counting.get(run_id)
 
-    def records(self) -> list[dict]:
+    def records(self) -> list[Record]:
         """Return the authoritative record of every run, ordered by id."""
         return [record for _, record in sorted(self._counting.items()) if record is not None]
 
-    def results(self) -> list[dict]:
+    def results(self) -> list[Record]:
         """Return every record of finished runs, also repeats and disagreeing records, ordered by id and time."""
-        found = [record for of_run in self._found.values() for record in of_run.values() if is_done(record)]
-        return sorted(found, key=lambda record: (record["run_id"], *_age(record)))
+        found = [record for of_run in self._found.values() for record in of_run.values() if record.is_done]
+        return sorted(found, key=lambda record: (record.run_id, *_age(record)))
 
-    def _add(self, records: Iterable[dict]) -> None:
+    def _add(self, records: Iterable[Record]) -> None:
         for record in records:
-            self._found[record["run_id"]][record["checksum"]] = record
+            self._found[record.run_id][record.checksum] = record
 
-    def _choose(self, found: list[dict]) -> dict | None:
+    def _choose(self, found: list[Record]) -> Record | None:
         try:
             return that_counts(found)
         except Disagreement as error:
@@ -64,25 +64,24 @@ class Archive:
             return None
 
 
-def that_counts(found: Sequence[dict]) -> dict:
+def that_counts(found: Sequence[Record]) -> Record:
     """Choose the authoritative record of one run: the earliest result, or the latest record if there is no result.
 
     Raises:
         Disagreement: the run has several results, for example from several machines, that do not agree. None is used.
     """
-    done = sorted((record for record in found if is_done(record)), key=_age)
+    done = sorted((record for record in found if record.is_done), key=_age)
     if not done:
         return max(found, key=_age)
     first, *repeats = done
     if other := next((record for record in repeats if not agree(first, record)), None):
         raise Disagreement(
-            f"run {first['run_id']} has results that do not agree, and none is used: "
-            f"{_shown(first)} and {_shown(other)}"
+            f"run {first.run_id} has results that do not agree, and none is used: {_shown(first)} and {_shown(other)}"
         )
     return first
 
 
-def read_record(results_dir: str | Path, run_id: str) -> dict | None:
+def read_record(results_dir: str | Path, run_id: str) -> Record | None:
     """Return the authoritative record of one run as Archive does, without reading the records of other runs.
 
     Returns None if the run has no record.
@@ -92,23 +91,23 @@ def read_record(results_dir: str | Path, run_id: str) -> dict | None:
         UserError: the record made here has another schema version.
     """
     collected = _usable(_lines(Path(results_dir) / COLLECTED, containing=run_id), [])
-    found = {record["checksum"]: record for record in collected if record["run_id"] == run_id}
+    found = {record.checksum: record for record in collected if record.run_id == run_id}
     try:
         folder = run_folder(results_dir, run_id)
         if own := read_run(folder):
             check_files(own, folder)
-            found[own["checksum"]] = own
+            found[own.checksum] = own
     except Damaged:  # treated like a missing record
         pass
     return that_counts(list(found.values())) if found else None
 
 
-def read_collected(path: Path, problems: list[str]) -> list[dict]:
+def read_collected(path: Path, problems: list[str]) -> list[Record]:
     """Return the records of a file with one record a line. A line that cannot be used is added to ``problems``."""
     return _usable(_lines(path), problems)
 
 
-def read_runs(folder: Path, problems: list[str]) -> list[dict]:
+def read_runs(folder: Path, problems: list[str]) -> list[Record]:
     """Return the records of the runs made in a folder. A record that cannot be used is added to ``problems``."""
     records = []
     for path in sorted(folder.glob(f"runs/*/{FILE}")):
@@ -122,7 +121,7 @@ def read_runs(folder: Path, problems: list[str]) -> list[dict]:
     return records
 
 
-def _usable(texts: Iterable[tuple[str, str]], problems: list[str]) -> list[dict]:
+def _usable(texts: Iterable[tuple[str, str]], problems: list[str]) -> list[Record]:
     records = []
     for place, text in texts:
         try:
@@ -140,11 +139,11 @@ def _lines(path: Path, containing: str = "") -> Iterator[tuple[str, str]]:
                 yield f"{path}, line {number}", text
 
 
-def _age(record: dict) -> tuple[str, str]:
-    return record["created"], record["checksum"]
+def _age(record: Record) -> tuple[str, str]:
+    return record.created, record.checksum
 
 
-def _shown(record: dict) -> str:
+def _shown(record: Record) -> str:
     """Describe a record in a few words: score or status, time and device."""
-    where = f"{record['created']} on {record['environment']['device']}"
-    return f"{record['status'] if score(record) is None else format(score(record), '.4f')} ({where})"
+    where = f"{record.created} on {record.environment.device}"
+    return f"{record.status if record.score is None else format(record.score, '.4f')} ({where})"

@@ -12,6 +12,7 @@ from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
 from surm_bench.records.archive import COLLECTED, Archive, read_collected, read_runs
 from surm_bench.records.files import check_files
+from surm_bench.records.record import Record
 from surm_bench.records.store import canonical_json, run_folder
 from surm_bench.system.atomic import atomic
 
@@ -56,13 +57,13 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
             if not merged:
                 raise UserError(f"{other} holds no records: name a results folder of the experiment or a {COLLECTED}")
             found += merged
-        clean = {record["checksum"]: record for record in found if not record["environment"]["git_dirty"]}
-        if dropped := sum(bool(record["environment"]["git_dirty"]) for record in found):
+        clean = {record.checksum: record for record in found if not record.environment.git_dirty}
+        if dropped := sum(bool(record.environment.git_dirty) for record in found):
             problems.append(f"{dropped} records were made with changes that no commit has: they are not collected")
-        kept = sorted(clean.values(), key=lambda record: (record["run_id"], record["created"], record["checksum"]))
+        kept = sorted(clean.values(), key=lambda record: (record.run_id, record.created, record.checksum))
         _write_predictions(folder, kept, others, problems)
         with atomic(folder / COLLECTED) as temporary:
-            temporary.write_text("".join(f"{canonical_json(record)}\n" for record in kept), encoding="utf-8")
+            temporary.write_text("".join(f"{canonical_json(record.document())}\n" for record in kept), encoding="utf-8")
     return len(kept), problems
 
 
@@ -72,7 +73,7 @@ def read_predictions(archive: Archive) -> "pd.DataFrame":
     Columns: run_id, record (its checksum), split, row (number in the original split), label, prediction.
     """
     found = _predictions(archive.folder, archive.problems)
-    counting = {record["checksum"] for record in archive.records()}
+    counting = {record.checksum for record in archive.records()}
     return found[found["record"].isin(counting)].reset_index(drop=True)
 
 
@@ -81,15 +82,15 @@ def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
     frames = [_read(folder / PREDICTIONS, problems)]
     known = set(frames[0]["record"])
     for record in read_runs(folder, []):
-        run = run_folder(folder, record["run_id"])
-        if record["checksum"] in known or PREDICTIONS not in record["files"]:
+        run = run_folder(folder, record.run_id)
+        if record.checksum in known or PREDICTIONS not in record.files:
             continue
         try:
             check_files(record, run)
         except UserError as error:
             problems.append(f"{error}; it is left out: the same run makes it again")
             continue
-        frames.append(_read(run / PREDICTIONS, problems).assign(run_id=record["run_id"], record=record["checksum"]))
+        frames.append(_read(run / PREDICTIONS, problems).assign(run_id=record.run_id, record=record.checksum))
     return _joined(frames)
 
 
@@ -130,7 +131,7 @@ def _joined(frames: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
-def _read_other(other: Path, problems: list[str]) -> list[dict]:
+def _read_other(other: Path, problems: list[str]) -> list[Record]:
     if other.is_dir():
         archive = Archive(other)
         problems += archive.problems
@@ -138,15 +139,15 @@ def _read_other(other: Path, problems: list[str]) -> list[dict]:
     return read_collected(other, problems)
 
 
-def _write_predictions(folder: Path, records: Sequence[dict], others: Sequence[Path], problems: list[str]) -> None:
+def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence[Path], problems: list[str]) -> None:
     """Write the predictions of each run's earliest result. Tuning runs are left out: no analysis uses them."""
     import pyarrow
     from pyarrow import parquet
 
     earliest: dict[str, str] = {}
     for record in records:
-        if "reported" in record.get("scores", {}):
-            earliest.setdefault(record["run_id"], record["checksum"])
+        if "reported" in record.scores:
+            earliest.setdefault(record.run_id, record.checksum)
     places = [folder, *(other if other.is_dir() else other.parent for other in others)]
     found = _joined([_predictions(place, problems) for place in places])
     table = found[found["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])

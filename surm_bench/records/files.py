@@ -5,6 +5,7 @@ from pathlib import Path
 
 from surm_bench.content import FileCache, file_digest
 from surm_bench.errors import UserError
+from surm_bench.records.record import Record
 from surm_bench.records.store import FILE, Damaged, read_run
 
 ADAPTER = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json")
@@ -18,16 +19,16 @@ def describe_files(folder: Path, cache: FileCache | None = None) -> dict[str, st
     return {name: file_digest(folder / name, cache) for name in BESIDE if (folder / name).is_file()}
 
 
-def check_files(record: dict, folder: Path, cache: FileCache | None = None) -> None:
+def check_files(record: Record, folder: Path, cache: FileCache | None = None) -> None:
     """Compare the digests of existing files with the record. A missing file is not an error.
 
     Raises:
         Damaged: a file differs from the file that the run wrote.
     """
     found = describe_files(folder, cache)
-    for name, digest in record["files"].items():
+    for name, digest in record.files.items():
         if name in found and found[name] != digest:
-            raise Damaged(f"{folder / name} is not the file that run {record['run_id']} wrote")
+            raise Damaged(f"{folder / name} is not the file that run {record.run_id} wrote")
 
 
 def set_aside(folder: Path) -> str | None:

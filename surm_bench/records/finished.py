@@ -3,14 +3,16 @@
 import shlex
 from pathlib import Path
 
+from surm_bench.config import Config
 from surm_bench.config.places import override_of, with_places
 from surm_bench.errors import UserError
 from surm_bench.records.archive import read_record
 from surm_bench.records.files import ADAPTER, check_files
+from surm_bench.records.record import Record
 from surm_bench.records.store import FILE, Damaged, read
 
 
-def finished(folder: str | Path) -> tuple[dict, dict]:
+def finished(folder: str | Path) -> tuple[Record, Config]:
     """Return the record of a run, and its configuration with the paths of its data and weights.
 
     Raises:
@@ -19,12 +21,12 @@ def finished(folder: str | Path) -> tuple[dict, dict]:
     """
     folder = Path(folder)
     record = _record(folder)
-    if record["status"] != "success":
-        reason = f"run {record['run_id']} has status {record['status']!r}: only a finished run can be loaded"
+    if record.status != "success":
+        reason = f"run {record.run_id} has status {record.status!r}: only a finished run can be loaded"
         raise UserError(f"{reason}; run.log in {folder} says more, and rerun=true tries it again")
-    config = with_places(record["config"], folder)
+    config = with_places(record.config, folder)
     if not all((folder / name).is_file() for name in ADAPTER):
-        raise UserError(f"the adapter of run {record['run_id']} is not in {folder}: {_again(record, config, folder)}")
+        raise UserError(f"the adapter of run {record.run_id} is not in {folder}: {_again(record, config, folder)}")
     try:
         check_files(record, folder)
     except Damaged as error:
@@ -32,7 +34,7 @@ def finished(folder: str | Path) -> tuple[dict, dict]:
     return record, config
 
 
-def _record(folder: Path) -> dict:
+def _record(folder: Path) -> Record:
     """Return the record in the folder, or the collected record of the run that the folder is named after."""
     if (folder / FILE).is_file():
         return read(folder / FILE)
@@ -42,15 +44,15 @@ def _record(folder: Path) -> dict:
     return record
 
 
-def _again(record: dict, config: dict, folder: Path) -> str:
+def _again(record: Record, config: Config, folder: Path) -> str:
     """Say how to train the adapter again: the command of the record, with the paths that a record leaves out."""
-    if record["command"] is None:
+    if record.command is None:
         return "run it again with rerun=true"
     places = {
-        "task.data_dir": config["task"]["data_dir"],
-        "model.weights": config["model"]["weights"],
+        "task.data_dir": config.task.data_dir,
+        "model.weights": config.model.weights,
         "results_dir": str(folder.parent.parent),
     }
     given = [override_of(key, value) for key, value in places.items() if value is not None]
-    given += [] if config["trainer"]["save_adapter"] else ["trainer.save_adapter=true"]
-    return f"train it again with: {record['command']} {shlex.join(given)} rerun=true"
+    given += [] if config.trainer.save_adapter else ["trainer.save_adapter=true"]
+    return f"train it again with: {record.command} {shlex.join(given)} rerun=true"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from surm_bench.errors import UserError
+from surm_bench.records.record import Record
 from surm_bench.system.atomic import atomic
 
 SCHEMA_VERSION = 2
@@ -38,15 +39,15 @@ def check_writable(results_dir: str | Path) -> None:
         raise UserError(f"{reason}; name another folder") from error
 
 
-def write(record: dict, results_dir: str | Path) -> dict:
-    """Write the record of ``record["run_id"]`` and return it as written. NaN and infinities become null."""
-    sealed = seal(record)
-    with atomic(run_folder(results_dir, record["run_id"]) / FILE) as temporary:
+def write(record: Record, results_dir: str | Path) -> Record:
+    """Write the record of a run and return it as written. NaN and infinities become null."""
+    sealed = seal(record.document())
+    with atomic(run_folder(results_dir, record.run_id) / FILE) as temporary:
         temporary.write_text(json.dumps(sealed, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return sealed
+    return Record.of_document(sealed)
 
 
-def read(path: str | Path) -> dict:
+def read(path: str | Path) -> Record:
     """Read one record.
 
     Raises:
@@ -62,7 +63,7 @@ def read(path: str | Path) -> dict:
     return parse(text, str(path))
 
 
-def read_run(folder: Path) -> dict | None:
+def read_run(folder: Path) -> Record | None:
     """Read the record in a run's folder; None if there is no record.
 
     Raises:
@@ -71,12 +72,12 @@ def read_run(folder: Path) -> dict | None:
     if not (folder / FILE).is_file():
         return None
     record = read(folder / FILE)
-    if folder.name != record["run_id"]:
-        raise Damaged(f"{folder / FILE} is a copy of run {record['run_id']}: it lies in the folder of another")
+    if folder.name != record.run_id:
+        raise Damaged(f"{folder / FILE} is a copy of run {record.run_id}: it lies in the folder of another")
     return record
 
 
-def parse(text: str, place: str) -> dict:
+def parse(text: str, place: str) -> Record:
     """Parse a record from its JSON text. Raises the errors of read, with ``place`` as the name of the record."""
     try:
         record = json.loads(text)
@@ -90,11 +91,11 @@ def parse(text: str, place: str) -> dict:
         raise UserError(f"record {place} has schema_version {version!r}: this version reads {SCHEMA_VERSION}")
     if record.get("checksum") != checksum:
         raise Damaged(f"record {place} was changed after it was written: its checksum does not fit")
-    return record
+    return Record.of_document(record)
 
 
 def seal(record: dict) -> dict:
-    """Convert a record to JSON values, and add schema version and checksum."""
+    """Convert a record's fields to JSON values, and add schema version and checksum."""
     plain = _plain({"schema_version": SCHEMA_VERSION} | record)
     return plain | {"checksum": _checksum(plain)}
 

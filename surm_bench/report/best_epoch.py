@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from surm_bench.records.agreement import kept
+from surm_bench.records import Record
 
 
 def show_best_epoch(runs: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def best_epoch_note(runs: pd.DataFrame, labels: Sequence[str]) -> str:
     return f"Not the last epoch but the best one, by the score on the {chosen_on} split itself: {'; '.join(labels)}."
 
 
-def kept_note(records: Sequence[dict]) -> str:
+def kept_note(records: Sequence[Record]) -> str:
     """Return a caption sentence that names the labels of runs with trainer.keep_best; "" without such runs."""
-    labels = sorted({record["config"]["adapter"]["label"] for record in records if kept(record) == "best"})
+    labels = sorted({record.config.adapter.label for record in records if record.kept == "best"})
     return f"Of the best epoch by rows held out, not the last one: {'; '.join(labels)}." if labels else ""

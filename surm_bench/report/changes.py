@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from surm_bench.records import Record
 from surm_bench.report.frames import columns_of
 from surm_bench.report.tables import Cell, Column, Table
 
@@ -15,23 +16,23 @@ CAPTION = (
 MEASURES = ["rank", "stable_rank", "relative_norm", "cosine_distance"]
 
 
-def changes_frame(records: Iterable[dict]) -> pd.DataFrame:
+def changes_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per run and role: model, task, label, seed, role, layers, and each measure's mean over the layers.
 
     ``relative_norm`` is ‖ΔW‖/‖W‖. A run without changed weights has no row.
     """
     rows = [
         {
-            "model": record["config"]["model"]["name"],
-            "task": columns_of(record["config"])[0].title,
-            "label": record["config"]["adapter"]["label"],
-            "seed": record["config"]["seed"],
+            "model": record.config.model.name,
+            "task": columns_of(record.config)[0].title,
+            "label": record.config.adapter.label,
+            "seed": record.config.seed,
             "role": layer["role"] or "",
             "relative_norm": layer["norm"] / layer["weight_norm"],
             **{name: layer[name] for name in ("rank", "stable_rank", "cosine_distance")},
         }
         for record in records
-        for layer in record.get("change") or []
+        for layer in record.change or []
     ]
     keys = ["model", "task", "label", "seed", "role"]
     frame = pd.DataFrame(rows, columns=[*keys, *MEASURES])
@@ -40,7 +41,7 @@ def changes_frame(records: Iterable[dict]) -> pd.DataFrame:
     return means.reset_index()
 
 
-def changes_table(records: Iterable[dict], order: Sequence[str]) -> Table | None:
+def changes_table(records: Iterable[Record], order: Sequence[str]) -> Table | None:
     """Return a table with one row per task and adapter; None if no run changed a weight.
 
     Args:

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from surm_bench.config import Config, TaskConfig
 from surm_bench.config.positive_class import shown_metric
 from surm_bench.errors import UserError
-from surm_bench.records.agreement import kept
+from surm_bench.records import Record
 
 RUN_COLUMNS = {
     "run_id": "str",
@@ -68,7 +69,7 @@ class TaskColumn(NamedTuple):
         return f"{self.task.rpartition('/')[2]}{split} {self.setting}".rstrip()
 
 
-def runs_frame(records: Iterable[dict]) -> pd.DataFrame:
+def runs_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per run and split, for runs of any status; values that a failed run never measured are missing."""
     rows = [row for record in records for row in _rows(record)]
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
@@ -118,13 +119,13 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     return summary[before + [name for name in summary if name not in before]].reset_index()
 
 
-def curves_frame(records: Iterable[dict]) -> pd.DataFrame:
+def curves_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Return learning curves on the reported split.
 
     Columns: model, task, setting, split, label, metric, step, mean, std (sample standard deviation over seeds), n. A
     cell that diverged on a seed has no curve, just as it has no mean.
     """
-    records = {record["run_id"]: record for record in records}
+    records = {record.run_id: record for record in records}
     runs = runs_frame(records.values())
     diverged = (runs["status"] == "diverged").groupby([runs[name] for name in CELL]).transform("any")
     runs = runs[(runs["status"] == "success") & ~diverged & (runs["split"] == "")]
@@ -157,12 +158,11 @@ def cells_of(frame: pd.DataFrame, column: TaskColumn) -> pd.DataFrame:
     return frame[(frame[CELL[:-1]] == list(column[:4])).all(axis=1)]
 
 
-def columns_of(config: dict[str, Any]) -> list[TaskColumn]:
+def columns_of(config: Config) -> list[TaskColumn]:
     """Return the columns that a run of this configuration fills: the reported split and the extra splits."""
-    task = config["task"]
-    setting, _ = _setting(task)
-    splits = ["", *task["extra_eval_splits"]]
-    return [TaskColumn(config["model"]["name"], task["name"], setting, split, shown_metric(task)) for split in splits]
+    setting, _ = _setting(config.task)
+    model, task, metric = config.model.name, config.task.name, shown_metric(config.task)
+    return [TaskColumn(model, task, setting, split, metric) for split in ("", *config.task.extra_eval_splits)]
 
 
 def adapter_family(peft: dict[str, Any]) -> str:
@@ -181,51 +181,51 @@ def adapter_family(peft: dict[str, Any]) -> str:
     return "LoRA" if "lora" in name.lower() or name in LORA_KIN else "other PEFT"
 
 
-def _rows(record: dict) -> Iterator[dict[str, Any]]:
+def _rows(record: Record) -> Iterator[dict[str, Any]]:
     """Yield the row of a run on the reported split, then a row for each extra split."""
-    config = record["config"]
-    setting, fraction = _setting(config["task"])
+    config = record.config
+    setting, fraction = _setting(config.task)
     shared = {
-        "run_id": record["run_id"],
-        "group_id": record["group_id"],
-        "status": record["status"],
-        "error": record.get("error"),
-        "model": config["model"]["name"],
-        "task": config["task"]["name"],
+        "run_id": record.run_id,
+        "group_id": record.group_id,
+        "status": record.status,
+        "error": record.error,
+        "model": config.model.name,
+        "task": config.task.name,
         "setting": setting,
         "fraction": fraction,
-        "adapter": config["adapter"]["name"],
-        "label": config["adapter"]["label"],
-        "family": adapter_family(config["adapter"]["peft"]),
-        "seed": config["seed"],
-        "lr": config["optimizer"]["lr"],
-        "metric": shown_metric(record["config"]["task"]),
-        "selection": record.get("selection"),
-        "epochs": config["trainer"]["epochs"],
-        "adapter_parameters": _get(record, "parameters", "adapter"),
-        "head_parameters": _get(record, "parameters", "head"),
-        "stored_parameters": _get(record, "parameters", "stored"),
-        "lora_ratio": _get(record, "baseline", "ratio"),
-        "train_seconds": _get(record, "timing", "train_seconds"),
-        "wall_seconds": _get(record, "timing", "wall_seconds"),
-        "step_ms": _get(record, "timing", "step_ms_median"),
-        **{name: record["environment"][name] for name in ("git_commit", "device", "platform")},
+        "adapter": config.adapter.name,
+        "label": config.adapter.label,
+        "family": adapter_family(config.adapter.peft),
+        "seed": config.seed,
+        "lr": config.optimizer.lr,
+        "metric": shown_metric(config.task),
+        "selection": record.selection,
+        "epochs": config.trainer.epochs,
+        "adapter_parameters": _of(record.parameters, "adapter"),
+        "head_parameters": _of(record.parameters, "head"),
+        "stored_parameters": _of(record.parameters, "stored"),
+        "lora_ratio": _of(record.baseline, "ratio"),
+        "train_seconds": _of(record.timing, "train_seconds"),
+        "wall_seconds": _of(record.timing, "wall_seconds"),
+        "step_ms": _of(record.timing, "step_ms_median"),
+        **{name: getattr(record.environment, name) for name in ("git_commit", "device", "platform")},
     }
-    for split in ("reported", *config["task"]["extra_eval_splits"]):
-        epochs = kept(record), "best"
-        score, best = (_get(record, "scores", split, epoch, record["primary_metric"]) for epoch in epochs)
+    for split in ("reported", *config.task.extra_eval_splits):
+        epochs = record.scores.get(split, {})
+        score, best = (epochs.get(epoch, {}).get(record.primary_metric) for epoch in (record.kept, "best"))
         yield shared | {"split": "" if split == "reported" else split, "score": score, "best_score": best}
 
 
-def _setting(task: dict[str, Any]) -> tuple[str, float | None]:
+def _setting(task: TaskConfig) -> tuple[str, float | None]:
     """Return the training data of a run, in words and as a fraction of the training set."""
-    if task["vtab1k"]:
+    if task.vtab1k:
         return "VTAB-1k", None
-    if (shots := task["shots"]) is not None:
+    if (shots := task.shots) is not None:
         return f"{shots} shot{'s' * (shots != 1)}", None
-    if (size := task["max_train_samples"]) is not None:
+    if (size := task.max_train_samples) is not None:
         return f"n={size}", None
-    fraction = task["fraction"] or 1.0
+    fraction = task.fraction or 1.0
     return (f"{100 * fraction:g} %" if fraction < 1 else ""), fraction
 
 
@@ -235,9 +235,6 @@ def _size(setting: str) -> tuple[bool, str, float]:
     return not setting, re.sub(r"[\d.]+", "", setting), float(number[0]) if number else 0.0
 
 
-def _get(record: dict, *keys: str) -> Any:
-    """Return the nested value, or None if the run ended before the value was measured."""
-    value: Any = record
-    for key in keys:
-        value = (value or {}).get(key)
-    return value
+def _of(part: object | None, name: str) -> Any:
+    """Return a value of a part of a record, or None if the run ended before it was measured."""
+    return None if part is None else getattr(part, name)

@@ -14,36 +14,36 @@ from surm_bench.models.digest import check_model
 from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
 
 
-def build(settings: Config) -> tuple[Backbone, TaskData]:
+def build(config: Config) -> tuple[Backbone, TaskData]:
     """Return the pretrained backbone, with a head drawn by the seed, and the task prepared for this backbone.
 
     Raises:
         UserError: data or weights are missing, or do not match the digest that the configuration declares.
     """
-    raw = load_task(settings.task, settings.seed)
-    backbone = build_model(settings)
-    return backbone, prepared(raw, backbone, settings)
+    raw = load_task(config.task, config.seed)
+    backbone = build_model(config)
+    return backbone, prepared(raw, backbone, config)
 
 
-def prepared(raw: RawTask, backbone: Backbone, settings: Config) -> TaskData:
+def prepared(raw: RawTask, backbone: Backbone, config: Config) -> TaskData:
     """Return the task as inputs of the backbone. Texts leave room for the virtual tokens of prompts and prefixes."""
-    return prepare(raw, backbone.processor, settings.adapter.peft.get("num_virtual_tokens") or 0)
+    return prepare(raw, backbone.processor, config.adapter.peft.get("num_virtual_tokens") or 0)
 
 
-def adapt(backbone: Backbone, settings: Config) -> PeftModel:
+def adapt(backbone: Backbone, config: Config) -> PeftModel:
     """Attach the configured adapter to the backbone, with gradient checkpointing if the trainer asks for it."""
-    model = attach(backbone.module, backbone.roles, settings.adapter)
-    if settings.trainer.gradient_checkpointing:
+    model = attach(backbone.module, backbone.roles, config.adapter)
+    if config.trainer.gradient_checkpointing:
         checkpoint_layers(model)
     return model
 
 
-def build_model(settings: Config) -> Backbone:
+def build_model(config: Config) -> Backbone:
     """Return the backbone that ``build`` returns, without loading the data.
 
     Raises:
         UserError: weights are missing, or do not match the digest that the configuration declares.
     """
-    set_seed(settings.seed)
-    check_model(settings.model)
-    return build_backbone(settings.model, settings.task.num_labels, objective_for(settings.task).model_class)
+    set_seed(config.seed)
+    check_model(config.model)
+    return build_backbone(config.model, config.task.num_labels, objective_for(config.task).model_class)

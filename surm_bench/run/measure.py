@@ -4,8 +4,10 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,10 @@ from peft import PeftModel, get_peft_model_state_dict
 
 from surm_bench import records
 from surm_bench.adapters.change import original_weights, weight_changes
-from surm_bench.adapters.parameters import compare_with_lora, count_parameters, lora_parameters
+from surm_bench.adapters.parameters import BASELINE_RANK, count_parameters, lora_parameters
 from surm_bench.adapters.schedule import schedule
 from surm_bench.config import Config
+from surm_bench.records.record import Baseline, Memory, Parameters, Record, Timing
 from surm_bench.records.summary import summary
 from surm_bench.run.build import adapt, build
 from surm_bench.run.prefix_cache import cache_prefix
@@ -33,11 +36,11 @@ STATE = "state"  # the folder of the saved state, from which an interrupted run 
 CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"}  # the split that chooses the best epoch
 
 
-def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
+def measure(config: Config, record: Record, began: float) -> Record:
     """Train, evaluate and write the record, the predictions and the adapter. Return the record as written.
 
     Args:
-        record: the parts of the record that are known before training: configuration, environment and code.
+        record: the fields that are known before training: configuration, environment and code.
         began: when the run began, by time.perf_counter().
 
     Raises:
@@ -45,45 +48,48 @@ def measure(settings: Config, record: dict, folder: Path, began: float) -> dict:
         Lost: another worker took over the run.
         StorageError: the disk has too little space, or the folder no longer exists.
     """
-    backbone, data = build(settings)
+    folder = records.run_folder(config.results_dir, record.run_id)
+    backbone, data = build(config)
     lora = lora_parameters(backbone.module, backbone.roles)
-    model = adapt(backbone, settings)
-    parameters = count_parameters(model)
-    known = {"parameters": parameters, "baseline": compare_with_lora(parameters, lora)}
-    hooks, objective, original = schedule(model), objective_for(settings.task), original_weights(model)
-    trained, data, timing = _with_cached_prefix(model, data, settings)
+    model = adapt(backbone, config)
+    parameters = Parameters(**count_parameters(model))
+    hooks, objective, original = schedule(model), objective_for(config.task), original_weights(model)
+    trained, data, prefix_seconds = _with_cached_prefix(model, data, config)
     environment.reset_peak_memory()
-    where = ("git_commit", "device", "device_kind", "threads", "processes")
-    about = {"created": record["created"], **{key: record["environment"][key] for key in where}}
-    held = partial(records.check_held, folder)
-    checkpoint = Checkpoint(folder / STATE, _code(record, settings), settings.trainer.save_seconds, about, held)
+    checkpoint = _checkpoint(config, record, folder)
     main = PartialState().is_main_process
     if main:
-        check_space(folder, needed_bytes(model, data, settings), f"run {record['run_id']}")
-    config = record["config"] | {"results_dir": settings.results_dir}
-    tracked = track(config, record["run_id"], record["group_id"]) if main else nullcontext(Tracker())
+        check_space(folder, needed_bytes(model, data, config), f"run {record.run_id}")
+    shown = record.config.having(results_dir=config.results_dir)  # without the paths of data and weights
+    tracked = track(shown, record.run_id, record.group_id) if main else nullcontext(Tracker())
     with tracked as tracker:
-        history = fit(trained, data, objective, settings, hooks=hooks, log=_log(tracker, config), checkpoint=checkpoint)
-        found = record | known | results(history, objective, settings.task.validation, settings.trainer.keep_best)
-        found["timing"] = timing | _timing(history)
-        found["memory"] = {"peak_bytes": environment.peak_memory_bytes()}
+        history = fit(trained, data, objective, config, hooks=hooks, log=_log(tracker, shown), checkpoint=checkpoint)
+        record = record.having(
+            status="success",
+            parameters=parameters,
+            baseline=_against_lora(parameters.adapter, lora),
+            timing=_timing(history, prefix_seconds),
+            memory=Memory(environment.peak_memory_bytes()),
+            **results(history, objective, config),
+        )
         if main:
-            held()
-            if settings.trainer.save_adapter:
-                found["change"] = _rounded(weight_changes(model, original))
+            records.check_held(folder)
+            if config.trainer.save_adapter:
+                record = record.having(change=_rounded(weight_changes(model, original)))
                 _save_adapter(model, folder)
             _save_predictions(history, objective, data, folder)
-            found["files"] = records.describe_files(folder)
-            found["timing"]["wall_seconds"] = time.perf_counter() - began + _earlier_seconds(history)
+            wall = time.perf_counter() - began + _earlier_seconds(history)
+            timing = replace(record.timing, wall_seconds=wall)
             with records.held(folder):
-                found = records.write(found | {"status": "success"}, settings.results_dir)
-            records.LINES.info(summary(found))
+                files = records.describe_files(folder)
+                record = records.write(record.having(files=files, timing=timing), config.results_dir)
+            records.LINES.info(summary(record))
             checkpoint.clear()
-            tracker.summary(summary_of(found))
-    return found
+            tracker.summary(summary_of(record))
+    return record
 
 
-def needed_bytes(model: PeftModel, data: TaskData, settings: Config) -> int:
+def needed_bytes(model: PeftModel, data: TaskData, config: Config) -> int:
     """Return the most bytes that a run writes: two training states (new and replaced), adapter and predictions.
 
     A state contains the trained parameters, with trainer.keep_best also their values in the best epoch, Adam's two
@@ -93,57 +99,67 @@ def needed_bytes(model: PeftModel, data: TaskData, settings: Config) -> int:
     saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # else PEFT asks the hub for embedding sizes
     adapter = sum(t.numel() * t.element_size() for t in saved.values())
     rows = sum(len(split) for split in data.splits.values())
-    state = (3 + settings.trainer.keep_best) * trained + 4 * rows * (settings.task.num_labels + 1)
+    state = (3 + config.trainer.keep_best) * trained + 4 * rows * (config.task.num_labels + 1)
     return 2 * state + adapter + 16 * rows + MARGIN
 
 
-def _log(tracker: Tracker, config: dict) -> Callable[[dict[str, float], int], None]:
-    return lambda values, step: tracker.log(with_score(values, config), step)
-
-
-def _code(record: dict, settings: Config) -> str:
-    """Return the digests of the code: a saved state is continued only by equal code.
-
-    A cached prefix counts as other code, because the parameters then have other names.
+def results(history: History, objective: Objective, config: Config) -> dict[str, Any]:
+    """Return the fields of a record that training fills: the scores of every split at the last step and in the best
+    epoch, and how they came about.
     """
-    prefix = "cached prefix" if settings.trainer.cache_prefix else None
-    return ", ".join(filter(None, (*record["code"].values(), prefix)))
-
-
-def _with_cached_prefix(model: PeftModel, data: TaskData, settings: Config) -> tuple[torch.nn.Module, TaskData, dict]:
-    """Return the module to train, its data, and the seconds of computing the cached prefix, if there is one."""
-    if not settings.trainer.cache_prefix:
-        return model, data, {}
-    clock = time.perf_counter()
-    suffix, cached = cache_prefix(model, data, settings.trainer)
-    return suffix, cached, {"prefix_seconds": time.perf_counter() - clock}
-
-
-def results(history: History, objective: Objective, validation: str, keep_best: bool = False) -> dict:
-    """Return the scores of every split at the last step and in the best epoch. ``selection`` names the split that
-    chooses the best epoch.
-    """
-    selection = CHOOSING[validation]
+    selection = CHOOSING[config.task.validation]
     last, best = history.evaluations[-1], objective.best(history.evaluations, selection)
     return {
         "scores": {split: {"last": last["scores"][split], "best": best["scores"][split]} for split in last["scores"]},
         "epochs": {name: {key: at[key] for key in ("epoch", "step")} for name, at in (("last", last), ("best", best))},
         "selection": selection,
-        "kept": "best" if keep_best else "last",
+        "kept": "best" if config.trainer.keep_best else "last",
         "examples": {split: len(labels) for split, labels in history.labels.items()},
         "history": history.evaluations,
         "segments": history.segments,
     }
 
 
-def _timing(history: History) -> dict[str, float]:
+def _log(tracker: Tracker, config: Config) -> Callable[[dict[str, float], int], None]:
+    return lambda values, step: tracker.log(with_score(values, config), step)
+
+
+def _checkpoint(config: Config, record: Record, folder: Path) -> Checkpoint:
+    """Return where the state is saved. A saved state is continued only by equal code.
+
+    A cached prefix counts as other code, because the parameters then have other names.
+    """
+    prefix = "cached prefix" if config.trainer.cache_prefix else None
+    code = ", ".join(filter(None, (record.code.sources, record.code.method, prefix)))
+    where = ("git_commit", "device", "device_kind", "threads", "processes")
+    about = {"created": record.created, **{name: getattr(record.environment, name) for name in where}}
+    return Checkpoint(folder / STATE, code, config.trainer.save_seconds, about, partial(records.check_held, folder))
+
+
+def _with_cached_prefix(
+    model: PeftModel, data: TaskData, config: Config
+) -> tuple[torch.nn.Module, TaskData, float | None]:
+    """Return the module to train, its data, and the seconds of computing the cached prefix, if there is one."""
+    if not config.trainer.cache_prefix:
+        return model, data, None
+    clock = time.perf_counter()
+    suffix, cached = cache_prefix(model, data, config.trainer)
+    return suffix, cached, time.perf_counter() - clock
+
+
+def _against_lora(adapter: int, lora: int) -> Baseline:
+    return Baseline("lora", BASELINE_RANK, lora, lora / adapter if adapter else None)
+
+
+def _timing(history: History, prefix_seconds: float | None) -> Timing:
     milliseconds = 1000 * np.array(history.step_seconds)
-    return {
-        "train_seconds": history.train_seconds,
-        "step_ms_median": float(np.median(milliseconds)),
-        "step_ms_p99": float(np.percentile(milliseconds, 99)),
-        "samples_per_second": history.examples / history.train_seconds,
-    }
+    return Timing(
+        train_seconds=history.train_seconds,
+        step_ms_median=float(np.median(milliseconds)),
+        step_ms_p99=float(np.percentile(milliseconds, 99)),
+        samples_per_second=history.examples / history.train_seconds,
+        prefix_seconds=prefix_seconds,
+    )
 
 
 def _rounded(changes: list[dict]) -> list[dict]:

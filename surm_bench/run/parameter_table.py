@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from surm_bench.adapters.build import attach
@@ -37,14 +36,13 @@ def parameter_table(model: str) -> Table:
 
     Adapters that do not fit the model are named in the caption.
     """
-    chosen = [f"model={model}", f"task={TASKS[composition.compose([f'model={model}']).model.family]}"]
-    settings = {
-        adapter: OmegaConf.to_object(composition.compose([*chosen, f"adapter={adapter}"]))
-        for adapter in composition.choices("adapter")
+    chosen = [f"model={model}", f"task={TASKS[composition.resolved([f'model={model}']).model.family]}"]
+    configs = {
+        adapter: composition.resolved([*chosen, f"adapter={adapter}"]) for adapter in composition.choices("adapter")
     }
-    labels = {adapter: config.adapter.label for adapter, config in settings.items()}
+    labels = {adapter: config.adapter.label for adapter, config in configs.items()}
     counted, misfits = {}, {}
-    for adapter, config in settings.items():
+    for adapter, config in configs.items():
         try:
             counted[adapter] = count(config)
         except UserError as error:
@@ -63,24 +61,24 @@ def parameter_table(model: str) -> Table:
         contents.append([Cell(show_ratio(ratio)) for ratio in counts[f"fewer_than_{reference}"]])
     counts.insert(0, "label", [labels[adapter] for adapter in counts.index])
     data = counts.rename_axis("name").reset_index()
-    task = next(iter(settings.values())).task
+    task = next(iter(configs.values())).task
     caption = CAPTION.format(model=model, labels=task.num_labels)
     if misfits:
         caption += f" Without what does not fit the model: {', '.join(misfits.values())}."
     return Table(columns, [list(row) for row in zip(*contents, strict=True)], caption, data)
 
 
-def count(settings: Config) -> dict[str, int]:
+def count(config: Config) -> dict[str, int]:
     """Count the parameters of an adapter on a model on the meta device. Raises UserError if they do not fit together.
 
     Layers that a PEFT method adapts get zeros as weights. Some methods start from the weight (PiSSA's singular vectors,
     SHiRA's positions) or change the weight (OLoRA), but no count depends on its values.
     """
-    module = build_skeleton(settings.model, settings.task.num_labels)
+    module = build_skeleton(config.model, config.task.num_labels)
     roles = find_roles(name for name, _ in module.named_modules())
-    if settings.adapter.peft["_target_"].startswith("peft."):
-        for name in select(roles, settings.adapter.roles):
+    if config.adapter.target.startswith("peft."):
+        for name in select(roles, config.adapter.roles):
             layer = module.get_submodule(name)
             for key, parameter in layer.named_parameters():
                 setattr(layer, key, nn.Parameter(torch.zeros(parameter.shape)))
-    return count_parameters(attach(module, roles, settings.adapter))
+    return count_parameters(attach(module, roles, config.adapter))

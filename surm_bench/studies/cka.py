@@ -17,7 +17,7 @@ from surm_bench import records
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.models.weights import readable
-from surm_bench.records.agreement import kept
+from surm_bench.records import Record
 from surm_bench.run.build import build
 from surm_bench.run.runner import evaluate, load_run
 from surm_bench.studies import cka_report, measurements
@@ -67,18 +67,18 @@ def runs_by_task(found: list[dict], results_dir: Path, quick: bool) -> Iterator[
     A run's method is read from its record. If a method has several configurations, the newest one counts.
     """
     wanted = (FULL, *ADAPTERS)
-    reported = [r for r in found if r["status"] == "success" and r["config"]["task"]["validation"] != "tuning"]
+    reported = [r for r in found if r.status == "success" and not r.is_tuning]
     done = [record for record in reported if _name(record) in wanted]
-    seeds = sorted({record["seed"] for record in done})[: 2 if quick else None]
+    seeds = sorted({record.seed for record in done})[: 2 if quick else None]
     tasks = [(key, list(runs)) for key, runs in groupby(sorted(done, key=_task), key=_task)]
     for (model, task), runs in tasks[: 1 if quick else None]:
-        newest = {_label(r): r["group_id"] for r in sorted(runs, key=lambda r: r["created"])}
-        runs = [r for r in runs if r["group_id"] == newest[_label(r)] and r["seed"] in seeds]
+        newest = {_label(r): r.group_id for r in sorted(runs, key=lambda r: r.created)}
+        runs = [r for r in runs if r.group_id == newest[_label(r)] and r.seed in seeds]
         saved = [r for r in runs if (_folder(r, results_dir) / "adapter" / "adapter_config.json").is_file()]
         if missing := [name for name in wanted if name not in {_name(r) for r in saved}]:
             print(f"{task} ({model}): no saved run of {', '.join(missing)} in {results_dir}/runs: {MAKE}")
         if FULL not in missing:
-            yield sorted(saved, key=lambda r: (wanted.index(_name(r)), r["parameters"]["adapter"], r["seed"]))
+            yield sorted(saved, key=lambda r: (wanted.index(_name(r)), r.parameters.adapter, r.seed))
 
 
 def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
@@ -96,9 +96,9 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
             backbone, _ = build(settings)
             loader = evaluation_loader(data.splits["reported"], data.collate, settings.trainer)
         module = model.get_base_model()
-        tuned = Tuned(_label(run), run["seed"], deltas(module, backbone), features(module, backbone, loader))
+        tuned = Tuned(_label(run), run.seed, deltas(module, backbone), features(module, backbone, loader))
         (full if _name(run) == FULL else methods).append(tuned)
-        used.append({"run_id": run["run_id"], "label": tuned.label, "seed": tuned.seed, "score": _score(run)})
+        used.append({"run_id": run.run_id, "label": tuned.label, "seed": tuned.seed, "score": _score(run)})
     if full:
         randoms = [random_like(cka_report.RANDOM, one, backbone, loader) for one in full]
         references = [*full, *randoms, pretrained(cka_report.PRETRAINED, backbone, loader)]
@@ -110,7 +110,7 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
             if one is not other
         ]
     key = dict(zip(("model", "task"), _task(runs[0]), strict=True))
-    about = {"metric": runs[0]["primary_metric"], "layers": list(full[0].deltas) if full else []}
+    about = {"metric": runs[0].primary_metric, "layers": list(full[0].deltas) if full else []}
     return {"tasks": [key | about], "runs": [key | run for run in used], "pairs": [key | pair for pair in pairs]}
 
 
@@ -124,11 +124,11 @@ def _readable(runs: list[dict], results_dir: Path) -> Iterator[tuple[dict, PeftM
         try:
             with readable(folder / "adapter"):
                 model, data, settings = load_run(folder)
-            score = evaluate(model, data, settings)[run["primary_metric"]]
+            score = evaluate(model, data, settings)[run.primary_metric]
             if abs(score - _score(run)) > TOLERANCE:
                 raise UserError(f"{folder / 'adapter'} scores {score:.3f}, its record says {_score(run):.3f}")
         except UserError as error:
-            print(f"left out, {_label(run)} with seed {run['seed']}: {error}")
+            print(f"left out, {_label(run)} with seed {run.seed}: {error}")
         else:
             yield run, model, data, settings
 
@@ -149,21 +149,21 @@ def similarities(one: Tuned, full: Tuned, weights: dict[str, np.ndarray]) -> dic
     }
 
 
-def _folder(record: dict, results_dir: Path) -> Path:
-    return records.run_folder(results_dir, record["run_id"])
+def _folder(record: Record, results_dir: Path) -> Path:
+    return records.run_folder(results_dir, record.run_id)
 
 
-def _task(record: dict) -> tuple[str, str]:
-    return record["config"]["model"]["name"], record["config"]["task"]["name"]
+def _task(record: Record) -> tuple[str, str]:
+    return record.config.model.name, record.config.task.name
 
 
-def _score(record: dict) -> float:
-    return record["scores"]["reported"][kept(record)][record["primary_metric"]]
+def _score(record: Record) -> float:
+    return record.scores["reported"][record.kept][record.primary_metric]
 
 
-def _name(record: dict) -> str:
-    return record["config"]["adapter"]["name"]
+def _name(record: Record) -> str:
+    return record.config.adapter.name
 
 
-def _label(record: dict) -> str:
-    return record["config"]["adapter"]["label"]
+def _label(record: Record) -> str:
+    return record.config.adapter.label

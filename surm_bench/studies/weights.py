@@ -9,6 +9,7 @@ from pathlib import Path
 from surm_bench import records
 from surm_bench.adapters.roles import layer_of
 from surm_bench.errors import UserError
+from surm_bench.records import Record
 from surm_bench.report.console import print_table
 from surm_bench.report.frames import adapter_family
 from surm_bench.studies import measurements, weights_report
@@ -47,28 +48,28 @@ def changes(found: list[dict]) -> list[dict]:
 
     If a method has several configurations, the newest one counts.
     """
-    done = [r for r in found if r["status"] == "success" and r["config"]["task"]["validation"] != "tuning"]
-    newest = {_cell(r): r["group_id"] for r in sorted(done, key=lambda r: r["created"])}
-    chosen = [r for r in done if r["group_id"] == newest[_cell(r)]]
+    done = [r for r in found if r.status == "success" and not r.is_tuning]
+    newest = {_cell(r): r.group_id for r in sorted(done, key=lambda r: r.created)}
+    chosen = [r for r in done if r.group_id == newest[_cell(r)]]
     keys = ("model", "task", "label")
     return [
         dict(zip(keys, _cell(record), strict=True))
         | {
-            "seed": record["seed"],
-            "run_id": record["run_id"],
-            "parameters": record["parameters"]["adapter"],
-            "family": adapter_family(record["config"]["adapter"]["peft"]),
+            "seed": record.seed,
+            "run_id": record.run_id,
+            "parameters": record.parameters.adapter,
+            "family": adapter_family(record.config.adapter.peft),
             "role": layer["role"],
             "layer": layer_of(layer["layer"]),
             "cosine_distance": layer["cosine_distance"],
             "rank": layer["rank"],
         }
-        for record in sorted(chosen, key=lambda r: (*_cell(r)[:2], r["parameters"]["adapter"], _cell(r)[2], r["seed"]))
-        for layer in record.get("change") or []
+        for record in sorted(chosen, key=lambda r: (*_cell(r)[:2], r.parameters.adapter, _cell(r)[2], r.seed))
+        for layer in record.change or []
         if layer["role"] in ROLES
     ]
 
 
-def _cell(record: dict) -> tuple[str, str, str]:
-    config = record["config"]
-    return config["model"]["name"], config["task"]["name"], config["adapter"]["label"]
+def _cell(record: Record) -> tuple[str, str, str]:
+    config = record.config
+    return config.model.name, config.task.name, config.adapter.label

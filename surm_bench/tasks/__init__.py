@@ -1,7 +1,6 @@
 """Tasks: data sets, their preparation for a checkpoint, and their training objectives and metrics."""
 
 import surm_bench.system.torchvision_stub  # noqa: F401
-from surm_bench.tasks.check import check_task
 from surm_bench.tasks.load import RawTask, load_task
 from surm_bench.tasks.objective import Classification, Objective, Regression, check_metric, objective_for
 from surm_bench.tasks.prepare import TaskData, prepare
@@ -13,7 +12,6 @@ __all__ = [
     "Regression",
     "TaskData",
     "check_metric",
-    "check_task",
     "load_task",
     "objective_for",
     "prepare",

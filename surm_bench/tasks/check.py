@@ -1,62 +1,11 @@
-"""Checks before any expensive work: contradictory task options, and splits that do not match the configuration."""
+"""Refuse splits that do not match the configuration of the task, before any expensive work."""
 
 import numpy as np
 from datasets import Dataset, Image
 
 from surm_bench.config import TaskConfig
-from surm_bench.errors import UserError, unknown
-from surm_bench.tasks.augment import AUGMENTATIONS
+from surm_bench.errors import UserError
 from surm_bench.tasks.labels import NO_LABEL, Split
-
-VALIDATIONS = ("dev", "holdout", "tuning")
-TAKEN = ("reported", "validation")  # reserved: every task may have splits of these names
-SUBSETS = ("fraction", "shots", "max_train_samples", "vtab1k")  # alternatives: each alone sets the subset
-
-
-def check_task(config: TaskConfig) -> None:
-    """Refuse task options that are invalid, without reading any data.
-
-    Raises:
-        UserError: an unknown validation or augmentation, an extra split with a reserved name, two subset options at
-            once, or a subset option that is out of range or does not apply to this task.
-    """
-    if config.validation not in VALIDATIONS:
-        raise unknown("task.validation", config.validation, VALIDATIONS)
-    if config.validation_rows < 1:
-        raise UserError(f"task.validation_rows={config.validation_rows} is not possible: at least 1")
-    if config.subset_seed is not None and config.subset_seed < 0:
-        raise UserError(f"task.subset_seed={config.subset_seed} is not possible: 0 or more, or null for the run's seed")
-    if config.augment not in AUGMENTATIONS:
-        raise unknown("task.augment", config.augment, AUGMENTATIONS)
-    if config.augment != "none" and config.kind != "image":
-        raise UserError(f"task.augment={config.augment} is for images, {config.name} is a task of {config.kind}")
-    if config.max_length != TaskConfig().max_length and config.kind != "text":
-        raise UserError(f"task.max_length={config.max_length} has no effect: {config.name} is a task of {config.kind}")
-    if config.max_length < 1:
-        raise UserError(f"task.max_length={config.max_length} is not possible: at least 1 token")
-    _check_columns(config)
-    _check_label_names(config)
-    if config.white is not None and config.kind != "image":
-        raise UserError(f"task.white={config.white} has no effect: {config.name} is a task of {config.kind}")
-    if config.white is not None and not config.white > 0:
-        raise UserError(f"task.white={config.white} is not possible: above 0")
-    if config.eval_split is None and config.source != "folder":
-        raise UserError(f"task.eval_split of {config.name} is null: name the split to be scored, as validation or test")
-    for name in config.extra_eval_splits:
-        if name in TAKEN or not name.isidentifier():
-            raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")
-    given = [f"task.{name}" for name in SUBSETS if getattr(config, name) not in (None, False)]
-    if len(given) > 1:
-        choices = ", ".join(f"task.{name}" for name in SUBSETS)
-        raise UserError(f"{' and '.join(given)} do not go together: give at most one of {choices}")
-    if config.fraction is not None and not 0 < config.fraction <= 1:
-        raise UserError(f"task.fraction={config.fraction} is not possible: above 0, up to 1")
-    if config.shots is not None and config.shots < 1:
-        raise UserError(f"task.shots={config.shots} is not possible: at least 1 of each class")
-    if config.shots is not None and config.num_labels == 1:
-        raise UserError(f"task.shots is for classes, {config.name} is a regression: give task.fraction")
-    if config.vtab1k and config.kind != "image":
-        raise UserError(f"task.vtab1k is a protocol for images, {config.name} is a task of {config.kind}")
 
 
 def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Dataset:
@@ -93,33 +42,6 @@ def check_scored(split: Dataset, origin: str, config: TaskConfig) -> None:
 def labels_of(dataset: Dataset, config: TaskConfig) -> np.ndarray:
     """Return the labels, (rows,), without decoding the inputs."""
     return np.asarray(dataset.select_columns(config.label)[:][config.label])
-
-
-def _check_columns(config: TaskConfig) -> None:
-    """Refuse inputs that a model would ignore or misread: a wrong number of columns, or a column named twice."""
-    inputs, most = list(config.inputs), 1 if config.kind == "image" else 2
-    if not 1 <= len(inputs) <= most:
-        given = f"task.inputs=[{','.join(inputs)}] of {config.name} is not possible"
-        wanted = "one column of images" if most == 1 else "one column of texts, or two as a pair"
-        raise UserError(f"{given}: give {wanted}" + ("; join further ones in the data" if len(inputs) > most else ""))
-    if len({*inputs, config.label}) <= len(inputs):
-        raise UserError(
-            f"task.inputs=[{','.join(inputs)}] and task.label={config.label} name a column twice: give different ones"
-        )
-
-
-def _check_label_names(config: TaskConfig) -> None:
-    names = config.label_names
-    if names is None:
-        return
-    if wrong := [name for name in names if not isinstance(name, str) and type(name) is not int]:
-        raise UserError(
-            f"task.label_names holds {wrong[0]!r}, which is no text (YAML reads no, yes, off, on, null and 1.0 as "
-            "something else): put the names in quotes"
-        )
-    texts = [str(name) for name in names]
-    if not 2 <= len(set(texts)) == len(texts):
-        raise UserError(f"task.label_names={','.join(texts)} is not possible: two different ones at least")
 
 
 def _check_input(dataset: Dataset, name: str, config: TaskConfig, origin: str) -> None:

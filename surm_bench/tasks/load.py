@@ -6,7 +6,7 @@ import numpy as np
 from datasets import Dataset
 
 from surm_bench.config import TaskConfig
-from surm_bench.tasks.check import check_task, labels_of
+from surm_bench.tasks.check import labels_of
 from surm_bench.tasks.digest import checked_splits
 from surm_bench.tasks.labels import NO_LABEL
 from surm_bench.tasks.notices import tell
@@ -44,7 +44,7 @@ def load_task(config: TaskConfig, seed: int) -> RawTask:
         UserError: contradictory options, a missing folder, file or column, labels out of range, an empty split, rows
             that do not match task.digest, a subset larger than its split, or the hub is out of reach.
     """
-    check_task(config)
+    config.check()
     names, count = labels(config)
     config = replace(config, label_names=names, num_labels=count)
     train, *others = checked_splits(config)

@@ -79,7 +79,7 @@ class Regression(Objective):
 def objective_for(config: TaskConfig) -> Objective:
     """Return the objective of a task; num_labels=1 means regression."""
     kind = Regression if config.num_labels == 1 else Classification
-    return kind(config.metric, config.primary_metric, positive_class(vars(config)))
+    return kind(config.metric, config.primary_metric, positive_class(config))
 
 
 def check_metric(config: TaskConfig) -> None:

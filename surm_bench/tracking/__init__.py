@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
-from surm_bench.config import TrackingConfig
+from surm_bench.config import Config, TrackingConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.tracking.contents import experiment_of, group_name, job_type, run_name, summary_of, tags, with_score
 from surm_bench.tracking.tensorboard_tracker import TensorBoardTracker
@@ -35,14 +35,14 @@ def check_tracking(tracking: TrackingConfig) -> None:
 
 
 @contextmanager
-def track(config: dict, run_id: str, group_id: str) -> Iterator[Tracker]:
-    """Yield the tracker of ``config["tracking"]`` and close it when the block ends.
+def track(config: Config, run_id: str, group_id: str) -> Iterator[Tracker]:
+    """Yield the tracker of ``config.tracking`` and close it when the block ends.
 
     No tracker fails a run. Start and end together wait at most 15 s for W&B; data that W&B did not receive stays in
     ``results_dir/wandb``, and one line says how to send it. Errors pass through the block unchanged.
 
     Args:
-        config: the resolved config of the run, as plain dicts, after check_tracking.
+        config: the configuration of the run, after check_tracking.
         run_id: the id of the run.
         group_id: the id shared by the seeds of the configuration.
     """
@@ -55,20 +55,20 @@ def track(config: dict, run_id: str, group_id: str) -> Iterator[Tracker]:
         tracker.close(exit_code)
 
 
-def _tracker(config: dict, run_id: str, group_id: str) -> Tracker:
-    kind = config["tracking"]["kind"]
+def _tracker(config: Config, run_id: str, group_id: str) -> Tracker:
+    kind = config.tracking.kind
     if kind == "tensorboard":
         return TensorBoardTracker(config, run_id)
     if kind == "wandb" and os.environ.get("WANDB_MODE") != "disabled":
         return WandbTracker(
-            project=config["tracking"]["project"],
-            entity=config["tracking"]["entity"],
+            project=config.tracking.project,
+            entity=config.tracking.entity,
             id=run_id,
             group=group_name(config, group_id),
             job_type=job_type(config),
             name=run_name(config),
             tags=tags(config),
-            config=config | {"experiment": experiment_of(config)},
-            dir=config["results_dir"],
+            config=config.document() | {"experiment": experiment_of(config)},
+            dir=config.results_dir,
         )
     return Tracker()

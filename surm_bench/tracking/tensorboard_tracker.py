@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from surm_bench.config import Config
 from surm_bench.tracking.contents import job_type, run_name
 from surm_bench.tracking.tracker import Tracker
 
@@ -13,9 +14,9 @@ from surm_bench.tracking.tracker import Tracker
 class TensorBoardTracker(Tracker):
     """A tracker of curves, and of a row of settings and results on the tab HPARAMS. A failed write costs one line."""
 
-    def __init__(self, config: dict, run_id: str) -> None:
+    def __init__(self, config: Config, run_id: str) -> None:
         name = re.sub(r"[^\w.=-]+", " ", run_name(config).replace("/", "-")).strip()
-        self.folder = Path(config["results_dir"]) / "tensorboard" / f"{name} {run_id}"
+        self.folder = Path(config.results_dir) / "tensorboard" / f"{name} {run_id}"
         self._config, self._run_id = config, run_id
         self._writer: Any = None
         self._step: int | None = None  # the step of the last point
@@ -62,8 +63,15 @@ class TensorBoardTracker(Tracker):
                 self._error = error
 
 
-def _settings(config: dict) -> dict[str, Any]:
+def _settings(config: Config) -> dict[str, Any]:
     """Return the settings that distinguish runs."""
-    names = {group: config[group]["name"] for group in ("model", "task", "optimizer")}
-    values = {"lr": config["optimizer"]["lr"], "batch_size": config["trainer"]["batch_size"], "seed": config["seed"]}
-    return {"adapter": config["adapter"]["label"], **names, **values, "job": job_type(config)}
+    return {
+        "adapter": config.adapter.label,
+        "model": config.model.name,
+        "task": config.task.name,
+        "optimizer": config.optimizer.name,
+        "lr": config.optimizer.lr,
+        "batch_size": config.trainer.batch_size,
+        "seed": config.seed,
+        "job": job_type(config),
+    }

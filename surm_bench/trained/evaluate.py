@@ -3,19 +3,18 @@
 import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from surm_bench.config import Config
 from surm_bench.config.identity import identity
 from surm_bench.errors import UserError
-from surm_bench.records.agreement import kept
+from surm_bench.records import Record
 from surm_bench.run import runner
-from surm_bench.tasks import check_metric, check_task
+from surm_bench.tasks import check_metric
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.sources import labels
-from surm_bench.training import check_config, use_device
+from surm_bench.training import check_device, use_device
 
 
 class Score(NamedTuple):
@@ -27,47 +26,47 @@ class Score(NamedTuple):
     recorded: float | None
 
 
-def evaluate(folder: Path, record: dict, settings: Config) -> list[Score]:
+def evaluate(folder: Path, record: Record, config: Config) -> list[Score]:
     """Score the adapter in a run's folder on every scored split of the task.
 
     Args:
-        settings: the settings from surm_bench.trained.changes.
+        config: the configuration from surm_bench.trained.changes.
 
     Raises:
-        UserError: settings are invalid, data or weights are missing or differ from their declared digests, or the
-            number of labels differs from the run's.
+        UserError: the configuration is invalid, data or weights are missing or differ from their declared digests, or
+            the number of labels differs from the run's.
     """
-    _check(record, settings)
-    use_device(settings.trainer.device)
-    same = _task(asdict(settings)) == _task(record["config"])
-    model, data, settings = runner.load_run(folder, settings)
+    config = _checked(record, config)
+    use_device(config.trainer.device)
+    same = _task(config) == _task(record.config)
+    model, data, config = runner.load_run(folder, config)
     return [
-        Score(split, metric, score, record["scores"][split][kept(record)][metric] if same else None)
+        Score(split, metric, score, record.scores[split][record.kept][metric] if same else None)
         for split in data.splits
-        for metric, score in runner.evaluate(model, data, settings, split).items()
+        for metric, score in runner.evaluate(model, data, config, split).items()
     ]
 
 
-def _check(record: dict, settings: Config) -> None:
-    """Refuse invalid settings and tasks before weights are read; fill in the labels and the digest of the rows."""
-    task, trained = settings.task, record["config"]["task"]["num_labels"]
-    check_config(settings.optimizer, settings.trainer, settings.seed)
-    check_task(task)
-    task.label_names, task.num_labels = labels(task)
-    if task.num_labels != trained:
-        reason = f"task {task.name} has {task.num_labels} labels, the run was trained with {trained}"
-        raise UserError(f"{reason}: name a task of {trained}")
-    names = record["config"]["task"]["label_names"]
-    if names and task.label_names != names and sorted(task.label_names or []) == sorted(names):
+def _checked(record: Record, config: Config) -> Config:
+    """Refuse invalid values and tasks before weights are read. Return the configuration with labels and digest."""
+    trained = record.config.task
+    config.check()
+    check_device(config.trainer)
+    names, count = labels(config.task)
+    if count != trained.num_labels:
+        reason = f"task {config.task.name} has {count} labels, the run was trained with {trained.num_labels}"
+        raise UserError(f"{reason}: name a task of {trained.num_labels}")
+    if trained.label_names and names != trained.label_names and sorted(names or []) == sorted(trained.label_names):
         raise UserError(
-            f"task {task.name} numbers its classes {', '.join(task.label_names)}, the run {', '.join(names)}: give "
-            f"task.label_names=[{','.join(names)}]"
+            f"task {config.task.name} numbers its classes {', '.join(names)}, the run {', '.join(trained.label_names)}"
+            f": give task.label_names=[{','.join(trained.label_names)}]"
         )
-    check_metric(task)
-    task.digest = task.digest or task_digest(task)
+    config = config.having(task={"label_names": names, "num_labels": count})
+    check_metric(config.task)
+    return config.having(task={"digest": config.task.digest or task_digest(config.task)})
 
 
-def _task(config: dict) -> dict:
-    """Return the settings of a configuration's task that determine the scores of a given model."""
+def _task(config: Config) -> dict:
+    """Return the values of a configuration's task that determine the scores of a given model."""
     found = {key: value for key, value in identity(config).items() if key.startswith("task.")}
-    return found | {"extra": config["task"]["extra_eval_splits"]}
+    return found | {"extra": config.task.extra_eval_splits}

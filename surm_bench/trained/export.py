@@ -15,6 +15,7 @@ from surm_bench.config import Config
 from surm_bench.config.places import with_places
 from surm_bench.errors import UserError
 from surm_bench.models import Backbone, save_merged
+from surm_bench.records import Record
 from surm_bench.records.files import ADAPTER
 from surm_bench.run.runner import load_model
 from surm_bench.system.atomic import atomic_folder
@@ -25,28 +26,28 @@ TOLERANCE = 1e-3  # largest change of logits by merging, relative to the largest
 LIBRARIES = {"text": "transformers", "vision": "timm"}
 
 
-def export_merged(run: Path, record: dict, folder: Path) -> None:
+def export_merged(run: Path, record: Record, folder: Path) -> None:
     """Write the model with its adapters merged into the weights; transformers or timm load it without PEFT.
 
     Raises:
         UserError: the adapter cannot be merged, the merged model's logits differ, or weights are missing.
     """
-    model, backbone, settings = load_model(run)
-    merged = merge(model, probe(backbone, settings), settings.adapter.label)
+    model, backbone, config = load_model(run)
+    merged = merge(model, probe(backbone, config), config.adapter.label)
     with atomic_folder(folder) as temporary:
-        save_merged(merged, settings.model, temporary, backbone.processor, settings.task.label_names)
-        _write_card(record, run, temporary, LIBRARIES[settings.model.family])
+        save_merged(merged, config.model, temporary, backbone.processor, config.task.label_names)
+        _write_card(record, run, temporary, LIBRARIES[config.model.family])
 
 
-def export_adapter(run: Path, record: dict, folder: Path) -> None:
+def export_adapter(run: Path, record: Record, folder: Path) -> None:
     """Write the adapter as saved by the run, but replace the base model's path by its name on the hub or its digest."""
     with atomic_folder(folder) as temporary:
         for name in ADAPTER:
             shutil.copy(run / name, temporary)
         file = temporary / Path(ADAPTER[1]).name
         fields = json.loads(file.read_text(encoding="utf-8"))
-        model = with_places(record["config"], run)["model"]
-        revision = None if base_model(model) is None else model["revision"]
+        model = with_places(record.config, run).model
+        revision = None if base_model(model) is None else model.revision
         fields |= {"base_model_name_or_path": named_base(model), "revision": revision}
         file.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
         _write_card(record, run, temporary, "peft")
@@ -76,10 +77,10 @@ def merge(model: PeftModel, inputs: dict[str, Tensor], label: str) -> nn.Module:
     return merged
 
 
-def probe(backbone: Backbone, settings: Config) -> dict[str, Tensor]:
+def probe(backbone: Backbone, config: Config) -> dict[str, Tensor]:
     """Draw a batch of two random inputs: tokens (2, 16), or pixels (2, channels, height, width)."""
     generator = torch.Generator().manual_seed(0)
-    if settings.model.family == "text":
+    if config.model.family == "text":
         return {"input_ids": torch.randint(len(backbone.processor), (2, 16), generator=generator)}
     embedding = backbone.module.patch_embed
     return {"x": torch.randn(2, embedding.proj.in_channels, *embedding.img_size, generator=generator)}
@@ -89,5 +90,5 @@ def _unmergeable(label: str, reason: str) -> UserError:
     return UserError(f"{label} cannot be merged into weights ({reason}): export it with --adapter")
 
 
-def _write_card(record: dict, run: Path, folder: Path, library: str) -> None:
+def _write_card(record: Record, run: Path, folder: Path, library: str) -> None:
     (folder / "README.md").write_text(model_card(record, run, library), encoding="utf-8")

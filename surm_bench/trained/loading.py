@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from surm_bench.config import ModelConfig
+from surm_bench.config import Config, ModelConfig
 
 
-def loading(config: dict, base: str | None, library: str) -> str:
+def loading(config: Config, base: str | None, library: str) -> str:
     """Return a Markdown section with the code that loads an exported folder.
 
     Args:
@@ -29,20 +29,20 @@ def loading(config: dict, base: str | None, library: str) -> str:
     return "\n".join(["```python", *lines, "```", ""])
 
 
-def _adapter(config: dict, base: str) -> list[str]:
+def _adapter(config: Config, base: str) -> list[str]:
     """Return the code for a PEFT adapter on a backbone from the hub, built in the same way as in surm_bench.models."""
-    model, labels = config["model"], config["task"]["num_labels"]
-    if model["family"] == "text":
+    model, labels = config.model, config.task.num_labels
+    if model.family == "text":
         imported = "from transformers import AutoModelForSequenceClassification"
-        revision = f", revision={model['revision']!r}" if model["revision"] else ""
+        revision = f", revision={model.revision!r}" if model.revision else ""
         built = [f"base = AutoModelForSequenceClassification.from_pretrained({base!r}, num_labels={labels}{revision})"]
     else:
-        size = f", img_size={model['image_size']}" if model["image_size"] else ""
+        size = f", img_size={model.image_size}" if model.image_size else ""
         imported = "import timm\nfrom surm_bench.models import split_qkv"
-        at = f"@{model['revision']}" if model["revision"] else ""
+        at = f"@{model.revision}" if model.revision else ""
         source = f"pretrained_cfg_overlay={{'hf_hub_id': '{base}{at}'}}"
         built = [
-            f"base = timm.create_model({model['checkpoint']!r}, pretrained=True, num_classes={labels}{size}, {source})",
+            f"base = timm.create_model({model.checkpoint!r}, pretrained=True, num_classes={labels}{size}, {source})",
             "split_qkv(base)  # q, k and v as layers of their own",
         ]
     ours = "import surm_bench.adapters  # makes its methods known to PEFT"
@@ -50,17 +50,17 @@ def _adapter(config: dict, base: str) -> list[str]:
     return [ours, "from peft import PeftModel", imported, "", *built, load]
 
 
-def _adapter_of_ours(config: dict) -> list[str]:
+def _adapter_of_ours(config: Config) -> list[str]:
     """Return the code for a PEFT adapter on other weights: surm_bench builds the base model and checks its digest."""
-    model = config["model"]
+    model = config.model
     defaults = {field.name: field.default for field in dataclasses.fields(ModelConfig)}
-    changed = {name: model[name] for name, default in defaults.items() if model.get(name, default) != default}
-    place = [] if model["weights"] is None else ["    weights=WEIGHTS,"]
+    changed = {name: getattr(model, name) for name, default in defaults.items() if getattr(model, name) != default}
+    place = [] if model.weights is None else ["    weights=WEIGHTS,"]
     return [
-        *([] if model["weights"] is None else ['WEIGHTS = "..."  # where the weights of this digest are', ""]),
+        *([] if model.weights is None else ['WEIGHTS = "..."  # where the weights of this digest are', ""]),
         "import surm_bench.adapters  # makes its methods known to PEFT",
         "from peft import PeftModel",
-        "from surm_bench.config import ModelConfig",
+        "from surm_bench.config import Config, ModelConfig",
         "from surm_bench.models import build_backbone",
         "from surm_bench.models.digest import check_model",
         "",
@@ -69,6 +69,6 @@ def _adapter_of_ours(config: dict) -> list[str]:
         *(f"    {name}={value!r}," for name, value in changed.items() if name != "weights"),
         ")",
         "check_model(config)  # refuses weights of another digest",
-        f"base = build_backbone(config, {config['task']['num_labels']})  # base.processor takes texts or images",
+        f"base = build_backbone(config, {config.task.num_labels})  # base.processor takes texts or images",
         'model = PeftModel.from_pretrained(base.module, "FOLDER").eval()',
     ]

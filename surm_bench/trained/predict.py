@@ -10,7 +10,6 @@ import pandas as pd
 from scipy.special import softmax
 
 from surm_bench.config import Config
-from surm_bench.config.composition import settings_of
 from surm_bench.models import Backbone
 from surm_bench.run.build import prepared
 from surm_bench.run.runner import load_model
@@ -19,7 +18,7 @@ from surm_bench.trained.inputs import Inputs, read_inputs
 from surm_bench.training import evaluation_loader, make_accelerator, predict
 
 
-def predictions(folder: Path, source: Path, config: dict) -> pd.DataFrame:
+def predictions(folder: Path, source: Path, config: Config) -> pd.DataFrame:
     """Predict in fp32 and return a table with one row for each input.
 
     Columns: ``row`` or ``file``; ``prediction``, a class number or the value of a regression; ``label`` if classes have
@@ -33,24 +32,24 @@ def predictions(folder: Path, source: Path, config: dict) -> pd.DataFrame:
     Raises:
         UserError: the inputs are not readable or do not fit the task, or weights or the adapter are missing.
     """
-    inputs = read_inputs(source, settings_of(config).task)
-    model, backbone, settings = load_model(folder)
-    logits = _logits(model, backbone, settings, inputs)
-    frame = pd.DataFrame({inputs.key: inputs.names, "prediction": objective_for(settings.task).predictions(logits)})
-    if settings.task.label_names is not None:
-        frame["label"] = [settings.task.label_names[number] for number in frame["prediction"]]
-    if settings.task.num_labels > 1:
+    inputs = read_inputs(source, config.task)
+    model, backbone, config = load_model(folder)
+    logits = _logits(model, backbone, config, inputs)
+    frame = pd.DataFrame({inputs.key: inputs.names, "prediction": objective_for(config.task).predictions(logits)})
+    if config.task.label_names is not None:
+        frame["label"] = [config.task.label_names[number] for number in frame["prediction"]]
+    if config.task.num_labels > 1:
         for label, probabilities in enumerate(softmax(logits.astype(np.float64), axis=-1).T):
             frame[f"probability_{label}"] = probabilities
     return frame
 
 
-def _logits(model, backbone: Backbone, settings: Config, inputs: Inputs) -> np.ndarray:
+def _logits(model, backbone: Backbone, config: Config, inputs: Inputs) -> np.ndarray:
     """Return logits (N, num_labels) in input order; the inputs become the only scored split of a task."""
     rows = inputs.rows
-    task = RawTask(settings.task, rows.select([0]), {"input": rows}, {"input": np.arange(len(rows))})
-    data, accelerator = prepared(task, backbone, settings), make_accelerator("no")
-    loader = evaluation_loader(data.splits["input"], data.collate, settings.trainer)
+    task = RawTask(config.task, rows.select([0]), {"input": rows}, {"input": np.arange(len(rows))})
+    data, accelerator = prepared(task, backbone, config), make_accelerator("no")
+    loader = evaluation_loader(data.splits["input"], data.collate, config.trainer)
     found, _ = predict(*accelerator.prepare(model, loader), accelerator)
     logits = np.empty_like(found)
     logits[data.rows["input"]] = found  # texts are scored in order of length

@@ -2,7 +2,7 @@
 
 import surm_bench.system.torchvision_stub  # noqa: F401
 from surm_bench.training.accelerator import make_accelerator, use_device
-from surm_bench.training.check import check_config
+from surm_bench.training.check import check_device
 from surm_bench.training.evaluation import evaluation_loader, forward, predict
 from surm_bench.training.failures import Diverged, TrainingFailed
 from surm_bench.training.history import History
@@ -10,7 +10,6 @@ from surm_bench.training.hooks import Hooks
 from surm_bench.training.kalman import check_outputs
 from surm_bench.training.loop import fit
 from surm_bench.training.optimizers import parameter_groups, trainable
-from surm_bench.training.selection import check_selection
 from surm_bench.training.state import Checkpoint
 from surm_bench.training.stop import Interrupted
 
@@ -21,9 +20,8 @@ __all__ = [
     "Hooks",
     "Interrupted",
     "TrainingFailed",
-    "check_config",
+    "check_device",
     "check_outputs",
-    "check_selection",
     "evaluation_loader",
     "fit",
     "forward",

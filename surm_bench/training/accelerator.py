@@ -15,7 +15,7 @@ from surm_bench.system.environment import on_gpu
 FP32 = {"NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_DEFAULT_FPMATH_MODE": "strict", "DNNL_DEFAULT_FPMATH_MODE": "strict"}
 
 
-def check_device(name: str | None) -> None:
+def check_device_name(name: str | None) -> None:
     """Refuse a device that this machine lacks, or a single GPU for several processes; raises UserError."""
     if name is not None and name not in devices():
         raise unknown("trainer.device", name, devices())

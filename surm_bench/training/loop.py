@@ -34,7 +34,7 @@ def fit(
     model: nn.Module,
     data: TaskData,
     objective: Objective,
-    settings: Config,
+    config: Config,
     *,
     hooks: Hooks | None = None,
     log: Log = lambda values, step: None,
@@ -51,7 +51,7 @@ def fit(
 
     Args:
         model: ``model(**inputs)`` returns logits, or an object with ``logits``.
-        settings: optimizer, trainer and seed are used; adapter.label and task.name appear in the progress bar.
+        config: optimizer, trainer and seed are used; adapter.label and task.name appear in the progress bar.
         hooks: the method's additions to the loop, if any.
         log: called with train/loss, train/lr and train/grad_norm (before clipping), with scores as
             eval/<split>/<name> and the mean loss of a split as eval/<split>/loss.
@@ -61,7 +61,7 @@ def fit(
         Interrupted: SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 was received and the state is saved; only with a
             checkpoint.
     """
-    training = Training(model, data, objective, settings, hooks or Hooks(), log)
+    training = Training(model, data, objective, config, hooks or Hooks(), log)
     if checkpoint is None:
         training.history.begin_segment({})
         return training.run(lambda meeting: None)
@@ -84,12 +84,12 @@ class Training:
     """
 
     def __init__(
-        self, model: nn.Module, data: TaskData, objective: Objective, settings: Config, hooks: Hooks, log: Log
+        self, model: nn.Module, data: TaskData, objective: Objective, config: Config, hooks: Hooks, log: Log
     ) -> None:
-        self.trainer, self.objective, self.log = settings.trainer, objective, log
-        self.seed, self.augment = settings.seed, data.augment
+        self.trainer, self.objective, self.log = config.trainer, objective, log
+        self.seed, self.augment = config.seed, data.augment
         self.accelerator = make_accelerator(self.trainer.precision)
-        self.batches = Batches(len(data.train), self.trainer.batch_size, settings.seed, data.lengths)
+        self.batches = Batches(len(data.train), self.trainer.batch_size, config.seed, data.lengths)
         loader = training_loader(data.train, self.batches, data.collate, self.trainer)
         scored = [evaluation_loader(split, data.collate, self.trainer) for split in data.splits.values()]
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -98,15 +98,15 @@ class Training:
         self.scored = dict(zip(data.splits, scored, strict=True))
         whole = self.trainer.epochs * len(self.loader)
         self.steps = min(whole, self.trainer.max_steps or whole)
-        self.update = OPTIMIZERS[settings.optimizer.name](
+        self.update = OPTIMIZERS[config.optimizer.name](
             torch.compile(self.model) if self.trainer.compile else self.model,  # shares the parameters
             objective.loss,
-            settings.optimizer,
+            config.optimizer,
             self.steps,
             self.accelerator,
             hooks,
         )
-        self.title = f"{settings.adapter.label} on {settings.task.name}, seed {settings.seed}"
+        self.title = f"{config.adapter.label} on {config.task.name}, seed {config.seed}"
         self.epoch = self.batch = self.step = self.evaluated = 0
         self.loss_sum = torch.zeros((), device=self.accelerator.device)
         self.history = History()

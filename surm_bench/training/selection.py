@@ -6,23 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from surm_bench.config import TaskConfig, TrainerConfig
-from surm_bench.errors import UserError
 from surm_bench.tasks import Objective
 from surm_bench.training.hooks import Hooks
 
 SPLIT = "validation"  # never the reported split: choosing an epoch by its reported score makes the score too good
-
-
-def check_selection(trainer: TrainerConfig, task: TaskConfig) -> None:
-    """Refuse settings that choose an epoch by the reported split; raises UserError."""
-    chosen = {"patience": trainer.patience, "keep_best": "true" if trainer.keep_best else None}
-    for name, value in chosen.items():
-        if value is not None and task.validation == "dev":
-            raise UserError(
-                f"trainer.{name}={value} would choose an epoch by the split that is reported: give "
-                "task.validation=holdout or tuning, which choose by rows that are held out"
-            )
 
 
 def is_best(objective: Objective, evaluations: Sequence[dict]) -> bool:

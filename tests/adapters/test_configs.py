@@ -15,7 +15,7 @@ from surm_bench.adapters.build import attach
 from surm_bench.adapters.roles import find_roles
 from surm_bench.adapters.schedule import schedule
 from surm_bench.config import AdapterConfig, Config
-from surm_bench.config.composition import choices, compose, resolved, settings_of
+from surm_bench.config.composition import choices, compose, resolved
 from surm_bench.errors import UserError
 from surm_bench.models import split_qkv
 from surm_bench.system.installation import config_dir
@@ -72,7 +72,7 @@ def logits(model: nn.Module, family: str) -> torch.Tensor:
 
 @cache
 def composed(*overrides: str) -> Config:
-    return settings_of(resolved(overrides))
+    return resolved(overrides)
 
 
 @pytest.mark.parametrize("group", GROUPS)

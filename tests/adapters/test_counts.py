@@ -5,7 +5,7 @@ import pytest
 from surm_bench.adapters.parameters import lora_parameters
 from surm_bench.adapters.roles import find_roles
 from surm_bench.config import Config, composition
-from surm_bench.config.composition import choices, resolved, settings_of
+from surm_bench.config.composition import choices, resolved
 from surm_bench.models import build_skeleton
 from surm_bench.run.parameter_table import count, parameter_table
 
@@ -115,7 +115,7 @@ STORED = {
 
 def settings(model: str, adapter: str, *overrides: str) -> Config:
     chosen = [f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}", *overrides]
-    return settings_of(resolved(chosen))
+    return resolved(chosen)
 
 
 def counted(model: str, adapter: str, *overrides: str) -> dict[str, int]:

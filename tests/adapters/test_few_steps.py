@@ -15,7 +15,7 @@ import pytest
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
 from surm_bench.config import composition
-from surm_bench.config.composition import resolved, settings_of
+from surm_bench.config.composition import resolved
 from surm_bench.config.identity import LOOP_VERSION
 from surm_bench.run.build import build
 from surm_bench.tasks import objective_for
@@ -34,7 +34,7 @@ TOLERANCE = 1e-4
 
 def chosen(adapter: str, backbone: str):
     overrides = [f"adapter={adapter}", *SMALLER.get(adapter, []), *STEPS, "trainer.progress=false", "optimizer.lr=3e-3"]
-    return settings_of(resolved([*BACKBONES[backbone], *overrides]))
+    return resolved([*BACKBONES[backbone], *overrides])
 
 
 def few_steps(adapter: str, backbone: str) -> dict:

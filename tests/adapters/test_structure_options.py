@@ -69,7 +69,7 @@ def test_an_option_counts_as_the_field_of_its_name():
     assert all(torch.equal(first[key], second[key]) for key in first.keys() | second.keys())
     config = OmegaConf.to_container(compose(["model.digest=a", "task.digest=b"]), resolve=True)
     peft = {"_target_": "surm_bench.adapters.SurmConfig", "structure": "ldr"}
-    ids = [run_id(config | {"adapter": config["adapter"] | {"peft": peft | f}}) for f in (by_field, by_option, {})]
+    ids = [run_id(config | {"adapter": config.adapter | {"peft": peft | f}}) for f in (by_field, by_option, {})]
     assert ids[0] == ids[1] != ids[2]
 
 

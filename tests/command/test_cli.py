@@ -44,7 +44,7 @@ def test_a_run(monkeypatch, capsys, tmp_path):
     assert code == 0
     assert "Circulant on digits" in out and "8.0x fewer than LoRA r=8" in out
     (record,) = recorded(tmp_path)
-    assert record["status"] == "success"
+    assert record.status == "success"
     code, out, _ = command(monkeypatch, capsys, *DIGITS, "adapter=circulant", *SHORT, f"results_dir={tmp_path}")
     assert code == 0 and "already done" in out
 
@@ -56,7 +56,7 @@ def test_a_multirun_goes_on_after_a_failure_and_tells_it(monkeypatch, capsys, tm
     )  # fmt: skip
     assert code == 2
     assert err.count("r=5 does not divide both") == 2
-    assert sorted(record["status"] for record in recorded(tmp_path)) == ["failed", "failed", "success", "success"]
+    assert sorted(record.status for record in recorded(tmp_path)) == ["failed", "failed", "success", "success"]
 
 
 def write_rte(folder, labels=(0, 1), **renamed: str):
@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_is_an_outcome(monkeypatch, capsys, tmp_path):
     code, out, err = command(monkeypatch, capsys, *arguments, f"results_dir={tmp_path}")
     assert (code, err) == (0, "") and "diverged, the loss is nan at step 2" in out
     (record,) = recorded(tmp_path)
-    assert record["status"] == "diverged" and record["error"].startswith("the loss is nan at step 2")
+    assert record.status == "diverged" and record.error.startswith("the loss is nan at step 2")
     code, out, _ = command(monkeypatch, capsys, *arguments, f"results_dir={tmp_path}")
     assert code == 0 and "diverged" in out and "already done" in out
 

@@ -64,8 +64,8 @@ def test_a_run_with_a_users_adapter(mine, tmp_path, capsys):
     assert "unknown adapter 'my_lora': choose from adalora" in capsys.readouterr().err
     assert exit_code(command, ["run", *mine, *DIGITS, *SHORT, "adapter=my_lora"]) == 0
     (record,) = records.Archive(tmp_path / "results").records()
-    assert record["config"]["adapter"]["label"] == "Mine r=8"
-    assert "adapter=my_lora" in record["command"] and record["command"].startswith("python -m surm_bench ")
+    assert record.config.adapter.label == "Mine r=8"
+    assert "adapter=my_lora" in record.command and record.command.startswith("python -m surm_bench ")
     assert exit_code(command, ["run", *mine, *DIGITS, "adapter=my_lora", "--cfg", "job", "--package", "adapter"]) == 0
     assert "label: Mine r=" in capsys.readouterr().out
 

@@ -1,6 +1,5 @@
 """Ids of runs: the committed ones stay, what counts changes them, and nothing else does."""
 
-import copy
 import dataclasses
 import hashlib
 import json
@@ -10,9 +9,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from surm_bench.config import Config, identity
-from surm_bench.config.composition import choices, compose
-from surm_bench.config.identity import AS_BEFORE, NOT_IN_IDENTITY, check_defaults, group_id, run_id
+from surm_bench.config import AdapterConfig, Config, identity
+from surm_bench.config.composition import choices, compose, typed
+from surm_bench.config.identity import check_defaults, group_id, run_id
+from surm_bench.config.keys import Part
+from surm_bench.config.schema import GROUPS
 from surm_bench.errors import UserError
 from surm_bench.system.installation import config_dir
 
@@ -24,23 +25,19 @@ SUBSET = ("task.max_train_samples=100",)
 
 
 @cache
-def _composed(overrides: tuple[str, ...]) -> dict:
-    return OmegaConf.to_container(compose([*CONTENT, *overrides]), resolve=True)
+def composed(*overrides: str) -> Config:
+    return typed(compose([*CONTENT, *overrides]))
 
 
-def composed(*overrides: str) -> dict:
-    return copy.deepcopy(_composed(overrides))
-
-
-def changed(config: dict, key: str, value) -> dict:
+def changed(config: Config, key: str, value) -> Config:
     """A copy of a configuration with another value, at a key with dots."""
-    config = copy.deepcopy(config)
+    document = config.document()
     *parents, last = key.split(".")
-    node = config
+    node = document
     for parent in parents:
         node = node[parent]
     node[last] = value
-    return config
+    return Config.of_document(document)
 
 
 # The committed list
@@ -55,26 +52,27 @@ def test_the_committed_list_is_broad():
     overrides = {override for entry in COMMITTED for override in entry["overrides"]}
     assert len({entry["id"] for entry in COMMITTED}) == len(COMMITTED) >= 25
     assert {"optimizer=adam", "optimizer=sgd"} <= overrides
-    kinds = {(c["task"]["kind"], c["task"]["num_labels"] == 1) for c in (composed(*e["overrides"]) for e in COMMITTED)}
+    kinds = {(c.task.kind, c.task.num_labels == 1) for c in (composed(*e["overrides"]) for e in COMMITTED)}
     assert kinds == {("text", False), ("text", True), ("image", False)}
     assert len({override for override in overrides if override.startswith("adapter=")}) >= 10
 
 
-def test_a_key_that_is_added_changes_no_id():
+def test_a_record_with_keys_of_a_later_version_keeps_its_id():
     for entry in COMMITTED:
-        config = composed(*entry["overrides"])
+        document = composed(*entry["overrides"]).document()
         for group in ("model", "task", "adapter", "optimizer", "trainer", "tracking"):
-            config[group]["a_later_key"] = 1
-        assert run_id(config | {"a_later_key": 1}, entry.get("processes", 1)) == entry["id"]
+            document[group]["a_later_key"] = 1
+        config = Config.of_document(document | {"a_later_key": 1})
+        assert run_id(config, entry.get("processes", 1)) == entry["id"]
 
 
 def test_a_record_without_the_keys_that_were_added_later_keeps_its_id():
     """It is read as what the key means "as before"."""
     for entry in COMMITTED:
-        config = composed(*entry["overrides"])
-        for group, key in (("trainer", "patience"), ("trainer", "keep_best"), ("trainer", "micro_batch_size")):
-            del config[group][key]
-        assert run_id(config, entry.get("processes", 1)) == entry["id"]
+        document = composed(*entry["overrides"]).document()
+        for key in ("patience", "keep_best", "micro_batch_size"):
+            del document["trainer"][key]
+        assert run_id(Config.of_document(document), entry.get("processes", 1)) == entry["id"]
 
 
 def test_an_id_by_hand():
@@ -228,16 +226,16 @@ def test_what_does_not_count(key):
 
 
 def test_every_key_is_decided():
-    def keys(kind: type, prefix: str = ""):
-        for field in dataclasses.fields(kind):
-            if dataclasses.is_dataclass(field.type) and field.name != "tracking":
-                yield from keys(field.type, f"{field.name}.")
-            else:
-                yield f"{prefix}{field.name}"
-
-    assert set(keys(Config)) == {*COUNTS, *NOT_IN_IDENTITY}
-    assert not set(COUNTS) & set(NOT_IN_IDENTITY)
-    assert set(NOT_IN_IDENTITY) == {*DOES_NOT_COUNT, *BY_FAMILY}
+    """Each key says at its field whether it counts, and one of the tests above has it."""
+    groups = [("", Config), *((f"{name}.", group) for name, group in GROUPS.items() if name != "tracking")]
+    parts = {
+        f"{prefix}{field.name}": field.metadata["part"]
+        for prefix, kind in groups
+        for field in dataclasses.fields(kind)
+        if prefix or field.name not in GROUPS
+    }
+    assert {key for key, part in parts.items() if part is Part.NEVER} == {*DOES_NOT_COUNT} - {"tracking"}
+    assert {key for key, part in parts.items() if part is not Part.NEVER} == {*COUNTS, *BY_FAMILY}
 
 
 def test_the_architecture_has_one_name_wherever_its_weights_lie():
@@ -273,14 +271,14 @@ def test_equal_values_are_equal():
         "optimizer.weight_decay": 1,
         "optimizer.betas": (0.9, 0.999),
         "adapter.roles": ["v", "q"],
-        "optimizer.head_lr": lora["optimizer"]["lr"],
+        "optimizer.head_lr": lora.optimizer.lr,
         "adapter.peft.r": 8.0,
         "adapter.peft.bias": "none",  # PEFT's default
         "adapter.peft._target_": "peft.tuners.lora.LoraConfig",
     }.items():
         assert run_id(changed(lora, key, value)) == run_id(lora), key
-    reordered = {key: dict(reversed(v.items())) if isinstance(v, dict) else v for key, v in reversed(lora.items())}
-    assert run_id(reordered) == run_id(lora)
+    reordered = {name: dict(reversed(v.items())) if name in GROUPS else v for name, v in lora.document().items()}
+    assert run_id(Config.of_document(reordered)) == run_id(lora)
     surm = composed(*TEXT, "adapter=circulant")
     assert run_id(changed(surm, "adapter.peft.route", "fft")) == run_id(surm)
     assert run_id(changed(surm, "adapter.peft.alpha", 2.0)) != run_id(surm)
@@ -307,13 +305,14 @@ def test_classes_of_other_packages_are_told_apart_by_their_whole_path(tmp_path, 
 
 
 def test_values_as_before_are_left_out():
-    config = composed(*TEXT)
-    whole = identity.identity(config)
-    for key, value in AS_BEFORE.items():
-        assert key not in whole
-        if "." in key:
-            group, name = key.split(".")
-            assert config[group][name] == value
+    whole = identity.identity(composed(*TEXT))
+    later = [
+        f"{name}.{field.name}"
+        for name, group in GROUPS.items()
+        for field in dataclasses.fields(group)
+        if field.metadata["part"] is Part.UNLESS_DEFAULT
+    ]
+    assert len(later) > 20 and not {*later, "loop", "processes"} & whole.keys()
 
 
 @pytest.mark.parametrize("version", ["model", "task", "adapter"])
@@ -333,6 +332,10 @@ def test_the_version_of_the_loop(monkeypatch):
 # Defaults of methods
 
 
+def method(target: str, **fields) -> AdapterConfig:
+    return AdapterConfig(peft={"_target_": target, **fields})
+
+
 @pytest.mark.parametrize("adapter", choices("adapter"))
 def test_written_defaults_are_those_installed(adapter):
     """A field of PEFT or ours that is new or changed is noticed: scripts/adapter_defaults.py says what to do."""
@@ -348,17 +351,17 @@ def test_another_default_is_refused_unless_the_configuration_states_the_field(mo
     monkeypatch.setattr(identity, "_written_defaults", lambda: {"peft.LoraConfig": written | {"r": 4}})
     assert LoraConfig().r == 8 and LoraConfig().use_dora is False
     with pytest.raises(UserError) as error:
-        check_defaults({"_target_": "peft.LoraConfig"})
+        check_defaults(method("peft.LoraConfig"))
     assert "r=8 instead of 4, use_dora=False instead of 'none'" in str(error.value) and "\n" not in str(error.value)
-    check_defaults({"_target_": "peft.LoraConfig", "r": 8, "use_dora": False})
+    check_defaults(method("peft.LoraConfig", r=8, use_dora=False))
     with pytest.raises(UserError, match="use_dora"):
-        check_defaults({"_target_": "peft.tuners.lora.LoraConfig", "r": 8})
+        check_defaults(method("peft.tuners.lora.LoraConfig", r=8))
 
 
 @pytest.mark.parametrize("target", ["peft.Nope", "nowhere.Config", "Config", "", "json.dumps"])
 def test_a_class_that_is_none(target):
     with pytest.raises(UserError, match="is not the class of a PEFT config") as error:
-        check_defaults({"_target_": target})
+        check_defaults(method(target))
     assert repr(target) in str(error.value) and "\n" not in str(error.value)
 
 

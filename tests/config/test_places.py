@@ -5,10 +5,10 @@ import pytest
 from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.command.run import split
-from surm_bench.config.composition import resolved, settings_of, value_of
+from surm_bench.config.composition import editable, resolved, typed, value_of
 from surm_bench.config.places import override_of, with_quotes
 from surm_bench.errors import UserError
-from surm_bench.trained.changes import changed_settings
+from surm_bench.trained.changes import changed_config
 
 LETTERS = [*",='()#[]{}$ \\\"üa/.:*?~@!%&;|<>`0", "${", "\\$", "oc.env:HOME"]
 ODD = "we ird,d='(a)#[b]$c{d}${e}ü=x"
@@ -27,7 +27,7 @@ def test_an_override_gives_a_key_the_path_that_was_meant():
 def test_a_path_is_not_taken_apart_later():
     config = resolved(["model=roberta_tiny", "task=grammar/sentiment"])
     for path in [ODD, *made_up(20)]:
-        assert settings_of(config | {"results_dir": path}).results_dir == path
+        assert typed(editable(config.having(results_dir=path))).results_dir == path
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_a_sweep_over_paths_stays_one(tmp_path, monkeypatch):
 
 def test_the_same_path_for_what_was_trained():
     config, path = resolved(["model=roberta_tiny", "task=grammar/sentiment"]), "we ird,d='(a)#[b]$c{d}ü=x"
-    assert changed_settings(config, [f"task.data_dir={path}"]).task.data_dir == path
-    assert changed_settings(config | {"results_dir": ODD}, ["trainer.workers=1"]).results_dir == ODD
+    assert changed_config(config, [f"task.data_dir={path}"]).task.data_dir == path
+    assert changed_config(config.having(results_dir=ODD), ["trainer.workers=1"]).results_dir == ODD
 
 
 @pytest.mark.parametrize("key", ["results_dir", "task.data_dir", "model.weights"])

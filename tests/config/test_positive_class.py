@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,9 +30,9 @@ NAMES = ["equivalent", "not_equivalent"]
     ],
 )
 def test_the_positive_class_by_name_or_number(given, names, number, name, shown):
-    task = F1 | {"positive_class": given, "label_names": names}
+    task = TaskConfig(**F1 | {"positive_class": given, "label_names": names})
     assert (positive_class(task), named_class(task), shown_metric(task)) == (number, name, shown)
-    assert positive_class(task | {"positive_class": named_class(task)}) == number  # as a record has it
+    assert positive_class(replace(task, positive_class=named_class(task))) == number  # as a record has it
 
 
 @pytest.mark.parametrize(
@@ -75,10 +77,9 @@ def test_macro_f1_and_matthews_of_several_classes(classes):
 
 def test_the_id_has_the_number_where_it_is_not_glues():
     config = resolved(["model=roberta_tiny", "task=grammar/paraphrase"])
-    config = config | {"model": config["model"] | {"digest": "a"}}  # what resolved() gives is shared
 
     def identifier(**changes):
-        return run_id(config | {"task": config["task"] | {"digest": "b"} | changes})
+        return run_id(config.having(model={"digest": "a"}, task={"digest": "b"} | changes))
 
     assert identifier() == identifier(positive_class="1") == identifier(label_names=NAMES)
     assert identifier() == identifier(label_names=NAMES, positive_class="not_equivalent")
@@ -97,8 +98,6 @@ def test_names_are_corrected_without_a_rerun(tmp_path):
     second = start(tmp_path, *GRAMMAR, *task, "task.label_names=[bad,good]")
     third = start(tmp_path, *GRAMMAR, *task)  # which names none
     for one, other in ((first, second), (second, third)):
-        assert (one["run_id"], one["created"], one["scores"]) == (other["run_id"], other["created"], other["scores"])
-    named = [
-        (r["config"]["task"]["label_names"], r["config"]["task"]["positive_class"]) for r in (first, second, third)
-    ]
+        assert (one.run_id, one.created, one.scores) == (other.run_id, other.created, other.scores)
+    named = [(r.config.task.label_names, r.config.task.positive_class) for r in (first, second, third)]
     assert named == [(["good", "bad"], "bad"), (["bad", "good"], "good"), (["bad", "good"], "good")]

@@ -13,7 +13,7 @@ from support.tasks import task_config
 
 from surm_bench.content import extensions, read_image, rows_digest
 from surm_bench.errors import UserError
-from surm_bench.tasks import check_task, load_task, notices, prepare
+from surm_bench.tasks import load_task, notices, prepare
 
 GREYS = np.array([[0, 1, 128], [254, 255, 35]], np.uint8)  # 2 high, 3 wide
 DEEP = GREYS.astype(np.uint16) * 257  # the same greys in 16 bits
@@ -209,4 +209,4 @@ def test_a_row_of_a_subset_is_named_by_its_place_in_the_file(tmp_path):
 )  # fmt: skip
 def test_keys_that_would_be_ignored_are_refused(name, changes, words):
     with pytest.raises(UserError, match=words):
-        check_task(task_config(name, **changes))
+        task_config(name, **changes).check()

@@ -65,7 +65,7 @@ class Recipe:
         """Of its only run, which went well."""
         (file,) = self.tree.glob("results/runs/*/record.json")
         record = json.loads(file.read_text())
-        assert record["status"] == "success"
+        assert record.status == "success"
         return record
 
 
@@ -91,7 +91,7 @@ def recipe(tmp_path):
 def test_an_adapter(recipe):
     adapter = recipe("An adapter")
     adapter.follow()
-    assert adapter.record()["config"]["adapter"]["label"] == "OLoRA r=8"
+    assert adapter.record().config.adapter.label == "OLoRA r=8"
     files = [
         "tests/adapters/test_counts.py",
         "tests/adapters/test_few_steps.py",
@@ -137,7 +137,7 @@ def test_a_model_of_images(recipe):
     save_file(vit.state_dict(), model.tree / "deit_tiny.safetensors")
     model.follow()
     head = 10 * (vit.embed_dim + 1)
-    assert model.record()["parameters"]["head"] == head
+    assert model.record().parameters.head == head
     model.tests("tests/models/test_models.py -k deit_tiny")
 
 
@@ -145,7 +145,7 @@ def test_a_model_of_text(recipe):
     model = recipe("A model of text")
     save_bert(model.tree / "checkpoint")
     model.follow()
-    assert model.record()["parameters"]["adapter"] == 2 * 2 * 8 * (32 + 32)  # LoRA r=8 on q and v of two layers
+    assert model.record().parameters.adapter == 2 * 2 * 8 * (32 + 32)  # LoRA r=8 on q and v of two layers
     model.tests("tests/models/test_models.py -k minilm_l3")
 
 

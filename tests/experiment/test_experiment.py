@@ -80,7 +80,7 @@ def ids(jobs, folder) -> list[str]:
 
 def best_at(rate):
     """A score that falls with the distance from the best rate, in decades; the same for all adapters and seeds."""
-    return lambda config: 0.9 - 0.1 * abs(log10(config["optimizer"]["lr"] / rate))
+    return lambda config: 0.9 - 0.1 * abs(log10(config.optimizer.lr / rate))
 
 
 @pytest.mark.parametrize("name", experiment_files())
@@ -110,8 +110,8 @@ def test_every_experiment_enumerates_and_composes(name):
     rows = [[resolved(pair(experiment, task, key))] for key in raw["adapters"]]
     first = [pair(experiment, key, adapter) for key in raw["tasks"]]
     columns = [[resolved(replace(job, setting=s)) for s in experiment.settings(adapter)] for job in first]
-    assert len({config["adapter"]["label"] for (config,) in rows}) == len(rows), "two rows of one name"
-    assert all(config["task"]["validation"] != "tuning" for configs in rows + columns for config in configs)
+    assert len({config.adapter.label for (config,) in rows}) == len(rows), "two rows of one name"
+    assert all(config.task.validation != "tuning" for configs in rows + columns for config in configs)
     for several in (rows, columns):
         runs = [[identity(with_some_digest(config)) for config in configs] for configs in several]
         assert not any(one == other for one, other in combinations(runs, 2)), "two that are the same runs"
@@ -119,8 +119,8 @@ def test_every_experiment_enumerates_and_composes(name):
 
 def with_some_digest(config):
     """Content that is not declared counts by its name."""
-    groups = {group: config[group] for group in ("model", "task")}
-    return config | {group: keys | {"digest": keys["digest"] or keys["name"]} for group, keys in groups.items()}
+    groups = (config.model, config.task)
+    return config.having(**{group.group: {"digest": group.digest or group.name} for group in groups})
 
 
 def test_a_job_is_its_command_line(tiny):
@@ -148,13 +148,13 @@ def test_tuning_takes_the_best_on_rows_held_out(tiny, options):
     """Trained in earnest: nothing of the reported split is seen, and no adapter is kept."""
     assert commands.tune(tiny, options) == []
     found = records.Archive(options.folder).records()
-    assert len(found) == 3 and {record["seed"] for record in found} == {100}
-    assert all(record["scores"].keys() == {"validation"} for record in found)
+    assert len(found) == 3 and {record.seed for record in found} == {100}
+    assert all(record.scores.keys() == {"validation"} for record in found)
     assert not list(options.folder.glob("runs/*/adapter"))
     scores = {
-        record["config"]["optimizer"]["lr"]: record["scores"]["validation"]["last"]["accuracy"]
+        record.config.optimizer.lr: record.scores["validation"]["last"]["accuracy"]
         for record in found
-        if record["config"]["adapter"]["name"] == "circulant"
+        if record.config.adapter.name == "circulant"
     }
     state = state_of(tiny, options.folder)
     assert state.choices == {
@@ -216,7 +216,7 @@ def test_survivors_are_tried_for_all_the_steps(tiny, options, monkeypatch):
     del tiny.adapters["lora"]
     lengths = []
     surface = best_at(1e-3)
-    without_training(monkeypatch, lambda config: lengths.append(config["trainer"]["max_steps"]) or surface(config))
+    without_training(monkeypatch, lambda config: lengths.append(config.trainer.max_steps) or surface(config))
     assert commands.tune(tiny, options) == []
     assert lengths == [3, 3, 3, 8, 8]
     state = state_of(tiny, options.folder)
@@ -243,14 +243,14 @@ def test_runs_of_full_length_are_as_many_for_every_adapter(tiny, options, monkey
 
 
 def test_a_setting_that_diverges_is_not_chosen_and_is_no_problem(tiny, options, monkeypatch):
-    trained = without_training(monkeypatch, lambda config: None if config["optimizer"]["lr"] > 5e-3 else 0.3)
+    trained = without_training(monkeypatch, lambda config: None if config.optimizer.lr > 5e-3 else 0.3)
     assert commands.tune(tiny, options) == []
     assert state_of(tiny, options.folder).choices["digits", "circulant"] == ((LR, 1e-4),)
     assert commands.tune(tiny, options) == [] and len(trained) == 3, "it is an outcome, not to be tried again"
 
 
 def test_where_every_setting_diverges_the_pair_is_named_and_the_rest_is_run(tiny, options, monkeypatch):
-    without_training(monkeypatch, lambda config: None if config["adapter"]["name"] == "circulant" else 0.3)
+    without_training(monkeypatch, lambda config: None if config.adapter.name == "circulant" else 0.3)
     output = "no setting of circulant on digits finished on every tuning seed"
     assert commands.tune(tiny, options) == [output]
     assert commands.run(tiny, options) == [output], "more tuning would not help"
@@ -260,7 +260,7 @@ def test_where_every_setting_diverges_the_pair_is_named_and_the_rest_is_run(tiny
 
 def test_a_failed_trial_is_tried_three_times_and_then_given_up(tiny, options, monkeypatch, capsys):
     def surface(config):
-        if config["optimizer"]["lr"] == 1e-2:
+        if config.optimizer.lr == 1e-2:
             raise RuntimeError("out of memory")
         return 0.3
 
@@ -280,7 +280,7 @@ def test_one_failed_trial_does_not_end_the_search_of_others(tiny, options, monke
     tiny.tuning.survivors, tiny.tuning.knobs = 1, {"default": {LR: [1e-3, 1e-2]}}
 
     def surface(config):
-        if config["adapter"]["name"] == "circulant":
+        if config.adapter.name == "circulant":
             raise RuntimeError("out of memory")
         return 0.3
 
@@ -299,7 +299,7 @@ def test_figures_of_a_method_without_parameters_alone_are_not_drawn_and_other_fa
     tune_at(tiny, options.folder, LR, 1e-3)
 
     def surface(config):
-        if config["adapter"]["name"] == "lora":
+        if config.adapter.name == "lora":
             raise RuntimeError("out of memory")
         return 0.3
 
@@ -376,16 +376,16 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
     assert "First values: lora: lr 0.001. all others: lr 0.0001, 0.01." in caption
     assert "Chosen at an edge: circulant on digits (lr)." in caption
     for folder in options.folder.glob("runs/*/adapter"):
-        assert records.read(folder.parent / "record.json")["command"].startswith("python -m surm_bench ")
+        assert records.read(folder.parent / "record.json").command.startswith("python -m surm_bench ")
 
 
 def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, monkeypatch, capsys):
     tune_by_hand(tiny, options.folder)
 
     def surface(config):
-        if config["adapter"]["name"] == "circulant" and config["seed"] == 1:
+        if config.adapter.name == "circulant" and config.seed == 1:
             raise RuntimeError("out of memory")
-        return 0.5 + 0.1 * config["seed"]
+        return 0.5 + 0.1 * config.seed
 
     trained = without_training(monkeypatch, surface)
     (failure,) = commands.run(tiny, options)
@@ -408,7 +408,7 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, mo
 def test_a_diverged_run_takes_the_mean_of_its_setting(tiny, options, monkeypatch):
     tune_by_hand(tiny, options.folder)
     trained = without_training(
-        monkeypatch, lambda config: None if (config["adapter"]["name"], config["seed"]) == ("lora", 1) else 0.5
+        monkeypatch, lambda config: None if (config.adapter.name, config.seed) == ("lora", 1) else 0.5
     )
     assert commands.run(tiny, options) == [] == commands.run(tiny, options)
     assert len(trained) == 4
@@ -458,7 +458,7 @@ def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path, monkeypatch):
     monkeypatch.setattr(launching, "_joblib", lambda *_: pytest.fail("launched"))
     assert launch_jobs([job], options.folder, "joblib") == []
     here, there = (Runs(folder).result(job) for folder in (tmp_path / "here", options.folder))
-    assert (there["run_id"], there["scores"]) == (here["run_id"], here["scores"])
+    assert (there.run_id, there.scores) == (here.run_id, here.scores)
     with pytest.raises(UserError, match="unknown launcher 'slurm': choose from joblib, submitit_local"):
         launch_jobs([broken], options.folder, "slurm")
 
@@ -586,15 +586,15 @@ def test_broken_foreign_and_disagreeing_records_are_told_and_left_out(tiny, opti
     tune_by_hand(tiny, options.folder)
     *others, fourth = reported_jobs(tiny, CHOICES)
     first, second, third = (
-        records.run_folder(options.folder, make_record(job, options.folder)["run_id"]) / "record.json" for job in others
+        records.run_folder(options.folder, make_record(job, options.folder).run_id) / "record.json" for job in others
     )
     make_record(fourth, options.folder, 0.75)
     first.write_text(first.read_text()[:300])
     second.write_text(second.read_text().replace('"schema_version": 2', '"schema_version": 7'))
-    collected = records.read(third) | {"created": "2026-02-01T00:00:00+00:00"}
-    collected["scores"] = {"reported": {"last": {"accuracy": 0.9}, "best": {"accuracy": 0.9}}}
+    scores = {"reported": {"last": {"accuracy": 0.9}, "best": {"accuracy": 0.9}}}
+    collected = records.read(third).having(created="2026-02-01T00:00:00+00:00", scores=scores)
     written = records.write(collected, options.folder.parent / "elsewhere")
-    (options.folder / records.COLLECTED).write_text(json.dumps(written) + "\n")
+    (options.folder / records.COLLECTED).write_text(json.dumps(written.document()) + "\n")
     make_record(replace(fourth, setting=((LR, 0.5),)), options.folder, 0.99)
     problems = commands.tables(tiny, options)
     assert len(problems) == 3

@@ -67,7 +67,7 @@ def test_every_row_is_an_adapter_of_its_model(name):
 def test_surm_and_its_lora_are_on_q_k_and_v_unless_their_label_says_otherwise(name):
     _, configs = configurations(name)
     for config in configs.values():
-        adapter = config["adapter"]
+        adapter = config.adapter
         if adapter["peft"]["_target_"].rpartition(".")[2] in ("SurmConfig", "LoraConfig"):
             assert adapter["roles"] == (["q", "v"] if "q and v" in adapter["label"] else ["q", "k", "v"])
 
@@ -90,7 +90,7 @@ def test_tuning_has_two_seeds_and_can_afford_its_first_values(name):
 @pytest.mark.parametrize("name", ["paper_low_data", "paper_vtab"])
 def test_tuning_seeds_hold_out_other_rows_of_a_subset(name):
     """A subset of its own for each seed: with one for all, every seed would hold out the same rows."""
-    assert all(config["task"]["subset_seed"] is None for config in configurations(name)[1].values())
+    assert all(config.task.subset_seed is None for config in configurations(name)[1].values())
 
 
 def test_every_method_has_as_many_first_settings_where_methods_are_compared():

@@ -73,8 +73,8 @@ def test_on_the_same_machine_a_repeated_run_is_equal_and_a_changed_expectation_i
     assert re.search(r"lora on digits, seed 0, lr=0.001 +(0\.\d{4}) +\1 +equal", out)
     (path,) = (path for path in options.folder.glob("runs/*/record.json") if (path.parent / "adapter").is_dir())
     record = records.read(path)
-    assert len(list(options.outputs.glob("tiny/runs/*"))) == 1 and path.parent.name == record["run_id"]
-    record["scores"]["reported"]["last"]["accuracy"] -= 0.001
+    assert len(list(options.outputs.glob("tiny/runs/*"))) == 1 and path.parent.name == record.run_id
+    record.scores["reported"]["last"]["accuracy"] -= 0.001
     records.write(record, options.folder)
     code, out, err = reproduce()
     assert code == 1 and "0 of 1 repeated runs agree" in out
@@ -140,7 +140,7 @@ def test_the_spread_over_seeds_is_that_of_the_records(options, monkeypatch, caps
         make_record(job, options.folder, 0.5 + 0.4 * job.seed, environment=ELSEWHERE)
 
     def surface(config):
-        return 1.0 if config["adapter"]["name"] == "circulant" else 0.3
+        return 1.0 if config.adapter.name == "circulant" else 0.3
 
     without_training(monkeypatch, surface)
     (problem,) = commands.reproduce(tiny, options)

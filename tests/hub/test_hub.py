@@ -377,6 +377,6 @@ def test_a_run_asks_for_nothing_but_its_files(served, tmp_path, monkeypatch, cap
     with caplog.at_level(logging.INFO):
         brief = ["trainer.max_steps=1", "trainer.progress=false"]
         record = start(tmp_path / "results", "model=toy", "task=rows", "adapter=lora", *brief, short=False)
-    assert record["status"] == "success" and record["config"]["task"]["revision"] == commit_of(DATA)
+    assert record.status == "success" and record.config.task.revision == commit_of(DATA)
     assert not [line for line in served.requests if "config.json" in line and SETTINGS not in line]
     assert SECRET not in caplog.text + "".join(capfd.readouterr()) and "HTTP Request" not in caplog.text

@@ -26,7 +26,6 @@ from surm_bench.adapters.roles import find_roles
 from surm_bench.config import ModelConfig, composition
 from surm_bench.errors import UserError
 from surm_bench.models import build_backbone, build_skeleton, fuse_qkv, split_qkv, text
-from surm_bench.models.check import check_model
 from surm_bench.system.installation import config_dir
 
 CONFIGS = sorted((config_dir() / "model").glob("*.yaml"))
@@ -466,7 +465,7 @@ def test_bad_options(name, changes, words, request):
 )
 def test_what_the_configuration_alone_shows_to_be_wrong(name, changes, words):
     with pytest.raises(UserError, match=words):
-        check_model(model_config(name, **changes))
+        model_config(name, **changes).check()
 
 
 @pytest.mark.parametrize("checkpoint", ["deit_tiny_patch16_224.fb_in1k", "deit3_small_patch16_224"])

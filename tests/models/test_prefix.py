@@ -50,7 +50,7 @@ def start(results_dir, *overrides: str) -> dict:
 
 
 def adapter_of(results_dir, record: dict) -> dict[str, torch.Tensor]:
-    return load_file(records.run_folder(results_dir, record["run_id"]) / "adapter" / "adapter_model.safetensors")
+    return load_file(records.run_folder(results_dir, record.run_id) / "adapter" / "adapter_model.safetensors")
 
 
 @pytest.mark.parametrize("adapter", slow_but(["late circulant", "late, dropping out"], ADAPTERS))
@@ -59,22 +59,22 @@ def test_a_run_with_the_cache_is_the_run_without(tmp_path, backbone, adapter):
     """To the bit on images, whose batches round alike. A sequence may be padded otherwise: there to rounding."""
     overrides = [*backbone, *ADAPTERS[adapter], "optimizer.lr=0.01"]
     plain, cached = (start(tmp_path / on, *overrides, f"trainer.cache_prefix={on}") for on in ("false", "true"))
-    assert plain["run_id"] == cached["run_id"] and plain["parameters"] == cached["parameters"]
-    assert "prefix_seconds" in cached["timing"] and "prefix_seconds" not in plain["timing"]
+    assert plain.run_id == cached.run_id and plain.parameters == cached.parameters
+    assert "prefix_seconds" in cached.timing and "prefix_seconds" not in plain.timing
     wanted, found = adapter_of(tmp_path / "false", plain), adapter_of(tmp_path / "true", cached)
     assert found.keys() == wanted.keys()
     if backbone is DIGITS:
-        assert cached["history"] == plain["history"]
+        assert cached.history == plain.history
         assert all(torch.equal(found[name], wanted[name]) for name in wanted)
     else:
-        losses = [[point["train_loss"] for point in record["history"]] for record in (cached, plain)]
+        losses = [[point["train_loss"] for point in record.history] for record in (cached, plain)]
         assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-        scores = [[point["scores"]["reported"] for point in record["history"]] for record in (cached, plain)]
+        scores = [[point["scores"]["reported"] for point in record.history] for record in (cached, plain)]
         assert scores[0] == [pytest.approx(point, rel=1e-5) for point in scores[1]]
         assert all(torch.allclose(found[name], wanted[name], rtol=1e-4, atol=1e-4) for name in wanted)
-    model, data, settings = load_run(records.run_folder(tmp_path / "true", cached["run_id"]))
-    assert evaluate(model, data, settings)[plain["primary_metric"]] == pytest.approx(
-        cached["scores"]["reported"]["last"][plain["primary_metric"]]
+    model, data, settings = load_run(records.run_folder(tmp_path / "true", cached.run_id))
+    assert evaluate(model, data, settings)[plain.primary_metric] == pytest.approx(
+        cached.scores["reported"]["last"][plain.primary_metric]
     )
 
 
@@ -233,4 +233,4 @@ def test_more_states_than_half_of_the_memory(tmp_path, monkeypatch):
     ):
         start(tmp_path, *overrides)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2 * needed))
-    assert start(tmp_path, *overrides)["status"] == "success"
+    assert start(tmp_path, *overrides).status == "success"

@@ -36,10 +36,10 @@ def test_on_the_same_kind_of_machine_only_equal_scores_agree():
 
 
 def test_a_run_that_went_on_elsewhere_is_of_no_one_machine():
-    first, segment = record(accuracy=0.75), record(**ELSEWHERE)["segments"][0]
-    resumed = record(accuracy=0.76, segments=[segment, *first["segments"]])
+    first, segment = record(accuracy=0.75), record(**ELSEWHERE).segments[0]
+    resumed = record(accuracy=0.76, segments=[segment, *first.segments])
     assert agree(first, resumed) and agree(resumed, first)
-    assert not agree(resumed, resumed | record(accuracy=0.77, segments=resumed["segments"]))
+    assert not agree(resumed, record(accuracy=0.77, segments=resumed.segments))
 
 
 def test_elsewhere_two_binomial_standard_errors_decide():
@@ -73,7 +73,7 @@ def test_a_result_counts_before_whatever_else_there_is(tmp_path):
     collect(tmp_path)
     records.write(ended("failed", created="2026-01-03"), tmp_path)
     archive = Archive(tmp_path)
-    assert archive.record(A)["status"] == read_record(tmp_path, A)["status"] == "success"
+    assert archive.record(A).status == read_record(tmp_path, A).status == "success"
     assert archive.records() == [archive.record(A)] == archive.results()
 
 
@@ -96,7 +96,7 @@ def test_of_repeats_that_agree_the_earliest_counts_and_all_are_kept(tmp_path):
     assert collect(there, [here]) == (2, [])
     archive = Archive(there)
     assert archive.problems == [] and len(archive.results()) == 2
-    assert archive.record(A)["scores"]["reported"]["last"]["accuracy"] == 0.75
+    assert archive.record(A).scores["reported"]["last"]["accuracy"] == 0.75
     assert read_record(there, A) == archive.record(A)
 
 
@@ -105,7 +105,7 @@ def test_repeats_that_do_not_agree_are_named_and_neither_is_used(tmp_path):
     records.write(record(B), there)
     assert collect(there, [here]) == (3, [])
     archive = Archive(there)
-    assert archive.record(A) is None and [r["run_id"] for r in archive.records()] == [B]
+    assert archive.record(A) is None and [r.run_id for r in archive.records()] == [B]
     (problem,) = archive.problems
     assert all(part in problem for part in (A, "do not agree", "0.7500 (2026-01-01", "0.9500 (2026-01-02", "none is"))
     with pytest.raises(Disagreement) as error:
@@ -137,7 +137,7 @@ def test_a_line_a_run_sorted_and_the_same_bytes_whatever_the_order(tmp_path):
             collect(tmp_path / name / "all", [part])
     assert collected(tmp_path / "one" / "all") == collected(tmp_path / "two" / "all")
     found = [json.loads(line) for line in collected(tmp_path / "one" / "all").splitlines()]
-    assert [(r["run_id"], r["created"]) for r in found] == sorted((r["run_id"], r["created"]) for r in runs)
+    assert [(r.run_id, r.created) for r in found] == sorted((r.run_id, r.created) for r in runs)
     before = collected(tmp_path / "one" / "all")
     collect(tmp_path / "one" / "all")
     assert collected(tmp_path / "one" / "all") == before
@@ -174,7 +174,7 @@ def test_a_damaged_line_is_named_and_never_lost_by_collecting(tmp_path, spoil):
     clone.mkdir()
     (clone / "records.jsonl").write_bytes(first + b"\n" + spoil(second) + b"\n")
     before, archive = collected(clone), Archive(clone)
-    assert [made["run_id"] for made in archive.records()] == [A]
+    assert [made.run_id for made in archive.records()] == [A]
     assert len(archive.problems) == 1 and "records.jsonl, line 2" in archive.problems[0]
     assert read_record(clone, B) is None
     with pytest.raises(UserError, match=r"records.jsonl, line 2.*collecting would lose it"):
@@ -209,7 +209,7 @@ def test_one_collects_at_a_time(tmp_path):
 def test_predictions_are_those_of_the_record_that_counts(tmp_path):
     here, there = machines(tmp_path, 0.75, 0.76)
     collect(there, [here])
-    counting = Archive(there).record(A)["checksum"]
+    counting = Archive(there).record(A).checksum
     for _ in range(2):  # with the repeat's own predictions beside its record, and without
         found = read_predictions(Archive(there))
         assert set(found["record"]) == {counting} and set(found["run_id"]) == {A}

@@ -46,8 +46,8 @@ def test_scores_follow_from_predictions_and_labels_are_those_of_the_rows(tmp_pat
     labels = np.array(rows()["label"])[found["row"]]
     np.testing.assert_array_equal(found["label"], labels.astype(np.float32))
     assert found["prediction"].nunique() > 1
-    scores = record["scores"]["reported"]["last"]
-    assert record["primary_metric"] in scores
+    scores = record.scores["reported"]["last"]
+    assert record.primary_metric in scores
     for name, score in scores.items():
         whole = name in ("accuracy", "f1", "matthews_correlation")
         columns = (found[column].astype(int if whole else float) for column in ("label", "prediction"))

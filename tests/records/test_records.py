@@ -28,16 +28,16 @@ def one_line(error) -> str:
 
 def test_write_then_read_gives_the_record_with_plain_numbers(tmp_path):
     odd = {"score": np.float32(0.5), "count": np.int64(3), "loss": math.nan, "bad": [math.inf, (1, 2)]}
-    written = records.write(record(**odd), tmp_path)
+    written = records.write(record(history=[odd]), tmp_path)
     path = tmp_path / "runs" / A / "record.json"
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
 
     strict = json.loads(path.read_text(), parse_constant=refuse)
-    assert strict == written == records.read(path) == records.read_run(path.parent)
-    expected = {"schema_version": 2, "score": 0.5, "count": 3, "loss": None, "bad": [None, [1, 2]]}
-    assert {key: strict[key] for key in expected} == expected
+    assert written == records.read(path) == records.read_run(path.parent)
+    assert strict == written.document() and strict["schema_version"] == 2
+    assert strict["history"] == [{"score": 0.5, "count": 3, "loss": None, "bad": [None, [1, 2]]}]
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
 
 
@@ -52,14 +52,14 @@ def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(tmp_path):
 
 
 def test_a_crash_before_the_rename_leaves_the_old_record(tmp_path, monkeypatch):
-    records.write(record(note="old"), tmp_path)
+    records.write(record(command="old"), tmp_path)
 
     def crash(*_):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(atomic_module.os, "fsync", crash)
     with pytest.raises(OSError, match="no space"):
-        records.write(record(note="new"), tmp_path)
+        records.write(record(command="new"), tmp_path)
     folder = records.run_folder(tmp_path, A)
     assert records.read_run(folder)["note"] == "old"
     assert [file.name for file in folder.iterdir()] == ["record.json"]
@@ -177,10 +177,10 @@ def with_files(folder) -> dict:
 
 def test_flipped_bits_of_a_file_are_named(tmp_path):
     written = with_files(tmp_path)
-    assert len(written["files"]) == 3
+    assert len(written.files) == 3
     run, cache = records.run_folder(tmp_path, A), FileCache(tmp_path / "cache", verify=True)
     records.check_files(written, run, cache)
-    for name in written["files"]:
+    for name in written.files:
         whole = (run / name).read_bytes()
         for position in range(0, len(whole), -(-len(whole) // 30)):
             flipped = bytearray(whole)
@@ -239,4 +239,4 @@ def test_what_was_never_run_is_not_damaged(tmp_path):
     ids=lambda value: value and not isinstance(value, bool) and f"{value['status']} {value['attempts']}",
 )
 def test_done_and_given_up(made, done, given_up):
-    assert (records.is_done(made), records.is_given_up(made)) == (done, given_up)
+    assert (records.made.is_done, records.is_given_up(made)) == (done, given_up)

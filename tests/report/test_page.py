@@ -35,13 +35,13 @@ def runs():
         for method, scores in SCORES.items()
         for seed, score in enumerate(scores)
     ]
-    lost = {key: value for key, value in found[-1].items() if key not in ("scores", "history", "timing", "parameters")}
-    return [*found[:-1], lost | {"status": "diverged", "error": "the loss is nan"}]
+    lost = {"scores": {}, "history": [], "timing": None, "parameters": None}
+    return [*found[:-1], found[-1].having(**lost, status="diverged", error="the loss is nan")]
 
 
 def shown(runs, folder: Path) -> Results:
-    columns = list(dict.fromkeys(column for run in runs for column in columns_of(run["config"])))
-    families = dict.fromkeys((run["config"]["adapter"]["label"] for run in runs), "structured")
+    columns = list(dict.fromkeys(column for run in runs for column in columns_of(run.config)))
+    families = dict.fromkeys((run.config.adapter.label for run in runs), "structured")
     return Results("some", folder, families, columns, runs)
 
 
@@ -73,16 +73,16 @@ def test_a_cell_of_which_a_run_diverged_has_no_mean(runs, tmp_path):
 
 
 def test_every_cell_leads_to_its_runs_and_these_to_their_records(runs, tmp_path):
-    here = records.run_folder(tmp_path / "results", runs[0]["run_id"])
+    here = records.run_folder(tmp_path / "results", runs[0].run_id)
     here.mkdir(parents=True)
     (here / "record.json").touch()
     part = page_part(shown(runs, tmp_path / "results"), tmp_path / "outputs")
     for cell in part["cells"]:
         assert {part["runs"][run]["method"] for run in cell["runs"]} == {cell["method"]} and len(cell["runs"]) == 3
     first, *_, last = part["runs"].values()
-    assert first["record"] == f"../results/runs/{runs[0]['run_id']}/record.json"
+    assert first["record"] == f"../results/runs/{runs[0].run_id}/record.json"
     assert last["record"] == "../results/records.jsonl" and last["error"] == "the loss is nan"
-    assert first["command"] == runs[0]["command"] and first["commit"] == runs[0]["environment"]["git_commit"]
+    assert first.command == runs[0].command and first["commit"] == runs[0].environment.git_commit
 
 
 def predictions_below(folder: Path) -> Predictions:
@@ -107,7 +107,7 @@ def test_differences_with_predictions_need_the_same_rows(tmp_path, shift, expect
     made, frames = [], []
     for method, right in (("LoRA 1", 2), ("Circulant 1", 4)):
         for seed in (0, 1):
-            made.append(records.write(made_record(method, *ON, seed, right / 4) | {"files": {}}, tmp_path))
+            made.append(records.write(made_record(method, *ON, seed, right / 4).having(files={}), tmp_path))
             rows = np.arange(4) + shift * (method == "LoRA 1")
             frames.append(predicted(made[-1], np.arange(4) < right, rows))
     pd.concat(frames).to_parquet(tmp_path / "predictions.parquet", index=False)
@@ -148,17 +148,17 @@ def test_the_page_is_one_file_whatever_a_record_says(tmp_path):
 def test_configurations_of_one_label_are_told_apart():
     made = [made_record("LoRA 1", *ON, seed, 0.5) for seed in (0, 1, 0, 1)] + [made_record("C3A 1", *ON, 0, 0.5)]
     for record, rate in zip(made, (0.1, 0.1, 0.2, 0.2, 0.1), strict=True):
-        record["identity"]["optimizer.lr"] = rate
-        record["identity"]["seed"] = record["seed"]
-    labels = [record["config"]["adapter"]["label"] for record in with_distinct_labels(made)]
+        record.identity["optimizer.lr"] = rate
+        record.identity["seed"] = record.seed
+    labels = [record.config.adapter.label for record in with_distinct_labels(made)]
     assert labels == ["LoRA 1 (lr=0.1)"] * 2 + ["LoRA 1 (lr=0.2)"] * 2 + ["C3A 1"]
-    assert made[0]["config"]["adapter"]["label"] == "LoRA 1"
+    assert made[0].config.adapter.label == "LoRA 1"
 
 
 def test_a_folder_of_runs_has_a_page_and_a_table(runs, tmp_path, capsys):
     """Those of tuning are in neither."""
     for record in [*runs, made_record("LoRA 1", *ON, 100, 0.5, tuning=True)]:
-        records.write(record | {"files": {}}, tmp_path / "runs of mine")
+        records.write(record.having(files={}), tmp_path / "runs of mine")
     out, problems = page.write_folder_report(tmp_path / "runs of mine", tmp_path / "out" / "report.html")
     assert problems == []
     (part,) = json.loads(Parsed(out.read_text()).data)["parts"]
@@ -216,7 +216,7 @@ def test_without_records_there_is_no_page(results, tmp_path, named, message):
 
 
 def test_runs_of_no_experiment_are_pointed_to(tmp_path):
-    records.write(made_record(list(METHODS)[0], *ON, 0, 0.5) | {"files": {}}, tmp_path)
+    records.write(made_record(list(METHODS)[0], *ON, 0, 0.5).having(files={}), tmp_path)
     with pytest.raises(UserError, match=f"belong to none: --folder {tmp_path} shows them"):
         page.write_report(tmp_path, None, tmp_path / "report.html")
 
@@ -228,7 +228,7 @@ def test_an_experiment_that_there_is_not_is_one_line(tmp_path):
 
 def test_a_report_is_made_without_torch(tmp_path):
     for seed in (0, 1):
-        records.write(made_record(list(METHODS)[0], *ON, seed, 0.5) | {"files": {}}, tmp_path)
+        records.write(made_record(list(METHODS)[0], *ON, seed, 0.5).having(files={}), tmp_path)
     code = f"""
 import sys
 from pathlib import Path

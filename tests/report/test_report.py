@@ -16,9 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
+from support.made_up import changed
 
 from surm_bench import records
 from surm_bench.errors import UserError
+from surm_bench.records import Record
 from surm_bench.report import figures, pareto
 from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.console import print_table
@@ -89,9 +91,9 @@ def run(label, task, seed, score, status="success", model="roberta_base", group=
         "files": {},
     }
     if status != "success":
-        return record | {"error": "the loss is nan at step 7"}
+        return Record.of_document(record | {"error": "the loss is nan at step 7"}).having()
     count = PARAMETERS[label]
-    return record | {
+    measured = {
         "scores": {
             split: {"last": {"accuracy": value}, "best": {"accuracy": value + 0.01}}
             for split, value in {"reported": score, **extra}.items()
@@ -107,6 +109,7 @@ def run(label, task, seed, score, status="success", model="roberta_base", group=
             for e in (1, 2)
         ],
     }
+    return Record.of_document(record | measured).having()
 
 
 @pytest.fixture
@@ -217,13 +220,13 @@ def test_from_four_tasks_on_there_is_a_mean_rank():
     assert [column.title for column in table.columns][-2:] == ["Average", "Mean rank"]
     assert [row[-1] for row in texts(table)] == ["1.4", "1.6", "—"]  # (1 + 2 + 1 + 1.5) / 4
     assert "Mean rank: over the tasks" in table.caption
-    three = comparison_table(summary_frame(runs_frame([one for one in runs if one["config"]["task"]["name"] != "z"])))
+    three = comparison_table(summary_frame(runs_frame([one for one in runs if one.config.task.name != "z"])))
     assert "Mean rank" not in [column.title for column in three.columns] and "rank" not in three.caption
 
 
 def test_a_setting_that_diverged_on_a_seed_has_no_learning_curve(diverged, tmp_path):
     """That of its other runs would flatter it; where it did not diverge it is drawn."""
-    on_rte = [record for record in diverged if record["config"]["task"]["name"] == "glue/rte"]
+    on_rte = [record for record in diverged if record.config.task.name == "glue/rte"]
     for found, drawn in ((on_rte, {"LoRA r=8"}), (diverged, {"LoRA r=8", "circulant"})):
         _, curves, _ = learning_curves(curves_frame(found), looks(), tmp_path / "curves")
         assert {text for text in written_in(curves) if text in ORDER} == drawn
@@ -234,7 +237,7 @@ def test_a_table_of_several_machines_or_states_of_the_code_says_so():
     same = [run("circulant", "rte", seed, 0.5) for seed in range(4)]
     assert provenance(same) == "" == provenance([])
     several = [
-        record | {"environment": ENVIRONMENT | {"device_kind": kind, "git_dirty": dirty}, "code": {"sources": sources}}
+        changed(record, environment=ENVIRONMENT | {"device_kind": kind, "git_dirty": dirty}, code={"sources": sources})
         for record, kind, sources, dirty in zip(
             same, ("gpu", "cpu", "cpu", "cpu"), "aabb", (False, False, True, False), strict=True
         )
@@ -325,7 +328,7 @@ def test_many_adapters_have_a_row_each_by_hand():
 def test_a_success_without_a_score_counts_as_failed():
     """JSON has no number for a metric that was not finite: the record has null."""
     lost = run("circulant", "rte", 1, 0.5)
-    lost["scores"]["reported"]["last"]["accuracy"] = None
+    lost.scores["reported"]["last"]["accuracy"] = None
     cell = summary_frame(runs_frame([run("circulant", "rte", 0, 0.8), lost])).iloc[0]
     assert (cell["mean"], cell["n"], cell["failed"]) == (0.8, 1, 1)
 
@@ -348,7 +351,7 @@ def test_settings(task, setting, fraction):
     row = runs_frame([record]).iloc[0]
     assert row["setting"] == setting
     assert row["fraction"] == fraction if fraction else math.isnan(row["fraction"])
-    assert columns_of(record["config"]) == [("roberta_base", "images/cifar10", setting, "", "accuracy")]
+    assert columns_of(record.config) == [("roberta_base", "images/cifar10", setting, "", "accuracy")]
 
 
 def test_cells_of_different_settings_are_apart():
@@ -363,7 +366,7 @@ def test_an_extra_split_is_a_row_of_its_own():
     frame = runs_frame([record])
     assert frame[["split", "score", "best_score"]].to_numpy().tolist() == [["", 0.8, 0.81], ["mismatched", 0.7, 0.71]]
     assert frame["run_id"].nunique() == 1 and (frame["selection"] == "reported").all() and (frame["epochs"] == 2).all()
-    assert [column.title for column in columns_of(record["config"])] == ["mnli", "mnli-mm"]
+    assert [column.title for column in columns_of(record.config)] == ["mnli", "mnli-mm"]
 
 
 def test_two_configurations_in_one_cell_are_not_averaged(runs):
@@ -373,9 +376,9 @@ def test_two_configurations_in_one_cell_are_not_averaged(runs):
 
 
 def test_one_column_has_one_metric(runs):
-    task = runs[0]["config"]["task"] | {"primary_metric": "f1"}
-    runs[0] |= {"primary_metric": "f1", "config": runs[0]["config"] | {"task": task}}
-    runs[0]["scores"]["reported"]["last"]["f1"] = 0.8
+    config = runs[0].config.having(task={"primary_metric": "f1"})
+    runs[0] = runs[0].having(primary_metric="f1", config=config)
+    runs[0].scores["reported"]["last"]["f1"] = 0.8
     with pytest.raises(UserError, match="roberta_base / glue/rte is scored by accuracy and f1"):
         summary_frame(runs_frame(runs))
 
@@ -951,7 +954,7 @@ def test_of_many_lines_the_best_of_each_family_is_in_colour():
 def test_a_line_far_below_the_others_is_told_instead_of_flattening_them(tmp_path):
     records = [*fractions(["circulant", "LoRA r=8"]), *fractions(["linear probe"])]
     for record in records[-8:]:
-        record["scores"]["reported"]["last"]["accuracy"] *= 0.2
+        record.scores["reported"]["last"]["accuracy"] *= 0.2
     _, svg, _ = accuracy_against_fraction(summary_frame(runs_frame(records)), looks(), tmp_path / "fraction")
     assert "linear probe: 10.1 to 14.1, below the panel" in written_in(svg)
 
@@ -991,8 +994,7 @@ def test_a_curve_of_a_single_evaluation_is_a_point_that_can_be_seen(tmp_path, mo
     )
     labels = many(8, monkeypatch)
     records = [run(label, "rte", 0, 0.5) for label in labels]
-    for record in records:
-        record["history"] = record["history"][-1:]
+    records = [record.having(history=record.history[-1:]) for record in records]
     learning_curves(curves_frame(records), looks(), tmp_path / "curves")
     assert len(markers) == 8 and "" not in markers and None not in markers
 
@@ -1000,12 +1002,12 @@ def test_a_curve_of_a_single_evaluation_is_a_point_that_can_be_seen(tmp_path, mo
 def test_from_files_to_table(runs, tmp_path):
     """What cannot be read is named, and the table is made of the rest."""
     for index, record in enumerate(runs):
-        records.write(record | {"run_id": f"{index:012d}"}, tmp_path)
+        records.write(record.having(run_id=f"{index:012d}"), tmp_path)
     (tmp_path / "runs" / "000000000000" / "record.json").write_text("{")
     truncated = tmp_path / "runs" / "000000000003" / "record.json"  # one of LoRA's
     truncated.write_text(truncated.read_text()[:-100])
     (tmp_path / "runs" / "old").mkdir()
-    (tmp_path / "runs" / "old" / "record.json").write_text(json.dumps(runs[0] | {"schema_version": 0}))
+    (tmp_path / "runs" / "old" / "record.json").write_text(json.dumps(runs[0].document() | {"schema_version": 0}))
     archive = records.Archive(tmp_path)
     problems = archive.problems
     assert [re.sub(r".*runs/(\w+)/.*", r"\1", problem) for problem in problems] == [
@@ -1021,7 +1023,7 @@ def test_from_files_to_table(runs, tmp_path):
 
 def test_reports_are_made_without_torch(runs, tmp_path):
     for index, record in enumerate(runs):
-        records.write(record | {"run_id": f"{index:012d}"}, tmp_path)
+        records.write(record.having(run_id=f"{index:012d}"), tmp_path)
     code = f"""
 import sys
 from surm_bench import records
@@ -1030,7 +1032,7 @@ found = records.Archive({str(tmp_path)!r}).records()
 summary = frames.summary_frame(frames.runs_frame(found))
 table = tables.comparison_table(summary, published=published.load_published({str(PAPER)!r}))
 tables.write_table(table, {str(tmp_path)!r}, "table")
-families = {{record["config"]["adapter"]["label"]: "structured" for record in found}}
+families = {{record.config.adapter.label: "structured" for record in found}}
 figures.learning_curves(frames.curves_frame(found), looks.method_looks(families), {str(tmp_path / "curves")!r})
 heavy = {{"torch", "transformers", "peft", "timm", "datasets"}} & set(sys.modules)
 assert not heavy, heavy

@@ -31,7 +31,7 @@ def parquet(tmp_path):
 
 
 def digests(record: dict) -> tuple[str, str]:
-    return record["config"]["model"]["digest"], record["config"]["task"]["digest"]
+    return record.config.model.digest, record.config.task.digest
 
 
 def test_what_is_not_declared_is_filled_in(tmp_path):
@@ -42,7 +42,7 @@ def test_what_is_not_declared_is_filled_in(tmp_path):
     assert task == "-".join(
         rows_digest(rows[split], ["sentence"], "label", "text") for split in ("train", "validation")
     )
-    assert (record["identity"]["model.digest"], record["identity"]["task.digest"]) == (model, task)
+    assert (record.identity["model.digest"], record.identity["task.digest"]) == (model, task)
 
 
 def test_declared_or_found_it_is_one_run(tmp_path, monkeypatch):
@@ -55,10 +55,10 @@ def test_declared_or_found_it_is_one_run(tmp_path, monkeypatch):
 def test_the_same_rows_from_elsewhere_are_one_run(tmp_path, parquet):
     embedded = start(tmp_path / "a", *GRAMMAR, *BRIEF)
     local = start(tmp_path / "b", *GRAMMAR, *BRIEF, f"task.data_dir={parquet}")
-    assert local["run_id"] == embedded["run_id"] and local["files"] == embedded["files"]
+    assert local.run_id == embedded.run_id and local.files == embedded.files
     shutil.copy(parquet / "acceptability" / "validation.parquet", parquet / "acceptability" / "train.parquet")
     other = start(tmp_path / "b", *GRAMMAR, *BRIEF, f"task.data_dir={parquet}")
-    assert other["run_id"] != embedded["run_id"]
+    assert other.run_id != embedded.run_id
 
 
 def test_the_same_weights_from_elsewhere_are_one_run(tmp_path, monkeypatch):
@@ -68,10 +68,10 @@ def test_the_same_weights_from_elsewhere_are_one_run(tmp_path, monkeypatch):
     file, local = tmp_path / "here.safetensors", "model.weights='~/here.safetensors'"
     save_file(embedded, file)
     first = start(tmp_path / "a", *DIGITS, *BRIEF)
-    assert start(tmp_path / "b", *DIGITS, *BRIEF, local)["run_id"] == first["run_id"]
+    assert start(tmp_path / "b", *DIGITS, *BRIEF, local).run_id == first.run_id
     save_file({name: tensor + 0.01 for name, tensor in embedded.items()}, file)
     other = start(tmp_path / "b", *DIGITS, *BRIEF, local)
-    assert other["run_id"] != first["run_id"] and other["history"] != first["history"]
+    assert other.run_id != first.run_id and other.history != first.history
     file.unlink()
     with pytest.raises(UserError, match="here.safetensors does not exist"):
         start(tmp_path / "b", *DIGITS, *BRIEF, local)
@@ -88,7 +88,7 @@ def refused(tmp_path, monkeypatch, *overrides: str) -> str:
             with pytest.raises(UserError) as error:
                 start(tmp_path / "refused", *overrides, *BRIEF)
     assert "\n" not in str(error.value)
-    assert all(not records.is_done(record) for record in records.Archive(tmp_path / "refused").records())
+    assert all(not records.record.is_done for record in records.Archive(tmp_path / "refused").records())
     return str(error.value)
 
 

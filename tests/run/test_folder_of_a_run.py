@@ -58,9 +58,9 @@ def test_an_own_model_is_used_without_its_configurations(own, tmp_path, monkeypa
     monkeypatch.setattr(composition, "_added", [])
     shutil.rmtree(tmp_path / "configs")
     (tmp_path / "in.csv").write_text("sentence\nthe dog sleeps .\n")
-    assert before.config.layer_norm_eps == 1e-6 == record["config"]["model"]["architecture"]["layer_norm_eps"]
+    assert before.config.layer_norm_eps == 1e-6 == record.config.model.architecture["layer_norm_eps"]
     assert exit_code(command, ["evaluate", str(run)]) == 0
-    assert f"{record['scores']['reported']['last']['accuracy']:.4f}  (record" in capsys.readouterr().out
+    assert f"{record.scores['reported']['last']['accuracy']:.4f}  (record" in capsys.readouterr().out
     for ending, read in ((".csv", pd.read_csv), (".parquet", pd.read_parquet), (".jsonl", pd.read_json)):
         out = tmp_path / f"out{ending}"
         assert exit_code(command, ["predict", str(run), str(tmp_path / "in.csv"), "--out", str(out)]) == 0
@@ -70,7 +70,7 @@ def test_an_own_model_is_used_without_its_configurations(own, tmp_path, monkeypa
     assert "another ending than .csv, .jsonl, .parquet" in capsys.readouterr().err
 
     assert exit_code(command, ["export", str(run), str(tmp_path / "adapter"), "--adapter"]) == 0
-    digest = record["config"]["model"]["digest"]
+    digest = record.config.model.digest
     fields = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     card = (tmp_path / "adapter" / "README.md").read_text()
     assert fields["base_model_name_or_path"] == f"own@{digest}"
@@ -96,7 +96,7 @@ def test_an_edited_architecture_is_another_run(own, tmp_path):
     first = start(tmp_path, *OWN, f"model.weights={own}", "trainer.max_steps=1")
     file = tmp_path / "configs" / "model" / "own.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"layer_norm_eps": 1e-3}))
-    assert start(tmp_path, *OWN, f"model.weights={own}", "trainer.max_steps=1")["run_id"] != first["run_id"]
+    assert start(tmp_path, *OWN, f"model.weights={own}", "trainer.max_steps=1").run_id != first.run_id
     file.write_text("[]")
     with pytest.raises(UserError, match="own.json is not the config.json of a model"):
         start(tmp_path, *OWN, f"model.weights={own}")
@@ -198,12 +198,11 @@ def test_a_refusal_that_runs_share_is_told_once_and_before(tmp_path, run):
 
 
 def test_names_for_wandb_are_no_longer_than_it_takes(tmp_path):
-    group = {
-        name: {"name": name * 40, "label": "L" * 300, "lr": 0.1} for name in ("model", "task", "adapter", "optimizer")
-    }
-    config = group | {"seed": 0, "results_dir": str(tmp_path / ("x" * 71))}
-    other = config | {"results_dir": str(tmp_path / ("x" * 72))}
+    groups = {name: {"name": name * 40} for name in ("model", "task", "adapter")}
+    groups["adapter"]["label"] = "L" * 300
+    config = resolved([]).having(**groups, results_dir=str(tmp_path / ("x" * 71)))
+    other = config.having(results_dir=str(tmp_path / ("x" * 72)))
     assert all(1 <= len(tag) <= 64 for tag in tags(config)) and tags(config)[-1] != tags(other)[-1]
     assert len(run_name(config)) == 128 and len(group_name(config, "abc")) == 128
     assert group_name(config, "abc").endswith(" (abc)")
-    assert tags(config | {"model": {"name": "same"}, "task": {"name": "same"}})[:1] == ["same"]
+    assert tags(config.having(model={"name": "same"}, task={"name": "same"}))[:1] == ["same"]

@@ -43,12 +43,12 @@ def test_the_same_command_goes_on_to_equal_bits(tmp_path, sent, code, overrides)
     if sent != signal.SIGKILL:
         output = said(folder, process)
         assert f"interrupted ({sent.name} after a training step; its state is saved); give the same" in output
-        assert (results(folder)["status"], results(folder)["attempts"]) == ("interrupted", 0)
+        assert (results(folder).status, results(folder).attempts) == ("interrupted", 0)
     resumed = start(folder, *overrides)
-    assert resumed["run_id"] == whole["run_id"] and resumed["status"] == "success"
-    assert resumed["files"] == whole["files"]
-    assert resumed["scores"] == whole["scores"] and resumed["history"] == whole["history"]
-    first, second = resumed["segments"]
+    assert resumed.run_id == whole.run_id and resumed.status == "success"
+    assert resumed.files == whole.files
+    assert resumed.scores == whole.scores and resumed.history == whole.history
+    first, second = resumed.segments
     assert 0 == first["from_step"] < first["to_step"] == second["from_step"] < second["to_step"] == 60
     assert not state.parent.exists()
 
@@ -61,7 +61,7 @@ def test_a_state_of_another_kind_is_not_continued(tmp_path, monkeypatch):
     stop(process)
     assert process.exitcode == 143
     record = start(tmp_path, *overrides, "trainer.cache_prefix=true")
-    assert record["status"] == "success" and len(record["segments"]) == 1
+    assert record.status == "success" and len(record.segments) == 1
 
 
 def test_while_one_trains_the_others_are_refused(tmp_path):
@@ -133,4 +133,4 @@ def test_of_four_at_once_one_trains(tmp_path):
         assert process.exitcode == (2 if refused else 0)
         assert refused or "LoRA r=8 on digits" in text
     record = results(tmp_path)
-    assert record["status"] == "success" and record["attempts"] == 1
+    assert record.status == "success" and record.attempts == 1

@@ -66,6 +66,6 @@ def overrides(draw) -> list[str]:
 def test_every_override_runs_or_is_refused_before_training(changed):
     with mock.patch.object(measure, "fit", wraps=measure.fit) as training, TemporaryDirectory() as folder:
         try:
-            assert start(Path(folder), *changed, short=False)["status"] in ("success", "diverged")
+            assert start(Path(folder), *changed, short=False).status in ("success", "diverged")
         except UserError as error:
             assert "\n" not in str(error) and not training.called

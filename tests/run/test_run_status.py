@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from safetensors.torch import load_file, save_file
+from support.made_up import committed
 from support.runs import DIGITS, folder_of, start
 
 from surm_bench import records
@@ -41,12 +42,12 @@ def test_a_finished_run_is_not_repeated_unless_asked_to(copied, monkeypatch):
         assert start(folder, *LORA, report=output.append) == record
     assert "already done; rerun=true repeats it" in output[0] and "\n" not in output[0]
     again = start(folder, *LORA, "rerun=true")
-    assert again["files"] == record["files"] and again["timing"] != record["timing"]
+    assert again.files == record.files and again.timing != record.timing
 
 
 def test_a_collected_run_is_not_repeated_either(copied, monkeypatch):
     folder, record = copied
-    record = records.write(record | {"environment": record["environment"] | {"git_dirty": False}}, folder)
+    record = records.write(committed(record), folder)
     records.collect(folder)
     shutil.rmtree(folder / "runs")
     monkeypatch.setattr(measure, "fit", never)
@@ -55,16 +56,16 @@ def test_a_collected_run_is_not_repeated_either(copied, monkeypatch):
 
 def test_results_that_do_not_agree_are_refused_in_one_line(copied, monkeypatch):
     folder, record = copied
-    record = records.write(record | {"environment": record["environment"] | {"git_dirty": False}}, folder)
+    record = records.write(committed(record), folder)
     records.collect(folder)
-    other = {split: {"last": {"accuracy": 0.0}, "best": {"accuracy": 0.0}} for split in record["scores"]}
-    records.write(record | {"scores": other, "created": "2099"}, folder)
+    other = {split: {"last": {"accuracy": 0.0}, "best": {"accuracy": 0.0}} for split in record.scores}
+    records.write(record.having(scores=other, created="2099"), folder)
     with monkeypatch.context() as patched:
         patched.setattr(measure, "fit", never)
         with pytest.raises(UserError, match="do not agree, and none is used: .*; rerun=true makes it again") as error:
             start(folder, *LORA)
     assert "\n" not in str(error.value)
-    assert start(folder, *LORA, "rerun=true")["files"] == record["files"]
+    assert start(folder, *LORA, "rerun=true").files == record.files
     assert records.Archive(folder).problems == []
 
 
@@ -74,10 +75,10 @@ def test_results_that_do_not_agree_are_refused_in_one_line(copied, monkeypatch):
 def test_a_run_with_an_edited_score_is_set_aside_and_made_again(copied, caplog):
     folder, record = copied
     run = folder_of(folder, record)
-    score = str(record["scores"]["reported"]["last"]["accuracy"])
+    score = str(record.scores["reported"]["last"]["accuracy"])
     edited = (run / "record.json").read_text().replace(score, "0.999")
     (run / "record.json").write_text(edited)
-    assert start(folder, *LORA)["files"] == record["files"]
+    assert start(folder, *LORA).files == record.files
     aside = run.with_name(f"{run.name}.damaged1")
     assert (aside / "record.json").read_text() == edited and (aside / "adapter").is_dir()
     assert "its checksum does not fit; it is kept as" in caplog.text and aside.name in caplog.text
@@ -88,9 +89,9 @@ def test_a_run_with_an_exchanged_adapter_is_set_aside_and_made_again(copied, cap
     run = folder_of(folder, record)
     tensors = load_file(run / ADAPTER)
     save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, run / ADAPTER)
-    with pytest.raises(UserError, match=f"{ADAPTER} is not the file that run {record['run_id']} wrote"):
+    with pytest.raises(UserError, match=f"{ADAPTER} is not the file that run {record.run_id} wrote"):
         load_run(run)
-    assert start(folder, *LORA)["files"] == record["files"]
+    assert start(folder, *LORA).files == record.files
     assert f"{ADAPTER} is not the file" in caplog.text
     load_run(run)
 
@@ -132,13 +133,13 @@ def test_a_run_that_fails_is_tried_again_and_given_up_after_three_times(tmp_path
         with pytest.raises(RuntimeError):
             start(tmp_path, *LORA)
         (record,) = records.Archive(tmp_path).records()
-        assert (record["status"], record["attempts"]) == ("failed", attempt)
-        assert record["error"] == "RuntimeError: out of memory"
+        assert (record.status, record.attempts) == ("failed", attempt)
+        assert record.error == "RuntimeError: out of memory"
     monkeypatch.undo()
     with pytest.raises(UserError) as error:
         start(tmp_path, *LORA)
     assert "failed 3 times, last with: RuntimeError: out of memory; rerun=true tries it again" in str(error.value)
-    assert start(tmp_path, *LORA, "rerun=true")["status"] == "success"
+    assert start(tmp_path, *LORA, "rerun=true").status == "success"
 
 
 def test_a_failure_that_passes_is_forgotten(tmp_path, monkeypatch):
@@ -147,7 +148,7 @@ def test_a_failure_that_passes_is_forgotten(tmp_path, monkeypatch):
         with pytest.raises(RuntimeError):
             start(tmp_path, *LORA)
     record = start(tmp_path, *LORA)
-    assert (record["status"], record["attempts"]) == ("success", 2)
+    assert (record.status, record.attempts) == ("success", 2)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("no such folder")])
@@ -157,8 +158,8 @@ def test_interruptions_and_bad_input_are_no_attempts(tmp_path, monkeypatch, erro
         with pytest.raises(type(error)):
             start(tmp_path, *LORA)
     (record,) = records.Archive(tmp_path).records()
-    assert record["attempts"] == 0
-    assert record["status"] == ("failed" if isinstance(error, UserError) else "interrupted")
+    assert record.attempts == 0
+    assert record.status == ("failed" if isinstance(error, UserError) else "interrupted")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
@@ -167,15 +168,15 @@ def test_a_rerun_that_breaks_off_does_not_undo_a_result(copied, monkeypatch, err
     monkeypatch.setattr(measure, "fit", broken(error))
     with pytest.raises(error):
         start(folder, *LORA, "rerun=true")
-    assert records.read_record(folder, record["run_id"]) == record
+    assert records.read_record(folder, record.run_id) == record
 
 
 def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):
     diverging = [*LORA, "optimizer.lr=1e30", "optimizer.warmup_ratio=0"]
     output = []
     record = start(tmp_path, *diverging, report=output.append)
-    assert record["status"] == "diverged" and records.is_done(record)
-    assert "is nan at step" in record["error"] and "scores" not in record
+    assert record.status == "diverged" and records.record.is_done
+    assert "is nan at step" in record.error and "scores" not in record
     assert "diverged, " in output[0] and "\n" not in output[0]
     monkeypatch.setattr(measure, "fit", never)
     assert start(tmp_path, *diverging) == record

@@ -14,13 +14,14 @@ from support.runs import ADAPTERS, DIGITS, GRAMMAR, SMALLER, folder_of, start
 from surm_bench import records
 from surm_bench.config import identity
 from surm_bench.errors import UserError
+from surm_bench.records.record import Baseline
 from surm_bench.run import measure
 from surm_bench.run.runner import evaluate, load_run
 from surm_bench.tasks import Classification
 
 
 def last(record: dict, split: str = "reported") -> dict[str, float]:
-    return record["scores"][split]["last"]
+    return record.scores[split]["last"]
 
 
 QUICK = (
@@ -41,35 +42,36 @@ QUICK = (
 def test_an_adapter_runs_saves_and_loads_to_the_same_scores(tmp_path, adapter):
     backbone = GRAMMAR if ADAPTERS.index(adapter) % 2 else DIGITS
     record = start(tmp_path, *backbone, f"adapter={adapter}", *SMALLER.get(adapter, []))
-    assert record["status"] == "success"
+    assert record.status == "success"
     model, data, settings = load_run(folder_of(tmp_path, record))
     assert evaluate(model, data, settings) == last(record)
-    assert record["primary_metric"] in last(record)
+    assert record.primary_metric in last(record)
 
 
 def test_the_record_says_everything(tmp_path):
     record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", "seed=5")
     path = folder_of(tmp_path, record) / "record.json"
-    assert json.loads(path.read_text()) == records.read(path) == record
+    document = json.loads(path.read_text())
+    assert document == record.document() and records.read(path) == record
     known = {"schema_version", "checksum", "run_id", "group_id", "status", "config", "identity", "code", "command"}
     known |= {"seed", "environment", "created", "attempts", "files", "primary_metric", "greater_is_better"}
     measured = {"scores", "epochs", "selection", "kept", "examples", "parameters", "baseline", "timing", "memory"}
-    assert set(record) == known | measured | {"history", "segments", "change"}
-    assert (record["seed"], record["config"]["optimizer"]["lr"], record["attempts"]) == (5, 0.02, 1)
+    assert set(document) == known | measured | {"history", "segments", "change"}
+    assert (record.seed, record.config.optimizer.lr, record.attempts) == (5, 0.02, 1)
     depth, d = 4, 64  # of vit_digits
-    assert record["parameters"]["adapter"] == depth * 2 * 2 * d
-    assert record["parameters"]["stored"] == depth * 2 * d
-    assert record["baseline"] == {"method": "lora", "r": 8, "parameters": depth * 2 * 16 * d, "ratio": 8.0}
+    assert record.parameters.adapter == depth * 2 * 2 * d
+    assert record.parameters.stored == depth * 2 * d
+    assert record.baseline == Baseline("lora", 8, parameters=depth * 2 * 16 * d, ratio=8.0)
     timing = {"train_seconds", "step_ms_median", "step_ms_p99", "samples_per_second", "wall_seconds"}
-    assert set(record["timing"]) == timing
-    assert record["timing"]["step_ms_median"] <= record["timing"]["step_ms_p99"]
-    assert record["history"][-1]["step"] == 6 and record["examples"] == {"reported": 60}
-    assert record["environment"]["torch"] == torch.__version__
-    (segment,) = record["segments"]
+    assert set(document["timing"]) == timing
+    assert record.timing.step_ms_median <= record.timing.step_ms_p99
+    assert record.history[-1]["step"] == 6 and record.examples == {"reported": 60}
+    assert record.environment.torch == torch.__version__
+    (segment,) = record.segments
     assert (segment["from_step"], segment["to_step"]) == (0, 6)
-    assert segment["device_kind"] == record["environment"]["device_kind"]
+    assert segment["device_kind"] == record.environment.device_kind
     adapter = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json", "predictions.parquet")
-    assert set(record["files"]) == set(adapter)
+    assert set(record.files) == set(adapter)
     assert {file.name for file in path.parent.iterdir()} >= {"record.json", "adapter", "predictions.parquet"}
     assert not (path.parent / "state").exists() and not (path.parent / "lock.json").exists()
 
@@ -78,10 +80,10 @@ def test_the_record_says_everything(tmp_path):
 def test_the_same_seed_gives_the_same_bits(tmp_path, backbone):
     first, second = (start(tmp_path / name, *backbone, "adapter=circulant") for name in "ab")
     other = start(tmp_path / "a", *backbone, "adapter=circulant", "seed=1")
-    assert first["run_id"] == second["run_id"] != other["run_id"]
-    assert first["group_id"] == second["group_id"] == other["group_id"]
-    assert first["history"] == second["history"] != other["history"]
-    assert first["files"] == second["files"] != other["files"]
+    assert first.run_id == second.run_id != other.run_id
+    assert first.group_id == second.group_id == other.group_id
+    assert first.history == second.history != other.history
+    assert first.files == second.files != other.files
 
 
 def test_the_epoch_is_chosen_on_the_split_that_the_validation_names(tmp_path):
@@ -90,14 +92,14 @@ def test_the_epoch_is_chosen_on_the_split_that_the_validation_names(tmp_path):
     scored = {"dev": ["reported"], "holdout": ["reported", "validation"], "tuning": ["validation"]}
     for validation, splits in scored.items():
         record = start(tmp_path, *DIGITS, *long, f"task.validation={validation}")
-        assert list(record["scores"]) == splits and record["selection"] == splits[-1]
-        assert all(list(epoch["scores"]) == splits for epoch in record["history"])
-        chosen = [epoch["scores"][splits[-1]]["accuracy"] for epoch in record["history"]]
-        assert record["epochs"]["best"]["epoch"] == chosen.index(max(chosen))  # the first of equal ones
-        assert record["epochs"]["last"]["epoch"] == 2
+        assert list(record.scores) == splits and record.selection == splits[-1]
+        assert all(list(epoch["scores"]) == splits for epoch in record.history)
+        chosen = [epoch["scores"][splits[-1]]["accuracy"] for epoch in record.history]
+        assert record.epochs["best"]["epoch"] == chosen.index(max(chosen))  # the first of equal ones
+        assert record.epochs["last"]["epoch"] == 2
         for split in splits:
-            of_epoch = [epoch["scores"][split] for epoch in record["history"]]
-            assert record["scores"][split] == {"last": of_epoch[2], "best": of_epoch[chosen.index(max(chosen))]}
+            of_epoch = [epoch["scores"][split] for epoch in record.history]
+            assert record.scores[split] == {"last": of_epoch[2], "best": of_epoch[chosen.index(max(chosen))]}
 
 
 def test_results_by_hand():
@@ -118,18 +120,18 @@ def test_results_by_hand():
 
     objective = Classification("accuracy", "accuracy")
     held, dev = (measure.results(History, objective, validation) for validation in ("holdout", "dev"))
-    assert held["selection"] == "validation" and held["examples"] == {"reported": 5, "validation": 3}
-    assert held["epochs"] == {"last": {"epoch": 2, "step": 15}, "best": {"epoch": 0, "step": 5}}
-    assert held["scores"]["reported"] == {"last": {"accuracy": 0.6}, "best": {"accuracy": 0.5}}
-    assert held["scores"]["validation"] == {"last": {"accuracy": 0.4}, "best": {"accuracy": 0.8}}
-    assert dev["selection"] == "reported" and dev["epochs"]["best"] == {"epoch": 1, "step": 10}
-    assert dev["scores"]["reported"]["best"] == {"accuracy": 0.7}
+    assert held.selection == "validation" and held.examples == {"reported": 5, "validation": 3}
+    assert held.epochs == {"last": {"epoch": 2, "step": 15}, "best": {"epoch": 0, "step": 5}}
+    assert held.scores["reported"] == {"last": {"accuracy": 0.6}, "best": {"accuracy": 0.5}}
+    assert held.scores["validation"] == {"last": {"accuracy": 0.4}, "best": {"accuracy": 0.8}}
+    assert dev.selection == "reported" and dev.epochs["best"] == {"epoch": 1, "step": 10}
+    assert dev.scores["reported"]["best"] == {"accuracy": 0.7}
 
 
 def test_placement_decides_where_residual_adapters_go(tmp_path):
     """Pfeiffer's is one place of Houlsby's two."""
     houlsby, pfeiffer = (
-        start(tmp_path, *DIGITS, "adapter=adapter_circulant", f"adapter.peft.placement={placement}")["parameters"]
+        start(tmp_path, *DIGITS, "adapter=adapter_circulant", f"adapter.peft.placement={placement}").parameters
         for placement in ("houlsby", "pfeiffer")
     )
     assert houlsby["adapter"] == 2 * pfeiffer["adapter"] == 2 * 4 * 3 * 64
@@ -176,8 +178,8 @@ def test_two_processes_are_one_run(tmp_path):
     assert done.stdout.count("LoRA r=8 on digits") == 1
     archive = records.Archive(tmp_path)
     (record,) = archive.records()
-    assert archive.problems == [] and record["status"] == "success"
-    assert record["identity"]["processes"] == record["environment"]["processes"] == 2
-    assert record["history"][-1]["step"] == 2  # 128 examples, twice 32 a step
+    assert archive.problems == [] and record.status == "success"
+    assert record.identity["processes"] == record.environment.processes == 2
+    assert record.history[-1]["step"] == 2  # 128 examples, twice 32 a step
     model, data, settings = load_run(folder_of(tmp_path, record))
     assert evaluate(model, data, settings)["accuracy"] == pytest.approx(last(record)["accuracy"])

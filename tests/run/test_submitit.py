@@ -35,5 +35,5 @@ def test_a_preempted_job_of_submitit_is_queued_again_and_goes_on(tmp_path):
         assert launch_jobs([job], tmp_path, "submitit_local", ["timeout_min=10"]) == []
         preempted.result()
     record = Runs(tmp_path).result(job)
-    first, second = record["segments"]
-    assert record["status"] == "success" and 0 < first["to_step"] == second["from_step"] < second["to_step"] == 400
+    first, second = record.segments
+    assert record.status == "success" and 0 < first["to_step"] == second["from_step"] < second["to_step"] == 400

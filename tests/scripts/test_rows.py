@@ -58,8 +58,8 @@ def test_rows_are_tuned_and_run_whatever_stops_them(tree):
         "mine lora: done",
     ]
     found = Archive(tree / "results" / "mine").records()
-    assert len(found) == 2 * (2 + 2) + 2 and all(record["status"] == "success" for record in found)
-    assert any(len(record["segments"]) == 2 and record["segments"][1]["from_step"] > 0 for record in found)
+    assert len(found) == 2 * (2 + 2) + 2 and all(record.status == "success" for record in found)
+    assert any(len(record.segments) == 2 and record.segments[1]["from_step"] > 0 for record in found)
 
 
 def deaf(ready) -> None:

@@ -141,8 +141,8 @@ def recorded(folder):
 
 
 def run_of(finished, adapter, seed):
-    (record,) = (r for r in recorded(finished) if (r["config"]["adapter"]["name"], r["seed"]) == (adapter, seed))
-    return records.run_folder(finished, record["run_id"])
+    (record,) = (r for r in recorded(finished) if (r.config.adapter.name, r.seed) == (adapter, seed))
+    return records.run_folder(finished, record.run_id)
 
 
 def tensors_of(folder):
@@ -254,8 +254,8 @@ def test_the_records_have_every_pair_and_the_references(finished, study):
         *((cka_report.RANDOM, seed, other) for seed in (0, 1) for other in (0, 1)),
         (cka_report.PRETRAINED, None, 0), (cka_report.PRETRAINED, None, 1),
     }  # fmt: skip
-    compared = {r["run_id"] for r in recorded(finished) if r["config"]["adapter"]["name"] != "linear_probe"}
-    assert {r["run_id"] for r in content["runs"]} == compared
+    compared = {r.run_id for r in recorded(finished) if r.config.adapter.name != "linear_probe"}
+    assert {r.run_id for r in content["runs"]} == compared
     assert content["environment"]["torch"] == torch.__version__
     pretrained = next(p for p in content["pairs"] if p["label"] == cka_report.PRETRAINED)
     assert pretrained["cka_delta"] == [None] * 8 and 0 < pretrained["cka_features"] < 1
@@ -291,29 +291,29 @@ def test_table_and_figure_are_written(study):
 
 def test_quick_takes_one_task_and_two_seeds(finished):
     found = recorded(finished)
-    other = [r | {"config": r["config"] | {"task": r["config"]["task"] | {"name": "another"}}} for r in found]
-    third = [r | {"seed": 2, "run_id": r["run_id"]} for r in found]
+    other = [r.having(config=r.config.having(task={"name": "another"})) for r in found]
+    third = [r.having(seed=2) for r in found]
     (runs,) = cka.runs_by_task([*found, *other, *third], finished, quick=True)
-    assert {r["seed"] for r in runs} == {0, 1} and {r["config"]["task"]["name"] for r in runs} == {"another"}
+    assert {r.seed for r in runs} == {0, 1} and {r.config.task.name for r in runs} == {"another"}
 
 
 def test_the_newest_configuration_of_a_method_counts(finished):
     found = recorded(finished)
-    lora = [r for r in found if r["config"]["adapter"]["name"] == "lora"]
-    older = [r | {"group_id": "older", "created": "2001-01-01T00:00:00+00:00"} for r in lora]
+    lora = [r for r in found if r.config.adapter.name == "lora"]
+    older = [r.having(group_id="older", created="2001-01-01T00:00:00+00:00") for r in lora]
     (runs,) = cka.runs_by_task([*older, *found, *older], finished, quick=False)
-    chosen = [r for r in runs if r["config"]["adapter"]["name"] == "lora"]
-    assert [r["seed"] for r in chosen] == [0, 1] and "older" not in {r["group_id"] for r in chosen}
+    chosen = [r for r in runs if r.config.adapter.name == "lora"]
+    assert [r.seed for r in chosen] == [0, 1] and "older" not in {r.group_id for r in chosen}
 
 
 def test_only_successes_on_the_reported_split_are_compared(finished):
     """Not those of tuning, which score nothing but held-out rows, nor those that diverged."""
     found = recorded(finished)
-    lora = next(r for r in found if r["config"]["adapter"]["name"] == "lora")
-    tuning = lora | {"seed": 7, "config": lora["config"] | {"task": lora["config"]["task"] | {"validation": "tuning"}}}
-    diverged = lora | {"seed": 8, "status": "diverged"}
+    lora = next(r for r in found if r.config.adapter.name == "lora")
+    tuning = lora.having(seed=7, config=lora.config.having(task={"validation": "tuning"}))
+    diverged = lora.having(seed=8, status="diverged")
     (runs,) = cka.runs_by_task([*found, tuning, diverged], finished, quick=False)
-    assert {r["seed"] for r in runs} == {0, 1}
+    assert {r.seed for r in runs} == {0, 1}
 
 
 def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_path, capsys):
@@ -322,7 +322,7 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     shutil.copytree(finished, results)
     shutil.rmtree(run_of(results, "circulant", 1) / "adapter")
     other_score = records.read(run_of(results, "lora", 0) / "record.json")
-    other_score["scores"]["reported"]["last"]["accuracy"] = 0.9
+    other_score.scores["reported"]["last"]["accuracy"] = 0.9
     records.write(other_score, results)
     altered = run_of(results, "full", 1) / "adapter" / "adapter_model.safetensors"
     save_file({name: -tensor for name, tensor in load_file(altered).items()}, altered)
@@ -335,7 +335,7 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     assert re.search("left out, LoRA r=8 with seed 0: .* its record says 0.900", output)
     assert re.search("left out, Full fine-tuning with seed 1: .*adapter_model.safetensors is not the file that", output)
     content = measurements.read(tmp_path / "study" / "measurements.json")
-    assert {(r["label"], r["seed"]) for r in content["runs"]} == {("Full fine-tuning", 0), ("LoRA r=8", 1)}
+    assert {(r["label"], r.seed) for r in content["runs"]} == {("Full fine-tuning", 0), ("LoRA r=8", 1)}
 
 
 def test_without_runs_one_line_names_the_command_that_makes_them(tmp_path):

@@ -17,7 +17,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     lora = ["adapter=lora", "adapter.roles=[q,k,v]", "adapter.peft.lora_alpha=4", "optimizer.lr=0.01"]
     found = [start(folder, *DIGITS, *lora), start(folder, *DIGITS, "adapter=linear_probe")]
-    return folder, {record["config"]["adapter"]["name"]: record for record in found}
+    return folder, {record.config.adapter.name: record for record in found}
 
 
 def test_every_layer_against_the_saved_adapter(finished, tmp_path):
@@ -48,10 +48,10 @@ def test_a_folder_without_a_changed_weight(tmp_path):
 
 def test_only_the_newest_reported_successes_count(finished):
     lora = finished[1]["lora"]
-    tuning = lora | {"config": lora["config"] | {"task": lora["config"]["task"] | {"validation": "tuning"}}}
-    older = lora | {"group_id": "older", "created": "2001-01-01T00:00:00+00:00", "run_id": "older"}
-    rows = weights.changes([tuning, older, lora | {"status": "diverged"}, lora])
-    assert len(rows) == 12 and {row["run_id"] for row in rows} == {lora["run_id"]}
+    tuning = lora.having(config=lora.config.having(task={"validation": "tuning"}))
+    older = lora.having(group_id="older", created="2001-01-01T00:00:00+00:00", run_id="older")
+    rows = weights.changes([tuning, older, lora.having(status="diverged"), lora])
+    assert len(rows) == 12 and {row["run_id"] for row in rows} == {lora.run_id}
 
 
 def test_the_table_by_hand():

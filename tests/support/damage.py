@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from support.made_up import committed
 from support.runs import folder_of, start
 
 from surm_bench import records
-from surm_bench.config.composition import compose, settings_of
+from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.models.digest import model_digest
 from surm_bench.models.weights import EMBEDDED
@@ -117,7 +118,7 @@ def warned(read: Callable[[], object]) -> tuple[object, list[str]]:
 def cases(folder: Path) -> dict[str, Case]:
     """Every kind of file, made by short runs below this folder."""
     record = start(folder / "a", *IMAGES, "adapter=lora")
-    record = records.write(record | {"environment": record["environment"] | {"git_dirty": False}}, folder / "a")
+    record = records.write(committed(record), folder / "a")
     run = folder_of(folder / "a", record)
     shutil.copytree(folder / "a", folder / "collected")
     records.collect(folder / "collected")
@@ -163,7 +164,7 @@ def _contents(folder: Path) -> dict[str, Case]:
         rows.to_parquet(data / "acceptability" / f"{split}.parquet")
 
     def backbone(overrides: list[str], path: Path) -> Callable[[], tuple[object, list[str]]]:
-        settings = settings_of(compose([*overrides, "adapter=lora"]))
+        settings = resolved([*overrides, "adapter=lora"])
         settings.model.digest = model_digest(settings.model)
         settings.model.weights = str(path)
 
@@ -173,7 +174,7 @@ def _contents(folder: Path) -> dict[str, Case]:
 
         return read
 
-    settings = settings_of(compose([*TEXT, "adapter=lora"]))
+    settings = resolved([*TEXT, "adapter=lora"])
     settings.task.digest, settings.task.data_dir = task_digest(settings.task), str(data)
 
     def rows() -> tuple[object, list[str]]:

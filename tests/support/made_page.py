@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from surm_bench.records.agreement import score as score_of
+from surm_bench.records import Record
 from surm_bench.report.frames import adapter_family, columns_of
 from surm_bench.report.page import Results, Trial
 
@@ -36,13 +36,13 @@ def template() -> dict:
         return json.loads(next(lines))
 
 
-def made_record(method: str, model: str, task: str, seed: int, score: float, tuning: bool = False, **fields) -> dict:
+def made_record(method: str, model: str, task: str, seed: int, score: float, tuning: bool = False, **fields) -> Record:
     record = copy.deepcopy(template())
-    config = record["config"]
-    config["model"]["name"], config["task"]["name"], config["seed"] = model, task, seed
-    config["task"]["validation"] = "tuning" if tuning else "dev"
-    config["task"]["primary_metric"] = "accuracy"
-    config["adapter"] |= {"label": method, "name": method.split()[0].lower(), "peft": PEFT[method.split()[0]]}
+    config = record.config
+    config.model.name, config.task.name, config.seed = model, task, seed
+    config.task.validation = "tuning" if tuning else "dev"
+    config.task.primary_metric = "accuracy"
+    config.adapter |= {"label": method, "name": method.split()[0].lower(), "peft": PEFT[method.split()[0]]}
     name = f"{method} {model} {task} {seed} {fields.get('lr', '')}{tuning}"
     split, scores = ("validation" if tuning else "reported"), {"accuracy": score}
     history = [
@@ -50,7 +50,7 @@ def made_record(method: str, model: str, task: str, seed: int, score: float, tun
         for i in range(1, 11)
     ]
     count = METHODS.get(method, 1000)
-    return (
+    return Record.of_document(
         record
         | {
             "run_id": f"{abs(hash(name)) % 16**12:012x}",
@@ -85,7 +85,7 @@ def made_results(folder: Path, reported: int = 1000, tuning: int = 1000) -> Resu
     for cell, lr in islice(product(cells, range(5)), tuning // 2):
         of_trial = [made_record(*cell, seed, score(cell), tuning=True, lr=lr) for seed in (100, 101)]
         trials.append(Trial(cell[2], cell[0], f"lr={lr}", 100, lr == 0, of_trial))
-    columns = list(dict.fromkeys(column for record in records for column in columns_of(record["config"])))
+    columns = list(dict.fromkeys(column for record in records for column in columns_of(record.config)))
     families = {method: adapter_family(PEFT[method.split()[0]]) for method in METHODS}
     rows = [
         {
@@ -94,7 +94,7 @@ def made_results(folder: Path, reported: int = 1000, tuning: int = 1000) -> Resu
             "setting": trial.setting,
             "steps": trial.steps,
             "full": True,
-            "score": score_of(run),
+            "score": run.score,
         }
         for trial in trials
         for run in trial.records

@@ -1,6 +1,7 @@
 """A small experiment on the digits, and records of its runs that nobody trained."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,13 @@ import pandas as pd
 import pytest
 
 from surm_bench import records
+from surm_bench.config import Config
 from surm_bench.config.identity import group_id, run_id
 from surm_bench.experiment import Experiment, Job, Tuning, load_experiment
 from surm_bench.experiment.contents import with_content
 from surm_bench.experiment.jobs import resolved, trial_jobs
 from surm_bench.experiment.search import Trial
+from surm_bench.records import Record
 from surm_bench.run import runner
 from surm_bench.training import Diverged
 
@@ -48,11 +51,11 @@ def segments(environment: dict) -> list[dict]:
     return [{"device_kind": environment["device_kind"], "threads": environment["threads"]}]
 
 
-def measured(config: dict, score: float) -> dict:
+def measured(config: Config, score: float) -> dict:
     """What a run of this configuration says of itself once it is done: one score, the same after each half."""
-    split = "validation" if config["task"]["validation"] == "tuning" else "reported"
+    split = "validation" if config.task.validation == "tuning" else "reported"
     scores = {"accuracy": score}
-    count = COUNTS[config["adapter"]["name"]]
+    count = COUNTS[config.adapter.name]
     return {
         "status": "success",
         "scores": {split: {"last": scores, "best": scores}},
@@ -71,7 +74,7 @@ def measured(config: dict, score: float) -> dict:
     }
 
 
-def make_record(job: Job, folder: Path, score: float = 0.5, status: str = "success", **fields) -> dict:
+def make_record(job: Job, folder: Path, score: float = 0.5, status: str = "success", **fields) -> Record:
     """Write a record of the job as the runner would; fields replace its own."""
     config = with_content(resolved(job))
     outcome = measured(config, score) if status == "success" else {"error": "the loss is nan at step 3"}
@@ -79,18 +82,19 @@ def make_record(job: Job, folder: Path, score: float = 0.5, status: str = "succe
     record = {
         "run_id": run_id(config),
         "group_id": group_id(config),
-        "config": config,
+        "config": config.document(),
         "code": {"sources": "s", "method": None},
         "environment": environment,
         "segments": segments(environment),
-        "seed": config["seed"],
+        "seed": config.seed,
         "primary_metric": "accuracy",
         "greater_is_better": True,
         "created": "2026-01-01T00:00:00+00:00",
         "attempts": 1,
         "files": {},
     }
-    return records.write(record | outcome | {"status": status} | fields, folder)
+    made = Record.of_document(record | outcome | {"status": status} | fields)
+    return records.write(made.having(), folder)
 
 
 def make_trials(folder: Path, **fields) -> None:
@@ -103,14 +107,14 @@ def make_trials(folder: Path, **fields) -> None:
                 make_record(job, folder, score, **fields)
 
 
-def predicted(record: dict, predictions: np.ndarray, rows: Sequence[int] | None = None) -> pd.DataFrame:
+def predicted(record: Record, predictions: np.ndarray, rows: Sequence[int] | None = None) -> pd.DataFrame:
     """What a record predicted on its reported split, as predictions.parquet has it; every label is 1."""
-    about = {"run_id": record["run_id"], "record": record["checksum"], "split": "reported"}
+    about = {"run_id": record.run_id, "record": record.checksum, "split": "reported"}
     rows = range(len(predictions)) if rows is None else rows
     return pd.DataFrame({**about, "row": rows, "label": 1.0, "prediction": predictions.astype(float)})
 
 
-def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[dict], float | None]) -> list[tuple]:
+def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[Config], float | None]) -> list[tuple]:
     """Let the runner do all it does but train: ``surface`` says from the configuration what a run scores.
 
     None is a run that diverges; what it raises breaks the run off. Returns the list of runs "trained" so far, each as
@@ -118,15 +122,15 @@ def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[dict], 
     """
     trained = []
 
-    def measure(settings, record, folder, began):
-        config = record["config"]
-        trained.append((config["adapter"]["name"], config["seed"], config["optimizer"]["lr"]))
+    def measure(config: Config, record: Record, began: float) -> Record:
+        trained.append((config.adapter.name, config.seed, config.optimizer.lr))
         score = surface(config)
         if score is None:
             raise Diverged("the loss", 3, float("nan"))
-        environment = record["environment"] | {"git_dirty": False}
+        environment = asdict(record.environment) | {"git_dirty": False}
         where = {"environment": environment, "segments": segments(environment)}
-        return records.write(record | where | measured(config, score), settings.results_dir)
+        made = Record.of_document(record.document() | where | measured(config, score))
+        return records.write(made.having(), config.results_dir)
 
     monkeypatch.setattr(runner, "measure", measure)
     return trained

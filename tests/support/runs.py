@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from surm_bench.config.composition import compose
+from surm_bench.config.composition import compose, resolved
 from surm_bench.records import run_folder
 
 SHORT = ["trainer.max_steps=6", "trainer.progress=false", "task.max_train_samples=120", "task.max_eval_samples=60"]
@@ -34,8 +34,17 @@ def start(results_dir: Path, *overrides: str, short: bool = True, report=lambda 
     return run(cfg, report=report)
 
 
+def check_config(optimizer: dict | None = None, trainer: dict | None = None, seed: int = 0, **task) -> None:
+    """Refuse these values of a configuration as a run does before anything is read."""
+    from surm_bench.training import check_device
+
+    config = resolved(DIGITS).having(optimizer=optimizer or {}, trainer=trainer or {}, task=task, seed=seed)
+    config.check()
+    check_device(config.trainer)
+
+
 def folder_of(results_dir: Path, record: dict) -> Path:
-    return run_folder(results_dir, record["run_id"])
+    return run_folder(results_dir, record.run_id)
 
 
 def begin(results_dir: Path, *overrides: str, short: bool = True) -> multiprocessing.Process:

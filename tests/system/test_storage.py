@@ -112,7 +112,7 @@ def test_a_run_that_has_too_little_space_does_not_train_and_is_no_failure(tmp_pa
         with pytest.raises(StorageError, match=r"run [0-9a-f]{12} needs .* MB in .*, where 1\.0 MB are free"):
             start(tmp_path, *LORA)
     assert records.Archive(tmp_path).is_empty
-    assert start(tmp_path, *LORA)["attempts"] == 1
+    assert start(tmp_path, *LORA).attempts == 1
 
 
 # In the middle
@@ -140,7 +140,7 @@ def test_a_disk_that_is_full_while_a_run_writes(tmp_path, monkeypatch, where, na
     assert archive.records() == [earlier] and archive.problems == []
     records.check_files(earlier, folder_of(tmp_path, earlier))
     record = start(tmp_path, *LORA, "trainer.save_seconds=0")
-    assert (record["status"], record["attempts"]) == ("success", 1)
+    assert (record.status, record.attempts) == ("success", 1)
     assert not list(tmp_path.glob("runs/*/lock.json"))
 
 
@@ -170,7 +170,7 @@ def full_from(number: int, tried: list):
     """What a run scores, until this one finds the disk full."""
 
     def surface(config: dict) -> float:
-        tried.append(config["seed"])
+        tried.append(config.seed)
         if len(tried) >= number:
             full()
         return 0.5
@@ -192,7 +192,7 @@ def test_a_full_disk_ends_a_sweep_and_the_same_command_goes_on(tmp_path, monkeyp
             sweep()
     assert len(tried) == 2
     archive = records.Archive(tmp_path)
-    assert [record["status"] for record in archive.records()] == ["success"] and archive.problems == []
+    assert [record.status for record in archive.records()] == ["success"] and archive.problems == []
     trained = without_training(monkeypatch, lambda config: 0.5)
     assert sweep() == [] and len(trained) == 3
     assert len(records.Archive(tmp_path).results()) == 4

@@ -18,7 +18,7 @@ from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
-from surm_bench.tasks import RawTask, check_task, load_task
+from surm_bench.tasks import RawTask, load_task
 from surm_bench.tasks.digest import task_digest
 from surm_bench.tasks.embedded import grammar
 from surm_bench.tasks.sources import label_names, num_labels, read_splits
@@ -379,13 +379,13 @@ def test_a_split_without_labels_stands_beside_one_that_is_scored(tmp_path):
 @pytest.mark.parametrize("names", [[False, True], ["a", None], [1.0, 2.0]])
 def test_names_that_yaml_took_for_something_else(names):
     with pytest.raises(UserError, match="task.label_names holds .*, which is no text .*: put the names in quotes"):
-        check_task(task_config("glue/rte", label_names=names))
+        task_config("glue/rte", label_names=names).check()
 
 
 @pytest.mark.parametrize("names", [["yes"], ["yes", "yes"]])
 def test_names_that_are_none(names):
     with pytest.raises(UserError, match="task.label_names=.* is not possible: two different ones at least"):
-        check_task(task_config("glue/rte", label_names=names))
+        task_config("glue/rte", label_names=names).check()
 
 
 def test_a_run_on_names_records_them_and_answers_with_them(tmp_path, capsys):
@@ -400,7 +400,7 @@ def test_a_run_on_names_records_them_and_answers_with_them(tmp_path, capsys):
     found = start(
         tmp_path, *overrides, "task.num_labels=null", "task.max_train_samples=null", "task.max_eval_samples=null"
     )
-    assert (found["config"]["task"]["label_names"], found["config"]["task"]["num_labels"]) == (["bad", "good"], 2)
+    assert (found.config.task.label_names, found.config.task.num_labels) == (["bad", "good"], 2)
     run = folder_of(tmp_path, found)
     assert command(["evaluate", str(run)]) == 0
     assert "(record: " in capsys.readouterr().out

@@ -585,20 +585,20 @@ def run_task(results_dir: Path, *overrides: str) -> dict:
 def test_a_run_on_a_folder_counts_its_classes_and_is_known_by_its_content(tmp_path):
     overrides = ["model=vit_digits", "task=images/folder", "trainer.epochs=1"]
     first = run_task(tmp_path / "r", *overrides, f"task.data_dir={write_images(tmp_path / 'here')}")
-    assert first["config"]["task"]["num_labels"] == 3 and first["parameters"]["head"] == 3 * (64 + 1)
-    model, data, settings = runner.load_run(records.run_folder(tmp_path / "r", first["run_id"]))
-    assert runner.evaluate(model, data, settings)["accuracy"] == first["scores"]["reported"]["last"]["accuracy"]
+    assert first.config.task.num_labels == 3 and first.parameters.head == 3 * (64 + 1)
+    model, data, settings = runner.load_run(records.run_folder(tmp_path / "r", first.run_id))
+    assert runner.evaluate(model, data, settings)["accuracy"] == first.scores["reported"]["last"]["accuracy"]
 
     there = write_images(tmp_path / "there", "val")  # the same content, whatever its place and what is hidden in it
     (tmp_path / "there" / "train" / "teal" / ".DS_Store").write_bytes(b"desktop")
-    assert run_task(tmp_path / "r", *overrides, f"task.data_dir={there}")["run_id"] == first["run_id"]
+    assert run_task(tmp_path / "r", *overrides, f"task.data_dir={there}").run_id == first.run_id
     (tmp_path / "there" / "train" / "teal" / "0.JPG").rename(tmp_path / "there" / "train" / "amber" / "x.jpg")
-    assert run_task(tmp_path / "r", *overrides, f"task.data_dir={there}")["run_id"] != first["run_id"]
+    assert run_task(tmp_path / "r", *overrides, f"task.data_dir={there}").run_id != first.run_id
 
-    setting = (("optimizer.lr", first["config"]["optimizer"]["lr"]),)
+    setting = (("optimizer.lr", first.config.optimizer.lr),)
     job = Job("folder", "lora", 0, setting, (*overrides, "trainer.progress=false"), ("adapter=lora",))
     runs = Runs(tmp_path / "r", [f"task.data_dir={tmp_path / 'here'}"])
-    assert runs.id(job) == first["run_id"] and runs.problems == []
+    assert runs.id(job) == first.run_id and runs.problems == []
 
 
 # --- extra reported splits --------------------------------------------------------------------------------------------
@@ -617,14 +617,14 @@ def test_mismatched_scores_are_those_of_an_evaluation_by_hand(tmp_path):
         pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "mnli" / f"{split}.parquet")
     overrides = ["model=roberta_tiny", "task=glue/mnli", f"task.data_dir={tmp_path}", "trainer.epochs=3"]
     record = run_task(tmp_path, *overrides, "optimizer.lr=0.01", "task.max_eval_samples=30")
-    best = max(record["history"], key=lambda point: point["scores"]["reported"]["accuracy"])
-    last = record["history"][-1]
-    assert record["scores"] == {
+    best = max(record.history, key=lambda point: point["scores"]["reported"]["accuracy"])
+    last = record.history[-1]
+    assert record.scores == {
         split: {"best": best["scores"][split], "last": last["scores"][split]} for split in ("reported", "mismatched")
     }
-    assert (record["epochs"]["best"]["epoch"], record["epochs"]["last"]["epoch"]) == (best["epoch"], 2)
+    assert (record.epochs["best"]["epoch"], record.epochs["last"]["epoch"]) == (best["epoch"], 2)
 
-    model, data, settings = runner.load_run(records.run_folder(tmp_path, record["run_id"]))
+    model, data, settings = runner.load_run(records.run_folder(tmp_path, record.run_id))
     rows, tokenizer = load_task(settings.task, 0).splits["mismatched"].to_list(), data.collate.tokenizer
     pairs = (tokenizer(row["premise"], row["hypothesis"], return_tensors="pt") for row in rows)
     with torch.no_grad():
@@ -640,11 +640,11 @@ def test_mismatched_scores_are_those_of_an_evaluation_by_hand(tmp_path):
         (tmp_path / "mnli" / "validation_matched.parquet").read_bytes()
     )
     other = run_task(tmp_path, *overrides, "optimizer.lr=0.01", "task.max_eval_samples=30")
-    assert other["run_id"] != record["run_id"]  # the extra split is part of a run's identity
-    assert other["scores"]["mismatched"] == other["scores"]["reported"]
+    assert other.run_id != record.run_id  # the extra split is part of a run's identity
+    assert other.scores["mismatched"] == other.scores["reported"]
     (tmp_path / "mnli" / "validation_mismatched.parquet").unlink()
     without = run_task(tmp_path, *overrides, "~task.extra_eval_splits.mismatched", "trainer.max_steps=1")
-    assert set(without["scores"]) == {"reported"}
+    assert set(without.scores) == {"reported"}
 
 
 def test_extra_splits_do_not_choose_the_epoch():
@@ -656,11 +656,11 @@ def test_extra_splits_do_not_choose_the_epoch():
     ]
     history, objective = History(evaluations=evaluations), Classification("f1_accuracy", "f1")
     held_out = results(history, objective, "holdout")
-    assert held_out["selection"] == "validation" and held_out["epochs"]["best"] == {"epoch": 2, "step": 3}
-    assert held_out["scores"]["odd"] == {"best": {"f1": 0.2}, "last": {"f1": 0.4}}
+    assert held_out.selection == "validation" and held_out.epochs["best"] == {"epoch": 2, "step": 3}
+    assert held_out.scores["odd"] == {"best": {"f1": 0.2}, "last": {"f1": 0.4}}
     dev = results(history, objective, "dev")
-    assert dev["selection"] == "reported" and dev["epochs"]["best"] == {"epoch": 1, "step": 2}
-    assert dev["scores"]["odd"] == {"best": {"f1": 0.3}, "last": {"f1": 0.4}}
+    assert dev.selection == "reported" and dev.epochs["best"] == {"epoch": 1, "step": 2}
+    assert dev.scores["odd"] == {"best": {"f1": 0.3}, "last": {"f1": 0.4}}
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def test_a_run_is_the_same_whatever_mirrors_it(tmp_path):
     sent = list(records(file))
     history = [items(record.history.item) for record in sent if record.WhichOneof("record_type") == "history"]
     assert {point["step"]: point[SCORE] for point in history if SCORE in point} == {
-        point["step"]: point["scores"]["reported"]["accuracy"] for point in plain["history"]
+        point["step"]: point["scores"]["reported"]["accuracy"] for point in plain.history
     }
     names = {"train/loss", "train/lr", "train/grad_norm", "eval/reported/loss", "eval/reported/accuracy", SCORE}
     for name in names:
@@ -139,10 +139,10 @@ def test_a_run_is_the_same_whatever_mirrors_it(tmp_path):
     summary = {}
     for record in sent:
         summary |= items(record.summary.update)
-    assert summary["parameters/adapter"] == plain["parameters"]["adapter"]
-    assert summary["lora/ratio"] == plain["baseline"]["ratio"]
-    assert summary["last/reported/accuracy"] == summary[SCORE] == plain["scores"]["reported"]["last"]["accuracy"]
-    assert summary["best/reported/accuracy"] == plain["scores"]["reported"]["best"]["accuracy"]
+    assert summary["parameters/adapter"] == plain.parameters.adapter
+    assert summary["lora/ratio"] == plain.baseline.ratio
+    assert summary["last/reported/accuracy"] == summary[SCORE] == plain.scores["reported"]["last"]["accuracy"]
+    assert summary["best/reported/accuracy"] == plain.scores["reported"]["best"]["accuracy"]
     assert summary["best_" + SCORE] == summary["best/reported/accuracy"]
     assert summary["time/step_ms"] > 0 and summary["memory/peak_bytes"] > 0
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
+from surm_bench.config import ModelConfig
 from surm_bench.errors import UserError
 from surm_bench.run.runner import load_model, load_run
 from surm_bench.statistics.of_one_run import example_interval
@@ -85,7 +87,7 @@ def test_a_run_scored_again_has_the_scores_of_its_record(texts, capsys):
     lines = capsys.readouterr().out.splitlines()
     expected = [
         f"{split:<12} {metric:<22} {score:.4f}  (record: {score:.4f})"
-        for split, scores in record_of(texts)["scores"].items()
+        for split, scores in record_of(texts).scores.items()
         for metric, score in scores["last"].items()
     ]
     assert len(expected) == 4 and lines == expected
@@ -113,7 +115,7 @@ def test_another_task_and_another_place(texts, tmp_path, capsys):
     for split in ("train", "validation"):
         rows[split].to_parquet(tmp_path / "paraphrase" / f"{split}.parquet")
     assert command(["evaluate", str(texts), f"task.data_dir={tmp_path}"]) == 0
-    f1 = record_of(texts)["scores"]["reported"]["last"]["f1"]
+    f1 = record_of(texts).scores["reported"]["last"]["f1"]
     assert f"{f1:.4f}  (record: {f1:.4f})" in capsys.readouterr().out  # the same rows, read elsewhere
 
 
@@ -332,7 +334,7 @@ def test_an_exported_adapter_is_the_saved_one_without_the_path_of_its_base(texts
         if name.endswith("json"):
             saved, exported = (json.loads(text) | {"base_model_name_or_path": None} for text in (saved, exported))
             base = json.loads((tmp_path / "out" / name).read_text())["base_model_name_or_path"]
-            assert base == f"roberta_tiny@{record_of(texts)['config']['model']['digest']}"
+            assert base == f"roberta_tiny@{record_of(texts).config.model.digest}"
         assert saved == exported
 
 
@@ -341,14 +343,14 @@ def test_a_model_card_has_the_records_numbers_and_no_others(images, tmp_path, ca
 
     assert command(["export", str(images), str(tmp_path / "out"), "--adapter"]) == 0
     record, card = record_of(images), ModelCard.load(tmp_path / "out" / "README.md")
-    score = record["scores"]["reported"]["last"]["accuracy"]
+    score = record.scores["reported"]["last"]["accuracy"]
     low, high = binomtest(round(60 * score), 60).proportion_ci(0.95, "wilson")
     (result,) = card.data.eval_results
     assert (result.metric_type, result.metric_value) == ("accuracy", score)
     assert (result.task_type, result.dataset_name, result.dataset_split) == ("image-classification", "digits", "test")
     assert f"95 % interval over test examples {low:.4f} to {high:.4f}" in result.metric_name
     assert card.data.library_name == "peft" and card.data.license is None and card.data.base_model is None
-    for said in (record["run_id"], "1,024", "512", record["environment"]["git_commit"], f"{score:.4f}"):
+    for said in (record.run_id, "1,024", "512", record.environment.git_commit, f"{score:.4f}"):
         assert said in card.text
     yaml.safe_load(card.content.split("---")[1])
 
@@ -365,20 +367,21 @@ def test_the_base_model_of_the_hub_is_named(images):
     from surm_bench.trained.model_card import base_model, model_card
 
     record = record_of(images)
-    record["config"]["model"] |= {"source": "hub", "checkpoint": "vit_tiny_patch16_224.augreg_in21k_ft_in1k"}
-    record["config"]["model"]["revision"] = "a" * 40
+    hub = {"source": "hub", "checkpoint": "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "revision": "a" * 40}
+    record = record.having(config=record.config.having(model=hub))
     name = "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
-    assert base_model(record["config"]["model"]) == name
+    assert base_model(record.config.model) == name
     card = model_card(record, images, "peft")
     assert f"base_model: {name}\n" in card and "base_model_relation: adapter\n" in card
     assert "split_qkv(base)" in card and f"{{'hf_hub_id': '{name}@{'a' * 40}'}}" in card
-    record["config"]["model"] |= {"family": "text", "checkpoint": "FacebookAI/roberta-base"}
+    hub = {"family": "text", "checkpoint": "FacebookAI/roberta-base"}
+    record = record.having(config=record.config.having(model=hub))
     assert f"from_pretrained('FacebookAI/roberta-base', num_labels=10, revision='{'a' * 40}')" in model_card(
         record, images, "peft"
     )
-    text = {"source": "hub", "family": "text", "weights": None, "checkpoint": "FacebookAI/roberta-base"}
+    text = ModelConfig(source="hub", family="text", checkpoint="FacebookAI/roberta-base")
     assert base_model(text) == "FacebookAI/roberta-base"
-    local = text | {"name": "roberta_base", "weights": "folder", "digest": "0123"}
+    local = replace(text, name="roberta_base", weights="folder", digest="0123")
     assert base_model(local) is None  # other weights than the hub's, as far as is known
 
 

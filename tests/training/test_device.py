@@ -3,13 +3,12 @@
 import pytest
 import torch
 from accelerate import PartialState
-from support.runs import DIGITS, start
+from support.runs import DIGITS, check_config, start
 
-from surm_bench.config import OptimizerConfig, TrainerConfig
 from surm_bench.config.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.system import environment
-from surm_bench.training import accelerator, check_config, use_device
+from surm_bench.training import accelerator, use_device
 
 
 @pytest.fixture
@@ -21,7 +20,7 @@ def two_gpus(monkeypatch):
 
 def refused(**trainer) -> str:
     with pytest.raises(UserError) as error:
-        check_config(OptimizerConfig(), TrainerConfig(**trainer), 0)
+        check_config(trainer=trainer)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -31,7 +30,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(two_gpus):
     assert "choose from cpu, cuda, cuda:0, cuda:1" in refused(device="gpu")
     assert compose(["trainer.device=cuda:1"]).trainer.device == "cuda:1"
     for device in (None, "cpu", "cuda", "cuda:1"):
-        check_config(OptimizerConfig(), TrainerConfig(device=device), 0)
+        check_config(trainer=dict(device=device))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
@@ -43,11 +42,11 @@ def test_without_a_gpu_there_is_none_to_choose():
 def test_several_processes_do_not_share_one_gpu(two_gpus, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "trainer.device=cuda:1 is one GPU for several processes: give cuda" in refused(device="cuda:1")
-    check_config(OptimizerConfig(), TrainerConfig(device="cuda"), 0)
+    check_config(trainer=dict(device="cuda"))
 
 
 def test_half_precision_is_refused_where_the_cpu_is_chosen(two_gpus):
-    check_config(OptimizerConfig(), TrainerConfig(precision="fp16"), 0)
+    check_config(trainer=dict(precision="fp16"))
     assert "trainer.precision='fp16' needs a GPU" in refused(precision="fp16", device="cpu")
 
 
@@ -62,8 +61,8 @@ def test_a_process_may_go_from_one_device_to_another(monkeypatch):
 
 def test_the_device_is_in_the_record_and_not_in_the_id(tmp_path):
     named = start(tmp_path / "named", *DIGITS, "adapter=circulant", "trainer.device=cpu")
-    assert named["config"]["trainer"]["device"] == "cpu" and "trainer.device" not in named["identity"]
-    assert named["environment"]["device"].startswith("cpu (")
+    assert named.config.trainer.device == "cpu" and "trainer.device" not in named.identity
+    assert named.environment.device.startswith("cpu (")
 
 
 def test_fp32_is_fp32_in_convolutions_too(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from omegaconf import OmegaConf
-from support.runs import ADAPTERS, DIGITS, GRAMMAR, SMALLER, start
+from support.runs import ADAPTERS, DIGITS, GRAMMAR, SMALLER, check_config, start
 from test_training import Classifier, examples
 from torch import nn
 from torch.utils.data import default_collate
@@ -16,7 +16,7 @@ from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.run.build import build
 from surm_bench.run.prefix_cache import cache_prefix
 from surm_bench.tasks import Classification, TaskData, objective_for
-from surm_bench.training import Hooks, check_config, fit, forward
+from surm_bench.training import Hooks, fit, forward
 
 
 class Decay(Hooks):
@@ -68,8 +68,8 @@ def test_a_run_in_parts_is_the_run_but_for_rounding(overrides, tmp_path):
     dry = ["model.name=roberta_tiny"] if overrides[0] == GRAMMAR[0] else []
     whole = start(tmp_path, *overrides, *dry)
     parts = start(tmp_path, *overrides, *dry, "trainer.micro_batch_size=7")
-    assert parts["run_id"] != whole["run_id"] and parts["identity"]["trainer.micro_batch_size"] == 7
-    losses = [[one["train_loss"] for one in record["history"]] for record in (parts, whole)]
+    assert parts.run_id != whole.run_id and parts.identity["trainer.micro_batch_size"] == 7
+    losses = [[one["train_loss"] for one in record.history] for record in (parts, whole)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -146,8 +146,8 @@ def test_a_checkpointed_run_is_the_run(tmp_path):
         tmp_path / "again", *GRAMMAR, "adapter=lora", "adapter.peft.lora_dropout=0.2",
         "trainer.gradient_checkpointing=true",
     )  # fmt: skip
-    assert found["run_id"] == plain["run_id"] and found["config"]["trainer"]["gradient_checkpointing"] is True
-    assert found["history"] == plain["history"] and found["files"] == plain["files"]
+    assert found.run_id == plain.run_id and found.config.trainer.gradient_checkpointing is True
+    assert found.history == plain.history and found.files == plain.files
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ def test_a_checkpointed_run_is_the_run(tmp_path):
 )
 def test_what_makes_no_sense_is_refused(optimizer, trainer, message):
     with pytest.raises(UserError, match=message) as error:
-        check_config(OptimizerConfig(**optimizer), TrainerConfig(**trainer), 0)
+        check_config(optimizer, trainer=trainer)
     assert "\n" not in str(error.value)

@@ -11,17 +11,16 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 from support.made_up import record
-from support.runs import DIGITS, GRAMMAR, begin, folder_of, start, stop, wait_for
+from support.runs import DIGITS, GRAMMAR, begin, check_config, folder_of, start, stop, wait_for
 from test_training import Classifier, examples
 from torch.utils.data import default_collate
 
 from surm_bench.command.main import command
 from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
-from surm_bench.records.agreement import score
 from surm_bench.report.best_epoch import kept_note
 from surm_bench.tasks import Classification, TaskData
-from surm_bench.training import Checkpoint, Hooks, Interrupted, check_config, check_selection, fit
+from surm_bench.training import Checkpoint, Hooks, Interrupted, fit
 from surm_bench.training.selection import is_best, is_exhausted
 
 HELD_OUT = ["task.validation=holdout", "trainer.max_steps=null"]
@@ -154,12 +153,12 @@ def results_dir(tmp_path_factory) -> Path:
 def test_the_adapter_that_is_kept_has_the_best_recorded_score(overrides, results_dir, capsys):
     """Loaded again and scored by the command; AdaLoRA's and lora2's ranks are then those of that epoch, too."""
     found = start(results_dir, *BEST, *overrides)
-    chosen = [one["scores"]["validation"][found["primary_metric"]] for one in found["history"]]
+    chosen = [one["scores"]["validation"][found.primary_metric] for one in found.history]
     best = chosen.index(max(chosen))
-    assert found["kept"] == "best" and found["selection"] == "validation"
-    assert found["epochs"]["best"]["epoch"] == best < 5
-    of_epoch = found["history"][best]["scores"]
-    assert score(found) == of_epoch["reported"][found["primary_metric"]]
+    assert found.kept == "best" and found.selection == "validation"
+    assert found.epochs["best"]["epoch"] == best < 5
+    of_epoch = found.history[best]["scores"]
+    assert found.score == of_epoch["reported"][found.primary_metric]
     run = folder_of(results_dir, found)
     assert command(["evaluate", str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -169,13 +168,13 @@ def test_the_adapter_that_is_kept_has_the_best_recorded_score(overrides, results
         for metric, value in scores.items()
     ]
     rows = pd.read_parquet(run / "predictions.parquet").query("split == 'validation'")
-    if found["primary_metric"] == "accuracy":
+    if found.primary_metric == "accuracy":
         assert (rows["label"] == rows["prediction"]).mean() == pytest.approx(max(chosen))
 
 
 def test_a_run_that_keeps_the_last_epoch_is_another_run(results_dir):
     best, last = (start(results_dir, *DIGITS, "adapter=circulant", *BEST[:-1], *more) for more in (BEST[-1:], []))
-    assert best["run_id"] != last["run_id"] and best["history"] == last["history"]
+    assert best.run_id != last.run_id and best.history == last.history
     weights = [load_file(folder_of(results_dir, one) / "adapter" / "adapter_model.safetensors") for one in (best, last)]
     assert any(not torch.equal(weights[0][name], tensor) for name, tensor in weights[1].items())
 
@@ -198,14 +197,14 @@ def test_killed_without_warning_nothing_is_lost(tmp_path):
     stop(process, signal.SIGKILL)
     assert process.exitcode == -signal.SIGKILL
     resumed = start(folder, *overrides)
-    assert resumed["history"] == whole["history"] and resumed["files"] == whole["files"]
-    assert len(resumed["segments"]) == 2 and resumed["segments"][1]["from_step"] > 0
+    assert resumed.history == whole.history and resumed.files == whole.files
+    assert len(resumed.segments) == 2 and resumed.segments[1]["from_step"] > 0
 
 
 def test_the_log_of_a_run_says_that_it_stopped_early(results_dir):
     overrides = [*DIGITS, "adapter=circulant", "task.validation=holdout", "trainer.patience=1", "trainer.epochs=40"]
     record = start(results_dir, *overrides, "optimizer.lr=1e-9", "optimizer.head_lr=1e-9", "trainer.max_steps=null")
-    step = record["history"][-1]["step"]
+    step = record.history[-1]["step"]
     log = (folder_of(results_dir, record) / "run.log").read_text()
     assert re.search(rf"stopped early at step {step} of \d+: no new best in 1 evaluations", log)
 
@@ -220,12 +219,12 @@ def test_tables_say_which_rows_are_of_the_best_epoch():
     ("trainer", "said"), [({"patience": 3}, "patience=3"), ({"keep_best": True}, "keep_best=true")]
 )
 def test_the_reported_split_never_chooses(trainer, said):
-    check_selection(TrainerConfig(**trainer), TaskConfig(validation="holdout"))
+    check_config(trainer=trainer, validation="holdout")
     with pytest.raises(UserError, match=f"trainer.{said} would choose an epoch by the split that is reported") as error:
-        check_selection(TrainerConfig(**trainer), TaskConfig(validation="dev"))
+        check_config(trainer=trainer, validation="dev")
     assert "\n" not in str(error.value)
 
 
 def test_no_patience_at_all():
     with pytest.raises(UserError, match="trainer.patience=0 is not possible: at least 1, or null"):
-        check_config(OptimizerConfig(), TrainerConfig(patience=0), 0)
+        check_config(trainer=dict(patience=0))

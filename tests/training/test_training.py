@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from support.runs import check_config
 from torch import nn
 from torch.utils.data import default_collate
 from transformers.trainer_pt_utils import get_length_grouped_indices
@@ -16,7 +17,7 @@ from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig
 from surm_bench.errors import UserError
 from surm_bench.structured import Circulant, StructuredMatrix
 from surm_bench.tasks import Classification, Objective, TaskData
-from surm_bench.training import Diverged, History, TrainingFailed, check_config, fit, parameter_groups
+from surm_bench.training import Diverged, History, TrainingFailed, fit, parameter_groups
 from surm_bench.training.batches import Batches
 
 
@@ -296,9 +297,9 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1")
 
     monkeypatch.setattr(torch, "compile", broken)
-    check_config(OptimizerConfig(), TrainerConfig(), 0)  # not asked for
+    check_config()  # not asked for
     with pytest.raises(UserError, match="trainer.compile=true .* No working C.. compiler found$"):
-        check_config(OptimizerConfig(), TrainerConfig(compile=True), 0)
+        check_config(trainer=dict(compile=True))
 
 
 @pytest.mark.parametrize(
@@ -331,12 +332,12 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
 )
 def test_impossible_settings(optimizer, trainer, seed, message):
     with pytest.raises(UserError, match=message):
-        check_config(OptimizerConfig(**optimizer), TrainerConfig(**trainer), seed)
+        check_config(optimizer, trainer=trainer, seed=seed)
 
 
 def test_a_composed_optimizer_is_no_impossible_setting():
     """Composed, betas are a list, and mean the same as the default's tuple to an optimiser that does not read them."""
-    check_config(OptimizerConfig(name="sgd", momentum=0.9, betas=[0.9, 0.999]), TrainerConfig(), 0)
+    check_config(dict(name="sgd", momentum=0.9, betas=[0.9, 0.999]))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

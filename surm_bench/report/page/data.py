@@ -10,8 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from surm_bench.records import COLLECTED, run_folder
-from surm_bench.records.agreement import score
+from surm_bench.records import COLLECTED, Record, run_folder
 from surm_bench.report.best_epoch import show_best_epoch
 from surm_bench.report.expected_validation import expected_curves, full_trials
 from surm_bench.report.frames import CELL, TaskColumn, columns_of, curves_frame, runs_frame, summary_frame
@@ -39,7 +38,7 @@ class Trial(NamedTuple):
     setting: str
     steps: int
     chosen: bool
-    records: list[dict]
+    records: list[Record]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Results:
     folder: Path
     families: Mapping[str, str]
     columns: Sequence[TaskColumn]
-    records: Sequence[dict]
+    records: Sequence[Record]
     protocol: str = ""
     best_epoch: Sequence[str] = ()
     trials: Sequence[Trial] = ()
@@ -84,7 +83,7 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
     """
     looks = method_looks(results.families)
     frame = show_best_epoch(runs_frame(results.records), results.best_epoch)
-    memory = {record["run_id"]: record.get("memory", {}).get("peak_bytes") for record in results.records}
+    memory = {record.run_id: record.memory and record.memory.peak_bytes for record in results.records}
     frame["memory"] = frame["run_id"].map(memory).astype("float64")
     curves = curves_frame(results.records)
     tried = [record for trial in results.trials for record in trial.records]
@@ -97,7 +96,7 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
         ],
         "columns": [column._asdict() | {"title": column.title} for column in results.columns],
         "cells": _cells(frame, results.columns),
-        "runs": {record["run_id"]: _run(record, results.folder, base) for record in [*results.records, *tried]},
+        "runs": {record.run_id: _run(record, results.folder, base) for record in [*results.records, *tried]},
         "curves": _curves(curves, results.columns),
         "leading": leading(_last(curves), looks),
         "trials": [_trial(trial, results.columns) for trial in results.trials],
@@ -157,23 +156,23 @@ def _of_positive(values: pd.Series) -> dict:
     return {name: _number(np.exp(getattr(logs, name))) for name in ENDS}
 
 
-def _run(record: dict, folder: Path, base: Path) -> dict:
+def _run(record: Record, folder: Path, base: Path) -> dict:
     """Return the facts of a run for the page: how to repeat it, where it was made, and a link to its full record."""
-    here = run_folder(folder, record["run_id"]) / "record.json"
-    environment = record["environment"]
+    here = run_folder(folder, record.run_id) / "record.json"
+    environment = record.environment
     return {
-        "method": record["config"]["adapter"]["label"],
-        "task": record["config"]["task"]["name"],
-        "model": record["config"]["model"]["name"],
-        "seed": record["config"]["seed"],
-        "status": record["status"],
-        "score": _number(score(record)),
-        "tuning": record["config"]["task"].get("validation") == "tuning",
-        "error": record.get("error"),
-        "command": record.get("command"),
+        "method": record.config.adapter.label,
+        "task": record.config.task.name,
+        "model": record.config.model.name,
+        "seed": record.config.seed,
+        "status": record.status,
+        "score": _number(record.score),
+        "tuning": record.is_tuning,
+        "error": record.error,
+        "command": record.command,
         "commit": commit(record),
-        "machine": f"{environment['device']}, {environment['platform']}",
-        "created": record["created"],
+        "machine": f"{environment.device}, {environment.platform}",
+        "created": record.created,
         "record": _link(here if here.is_file() else folder / COLLECTED, base),
     }
 
@@ -193,8 +192,8 @@ def _last(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trial(trial: Trial, columns: Sequence[TaskColumn]) -> dict:
-    scores = [score(record) for record in trial.records]
-    column = columns_of(trial.records[0]["config"])[0]
+    scores = [record.score for record in trial.records]
+    column = columns_of(trial.records[0].config)[0]
     return {
         "column": _places(columns)[column[:4]],
         "task": trial.task,
@@ -203,7 +202,7 @@ def _trial(trial: Trial, columns: Sequence[TaskColumn]) -> dict:
         "steps": trial.steps,
         "chosen": trial.chosen,
         "mean": None if None in scores else _number(np.mean(scores)),
-        "runs": [record["run_id"] for record in trial.records],
+        "runs": [record.run_id for record in trial.records],
     }
 
 
@@ -246,6 +245,6 @@ def _number(value: Any) -> int | float | None:
     return int(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 
-def newest(records: Iterable[dict]) -> str:
+def newest(records: Iterable[Record]) -> str:
     """Return the date of the latest record, "" without records. A page shows this date, not the day it was made."""
-    return max((record["created"][:10] for record in records), default="")
+    return max((record.created[:10] for record in records), default="")

@@ -1,0 +1,35 @@
+"""The keys of an adapter."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from surm_bench.config.keys import Group, Part, key
+
+
+@dataclass
+class AdapterConfig(Group):
+    """A PEFT config by its class and fields, and the roles of the layers it adapts."""
+
+    group = "adapter"
+
+    name: str = key("the name in records")
+    label: str = key("the name in tables")
+    lr: float = key("the adapter's usual learning rate, the default of optimizer.lr")
+    roles: list[str] = key(
+        "roles of the layers to adapt (surm_bench.adapters.roles); empty: the method's own", [], Part.DERIVED
+    )
+    role_fields: dict[str, list[str]] = key("other fields of the PEFT config that list modules", {}, Part.DERIVED)
+    first_layer: int = key(
+        "layers below this one get no adapter (AdapterDrop, arXiv 2010.11918)", 0, Part.UNLESS_DEFAULT
+    )
+    peft: dict[str, Any] = key(
+        "_target_ (the class of the PEFT config) and the fields of the PEFT config", part=Part.DERIVED
+    )
+    version: int = key(
+        "raised when a change of this method's code changes results beyond rounding", 1, Part.UNLESS_DEFAULT
+    )
+
+    @property
+    def target(self) -> str:
+        """The import path of the class of the PEFT config."""
+        return str(self.peft.get("_target_", ""))

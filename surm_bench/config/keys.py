@@ -1,0 +1,136 @@
+"""Declaration of a configuration's keys: meaning, default, valid values and part in the identity of a run together."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+from surm_bench.errors import UserError, unknown
+
+
+class Part(Enum):
+    """Whether the identity of a run contains a key (surm_bench.config.identity)."""
+
+    NEVER = "no"  # names, labels, paths, convenience, and keys that change only the rounding
+    ALWAYS = "yes"
+    WHERE_READ = "where it has an effect"
+    UNLESS_DEFAULT = "unless it is the default"  # a key added later: its default means "as before", so old ids stay
+    DERIVED = "through a value derived from it"
+
+
+def key(
+    meaning: str,
+    default: Any = MISSING,
+    part: Part = Part.NEVER,
+    *,
+    only: Sequence[str] = (),
+    choices: Sequence[str] = (),
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """Return a dataclass field for a key.
+
+    Args:
+        meaning: the text of the reference pages.
+        default: the value without a setting; MISSING: each file of the group gives a value.
+        only: the values of the group's ``selector`` with which the key has an effect; empty: all values.
+        choices: the valid values.
+        least, above, below, most: bounds of a number, or of each number in a list: >=, >, <, <=.
+    """
+    bounds = {"at least": least, "above": above, "below": below, "at most": most}
+    metadata = {"meaning": meaning, "part": part, "only": tuple(only), "choices": tuple(choices), "bounds": bounds}
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Group:
+    """A group of keys, such as ``optimizer``.
+
+    Attributes:
+        group: the name before the dot in a key.
+        selector: the key whose value decides which other keys have an effect; empty: all have one.
+    """
+
+    group = ""
+    selector = ""
+
+    def check(self) -> None:
+        """Refuse values that are not possible, before anything is read; raises UserError."""
+        for field in dataclasses.fields(self):
+            _check_value(f"{self.group}.{field.name}", getattr(self, field.name), field)
+            if not self._is_read(field) and not self._is_default(field):
+                selected = getattr(self, self.selector)
+                raise UserError(
+                    f"{self._shown(field.name)} has no effect with {self.group}.{self.selector}={selected}: only "
+                    f"{' and '.join(field.metadata['only'])} read it"
+                )
+
+    def identity(self) -> Iterator[tuple[str, Any]]:
+        """Yield the dotted keys that belong to the identity of a run, with their values."""
+        for field in dataclasses.fields(self):
+            part = field.metadata["part"]
+            where_read = part is Part.WHERE_READ and self._is_read(field)
+            changed = part is Part.UNLESS_DEFAULT and not self._is_default(field)
+            if part is Part.ALWAYS or where_read or changed:
+                yield f"{self.group}.{field.name}", getattr(self, field.name)
+
+    def _is_default(self, field: dataclasses.Field) -> bool:
+        return canonical(getattr(self, field.name)) == canonical(default_of(field))
+
+    def _is_read(self, field: dataclasses.Field) -> bool:
+        only = field.metadata["only"]
+        return not only or getattr(self, self.selector) in only
+
+    def _shown(self, name: str) -> str:
+        """Return a key with its value, as on a command line."""
+        return f"{self.group}.{name}={shown(getattr(self, name))}"
+
+
+def default_of(field: dataclasses.Field) -> Any:
+    """Return the default of a key."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def canonical(value: Any) -> Any:
+    """Return one form for equal values: 1 for 1 and 1.0, a list for a list and a tuple."""
+    if isinstance(value, dict):
+        return {str(key): canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def shown(value: Any) -> str:
+    """Return a value as on a command line: ``true`` for True, ``null`` for None, ``[a,b]`` for a list."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"[{','.join(map(shown, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def _check_value(name: str, value: Any, field: dataclasses.Field) -> None:
+    choices, bounds = field.metadata["choices"], field.metadata["bounds"]
+    if choices and value is not None and value not in choices:
+        raise unknown(name, value, choices)
+    given = {words: limit for words, limit in bounds.items() if limit is not None}
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if given and value is not None and not all(_fits(number, bounds) for number in numbers):
+        each = "each " if isinstance(value, list | tuple) else ""
+        null = ", or null" if field.default is None else ""
+        limits = " and ".join(f"{words} {limit:g}" for words, limit in given.items())
+        raise UserError(f"{name}={shown(value)} is not possible: {each}{limits}{null}")
+
+
+def _fits(number: float, bounds: dict[str, float | None]) -> bool:
+    """Whether a number is within the bounds. NaN is not."""
+    least, above, below, most = bounds.values()
+    return (
+        (least is None or number >= least)
+        and (above is None or number > above)
+        and (below is None or number < below)
+        and (most is None or number <= most)
+    )
