@@ -2,42 +2,52 @@
 
 import argparse
 import ast
+import dataclasses
 import os
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import yaml
 
 CHECKOUT = Path(__file__).parents[2]
 CONFIGS = CHECKOUT / "configs"
-GROUPS = {  # group -> its dataclass and the file that is taken where none is named
-    "model": ("ModelConfig", None),
-    "task": ("TaskConfig", None),
-    "adapter": ("AdapterConfig", None),
-    "optimizer": ("OptimizerConfig", "optimizer/adamw.yaml"),
-    "trainer": ("TrainerConfig", "trainer/default.yaml"),
-    "tracking": ("TrackingConfig", "tracking/none.yaml"),
+DEFAULTS = {  # the file of a group that is taken if none is named
+    "optimizer": "optimizer/adamw.yaml",
+    "trainer": "trainer/default.yaml",
+    "tracking": "tracking/none.yaml",
 }
 MISSING = "given by its file"
-KEYS = ("key", "type", "default", "meaning")
+KEYS = ("key", "type", "default", "meaning", "in the id")
 
 
 def configuration() -> str:
-    """Every key with its type, default and meaning, from ``surm_bench/config/schema.py`` and the default files."""
-    source = CHECKOUT / "surm_bench" / "config.py"
+    """Every key with its type, default, meaning and part in the id of a run, from surm_bench/config."""
+    from surm_bench.config.schema import GROUPS, Config
+
+    parts = ["## Of a run", _table(KEYS, _keys(Config, {}, without=GROUPS))]
+    for name, group in GROUPS.items():
+        given = yaml.safe_load((CONFIGS / DEFAULTS[name]).read_text()) if name in DEFAULTS else {}
+        parts += [f"## {name}", group.__doc__, _table(KEYS, _keys(group, given, f"{name}."))]
+    return "\n\n".join(parts)
+
+
+def record() -> str:
+    """Every field of a record with its type and meaning, from surm_bench/records/record.py."""
+    source = CHECKOUT / "surm_bench" / "records" / "record.py"
     classes, comments = _classes(source), _comments(source)
-    top = [row for row in _fields(classes["Config"], comments, {}) if row[0] not in GROUPS]
-    parts = ["## Of a run", _table(KEYS, [_quoted(*row) for row in top])]
-    for group, (name, file) in GROUPS.items():
-        given = yaml.safe_load((CONFIGS / file).read_text()) if file else {}
-        rows = [_quoted(f"{group}.{key}", *rest) for key, *rest in _fields(classes[name], comments, given)]
-        parts += [f"## {group}", ast.get_docstring(classes[name]), _table(KEYS, rows)]
+    parts = []
+    for name in ("Record", *(name for name in classes if name != "Record")):
+        rows = [(f"`{field}`", f"`{kind}`", text) for field, kind, text in _fields(classes[name], comments)]
+        about = ast.get_docstring(classes[name])
+        parts += [f"## {name}", about, _table(("field", "type", "meaning"), rows)]
     return "\n\n".join(parts)
 
 
 def choices() -> str:
     """What each group can be, a line a file: its name and its first comment."""
+    from surm_bench.config.schema import GROUPS
+
     parts = []
     for group in (*GROUPS, "experiment"):
         files = sorted((CONFIGS / group).rglob("*.yaml"))
@@ -81,20 +91,39 @@ def examples() -> str:
     return "\n\n".join(parts)
 
 
-def _fields(node: ast.ClassDef, comments: dict[int, str], given: dict) -> Iterator[tuple[str, str, str, str]]:
-    """Name, type, default and meaning of each field of a dataclass."""
+def _keys(
+    group: type, given: dict, prefix: str = "", without: Collection[str] = ()
+) -> list[tuple[str, str, str, str, str]]:
+    """Return the key, type, default, meaning and part in the id of each field of a group.
+
+    Args:
+        given: values of the group's default file.
+        without: fields to leave out.
+    """
+    from surm_bench.config.keys import default_of
+
+    rows = []
+    for field in (one for one in dataclasses.fields(group) if one.name not in without):
+        kind = field.type.__name__ if field.type in (str, int, float, bool) else str(field.type).replace("typing.", "")
+        default = given.get(field.name, default_of(field))
+        shown = MISSING if default == "???" else "empty" if default in ([], {}) else _shown(default)
+        rows.append((f"`{prefix}{field.name}`", f"`{kind}`", shown, field.metadata["meaning"], _part(field)))
+    return rows
+
+
+def _part(field: dataclasses.Field) -> str:
+    only = " and ".join(field.metadata["only"])
+    return f"{field.metadata['part'].value}" + (f" (read with {only})" if only else "")
+
+
+def _fields(node: ast.ClassDef, comments: dict[int, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, type and comment of each field of a dataclass."""
     end = node.body[0].end_lineno  # the docstring's: comments begin behind it
     for field in node.body:
         if isinstance(field, ast.AnnAssign):
-            name = field.target.id
             text = " ".join(comments[line] for line in range(end + 1, field.end_lineno + 1) if line in comments)
-            default = _shown(given[name]) if name in given else _default(field.value)
-            yield name, ast.unparse(field.annotation), default, text
+            yield field.target.id, ast.unparse(field.annotation), text
             end = field.end_lineno
-
-
-def _quoted(key: str, kind: str, default: str, text: str) -> tuple[str, str, str, str]:
-    return f"`{key}`", f"`{kind}`", default, text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def _default(value: ast.expr) -> str:

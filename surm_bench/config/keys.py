@@ -74,9 +74,8 @@ class Group:
         """Yield the dotted keys that belong to the identity of a run, with their values."""
         for field in dataclasses.fields(self):
             part = field.metadata["part"]
-            where_read = part is Part.WHERE_READ and self._is_read(field)
-            changed = part is Part.UNLESS_DEFAULT and not self._is_default(field)
-            if part is Part.ALWAYS or where_read or changed:
+            counts = part is Part.WHERE_READ or (part is Part.UNLESS_DEFAULT and not self._is_default(field))
+            if part is Part.ALWAYS or (counts and self._is_read(field)):
                 yield f"{self.group}.{field.name}", getattr(self, field.name)
 
     def _is_default(self, field: dataclasses.Field) -> bool:

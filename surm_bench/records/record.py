@@ -1,7 +1,7 @@
 """The record of a run, field by field. No torch here."""
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from surm_bench.config import Config
 
@@ -51,18 +51,18 @@ class Environment:
     device: str  # the GPU, or the processor and its number of cores
     device_kind: str | None = None  # the hardware that decides rounding and speed
     platform: str | None = None  # the operating system
-    threads: int | None = None  # of torch
-    processes: int = 1  # that shared the training
+    threads: int | None = None  # number of threads of torch
+    processes: int = 1  # number of processes that shared the training
     git_commit: str | None = None  # of the checkout
     git_dirty: bool | None = None  # whether code or configs differed from the commit
-    python: str | None = None
-    torch: str | None = None
-    transformers: str | None = None
-    peft: str | None = None
-    timm: str | None = None
-    surm_bench: str | None = None
+    python: str | None = None  # version
+    torch: str | None = None  # version
+    transformers: str | None = None  # version
+    peft: str | None = None  # version
+    timm: str | None = None  # version
+    surm_bench: str | None = None  # version
     deterministic: bool | None = None  # torch.use_deterministic_algorithms
-    cudnn_benchmark: bool | None = None
+    cudnn_benchmark: bool | None = None  # torch.backends.cudnn.benchmark
     matmul_precision: str | None = None  # torch.get_float32_matmul_precision
 
 
@@ -90,23 +90,22 @@ class Record:
 
     run_id: str  # digest of identity
     config: Config  # complete, without the paths of a machine
-    environment: Environment
-    code: Code
+    environment: Environment  # where the run was made
+    code: Code  # digests of the code that made it
     created: str  # start of the last attempt, ISO 8601, UTC
     group_id: str = ""  # like run_id, without the seed
     identity: dict[str, Any] = field(default_factory=dict)  # the part of config that determines the result
-    seed: int = 0
+    seed: int = 0  # the seed of the run
     primary_metric: str = "accuracy"  # the metric of tables
     greater_is_better: bool = True  # of the primary metric
     command: str | None = None  # the shell command of the run
     attempts: int = 1  # how often the run was tried; interruptions and invalid input do not count
     status: str = "running"  # success | diverged | failed | interrupted; running: not yet written
     error: str | None = None  # one line, of a run without success
-    # None without success, which no reader of a score or a count asks for:
-    parameters: Parameters = None  # type: ignore[assignment]
-    baseline: Baseline = None  # type: ignore[assignment]
-    timing: Timing = None  # type: ignore[assignment]
-    memory: Memory = None  # type: ignore[assignment]
+    parameters: Parameters = cast(Parameters, None)  # None without success, as are the next three fields
+    baseline: Baseline = cast(Baseline, None)  # the adapter's size against LoRA
+    timing: Timing = cast(Timing, None)  # how long the run took
+    memory: Memory = cast(Memory, None)  # how much memory the run took
     scores: dict[str, dict[str, Scores]] = field(default_factory=dict)  # split -> last | best -> metric -> score
     epochs: dict[str, dict[str, int]] | None = None  # last | best -> epoch, step
     selection: str | None = None  # the split that chooses the best epoch

@@ -130,15 +130,15 @@ def _body(record: Record, base: str, interval: tuple[float, float] | None) -> st
     counts, versions = record.parameters, record.environment
     rows |= {
         "base model": f"{base}, its weights of digest {config.model.digest}",
-        "adapter parameters trained": f"{counts['adapter']:,}",
-        "of these needed to serve it": f"{counts['stored']:,}",
-        "parameters of the head": f"{counts['head']:,}",
-        "parameters of the whole model": f"{counts['total']:,}",
+        "adapter parameters trained": f"{counts.adapter:,}",
+        "of these needed to serve it": f"{counts.stored:,}",
+        "parameters of the head": f"{counts.head:,}",
+        "parameters of the whole model": f"{counts.total:,}",
         "seed": record.seed,
         "optimiser steps": f"{record.epochs[record.kept]['step']:,}",
         "record": f"`{record.run_id}`, of {record.created}",
         "commit": commit(record),
-        "versions": ", ".join(f"{name} {versions[name]}" for name in ("surm_bench", "torch", "peft")),
+        "versions": ", ".join(f"{name} {getattr(versions, name)}" for name in ("surm_bench", "torch", "peft")),
     }
     rows |= {"command": f"`{record.command}`"} if record.command else {}
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())

@@ -63,21 +63,30 @@ def test_every_page_is_in_the_navigation():
 
 
 def test_every_key_has_a_type_a_default_and_a_meaning():
-    """Held against the schema that Hydra has."""
     rows = {key: row.split(" | ") for key, row in ROW.findall(reference.configuration().replace("\\|", "¦"))}
     schemas = get_type_hints(Config)
     keys = {key for key in schemas if key not in GROUPS}
     keys |= {f"{group}.{key}" for group in GROUPS for key in get_type_hints(schemas[group])}
     assert set(rows) == keys
     for key, (_, default, *meaning) in rows.items():
-        assert default and meaning and len(meaning[0]) > 5, f"{key}: say what it means in surm_bench/config/schema.py"
+        assert default and meaning and len(meaning[0]) > 5, (
+            f"{key}: say what it means at its field in surm_bench/config"
+        )
+
+
+def test_every_field_of_a_record_has_a_meaning():
+    for row in reference.record().splitlines():
+        if row.startswith("| `"):
+            assert len(row.split(" | ")[2]) > 5, (
+                f"{row}: say what it means at its field in surm_bench/records/record.py"
+            )
 
 
 @pytest.mark.parametrize("group", ["optimizer", "trainer", "tracking"])
 def test_the_defaults_are_those_of_a_run(group):
     """As Hydra reads them on a command line; a reference to another key is the value it has in a run."""
     rows = dict(ROW.findall(reference.configuration().replace("\\|", "¦")))
-    for key, value in resolved([])[group].items():
+    for key, value in resolved([]).document()[group].items():
         shown = rows[f"{group}.{key}"].split(" | ")[1].strip("`")
         if not shown.startswith("${"):
             assert OverridesParser.create().parse_override(f"key={shown}").value() == value, key

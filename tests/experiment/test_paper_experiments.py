@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
 from surm_bench.adapters.build import peft_config
 from surm_bench.adapters.roles import find_roles
-from surm_bench.config.composition import compose
+from surm_bench.config import Config
+from surm_bench.config.composition import resolved as compose_config
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, Tuning, commands, load_experiment
 from surm_bench.experiment.commands import Options
@@ -18,16 +18,13 @@ from surm_bench.experiment.jobs import composable, pair, pairs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import tuned, tuning_note
 from surm_bench.models import build_skeleton
-from surm_bench.run.runner import settings_of
-from surm_bench.tasks import check_task
 from surm_bench.tasks.digest import task_digest
-from surm_bench.training import check_config
 
 PAPER = ["core", "paper_glue", "paper_images", "paper_images_tuned", "paper_low_data", "paper_vtab", "two_pipelines"]
 GLUE = ("cola", "mrpc", "rte", "sst2", "stsb")
 
 
-def configurations(name: str) -> tuple[Experiment, dict[tuple[str, str], dict]]:
+def configurations(name: str) -> tuple[Experiment, dict[tuple[str, str], Config]]:
     experiment, problems = load_experiment(name)
     assert problems + composable(experiment) == []
     jobs = pairs(experiment)
@@ -46,21 +43,18 @@ def test_every_row_and_column_passes_the_checks_that_come_before_training(name):
     for (task, adapter), config in configs.items():
         if first_task != task and first_adapter != adapter:
             continue
-        settings = settings_of(config)
-        check_config(settings.optimizer, settings.trainer, settings.seed)
-        check_task(settings.task)
+        config.check()
 
 
 @pytest.mark.parametrize("name", experiment_files())
 def test_every_row_is_an_adapter_of_its_model(name):
     """With all its options, in the roles of the experiment's first model."""
     experiment, configs = configurations(name)
-    first_task, settings = next(iter(experiment.tasks)), []
-    for adapter in experiment.adapters:
-        settings.append(settings_of(configs[first_task, adapter]))
-    roles = find_roles(name for name, _ in build_skeleton(settings[0].model, 2).named_modules())
-    for one in settings:
-        peft_config(one.adapter, roles)
+    first_task = next(iter(experiment.tasks))
+    of_first = [configs[first_task, adapter] for adapter in experiment.adapters]
+    roles = find_roles(name for name, _ in build_skeleton(of_first[0].model, 2).named_modules())
+    for config in of_first:
+        peft_config(config.adapter, roles)
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -68,8 +62,8 @@ def test_surm_and_its_lora_are_on_q_k_and_v_unless_their_label_says_otherwise(na
     _, configs = configurations(name)
     for config in configs.values():
         adapter = config.adapter
-        if adapter["peft"]["_target_"].rpartition(".")[2] in ("SurmConfig", "LoraConfig"):
-            assert adapter["roles"] == (["q", "v"] if "q and v" in adapter["label"] else ["q", "k", "v"])
+        if adapter.target.rpartition(".")[2] in ("SurmConfig", "LoraConfig"):
+            assert adapter.roles == (["q", "v"] if "q and v" in adapter.label else ["q", "k", "v"])
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -81,7 +75,7 @@ def test_tuning_has_two_seeds_and_can_afford_its_first_values(name):
         if adapter in experiment.untuned:
             continue
         assert len(tuning.seeds) >= 2
-        settings, steps = len(experiment.settings(adapter)), configs[task, adapter]["trainer"]["max_steps"]
+        settings, steps = len(experiment.settings(adapter)), configs[task, adapter].trainer.max_steps
         assert 2 <= tuning.survivors < settings
         if tuning.steps is not None:
             assert (settings / 3 + tuning.survivors) * steps * len(tuning.seeds) < tuning.steps
@@ -100,11 +94,10 @@ def test_every_method_has_as_many_first_settings_where_methods_are_compared():
 
 @pytest.mark.parametrize("task", GLUE)
 def test_declared_digests_are_those_of_the_data(task, data_dir):
-    cfg = compose([f"task=glue/{task}", f"task.data_dir={data_dir / 'glue'}"])
-    digest = task_digest(OmegaConf.to_object(cfg).task)
+    digest = task_digest(compose_config([f"task=glue/{task}", f"task.data_dir={data_dir / 'glue'}"]).task)
     for name in ("core", "paper_glue"):
         configs = configurations(name)[1].values()
-        declared = {c["task"]["digest"] for c in configs if c["task"]["name"] == f"glue/{task}"}
+        declared = {c.task.digest for c in configs if c.task.name == f"glue/{task}"}
         assert declared <= {digest} and (declared or name == "core")
 
 

@@ -228,7 +228,6 @@ def test_what_was_never_run_is_not_damaged(tmp_path):
 @pytest.mark.parametrize(
     ("made", "done", "given_up"),
     [
-        (None, False, False),
         (record(), True, False),
         (ended("diverged"), True, False),
         (ended("interrupted"), False, False),
@@ -236,7 +235,7 @@ def test_what_was_never_run_is_not_damaged(tmp_path):
         (ended("failed", attempts=3), False, True),
         (ended("interrupted", attempts=3), False, False),
     ],
-    ids=lambda value: value and not isinstance(value, bool) and f"{value['status']} {value['attempts']}",
+    ids=lambda value: value and not isinstance(value, bool) and f"{value.status} {value.attempts}",
 )
 def test_done_and_given_up(made, done, given_up):
-    assert (records.made.is_done, records.is_given_up(made)) == (done, given_up)
+    assert (made.is_done, made.is_given_up) == (done, given_up)

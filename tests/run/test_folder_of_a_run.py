@@ -17,6 +17,7 @@ from support.runs import GRAMMAR, folder_of, start
 from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.config import TaskConfig, composition
+from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import pairs
 from surm_bench.experiment.launching import launch_jobs

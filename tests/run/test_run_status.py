@@ -175,7 +175,7 @@ def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):
     diverging = [*LORA, "optimizer.lr=1e30", "optimizer.warmup_ratio=0"]
     output = []
     record = start(tmp_path, *diverging, report=output.append)
-    assert record.status == "diverged" and records.record.is_done
+    assert record.status == "diverged" and record.is_done
     assert "is nan at step" in record.error and "scores" not in record
     assert "diverged, " in output[0] and "\n" not in output[0]
     monkeypatch.setattr(measure, "fit", never)
