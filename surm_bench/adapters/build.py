@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from surm_bench.adapters.roles import from_layer, select
-from surm_bench.adapters.tuner import TunerConfig
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.config import AdapterConfig
 from surm_bench.errors import UserError
 

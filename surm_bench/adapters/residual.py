@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
+from surm_bench.adapters.method import register_method
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
-from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_dropout, register
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_dropout
+from surm_bench.adapters.tuner_layer import LinearTunerLayer, Unmergeable
 from surm_bench.errors import UserError, unknown
 from surm_bench.structured.precision import parameter_dtype, under_autocast
 from surm_bench.structured.residual import residual
@@ -52,7 +54,6 @@ class ResidualAdapterConfig(TunerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.RESIDUAL
         check_dropout(self.dropout)
         if (self.structure is None) == (self.bottleneck is None):
             raise UserError(
@@ -83,6 +84,10 @@ class ResidualAdapterConfig(TunerConfig):
 
     def default_roles(self) -> tuple[str, ...]:
         return PLACEMENTS[self.placement]
+
+    def build(self, site: Site) -> nn.Module:
+        kind = Bottleneck if self.structure is None else StructuredResidual
+        return kind(site.layer.out_features, self)
 
 
 class StructuredResidual(nn.Module):
@@ -135,10 +140,7 @@ class Bottleneck(Answer):
 
 
 class AnsweredLinear(Unmergeable, LinearTunerLayer):
-    """A frozen Linear with output h, followed by the sum of h and the active adapters' outputs for h.
-
-    Subclasses define update_layer and adapter_layer_names.
-    """
+    """A frozen Linear with output h, followed by the sum of h and the active adapters' outputs for h."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
@@ -146,19 +148,4 @@ class AnsweredLinear(Unmergeable, LinearTunerLayer):
         return self.answered(h, h)
 
 
-class ResidualLinear(AnsweredLinear):
-    adapter_layer_names = ("residual_adapter",)
-
-    def update_layer(self, adapter_name: str, config: ResidualAdapterConfig) -> None:
-        kind = Bottleneck if config.structure is None else StructuredResidual
-        self.add(adapter_name, kind(self.out_features, config), config)
-
-
-class ResidualModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, ResidualAdapterConfig(...))``."""
-
-    prefix = "residual_"
-    tuner_layer_cls = ResidualLinear
-
-
-register("residual", ResidualAdapterConfig, ResidualModel)
+register_method("residual", ResidualAdapterConfig, AnsweredLinear)

@@ -27,7 +27,7 @@ from surm_bench.adapters import (
     delta,
 )
 from surm_bench.adapters.base_layer import is_plain_linear
-from surm_bench.adapters.tuner import tuner_layers
+from surm_bench.adapters.tuner_layer import tuner_layers
 from surm_bench.errors import UserError
 
 D = 24

@@ -23,9 +23,10 @@ from transformers import (
 
 from surm_bench.adapters import HadamardConfig, SubsetConfig, SurmConfig
 from surm_bench.adapters.build import attach
+from surm_bench.adapters.method import register
 from surm_bench.adapters.roles import find_roles
-from surm_bench.adapters.surm import SurmModel
-from surm_bench.adapters.tuner import TunerLayer, register
+from surm_bench.adapters.tuner import LayerTuner
+from surm_bench.adapters.tuner_layer import TunerLayer
 from surm_bench.config import AdapterConfig
 from surm_bench.errors import UserError
 
@@ -159,11 +160,11 @@ def test_a_subset_is_not_unloaded_but_merged():
 
 
 def test_a_name_that_peft_owns_is_refused():
-    register("surm", SurmConfig, SurmModel)  # ours, as when this module is imported twice
+    register("surm", SurmConfig, LayerTuner)  # ours, as when this module is imported twice
     with pytest.raises(RuntimeError, match="PEFT .* has a method 'lora' of its own"):
-        register("lora", SurmConfig, SurmModel)
+        register("lora", SurmConfig, LayerTuner)
     with pytest.raises(RuntimeError, match="PEFT .* has a method 'surm' of its own"):
-        register("surm", LoraConfig, SurmModel)
+        register("surm", LoraConfig, LayerTuner)
 
 
 def test_importing_our_adapters_leaves_the_warnings_of_the_process_alone():
