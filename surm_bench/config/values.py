@@ -8,12 +8,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from surm_bench.config import Config, TrainerConfig
+from surm_bench.config.methods import method_of
 from surm_bench.config.places import PLACES, check_place
 from surm_bench.errors import UserError, unknown
 
 NAMES = ("model.name", "task.name", "adapter.name")
 KINDS = {"text": "text", "image": "vision"}  # the family of models for each kind of task
-MIXES_EXAMPLES = {"surm_bench.adapters.LoraPevitConfig"}  # predictions depend on the batch
 NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a word, or several with / between; no .. and no absolute path
 
 
@@ -56,7 +56,7 @@ def check_family(config: Config) -> None:
 def check_scored_batches(config: Config) -> None:
     """Refuse another evaluation batch size if predictions depend on it: run ids do not contain this size."""
     size, only = config.trainer.eval_batch_size, TrainerConfig().eval_batch_size
-    if config.adapter.peft.get("_target_") in MIXES_EXAMPLES and size != only:
+    if method_of(config.adapter.peft).mixes_examples and size != only:
         raise UserError(
             f"trainer.eval_batch_size={size} is not possible with {config.adapter.name}, whose predictions depend on "
             f"it: leave it at {only}"
