@@ -78,11 +78,8 @@ BESIDE = {  # what adds to activations, beside the residual adapters
     "adaptformer": (AdaptFormerConfig, {"bottleneck": 6, "scale": 1.0, "dropout": 0.0}),
     "lora_pevit": (LoraPevitConfig, {"r": 3, "alpha": 6.0}),
 }
-PREFIXES = (
-    "surm_", "residual_adapter", "hadamard_", "lora_xs_", "lorta_", "melora_", "lora_fix_", "kadaptation_",
-    "compacter_", "adaptformer_", "dora_dynamic_", "lora2_", "aurora_", "fact_", "ssf_", "repadapter_",
-    "lora_pevit_",
-)  # fmt: skip
+METHODS = (SurmConfig, ResidualAdapterConfig, *(config for config, _ in (LITERATURE | BESIDE).values()))
+PREFIXES = tuple(f"{config.method}_" for config in METHODS)
 
 
 def method(name: str, **fields):

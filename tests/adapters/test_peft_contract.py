@@ -1,6 +1,8 @@
 """What PEFT promises of every method beyond what test_adapters.py asks; ``make test-peft`` runs PEFT's own tests."""
 
 import copy
+import json
+import pickle
 import subprocess
 import sys
 import warnings
@@ -8,6 +10,7 @@ import warnings
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
 from test_adapters import CONFIG, HEAD, SIZES, backbone, close, every_method, logits, method, stir
 from torch import nn
 from transformers import (
@@ -165,6 +168,28 @@ def test_a_name_that_peft_owns_is_refused():
         register("lora", SurmConfig, LayerTuner)
     with pytest.raises(RuntimeError, match="PEFT .* has a method 'surm' of its own"):
         register("surm", LoraConfig, LayerTuner)
+
+
+@pytest.mark.parametrize(
+    ("name", "peft_type", "key"),
+    [
+        ("circulant", "SURM", "surm_delta.a"),
+        ("houlsby", "RESIDUAL", "residual_adapter.up.weight"),
+        ("hadamard", "HADAMARD", "hadamard_adapter.scale"),
+        ("dora_dynamic", "DORA_DYNAMIC", "dora_dynamic_delta.c"),
+    ],
+)
+def test_names_in_saved_adapters_do_not_change(name, peft_type, key, tmp_path):
+    """Adapters that were saved by earlier versions have these names."""
+    get_peft_model(backbone(), method(name)).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["peft_type"] == peft_type
+    assert any(saved.endswith(f".{key}") for saved in load_file(tmp_path / "adapter_model.safetensors"))
+
+
+@every_method
+def test_a_model_is_pickled_whole(name):
+    model = stir(get_peft_model(backbone(), method(name)).base_model.model)
+    assert torch.equal(logits(pickle.loads(pickle.dumps(model))), logits(model))
 
 
 def test_importing_our_adapters_leaves_the_warnings_of_the_process_alone():
