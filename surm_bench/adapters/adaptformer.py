@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.base_layer import kind
 from surm_bench.adapters.method import register_method
-from surm_bench.adapters.residual import Answer
+from surm_bench.adapters.residual import Branch
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_dropout
+from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
 from surm_bench.adapters.tuner_layer import Unmergeable
 from surm_bench.errors import UserError
 
@@ -27,7 +27,7 @@ class AdaptFormerConfig(TunerConfig):
     """Configuration of AdaptFormer. Without target_modules, every MLP gets an adapter beside it."""
 
     bottleneck: int = field(default=64, metadata={"help": "width of the bottleneck"})
-    scale: float = field(default=0.1, metadata={"help": "of the bottleneck's answer"})
+    scale: float = field(default=0.1, metadata={"help": "factor on the bottleneck's output"})
     dropout: float = field(default=0.1, metadata={"help": "probability of dropout inside the bottleneck"})
 
     usual_roles = ("mlp",)
@@ -35,14 +35,13 @@ class AdaptFormerConfig(TunerConfig):
     def __post_init__(self):
         super().__post_init__()
         check_dropout(self.dropout)
-        if self.bottleneck < 1:
-            raise UserError(f"a bottleneck of width {self.bottleneck} is not possible: at least 1")
+        check_positive(self, "bottleneck")
 
-    def build(self, site: Site) -> Answer:
+    def build(self, site: Site) -> Branch:
         return ScaledBottleneck(site.layer.out_features, self)
 
 
-class ScaledBottleneck(Answer):
+class ScaledBottleneck(Branch):
     """scale·(W_up·dropout(relu(W_down·x + b_down)) + b_up) on x of shape (..., features); W_up, biases start at 0."""
 
     def __init__(self, features: int, config: AdaptFormerConfig):
@@ -81,8 +80,8 @@ class ParallelMlp(Unmergeable):
         """
         *hidden, x = inputs
         if hidden:
-            return self.base_layer(*hidden, self.answered(x, x))
-        return self.answered(self.base_layer(x), x)
+            return self.base_layer(*hidden, self.plus_outputs(x, x))
+        return self.plus_outputs(self.base_layer(x), x)
 
 
 register_method("adaptformer", AdaptFormerConfig, ParallelMlp)

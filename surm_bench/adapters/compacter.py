@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.kadaptation import glorot_rows
 from surm_bench.adapters.method import register_method
-from surm_bench.adapters.residual import Answer, AnsweredLinear
+from surm_bench.adapters.residual import Branch, ResidualLinear
 from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError
@@ -36,7 +36,7 @@ class CompacterConfig(TunerConfig):
         super().__post_init__()
         check_positive(self, "n", "reduction")
 
-    def build(self, site: Site) -> Answer:
+    def build(self, site: Site) -> Branch:
         return CompactBottleneck(site.share(lambda: Rules(self.n)), site.layer.out_features, self)
 
 
@@ -62,7 +62,7 @@ class Projection(nn.Module):
         return nn.functional.linear(x, weight, self.bias)
 
 
-class CompactBottleneck(Sharing, Answer):
+class CompactBottleneck(Sharing, Branch):
     """The bottleneck whose output is added to h, of shape (..., features)."""
 
     def __init__(self, rules: Shared, features: int, config: CompacterConfig):
@@ -81,4 +81,4 @@ class CompactBottleneck(Sharing, Answer):
         return self.up(nn.functional.gelu(self.down(h, a)), a)
 
 
-register_method("compacter", CompacterConfig, AnsweredLinear)
+register_method("compacter", CompacterConfig, ResidualLinear)

@@ -105,10 +105,10 @@ class DeltaLinear(LinearTunerLayer):
             self.unmerge()
         y = self.base_layer(x, *args, **kwargs)
         for name in [] if self.disable_adapters or self.merged else self.active():
-            y = y + self._answer(name, x).to(y.dtype)
+            y = y + self._output(name, x).to(y.dtype)
         return y
 
-    def _answer(self, name: str, x: Tensor) -> Tensor:
+    def _output(self, name: str, x: Tensor) -> Tensor:
         """Return the delta's output for x; the delta may have a wider precision than x."""
         delta = self.adapters[name]
         if under_autocast(x.device):

@@ -50,8 +50,9 @@ class Lora2Config(TunerConfig):
         if not self.orthogonality >= 0:
             raise UserError(f"orthogonality={self.orthogonality} is not possible: 0 or more")
         if not 0 < self.target_r < self.r:
-            raise UserError(f"LoRA² shrinks ranks from r to target_r: target_r={self.target_r} is not between 0 and "
-                            f"r={self.r}")  # fmt: skip
+            raise UserError(
+                f"target_r={self.target_r} is not possible: from 1 to below r={self.r}, the rank at the start"
+            )
 
     def build(self, site: Site) -> ThinDelta:
         return TwoPlanes(*site.shape, self)

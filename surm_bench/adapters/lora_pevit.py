@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.method import register_method
-from surm_bench.adapters.residual import Answer
+from surm_bench.adapters.residual import Branch
 from surm_bench.adapters.roles import attention_heads, check_not_fused
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
@@ -40,7 +40,7 @@ class LoraPevitConfig(TunerConfig):
 
     r: int = field(default=4, metadata={"help": "rank; r·(in + out) parameters a layer"})
     alpha: float = field(default=128.0, metadata={"help": "the scale is alpha/r"})
-    heads: int | None = field(default=None, metadata={"help": "of the attention; None takes what the model says"})
+    heads: int | None = field(default=None, metadata={"help": "number of attention heads; None: the model's"})
 
     usual_roles = ("q", "v")
 
@@ -48,7 +48,7 @@ class LoraPevitConfig(TunerConfig):
         super().__post_init__()
         check_positive(self, "r")
 
-    def build(self, site: Site) -> Answer:
+    def build(self, site: Site) -> Branch:
         rows, columns = site.shape
         check_not_fused(site.layer_name, columns, rows)
         heads = self.heads or attention_heads(site.model.modules())
@@ -59,7 +59,7 @@ class LoraPevitConfig(TunerConfig):
         return MixedLora(columns, rows, scale, self.r, heads)
 
 
-class MixedLora(Answer):
+class MixedLora(Branch):
     """scale·B·A·x on x of shape (batch, tokens, in_features), with the output's heads mixed over tokens and batch."""
 
     def __init__(self, in_features: int, out_features: int, scale: float, r: int, heads: int):
@@ -72,10 +72,10 @@ class MixedLora(Answer):
         return self.scale * mixed(x @ self.a.T @ self.b.T, self.heads)
 
 
-def mixed(answer: Tensor, heads: int) -> Tensor:
+def mixed(output: Tensor, heads: int) -> Tensor:
     """Rearrange the numbers of an output as PEViT's reshape does: (batch, tokens, width) → (batch, tokens, width)."""
-    batch, tokens, width = answer.shape
-    in_heads = answer.transpose(0, 1).reshape(batch, heads, tokens, width // heads)
+    batch, tokens, width = output.shape
+    in_heads = output.transpose(0, 1).reshape(batch, heads, tokens, width // heads)
     return in_heads.transpose(1, 2).reshape(batch, tokens, width)
 
 
@@ -92,7 +92,7 @@ class MixedLinear(Unmergeable, LinearTunerLayer):
             raise UserError(
                 f"lora_pevit mixes over tokens and batch: it takes (batch, tokens, width), not {tuple(x.shape)}"
             )
-        return self.answered(self.base_layer(x, *args, **kwargs), x)
+        return self.plus_outputs(self.base_layer(x, *args, **kwargs), x)
 
 
 register_method("lora_pevit", LoraPevitConfig, MixedLinear)

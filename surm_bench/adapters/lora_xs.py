@@ -42,7 +42,7 @@ class SingularDelta(Delta):
     def __init__(self, weight: Tensor, config: LoraXsConfig):
         super().__init__()
         if config.r > min(weight.shape):
-            raise UserError(f"r={config.r} is more than a layer of {tuple(weight.shape)} has singular values")
+            raise UserError(f"r={config.r} is not possible: at most {min(weight.shape)}, the smaller side of a layer")
         precise = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
         u, s, v = torch.linalg.svd(precise, full_matrices=False)
         self.scale = config.alpha / config.r

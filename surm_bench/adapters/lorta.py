@@ -45,12 +45,13 @@ class LortaConfig(TunerConfig):
         check_not_fused(site.layer_name, split, width)
         heads = self.heads or attention_heads(site.model.modules())
         if split % heads:
-            raise UserError(f"{heads} heads do not divide a layer of {width}×{split}")
+            raise UserError(f"heads={heads} does not divide the inputs of a layer of {width}×{split}")
         shared = site.share(lambda: Factors(width, heads, split // heads, self._targets(site.model), self.r))
         factors = shared.module
         if (len(factors.a), len(factors.heads) * len(factors.b)) != (width, split):
             raise UserError(
-                f"one tensor cannot hold updates of several sizes: {site.layer_name} is not of the first layer's size"
+                f"{site.layer_name}, of {width}×{split}, has another size than the first layer: one tensor holds "
+                "the updates of all layers, so target_modules has to name layers of one size"
             )
         return Slice(shared, *factors.positions[site.layer_name], self.alpha / self.r)
 

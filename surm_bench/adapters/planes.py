@@ -23,7 +23,7 @@ class PlanesConfig(TunerConfig):
     """Fields common to the methods with planes. Without target_modules, all Linears of a layer are adapted."""
 
     r: int = field(default=16, metadata={"help": "the planes' dimension"})
-    scale: float = field(default=1.0, metadata={"help": "of the delta"})
+    scale: float = field(default=1.0, metadata={"help": "factor on the delta"})
     dropout: float = field(default=0.1, metadata={"help": "probability of dropout between the core and V"})
 
     usual_roles = ("q", "k", "v", "o", "fc1", "fc2")

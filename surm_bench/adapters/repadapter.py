@@ -27,8 +27,8 @@ class RepAdapterConfig(TunerConfig):
     """Configuration of RepAdapter. Without target_modules, adapters go before q, k and v, and before fc1."""
 
     bottleneck: int = field(default=8, metadata={"help": "width of the bottleneck"})
-    groups: int = field(default=2, metadata={"help": "of B; it divides the bottleneck and the layers' input"})
-    scale: float = field(default=1.0, metadata={"help": "of the adapter's answer"})
+    groups: int = field(default=2, metadata={"help": "number of groups of B; divides the bottleneck and the input"})
+    scale: float = field(default=1.0, metadata={"help": "factor on the adapter's output"})
     dropout: float = field(default=0.1, metadata={"help": "probability of dropout inside the bottleneck"})
 
     usual_roles = ("q", "k", "v", "fc1")

@@ -32,8 +32,7 @@ class AdaLoraSchedule:
         self.config = tuner.peft_config[tuner.trainable_adapter_name]
         if not 0 < self.config.target_r < self.config.init_r:
             raise UserError(
-                f"AdaLoRA shrinks ranks from init_r to target_r: init_r={self.config.init_r} is not above "
-                f"target_r={self.config.target_r}, or that not above 0"
+                f"target_r={self.config.target_r} is not possible: from 1 to below init_r={self.config.init_r}"
             )
 
     def begin(self, steps: int) -> None:

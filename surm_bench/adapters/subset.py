@@ -53,7 +53,9 @@ class SubsetModel(Tuner):
             raise UserError("a subset of the backbone is trained in place: a second adapter beside it is not possible")
         config = self.peft_config[adapter_name]
         if config.parameters != "none" and not selected(model, config):
-            raise UserError(f"no parameter of the model is in any module that ends in one of {config.target_modules}")
+            raise UserError(
+                f"target_modules={config.target_modules} with parameters={config.parameters!r} matches no parameter"
+            )
         super().inject_adapter(model, adapter_name, *args, **kwargs)
 
     def _create_and_replace(self, *args: Any, **kwargs: Any) -> None:

@@ -36,7 +36,7 @@ class SurmConfig(TunerConfig):
     structure: str = field(default="circulant", metadata={"help": "a name in surm_bench.structured, sum or product"})
     alpha: float = field(default=1.0, metadata={"help": "the scale of the delta; the same for every r"})
     dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the delta's input"})
-    r: int | None = field(default=None, metadata={"help": "of kronecker, ldr and low_rank; None is the default"})
+    r: int | None = field(default=None, metadata={"help": "rank of kronecker, ldr and low_rank; None: their default"})
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
     init_std: float | None = field(default=None, metadata={"help": "start of the factor that is not zero"})
     route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own: fft, factored or parts"})

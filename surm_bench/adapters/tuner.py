@@ -64,7 +64,7 @@ class Tuner(BaseTuner):
                 if others:
                     raise UserError(
                         f"adapters cannot be merged into {name}: its {key} is also {others[0]}, which would change "
-                        f"with it; give each its own, as by torch.nn.Parameter({key}.clone())"
+                        f"too; give each module its own {key}, for example torch.nn.Parameter({key}.clone())"
                     )
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
@@ -117,10 +117,10 @@ class LayerTuner(Tuner):
             check_targets(config, model)
             targets = config.target_modules
             super().inject_adapter(model, adapter_name, *args, **kwargs)
-            self._check_names_are_told_apart(model)
+            self._check_names_are_unique(model)
         config.target_modules = targets  # PEFT shortens long lists to common endings, which may be ambiguous elsewhere
 
-    def _check_names_are_told_apart(self, model: nn.Module) -> None:
+    def _check_names_are_unique(self, model: nn.Module) -> None:
         """Refuse several adapters if the name of one adapter is also the name of a part of the model.
 
         PEFT assigns every tensor with an adapter's name in its key to that adapter. When PEFT saves another adapter,
@@ -132,8 +132,8 @@ class LayerTuner(Tuner):
         same = [name for name in self.peft_config if name in parts]
         if same and len(self.peft_config) > 1:
             raise UserError(
-                f"an adapter {same[0]!r} beside another is not possible: that is also the name of a part of the model, "
-                "by which PEFT would leave tensors of the other one out when it is saved; choose another name"
+                f"an adapter {same[0]!r} beside another is not possible: a part of the model has the same name, and "
+                "PEFT would leave tensors of the other adapter out when it saves that adapter; choose another name"
             )
 
     def _create_and_replace(
@@ -150,8 +150,8 @@ class LayerTuner(Tuner):
             return
         if takes_weight_alone(parent, target_name):
             raise UserError(
-                f"target module {current_key!r} is never called: {kind(parent)} takes its weight alone, so that an "
-                "adapter there would have no effect"
+                f"target module {current_key!r} is never called: {kind(parent)} reads its weight only, so an adapter "
+                "there would have no effect"
             )
         layer = self.tuner_layer_cls(self.tuner_layer_cls.check_base(target, current_key, self.model))
         if isinstance(parent, nn.TransformerEncoderLayer):

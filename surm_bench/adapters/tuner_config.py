@@ -37,8 +37,8 @@ class TunerConfig(PeftConfig):
         self.peft_type = PeftType[self.method.upper()]
         if isinstance(self.target_modules, str) and (self.layers_to_transform, self.layers_pattern) != (None, None):
             raise UserError(
-                f"layers_to_transform and layers_pattern choose among names: target_modules={self.target_modules!r} is "
-                "a regular expression, which has to name the layers itself"
+                f"layers_to_transform and layers_pattern are not possible here: target_modules={self.target_modules!r} "
+                "is a regular expression, which has to choose the layers itself"
             )
 
     def build(self, site: Site) -> nn.Module:

@@ -74,10 +74,10 @@ class Unmergeable(TunerLayer):
 
     merged_parameters = ()
 
-    def answered(self, y: Tensor, x: Tensor) -> Tensor:
+    def plus_outputs(self, y: Tensor, x: Tensor) -> Tensor:
         """Return y plus the outputs of the active adapters for x."""
         for name in [] if self.disable_adapters else self.active():
-            y = self.adapters[name].added(y, x)
+            y = self.adapters[name].plus_output(y, x)
         return y
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:

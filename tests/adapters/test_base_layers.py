@@ -572,6 +572,6 @@ def test_an_adapter_on_timms_qkv_of_which_only_the_weight_is_read_is_refused():
         if called:
             get_peft_model(attention, SurmConfig(target_modules=["qkv"]))
         else:
-            with pytest.raises(UserError, match="'attention.qkv' is never called: Attention takes its weight alone"):
+            with pytest.raises(UserError, match="'attention.qkv' is never called: Attention reads its weight only"):
                 get_peft_model(attention, SurmConfig(target_modules=["qkv"]))
         get_peft_model(nn.ModuleDict({"attention": beit.Attention(D, 4)}), SurmConfig(target_modules=["proj"]))
