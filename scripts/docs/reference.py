@@ -25,7 +25,7 @@ KEYS = ("key", "type", "default", "meaning")
 
 def configuration() -> str:
     """Every key with its type, default and meaning, from ``surm_bench/config/schema.py`` and the default files."""
-    source = CHECKOUT / "surm_bench" / "config.py"
+    source = CHECKOUT / "surm_bench" / "config" / "schema.py"
     classes, comments = _classes(source), _comments(source)
     top = [row for row in _fields(classes["Config"], comments, {}) if row[0] not in GROUPS]
     parts = ["## Of a run", _table(KEYS, [_quoted(*row) for row in top])]
