@@ -11,12 +11,14 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.base_layer import kind
-from surm_bench.adapters.residual import Answer
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, Unmergeable, check_dropout, register
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.residual import Branch
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
+from surm_bench.adapters.tuner_layer import Unmergeable
 from surm_bench.errors import UserError
 
 
@@ -25,21 +27,21 @@ class AdaptFormerConfig(TunerConfig):
     """Configuration of AdaptFormer. Without target_modules, every MLP gets an adapter beside it."""
 
     bottleneck: int = field(default=64, metadata={"help": "width of the bottleneck"})
-    scale: float = field(default=0.1, metadata={"help": "of the bottleneck's answer"})
+    scale: float = field(default=0.1, metadata={"help": "factor on the bottleneck's output"})
     dropout: float = field(default=0.1, metadata={"help": "probability of dropout inside the bottleneck"})
+
+    usual_roles = ("mlp",)
 
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.ADAPTFORMER
         check_dropout(self.dropout)
-        if self.bottleneck < 1:
-            raise UserError(f"a bottleneck of width {self.bottleneck} is not possible: at least 1")
+        check_positive(self, "bottleneck")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("mlp",)
+    def build(self, site: Site) -> Branch:
+        return ScaledBottleneck(site.layer.out_features, self)
 
 
-class ScaledBottleneck(Answer):
+class ScaledBottleneck(Branch):
     """scale·(W_up·dropout(relu(W_down·x + b_down)) + b_up) on x of shape (..., features); W_up, biases start at 0."""
 
     def __init__(self, features: int, config: AdaptFormerConfig):
@@ -59,15 +61,17 @@ class ScaledBottleneck(Answer):
 class ParallelMlp(Unmergeable):
     """A module of role mlp with the active adapters beside it; the adapters take the module's last input, x."""
 
-    adapter_layer_names = ("adaptformer_adapter",)
+    @staticmethod
+    def check_base(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
+        """Return the module if it contains a Linear and is not a Linear itself; raise UserError otherwise."""
+        if isinstance(module, nn.Linear) or not any(isinstance(inner, nn.Linear) for inner in module.modules()):
+            raise UserError(f"target module {name!r} is a {kind(module)}, not the module of an MLP")
+        return module
 
     def __init__(self, base_layer: nn.Module):
         super().__init__(base_layer)
         last = [module for module in base_layer.modules() if isinstance(module, nn.Linear)][-1]
         self.in_features = self.out_features = last.out_features
-
-    def update_layer(self, adapter_name: str, config: AdaptFormerConfig) -> None:
-        self.add(adapter_name, ScaledBottleneck(self.out_features, config), config)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Compute timm's Mlp(x) or BERT's Output(hidden, x), plus the adapters' outputs.
@@ -76,23 +80,8 @@ class ParallelMlp(Unmergeable):
         """
         *hidden, x = inputs
         if hidden:
-            return self.base_layer(*hidden, self.answered(x, x))
-        return self.answered(self.base_layer(x), x)
+            return self.base_layer(*hidden, self.plus_outputs(x, x))
+        return self.plus_outputs(self.base_layer(x), x)
 
 
-def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
-    """Return the module if it contains a Linear and is not a Linear itself; raise UserError otherwise."""
-    if isinstance(module, nn.Linear) or not any(isinstance(inner, nn.Linear) for inner in module.modules()):
-        raise UserError(f"target module {name!r} is a {kind(module)}, not the module of an MLP")
-    return module
-
-
-class AdaptFormerModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, AdaptFormerConfig(...))``."""
-
-    prefix = "adaptformer_"
-    tuner_layer_cls = ParallelMlp
-    check_layer = staticmethod(check_layer)
-
-
-register("adaptformer", AdaptFormerConfig, AdaptFormerModel)
+register_method("adaptformer", AdaptFormerConfig, ParallelMlp)

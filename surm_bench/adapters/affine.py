@@ -8,7 +8,7 @@ from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
 from surm_bench.adapters.base_layer import check_mergeable
-from surm_bench.adapters.tuner import TunerLayer, broken
+from surm_bench.adapters.tuner_layer import TunerLayer, broken
 from surm_bench.structured.precision import without_autocast
 
 

@@ -13,20 +13,20 @@ omits the parts that the authors' code adds between a text model's layers for tw
 from dataclasses import dataclass
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
-from surm_bench.adapters.planes import BetweenPlanes, Planes, PlanesConfig, PlanesLinear, PlanesModel
-from surm_bench.adapters.tuner import register
+from surm_bench.adapters.delta import Delta, DeltaLinear
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.planes import BetweenPlanes, Planes, PlanesConfig, between_planes
+from surm_bench.adapters.site import Shared, Site
 
 
 @dataclass
 class AuroraConfig(PlanesConfig):
     """Configuration of Aurora. Without target_modules, all Linears of a layer are adapted."""
 
-    def __post_init__(self):
-        super().__post_init__()
-        self.peft_type = PeftType.AURORA
+    def build(self, site: Site) -> Delta:
+        return between_planes(WeighedCore, CoredPlanes, site, self)
 
 
 class CoredPlanes(Planes):
@@ -40,9 +40,9 @@ class CoredPlanes(Planes):
 class WeighedCore(BetweenPlanes):
     """The core of block (a, b) is Σ_k p_abk·C[:, :, k]ᵀ; p is (r, rows·columns)."""
 
-    def __init__(self, planes: CoredPlanes, owner: bool, rows: int, columns: int, config: AuroraConfig):
-        super().__init__(planes, owner, rows, columns, config)
-        self.p = nn.Parameter(nn.init.xavier_uniform_(torch.empty(config.r, rows * columns)))
+    def __init__(self, planes: Shared, blocks: tuple[int, int], config: AuroraConfig):
+        super().__init__(planes, blocks, config)
+        self.p = nn.Parameter(nn.init.xavier_uniform_(torch.empty(self.r, self.rows * self.columns)))
 
     def core(self) -> Tensor:
         p = self.p.view(self.r, self.rows, self.columns)
@@ -50,17 +50,4 @@ class WeighedCore(BetweenPlanes):
         return blocks.reshape(self.rows * self.r, self.columns * self.r)
 
 
-class AuroraLinear(PlanesLinear):
-    adapter_layer_names = ("aurora_delta",)
-
-
-class AuroraModel(PlanesModel):
-    """PEFT's model class of the method; made by ``get_peft_model(model, AuroraConfig(...))``."""
-
-    prefix = "aurora_"
-    tuner_layer_cls = AuroraLinear
-    delta_cls = WeighedCore
-    planes_cls = CoredPlanes
-
-
-register("aurora", AuroraConfig, AuroraModel)
+register_method("aurora", AuroraConfig, DeltaLinear)

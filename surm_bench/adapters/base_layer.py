@@ -53,8 +53,8 @@ def why_not_mergeable(layer: nn.Module) -> str | None:
         return "its weight is computed from other parameters (weight_norm, pruning, …): remove that first"
     if weight is not None and not _plain(weight):
         held = type(weight).__name__ if weight.is_floating_point() else f"{type(weight).__name__} of {weight.dtype}"
-        return f"its weight is quantised or spread over devices ({held}): merge into the backbone as it was before that"
-    if not _answers_as_its_weight_says(layer):
+        return f"its weight is quantised or spread over devices ({held}): merge into the original backbone"
+    if not _computes_its_weight_alone(layer):
         return "it computes more than its weight and bias say (a forward pass of its own, or a hook)"
     return None
 
@@ -90,7 +90,7 @@ def _plain(parameter: Tensor | None) -> bool:
 
 
 @torch.no_grad()
-def _answers_as_its_weight_says(layer: nn.Module) -> bool:
+def _computes_its_weight_alone(layer: nn.Module) -> bool:
     base = nn.Linear if isinstance(layer, nn.Linear) else nn.LayerNorm
     moved = isinstance(getattr(layer, "_hf_hook", None), AlignDevicesHook)  # accelerate moves weights
     forward = layer._old_forward if moved else layer.forward

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from surm_bench.adapters.roles import from_layer, select
-from surm_bench.adapters.tuner import TunerConfig
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.config import AdapterConfig
 from surm_bench.errors import UserError
 
@@ -52,7 +52,7 @@ def attach(module: nn.Module, roles: dict[str, list[str]], config: AdapterConfig
     """
     wrapped_config = peft_config(config, roles)
     if wrapped_config.is_prompt_learning and not isinstance(module, PreTrainedModel):
-        raise UserError(f"adapter {config.name!r} puts tokens before those of a text: it needs a text model")
+        raise UserError(f"adapter {config.name!r} adds prompt tokens: it needs a text model")
     try:
         with without_known_warnings():
             return get_peft_model(module, wrapped_config)

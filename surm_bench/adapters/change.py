@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.roles import find_roles
 from surm_bench.adapters.targets import backbone_names
-from surm_bench.adapters.tuner import Unmergeable
+from surm_bench.adapters.tuner_layer import Unmergeable
 from surm_bench.errors import UserError
 
 LEADING = 8  # singular values kept

@@ -10,13 +10,13 @@ with the exact form of GELU.
 from dataclasses import dataclass, field
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.kadaptation import glorot_rows
-from surm_bench.adapters.residual import Answer, AnsweredLinear
-from surm_bench.adapters.sharing import Sharing, find_shared
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.residual import Branch, ResidualLinear
+from surm_bench.adapters.site import Shared, Sharing, Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError
 
 INIT_STD = 1e-4
@@ -30,13 +30,14 @@ class CompacterConfig(TunerConfig):
     n: int = field(default=4, metadata={"help": "number of Kronecker products; it divides width and bottleneck"})
     reduction: int = field(default=16, metadata={"help": "the bottleneck is the layer's width over this"})
 
+    usual_roles = ("o", "fc2")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.COMPACTER
         check_positive(self, "n", "reduction")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("o", "fc2")
+    def build(self, site: Site) -> Branch:
+        return CompactBottleneck(site.share(lambda: Rules(self.n)), site.layer.out_features, self)
 
 
 class Rules(nn.Module):
@@ -61,11 +62,11 @@ class Projection(nn.Module):
         return nn.functional.linear(x, weight, self.bias)
 
 
-class CompactBottleneck(Sharing, Answer):
+class CompactBottleneck(Sharing, Branch):
     """The bottleneck whose output is added to h, of shape (..., features)."""
 
-    def __init__(self, rules: Rules, owner: bool, features: int, config: CompacterConfig):
-        super().__init__(rules, owner)
+    def __init__(self, rules: Shared, features: int, config: CompacterConfig):
+        super().__init__(rules)
         width = features // config.reduction
         if width < 1 or width % config.n or features % config.n:
             raise UserError(
@@ -80,24 +81,4 @@ class CompactBottleneck(Sharing, Answer):
         return self.up(nn.functional.gelu(self.down(h, a)), a)
 
 
-class CompacterLinear(AnsweredLinear):
-    adapter_layer_names = ("compacter_adapter",)
-
-    def update_layer(self, adapter_name: str, config: CompacterConfig, adapter: CompactBottleneck) -> None:
-        self.add(adapter_name, adapter, config)
-
-
-class CompacterModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, CompacterConfig(...))``."""
-
-    prefix = "compacter_"
-    tuner_layer_cls = CompacterLinear
-
-    def _add_adapter(self, layer: CompacterLinear, adapter_name: str, config: CompacterConfig, name: str) -> None:
-        rules = find_shared(self, adapter_name)
-        owner = rules is None
-        rules = Rules(config.n) if owner else rules
-        layer.update_layer(adapter_name, config, CompactBottleneck(rules, owner, layer.out_features, config))
-
-
-register("compacter", CompacterConfig, CompacterModel)
+register_method("compacter", CompacterConfig, ResidualLinear)

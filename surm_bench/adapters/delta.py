@@ -7,8 +7,8 @@ import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
-from surm_bench.adapters.base_layer import check_mergeable
-from surm_bench.adapters.tuner import LinearTunerLayer, broken
+from surm_bench.adapters.base_layer import check_mergeable, dense_weight
+from surm_bench.adapters.tuner_layer import LinearTunerLayer, broken
 from surm_bench.structured.precision import parameter_dtype, under_autocast, without_autocast
 
 
@@ -56,9 +56,15 @@ class DeltaLinear(LinearTunerLayer):
     Subclasses whose adapters are not instances of Delta override get_delta_weight and forward.
     """
 
+    content = "delta"
+
     def __init__(self, base_layer: nn.Linear):
         super().__init__(base_layer)
         self.register_buffer("unmerged", None, persistent=False)  # the base weight before merging
+
+    def original_weight(self) -> Tensor:
+        """Return the base weight without merged adapters, dequantised, shape (out_features, in_features)."""
+        return self.unmerged if self.merged else dense_weight(self.base_layer)
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """Return ΔW of one adapter, shape (out_features, in_features)."""
@@ -99,10 +105,10 @@ class DeltaLinear(LinearTunerLayer):
             self.unmerge()
         y = self.base_layer(x, *args, **kwargs)
         for name in [] if self.disable_adapters or self.merged else self.active():
-            y = y + self._answer(name, x).to(y.dtype)
+            y = y + self._output(name, x).to(y.dtype)
         return y
 
-    def _answer(self, name: str, x: Tensor) -> Tensor:
+    def _output(self, name: str, x: Tensor) -> Tensor:
         """Return the delta's output for x; the delta may have a wider precision than x."""
         delta = self.adapters[name]
         if under_autocast(x.device):

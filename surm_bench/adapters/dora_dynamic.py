@@ -12,15 +12,18 @@ into b.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.pruning import deltas, zero_lowest
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, check_positive, register
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.pruning import zero_lowest
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
 from surm_bench.errors import UserError
 
 BEGIN, LENGTH = 0.15, 0.35  # fractions of the steps: before the first zeroing, and from the first to the last
@@ -38,9 +41,10 @@ class DynamicDoraConfig(TunerConfig):
     variance: float = field(default=0.1, metadata={"help": "weight of the vectors' mean variance in the loss"})
     interval: int = field(default=100, metadata={"help": "steps from one zeroing to the next"})
 
+    usual_roles = ("q", "v")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.DORA_DYNAMIC
         check_dropout(self.dropout)
         check_positive(self, "r", "interval")
         if not self.variance >= 0:
@@ -51,8 +55,11 @@ class DynamicDoraConfig(TunerConfig):
         """The rank at the start, r₀."""
         return math.ceil(1.5 * self.r)
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "v")
+    def build(self, site: Site) -> ThinDelta:
+        return Terms(*site.shape, self)
+
+    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Any:
+        return DynamicRanks(adapters, self)
 
 
 class Terms(ThinDelta):
@@ -130,21 +137,4 @@ class DynamicRanks:
             score.copy_(state["scores"][name])
 
 
-class DynamicDoraLinear(DeltaLinear):
-    adapter_layer_names = ("dora_dynamic_delta",)
-
-    def update_layer(self, adapter_name: str, config: DynamicDoraConfig) -> None:
-        self.add(adapter_name, Terms(self.out_features, self.in_features, config), config)
-
-
-class DynamicDoraModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, DynamicDoraConfig(...))``."""
-
-    prefix = "dora_dynamic_"
-    tuner_layer_cls = DynamicDoraLinear
-
-    def schedule(self) -> DynamicRanks:
-        return DynamicRanks(deltas(self), self.peft_config[self.active_adapters[0]])
-
-
-register("dora_dynamic", DynamicDoraConfig, DynamicDoraModel)
+register_method("dora_dynamic", DynamicDoraConfig, DeltaLinear)

@@ -10,44 +10,32 @@ import math
 from dataclasses import dataclass
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
-from surm_bench.adapters.planes import BetweenPlanes, Planes, PlanesConfig, PlanesLinear, PlanesModel
-from surm_bench.adapters.tuner import register
+from surm_bench.adapters.delta import Delta, DeltaLinear
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.planes import BetweenPlanes, Planes, PlanesConfig, between_planes
+from surm_bench.adapters.site import Shared, Site
 
 
 @dataclass
 class FactConfig(PlanesConfig):
     """Configuration of FacT. Without target_modules, all Linears of a layer are adapted."""
 
-    def __post_init__(self):
-        super().__post_init__()
-        self.peft_type = PeftType.FACT
+    def build(self, site: Site) -> Delta:
+        return between_planes(TrainedCore, Planes, site, self)
 
 
 class TrainedCore(BetweenPlanes):
     """The delta of one layer, whose core Σ, (rows·r, columns·r), is a trained parameter."""
 
-    def __init__(self, planes: Planes, owner: bool, rows: int, columns: int, config: FactConfig):
-        super().__init__(planes, owner, rows, columns, config)
-        self.sigma = nn.Parameter(torch.empty(rows * config.r, columns * config.r))
+    def __init__(self, planes: Shared, blocks: tuple[int, int], config: FactConfig):
+        super().__init__(planes, blocks, config)
+        self.sigma = nn.Parameter(torch.empty(self.rows * self.r, self.columns * self.r))
         nn.init.kaiming_uniform_(self.sigma, a=math.sqrt(5))
 
     def core(self) -> Tensor:
         return self.sigma
 
 
-class FactLinear(PlanesLinear):
-    adapter_layer_names = ("fact_delta",)
-
-
-class FactModel(PlanesModel):
-    """PEFT's model class of the method; made by ``get_peft_model(model, FactConfig(...))``."""
-
-    prefix = "fact_"
-    tuner_layer_cls = FactLinear
-    delta_cls = TrainedCore
-
-
-register("fact", FactConfig, FactModel)
+register_method("fact", FactConfig, DeltaLinear)

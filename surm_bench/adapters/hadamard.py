@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.affine import AffineLayer
 from surm_bench.adapters.base_layer import kind
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, register
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 
 
@@ -30,12 +31,10 @@ class HadamardConfig(TunerConfig):
     Without target_modules, adapters follow the attention's output projection and the norm after this projection.
     """
 
-    def __post_init__(self):
-        super().__post_init__()
-        self.peft_type = PeftType.HADAMARD
+    usual_roles = ("o", "attention_norm")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("o", "attention_norm")
+    def build(self, site: Site) -> nn.Module:
+        return Elementwise(site.layer.out_features)
 
 
 class Elementwise(nn.Module):
@@ -50,13 +49,20 @@ class Elementwise(nn.Module):
         return self.scale * y + self.bias
 
 
-class HadamardLayer(AffineLayer):
+class ElementwiseLayer(AffineLayer):
     """A frozen Linear or LayerNorm with output y, followed by the sum of y and the active adapters' outputs for y."""
 
-    adapter_layer_names = ("hadamard_adapter",)
-
-    def update_layer(self, adapter_name: str, config: HadamardConfig) -> None:
-        self.add(adapter_name, Elementwise(self.out_features), config)
+    @staticmethod
+    def check_base(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
+        """Return the module if it is a Linear or a norm over the last dimension alone; raise UserError otherwise."""
+        if not isinstance(module, nn.Linear | nn.LayerNorm):
+            raise UserError(f"target module {name!r} is a {kind(module)}, not a Linear or LayerNorm")
+        if isinstance(module, nn.LayerNorm) and (len(module.normalized_shape) > 1 or not _is_last(module)):
+            raise UserError(
+                f"target module {name!r} is a {kind(module)} over {tuple(module.normalized_shape)}: an adapter takes a "
+                "norm over the last dimension alone"
+            )
+        return module
 
     def combined(self, adapters: Sequence[nn.Module], weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         factor = 1 + sum(adapter.scale for adapter in adapters)
@@ -72,18 +78,6 @@ class HadamardLayer(AffineLayer):
         return y
 
 
-def check_layer(module: nn.Module, name: str, model: nn.Module) -> nn.Module:
-    """Return the module if it is a Linear or a norm over the last dimension alone; raise UserError otherwise."""
-    if not isinstance(module, nn.Linear | nn.LayerNorm):
-        raise UserError(f"target module {name!r} is a {kind(module)}, not a Linear or LayerNorm")
-    if isinstance(module, nn.LayerNorm) and (len(module.normalized_shape) > 1 or not _is_last(module)):
-        raise UserError(
-            f"target module {name!r} is a {kind(module)} over {tuple(module.normalized_shape)}: an adapter takes a "
-            "norm over the last dimension alone"
-        )
-    return module
-
-
 @torch.no_grad()
 def _is_last(norm: nn.LayerNorm) -> bool:
     """Return whether the norm takes features in the last dimension. Norms of feature maps take the second dimension."""
@@ -96,12 +90,4 @@ def _is_last(norm: nn.LayerNorm) -> bool:
         return False
 
 
-class HadamardModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, HadamardConfig(...))``."""
-
-    prefix = "hadamard_"
-    tuner_layer_cls = HadamardLayer
-    check_layer = staticmethod(check_layer)
-
-
-register("hadamard", HadamardConfig, HadamardModel)
+register_method("hadamard", HadamardConfig, ElementwiseLayer)

@@ -19,13 +19,13 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.sharing import Sharing, find_shared
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.targets import place
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
+from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError
 
 
@@ -36,13 +36,15 @@ class KAdaptationConfig(TunerConfig):
     n: int = field(default=32, metadata={"help": "number of Kronecker products; it divides both sizes of every layer"})
     alpha: float = field(default=160.0, metadata={"help": "the scale of the delta"})
 
+    usual_roles = ("q", "v")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.KADAPTATION
         check_positive(self, "n")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "v")
+    def build(self, site: Site) -> ThinDelta:
+        rules = site.share(lambda: Rules(self.n), among=lambda other: place(other) == place(site.layer_name))
+        return KroneckerSum(rules, *site.shape, self)
 
 
 class Rules(nn.Module):
@@ -57,8 +59,8 @@ class Rules(nn.Module):
 class KroneckerSum(Sharing, ThinDelta):
     """alpha·Σ_i (a_i ⊗ u_i)·(b_i ⊗ v_i)ᵀ; the u_i are the rows of (n, out/n), the v_i of (n, in/n)."""
 
-    def __init__(self, rules: Rules, owner: bool, out_features: int, in_features: int, config: KAdaptationConfig):
-        super().__init__(rules, owner)
+    def __init__(self, rules: Shared, out_features: int, in_features: int, config: KAdaptationConfig):
+        super().__init__(rules)
         n = config.n
         if out_features % n or in_features % n:
             raise UserError(f"n={n} does not divide both sizes of a layer of {out_features}×{in_features}")
@@ -78,25 +80,4 @@ def glorot_rows(n: int, size: int) -> Tensor:
     return torch.empty(n, size).uniform_(-bound, bound)
 
 
-class KAdaptationLinear(DeltaLinear):
-    adapter_layer_names = ("kadaptation_delta",)
-
-    def update_layer(self, adapter_name: str, config: KAdaptationConfig, delta: KroneckerSum) -> None:
-        self.add(adapter_name, delta, config)
-
-
-class KAdaptationModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, KAdaptationConfig(...))``."""
-
-    prefix = "kadaptation_"
-    tuner_layer_cls = KAdaptationLinear
-
-    def _add_adapter(self, layer: KAdaptationLinear, adapter_name: str, config: KAdaptationConfig, name: str) -> None:
-        rules = find_shared(self, adapter_name, lambda other: place(other) == place(name))
-        owner = rules is None
-        rules = Rules(config.n) if owner else rules
-        delta = KroneckerSum(rules, owner, layer.out_features, layer.in_features, config)
-        layer.update_layer(adapter_name, config, delta)
-
-
-register("kadaptation", KAdaptationConfig, KAdaptationModel)
+register_method("kadaptation", KAdaptationConfig, DeltaLinear)

@@ -12,15 +12,18 @@ the steps of each task and the steps between two cuts (1, 10 or 100) by hand. He
 the steps, and the cut ranks are fixed in the last half.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.pruning import deltas, zero_lowest
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.pruning import zero_lowest
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError
 
 INIT_STD = 0.02
@@ -39,18 +42,23 @@ class Lora2Config(TunerConfig):
     orthogonality: float = field(default=0.1, metadata={"help": "weight of the factors' distance from orthogonal ones"})
     interval: int = field(default=100, metadata={"help": "steps from one cut to the next, until ranks are fixed"})
 
+    usual_roles = ("q", "v")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.LORA2
         check_positive(self, "k", "interval")
         if not self.orthogonality >= 0:
             raise UserError(f"orthogonality={self.orthogonality} is not possible: 0 or more")
         if not 0 < self.target_r < self.r:
-            raise UserError(f"LoRA² shrinks ranks from r to target_r: target_r={self.target_r} is not between 0 and "
-                            f"r={self.r}")  # fmt: skip
+            raise UserError(
+                f"target_r={self.target_r} is not possible: from 1 to below r={self.r}, the rank at the start"
+            )
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "v")
+    def build(self, site: Site) -> ThinDelta:
+        return TwoPlanes(*site.shape, self)
+
+    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Any:
+        return PlaneRanks(adapters, self)
 
 
 class TwoPlanes(ThinDelta):
@@ -138,21 +146,4 @@ class PlaneRanks:
         return e + b.mean(1) + c.mean(0)
 
 
-class Lora2Linear(DeltaLinear):
-    adapter_layer_names = ("lora2_delta",)
-
-    def update_layer(self, adapter_name: str, config: Lora2Config) -> None:
-        self.add(adapter_name, TwoPlanes(self.out_features, self.in_features, config), config)
-
-
-class Lora2Model(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, Lora2Config(...))``."""
-
-    prefix = "lora2_"
-    tuner_layer_cls = Lora2Linear
-
-    def schedule(self) -> PlaneRanks:
-        return PlaneRanks(deltas(self), self.peft_config[self.active_adapters[0]])
-
-
-register("lora2", Lora2Config, Lora2Model)
+register_method("lora2", Lora2Config, DeltaLinear)

@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 
 
 @dataclass
@@ -24,13 +25,14 @@ class LoraFixConfig(TunerConfig):
     r: int = field(default=8, metadata={"help": "rank; r·out parameters a layer"})
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r"})
 
+    usual_roles = ("q", "v")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.LORA_FIX
         check_positive(self, "r")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "v")
+    def build(self, site: Site) -> ThinDelta:
+        return HalfTrained(*site.shape, self)
 
 
 class HalfTrained(ThinDelta):
@@ -46,18 +48,4 @@ class HalfTrained(ThinDelta):
         return self.scale * self.b, self.a
 
 
-class LoraFixLinear(DeltaLinear):
-    adapter_layer_names = ("lora_fix_delta",)
-
-    def update_layer(self, adapter_name: str, config: LoraFixConfig) -> None:
-        self.add(adapter_name, HalfTrained(self.out_features, self.in_features, config), config)
-
-
-class LoraFixModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, LoraFixConfig(...))``."""
-
-    prefix = "lora_fix_"
-    tuner_layer_cls = LoraFixLinear
-
-
-register("lora_fix", LoraFixConfig, LoraFixModel)
+register_method("lora_fix", LoraFixConfig, DeltaLinear)

@@ -20,12 +20,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
-from surm_bench.adapters.residual import Answer
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.residual import Branch
 from surm_bench.adapters.roles import attention_heads, check_not_fused
-from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_positive, register
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_layer import LinearTunerLayer, Unmergeable
 from surm_bench.errors import UserError
 
 QUERIES = ("q", "query", "q_proj")  # the last part of a query projection's name, in timm and transformers
@@ -38,18 +40,26 @@ class LoraPevitConfig(TunerConfig):
 
     r: int = field(default=4, metadata={"help": "rank; r·(in + out) parameters a layer"})
     alpha: float = field(default=128.0, metadata={"help": "the scale is alpha/r"})
-    heads: int | None = field(default=None, metadata={"help": "of the attention; None takes what the model says"})
+    heads: int | None = field(default=None, metadata={"help": "number of attention heads; None: the model's"})
+
+    usual_roles = ("q", "v")
 
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.LORA_PEVIT
         check_positive(self, "r")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "v")
+    def build(self, site: Site) -> Branch:
+        rows, columns = site.shape
+        check_not_fused(site.layer_name, columns, rows)
+        heads = self.heads or attention_heads(site.model.modules())
+        if rows % heads:
+            raise UserError(f"heads={heads} does not divide a layer's {rows} outputs")
+        is_query = site.layer_name.rpartition(".")[2] in QUERIES
+        scale = self.alpha / self.r * (math.sqrt(rows // heads) if is_query else 1)
+        return MixedLora(columns, rows, scale, self.r, heads)
 
 
-class MixedLora(Answer):
+class MixedLora(Branch):
     """scale·B·A·x on x of shape (batch, tokens, in_features), with the output's heads mixed over tokens and batch."""
 
     def __init__(self, in_features: int, out_features: int, scale: float, r: int, heads: int):
@@ -62,23 +72,15 @@ class MixedLora(Answer):
         return self.scale * mixed(x @ self.a.T @ self.b.T, self.heads)
 
 
-def mixed(answer: Tensor, heads: int) -> Tensor:
+def mixed(output: Tensor, heads: int) -> Tensor:
     """Rearrange the numbers of an output as PEViT's reshape does: (batch, tokens, width) → (batch, tokens, width)."""
-    batch, tokens, width = answer.shape
-    in_heads = answer.transpose(0, 1).reshape(batch, heads, tokens, width // heads)
+    batch, tokens, width = output.shape
+    in_heads = output.transpose(0, 1).reshape(batch, heads, tokens, width // heads)
     return in_heads.transpose(1, 2).reshape(batch, tokens, width)
 
 
-class LoraPevitLinear(Unmergeable, LinearTunerLayer):
+class MixedLinear(Unmergeable, LinearTunerLayer):
     """A frozen Linear plus the mixed outputs of its active adapters."""
-
-    adapter_layer_names = ("lora_pevit_adapter",)
-
-    def update_layer(self, adapter_name: str, config: LoraPevitConfig, heads: int, is_query: bool) -> None:
-        if self.out_features % heads:
-            raise UserError(f"heads={heads} does not divide a layer's {self.out_features} outputs")
-        scale = config.alpha / config.r * (math.sqrt(self.out_features // heads) if is_query else 1)
-        self.add(adapter_name, MixedLora(self.in_features, self.out_features, scale, config.r, heads), config)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(batch, tokens, in_features) → (batch, tokens, out_features); the other arguments go to the base layer.
@@ -90,19 +92,7 @@ class LoraPevitLinear(Unmergeable, LinearTunerLayer):
             raise UserError(
                 f"lora_pevit mixes over tokens and batch: it takes (batch, tokens, width), not {tuple(x.shape)}"
             )
-        return self.answered(self.base_layer(x, *args, **kwargs), x)
+        return self.plus_outputs(self.base_layer(x, *args, **kwargs), x)
 
 
-class LoraPevitModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, LoraPevitConfig(...))``."""
-
-    prefix = "lora_pevit_"
-    tuner_layer_cls = LoraPevitLinear
-
-    def _add_adapter(self, layer: LoraPevitLinear, adapter_name: str, config: LoraPevitConfig, name: str) -> None:
-        check_not_fused(name, layer.in_features, layer.out_features)
-        heads = config.heads or attention_heads(self.model.modules())
-        layer.update_layer(adapter_name, config, heads, is_query=name.rpartition(".")[2] in QUERIES)
-
-
-register("lora_pevit", LoraPevitConfig, LoraPevitModel)
+register_method("lora_pevit", LoraPevitConfig, MixedLinear)

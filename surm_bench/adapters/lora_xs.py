@@ -8,12 +8,12 @@ beside R. Computing A and B again from W0 is not enough, because the signs of si
 from dataclasses import dataclass, field
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
-from surm_bench.adapters.base_layer import dense_weight
 from surm_bench.adapters.delta import Delta, DeltaLinear
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError
 
 INIT_STD = 1e-5
@@ -26,13 +26,14 @@ class LoraXsConfig(TunerConfig):
     r: int = field(default=16, metadata={"help": "number of singular values kept; r² parameters a layer"})
     alpha: float = field(default=16.0, metadata={"help": "the scale is alpha/r"})
 
+    usual_roles = ("q", "v")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.LORA_XS
         check_positive(self, "r")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "v")
+    def build(self, site: Site) -> Delta:
+        return SingularDelta(site.layer.original_weight(), self)
 
 
 class SingularDelta(Delta):
@@ -41,7 +42,7 @@ class SingularDelta(Delta):
     def __init__(self, weight: Tensor, config: LoraXsConfig):
         super().__init__()
         if config.r > min(weight.shape):
-            raise UserError(f"r={config.r} is more than a layer of {tuple(weight.shape)} has singular values")
+            raise UserError(f"r={config.r} is not possible: at most {min(weight.shape)}, the smaller side of a layer")
         precise = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
         u, s, v = torch.linalg.svd(precise, full_matrices=False)
         self.scale = config.alpha / config.r
@@ -56,19 +57,4 @@ class SingularDelta(Delta):
         return self.scale * x @ self.a.T @ self.r.T @ self.b.T
 
 
-class LoraXsLinear(DeltaLinear):
-    adapter_layer_names = ("lora_xs_delta",)
-
-    def update_layer(self, adapter_name: str, config: LoraXsConfig) -> None:
-        pretrained = self.unmerged if self.merged else dense_weight(self.base_layer)
-        self.add(adapter_name, SingularDelta(pretrained, config), config)
-
-
-class LoraXsModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, LoraXsConfig(...))``."""
-
-    prefix = "lora_xs_"
-    tuner_layer_cls = LoraXsLinear
-
-
-register("lora_xs", LoraXsConfig, LoraXsModel)
+register_method("lora_xs", LoraXsConfig, DeltaLinear)

@@ -14,14 +14,15 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
+from surm_bench.adapters.method import register_method
 from surm_bench.adapters.roles import attention_heads, check_not_fused, layer_of
-from surm_bench.adapters.sharing import Sharing, find_shared
+from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.targets import is_target, place
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register, tuner_layers
+from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_layer import tuner_layers
 from surm_bench.errors import UserError
 
 
@@ -33,13 +34,32 @@ class LortaConfig(TunerConfig):
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r; the authors' alpha is 1"})
     heads: int | None = field(default=None, metadata={"help": "number of attention heads; None: the model's"})
 
+    usual_roles = ("q", "k", "v", "o")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.LORTA
         check_positive(self, "r")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "k", "v", "o")
+    def build(self, site: Site) -> ThinDelta:
+        width, split = site.shape
+        check_not_fused(site.layer_name, split, width)
+        heads = self.heads or attention_heads(site.model.modules())
+        if split % heads:
+            raise UserError(f"heads={heads} does not divide the inputs of a layer of {width}×{split}")
+        shared = site.share(lambda: Factors(width, heads, split // heads, self._targets(site.model), self.r))
+        factors = shared.module
+        if (len(factors.a), len(factors.heads) * len(factors.b)) != (width, split):
+            raise UserError(
+                f"{site.layer_name}, of {width}×{split}, has another size than the first layer: one tensor holds "
+                "the updates of all layers, so target_modules has to name layers of one size"
+            )
+        return Slice(shared, *factors.positions[site.layer_name], self.alpha / self.r)
+
+    def _targets(self, model: nn.Module) -> list[str]:
+        """Return the names of the target modules outside of adapters, which a regular expression may match too."""
+        inside = tuple(f"{layer}." for layer in tuner_layers(model))
+        outside = (name for name, _ in model.named_modules() if name and not name.startswith(inside))
+        return [name for name in outside if is_target(self, name)]
 
 
 class Factors(nn.Module):
@@ -59,8 +79,8 @@ class Factors(nn.Module):
 class Slice(Sharing, ThinDelta):
     """The update of one matrix in one layer: A·diag(c)·Kᵀ, where K is the Khatri-Rao product of heads and B."""
 
-    def __init__(self, factors: Factors, owner: bool, layer: int, matrix: int, scale: float):
-        super().__init__(factors, owner)
+    def __init__(self, factors: Shared, layer: int, matrix: int, scale: float):
+        super().__init__(factors)
         self.layer, self.matrix, self.scale = layer, matrix, scale
 
     @property
@@ -74,36 +94,4 @@ class Slice(Sharing, ThinDelta):
         return self.scale * weights * f.a, split.T
 
 
-class LortaLinear(DeltaLinear):
-    adapter_layer_names = ("lorta_delta",)
-
-    def update_layer(self, adapter_name: str, config: LortaConfig, delta: Slice) -> None:
-        self.add(adapter_name, delta, config)
-
-
-class LortaModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, LortaConfig(...))``."""
-
-    prefix = "lorta_"
-    tuner_layer_cls = LortaLinear
-
-    def _add_adapter(self, layer: LortaLinear, adapter_name: str, config: LortaConfig, name: str) -> None:
-        width, split = layer.out_features, layer.in_features
-        check_not_fused(name, split, width)
-        heads = config.heads or attention_heads(self.model.modules())
-        if split % heads:
-            raise UserError(f"{heads} heads do not divide a layer of {layer.out_features}×{layer.in_features}")
-        factors = find_shared(self, adapter_name)
-        owner = factors is None
-        if owner:
-            inside = tuple(f"{layer}." for layer in tuner_layers(self.model))  # an expression may match inside them
-            outside = (n for n, _ in self.model.named_modules() if n and not n.startswith(inside))
-            names = [n for n in outside if is_target(config, n)]
-            factors = Factors(width, heads, split // heads, names, config.r)
-        if (len(factors.a), len(factors.heads) * len(factors.b)) != (width, split):
-            raise UserError(f"one tensor cannot hold updates of several sizes: {name} is not of the first layer's size")
-        scale = config.alpha / config.r
-        layer.update_layer(adapter_name, config, Slice(factors, owner, *factors.positions[name], scale))
-
-
-register("lorta", LortaConfig, LortaModel)
+register_method("lorta", LortaConfig, DeltaLinear)

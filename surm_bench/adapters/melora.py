@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import Delta, DeltaLinear
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_positive, register
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError
 
 
@@ -26,13 +27,14 @@ class MeloraConfig(TunerConfig):
     r: int = field(default=1, metadata={"help": "rank of each of them"})
     alpha: float = field(default=1.0, metadata={"help": "the scale of each is alpha/r"})
 
+    usual_roles = ("q", "v")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.MELORA
         check_positive(self, "n", "r")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "v")
+    def build(self, site: Site) -> Delta:
+        return BlockDiagonal(*site.shape, self)
 
 
 class BlockDiagonal(Delta):
@@ -57,18 +59,4 @@ class BlockDiagonal(Delta):
         return self.scale * torch.einsum("...nr,nor->...no", narrow, self.b).flatten(-2)
 
 
-class MeloraLinear(DeltaLinear):
-    adapter_layer_names = ("melora_delta",)
-
-    def update_layer(self, adapter_name: str, config: MeloraConfig) -> None:
-        self.add(adapter_name, BlockDiagonal(self.out_features, self.in_features, config), config)
-
-
-class MeloraModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, MeloraConfig(...))``."""
-
-    prefix = "melora_"
-    tuner_layer_cls = MeloraLinear
-
-
-register("melora", MeloraConfig, MeloraModel)
+register_method("melora", MeloraConfig, DeltaLinear)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from surm_bench.adapters.delta import Delta, DeltaLinear
-from surm_bench.adapters.sharing import Sharing, find_shared
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, check_positive
+from surm_bench.adapters.delta import Delta
+from surm_bench.adapters.site import Shared, Sharing, Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
 from surm_bench.errors import UserError
 
 
@@ -23,16 +23,15 @@ class PlanesConfig(TunerConfig):
     """Fields common to the methods with planes. Without target_modules, all Linears of a layer are adapted."""
 
     r: int = field(default=16, metadata={"help": "the planes' dimension"})
-    scale: float = field(default=1.0, metadata={"help": "of the delta"})
+    scale: float = field(default=1.0, metadata={"help": "factor on the delta"})
     dropout: float = field(default=0.1, metadata={"help": "probability of dropout between the core and V"})
+
+    usual_roles = ("q", "k", "v", "o", "fc1", "fc2")
 
     def __post_init__(self):
         super().__post_init__()
         check_dropout(self.dropout)
         check_positive(self, "r")
-
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "k", "v", "o", "fc1", "fc2")
 
 
 class Planes(nn.Module):
@@ -47,9 +46,9 @@ class Planes(nn.Module):
 class BetweenPlanes(Sharing, Delta):
     """The delta scale·V·M·U of one layer, in rows × columns blocks of the planes' width. Subclasses define core."""
 
-    def __init__(self, planes: Planes, owner: bool, rows: int, columns: int, config: PlanesConfig):
-        super().__init__(planes, owner)
-        self.rows, self.columns, self.r, self.scale = rows, columns, config.r, config.scale
+    def __init__(self, planes: Shared, blocks: tuple[int, int], config: PlanesConfig):
+        super().__init__(planes)
+        (self.rows, self.columns), self.r, self.scale = blocks, config.r, config.scale
         self.dropout = nn.Dropout(config.dropout)
 
     @abstractmethod
@@ -69,32 +68,20 @@ class BetweenPlanes(Sharing, Delta):
         return self.scale * wide.flatten(-2)
 
 
-class PlanesLinear(DeltaLinear):
-    """A Linear with a delta between planes. Subclasses define adapter_layer_names."""
+def between_planes(
+    delta_cls: type[BetweenPlanes], planes_cls: type[Planes], site: Site, config: PlanesConfig
+) -> BetweenPlanes:
+    """Return the delta of a layer between planes that all layers share. The first layer gives the planes' width.
 
-    def update_layer(self, adapter_name: str, config: PlanesConfig, delta: BetweenPlanes) -> None:
-        self.add(adapter_name, delta, config)
-
-
-class PlanesModel(LinearTuner):
-    """PEFT's model class of a method with planes.
-
-    Subclasses define prefix, tuner_layer_cls and delta_cls, and planes_cls if layers share more than U and V.
+    Raises:
+        UserError: the layer is not made of blocks of that width.
     """
-
-    delta_cls: type[BetweenPlanes]
-    planes_cls: type[Planes] = Planes
-
-    def _add_adapter(self, layer: PlanesLinear, adapter_name: str, config: PlanesConfig, name: str) -> None:
-        planes = find_shared(self, adapter_name)
-        owner = planes is None
-        if owner:
-            planes = self.planes_cls(min(layer.out_features, layer.in_features), config.r)
-        width = len(planes.v)
-        if layer.out_features % width or layer.in_features % width:
-            raise UserError(
-                f"{name}, of {layer.out_features}×{layer.in_features}, is not made of blocks of {width}×{width}, the "
-                "width of the first layer: target_modules has to leave it out"
-            )
-        blocks = layer.out_features // width, layer.in_features // width
-        layer.update_layer(adapter_name, config, self.delta_cls(planes, owner, *blocks, config))
+    shared = site.share(lambda: planes_cls(min(site.shape), config.r))
+    width = len(shared.module.v)
+    rows, columns = site.shape
+    if rows % width or columns % width:
+        raise UserError(
+            f"{site.layer_name}, of {rows}×{columns}, is not made of blocks of {width}×{width}, the width of the first "
+            "layer: target_modules has to leave it out"
+        )
+    return delta_cls(shared, (rows // width, columns // width), config)

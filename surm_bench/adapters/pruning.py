@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from surm_bench.adapters.delta import Delta
-from surm_bench.adapters.tuner import Tuner, tuner_layers
+from surm_bench.adapters.tuner import Tuner
+from surm_bench.adapters.tuner_layer import tuner_layers
 
 
 def deltas(tuner: Tuner) -> dict[str, Delta]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.affine import AffineLayer
-from surm_bench.adapters.sharing import Sharing, find_shared
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.site import Sharing, Site
 from surm_bench.adapters.targets import role_targets
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, check_positive, register
+from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
 from surm_bench.errors import UserError
 from surm_bench.structured.precision import under_autocast
 
@@ -27,20 +27,25 @@ class RepAdapterConfig(TunerConfig):
     """Configuration of RepAdapter. Without target_modules, adapters go before q, k and v, and before fc1."""
 
     bottleneck: int = field(default=8, metadata={"help": "width of the bottleneck"})
-    groups: int = field(default=2, metadata={"help": "of B; it divides the bottleneck and the layers' input"})
-    scale: float = field(default=1.0, metadata={"help": "of the adapter's answer"})
+    groups: int = field(default=2, metadata={"help": "number of groups of B; divides the bottleneck and the input"})
+    scale: float = field(default=1.0, metadata={"help": "factor on the adapter's output"})
     dropout: float = field(default=0.1, metadata={"help": "probability of dropout inside the bottleneck"})
+
+    usual_roles = ("q", "k", "v", "fc1")
 
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.REPADAPTER
         check_dropout(self.dropout)
         check_positive(self, "bottleneck", "groups")
         if self.bottleneck % self.groups:
             raise UserError(f"groups={self.groups} does not divide the bottleneck's width, {self.bottleneck}")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "k", "v", "fc1")
+    def build(self, site: Site) -> Sharing:
+        def same_input(other: str) -> bool:
+            return parent(other) == parent(name) and {name, other} <= attention_inputs(site.model)
+
+        name = site.layer_name
+        return Before(site.share(lambda: LinearBottleneck(site.layer.in_features, self), same_input))
 
 
 class LinearBottleneck(nn.Module):
@@ -79,13 +84,8 @@ class Before(Sharing):
         return self.shared(x.to(bias.device, dtype)).to(x)
 
 
-class RepAdapterLinear(AffineLayer):
+class ReparametrisedLinear(AffineLayer):
     """A frozen Linear whose input is the sum of x and the active adapters' outputs for x."""
-
-    adapter_layer_names = ("repadapter_adapter",)
-
-    def update_layer(self, adapter_name: str, config: RepAdapterConfig, adapter: Before) -> None:
-        self.add(adapter_name, adapter, config)
 
     def combined(self, adapters: Sequence[Before], weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         matrices, shifts = zip(*(adapter.shared.affine() for adapter in adapters), strict=True)
@@ -98,26 +98,6 @@ class RepAdapterLinear(AffineLayer):
         for name in self.unmerged_names():
             h = h + self.adapters[name](x)
         return self.base_layer(h, *args, **kwargs)
-
-
-class RepAdapterModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, RepAdapterConfig(...))``."""
-
-    prefix = "repadapter_"
-    tuner_layer_cls = RepAdapterLinear
-
-    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
-        self.attention = attention_inputs(model)
-        super().inject_adapter(model, adapter_name, *args, **kwargs)
-
-    def _add_adapter(self, layer: RepAdapterLinear, adapter_name: str, config: RepAdapterConfig, name: str) -> None:
-        def same_input(other: str) -> bool:
-            return {name, other} <= self.attention and parent(other) == parent(name)
-
-        shared = find_shared(self, adapter_name, same_input)
-        owner = shared is None
-        shared = LinearBottleneck(layer.in_features, config) if owner else shared
-        layer.update_layer(adapter_name, config, Before(shared, owner))
 
 
 def attention_inputs(model: nn.Module) -> set[str]:
@@ -136,4 +116,4 @@ def parent(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-register("repadapter", RepAdapterConfig, RepAdapterModel)
+register_method("repadapter", RepAdapterConfig, ReparametrisedLinear)

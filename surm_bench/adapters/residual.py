@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
+from surm_bench.adapters.method import register_method
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
-from surm_bench.adapters.tuner import LinearTuner, LinearTunerLayer, TunerConfig, Unmergeable, check_dropout, register
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
+from surm_bench.adapters.tuner_layer import LinearTunerLayer, Unmergeable
 from surm_bench.errors import UserError, unknown
 from surm_bench.structured.precision import parameter_dtype, under_autocast
 from surm_bench.structured.residual import residual
@@ -45,31 +47,29 @@ class ResidualAdapterConfig(TunerConfig):
     placement: str = field(default="houlsby", metadata={"help": "houlsby or pfeiffer"})
     activation: str = field(default="gelu", metadata={"help": "gelu, silu, tanh, identity, or relu (bottleneck only)"})
     dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the adapter's input"})
-    r: int | None = field(default=None, metadata={"help": "of kronecker, ldr and low_rank; None is the default"})
+    r: int | None = field(default=None, metadata={"help": "rank of kronecker, ldr and low_rank; None: their default"})
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
     route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own"})
     options: dict[str, Any] | None = field(default=None, metadata={"help": "any options of the structure, by name"})
 
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.RESIDUAL
         check_dropout(self.dropout)
         if (self.structure is None) == (self.bottleneck is None):
             raise UserError(
-                f"a residual adapter is structured or a bottleneck: give one of structure (now {self.structure!r}) "
-                f"and bottleneck (now {self.bottleneck!r})"
+                f"structure={self.structure!r} with bottleneck={self.bottleneck!r} is not possible: a residual "
+                "adapter has exactly one of them"
             )
         if self.placement not in PLACEMENTS:
             raise unknown("placement", self.placement, PLACEMENTS)
         if self.activation not in ACTIVATIONS:
             raise unknown("activation", self.activation, ACTIVATIONS)
         if self.structure is None:
-            if self.bottleneck < 1:
-                raise UserError(f"a bottleneck of width {self.bottleneck} is not possible: at least 1")
+            check_positive(self, "bottleneck")
             if self.route != "auto":
-                raise UserError(f"a bottleneck has no route (given: {self.route!r}): only structures have")
+                raise UserError(f"route={self.route!r} is not possible with a bottleneck: only structures have routes")
             if self.options:
-                raise UserError(f"a bottleneck has no options (given: {self.options!r}): only structures have")
+                raise UserError(f"options={self.options!r} is not possible with a bottleneck: only structures have any")
             return
         check_structure(self.structure, self.structure_options())
         check_route(self.structure, self.route)
@@ -83,6 +83,10 @@ class ResidualAdapterConfig(TunerConfig):
 
     def default_roles(self) -> tuple[str, ...]:
         return PLACEMENTS[self.placement]
+
+    def build(self, site: Site) -> nn.Module:
+        kind = Bottleneck if self.structure is None else StructuredResidual
+        return kind(site.layer.out_features, self)
 
 
 class StructuredResidual(nn.Module):
@@ -101,7 +105,7 @@ class StructuredResidual(nn.Module):
         return self.activation(self.matrix(self.dropout(h), self.route)) + self.bias.to(h.dtype)
 
     @torch.compiler.disable  # hand-written and planned by the number of tokens: compiling gains nothing
-    def added(self, y: Tensor, h: Tensor) -> Tensor:
+    def plus_output(self, y: Tensor, h: Tensor) -> Tensor:
         """Return y plus the output for h, computed in one function if the matrix takes its own route."""
         if self.matrix.plan(h, self.route).product == "dense":
             return y + self(h).to(y.dtype)
@@ -109,16 +113,16 @@ class StructuredResidual(nn.Module):
         return residual(self.matrix.algebra, generators, self.activation, y, self.dropout(h), self.bias)
 
 
-class Answer(nn.Module):
-    """An adapter f as a plain module. f(h) has the shape of h, (..., features)."""
+class Branch(nn.Module):
+    """An adapter whose output f(h), of the shape of h, (..., features), is added to the output of a layer."""
 
-    def added(self, y: Tensor, h: Tensor) -> Tensor:
+    def plus_output(self, y: Tensor, h: Tensor) -> Tensor:
         """Return y plus the output for h."""
         dtype = h.dtype if under_autocast(h.device) else parameter_dtype(self)
         return y + self(h.to(dtype)).to(y.dtype)
 
 
-class Bottleneck(Answer):
+class Bottleneck(Branch):
     """W_up·act(W_down·dropout(h) + b_down) + b_up on h of shape (..., features); W_up and b_up start at zero."""
 
     def __init__(self, features: int, config: ResidualAdapterConfig):
@@ -134,31 +138,13 @@ class Bottleneck(Answer):
         return self.up(self.activation(self.down(self.dropout(h))))
 
 
-class AnsweredLinear(Unmergeable, LinearTunerLayer):
-    """A frozen Linear with output h, followed by the sum of h and the active adapters' outputs for h.
-
-    Subclasses define update_layer and adapter_layer_names.
-    """
+class ResidualLinear(Unmergeable, LinearTunerLayer):
+    """A frozen Linear with output h, followed by the sum of h and the active adapters' outputs for h."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
         h = self.base_layer(x, *args, **kwargs)
-        return self.answered(h, h)
+        return self.plus_outputs(h, h)
 
 
-class ResidualLinear(AnsweredLinear):
-    adapter_layer_names = ("residual_adapter",)
-
-    def update_layer(self, adapter_name: str, config: ResidualAdapterConfig) -> None:
-        kind = Bottleneck if config.structure is None else StructuredResidual
-        self.add(adapter_name, kind(self.out_features, config), config)
-
-
-class ResidualModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, ResidualAdapterConfig(...))``."""
-
-    prefix = "residual_"
-    tuner_layer_cls = ResidualLinear
-
-
-register("residual", ResidualAdapterConfig, ResidualModel)
+register_method("residual", ResidualAdapterConfig, ResidualLinear)

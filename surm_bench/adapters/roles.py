@@ -85,15 +85,15 @@ def attention_heads(modules: Iterable[object]) -> int:
         for attribute in ("num_heads", "num_attention_heads"):  # timm, transformers
             if hasattr(module, attribute):
                 return getattr(module, attribute)
-    raise UserError("this model does not say how many attention heads it has: give heads")
+    raise UserError("the number of attention heads of this model is unknown: set heads")
 
 
 def check_not_fused(name: str, in_features: int, out_features: int) -> None:
     """Refuse a layer that fuses q, k and v, because its outputs are not the heads of one of them; raises UserError."""
     if any(part in name.rpartition(".")[2] for part in FUSED) or out_features == 3 * in_features:
         raise UserError(
-            f"{name}, of {out_features}×{in_features}, is q, k and v fused in one layer, where heads are not what this "
-            "method takes them for: split it, as surm_bench.models.split_qkv does for timm's ViTs"
+            f"{name}, of {out_features}×{in_features}, is q, k and v fused in one layer, but this method needs the "
+            "heads of each: split the layer, as surm_bench.models.split_qkv does for timm's ViTs"
         )
 
 

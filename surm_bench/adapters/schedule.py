@@ -13,7 +13,8 @@ from peft import PeftModel
 from peft.tuners.adalora import AdaLoraModel
 from torch import Tensor, nn
 
-from surm_bench.adapters.tuner import Tuner
+from surm_bench.adapters.pruning import deltas
+from surm_bench.adapters.tuner import LayerTuner
 from surm_bench.errors import UserError
 
 IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # attributes of PEFT's RankAllocator: name of a parameter -> tensor
@@ -31,8 +32,7 @@ class AdaLoraSchedule:
         self.config = tuner.peft_config[tuner.trainable_adapter_name]
         if not 0 < self.config.target_r < self.config.init_r:
             raise UserError(
-                f"AdaLoRA shrinks ranks from init_r to target_r: init_r={self.config.init_r} is not above "
-                f"target_r={self.config.target_r}, or that not above 0"
+                f"target_r={self.config.target_r} is not possible: from 1 to below init_r={self.config.init_r}"
             )
 
     def begin(self, steps: int) -> None:
@@ -78,7 +78,9 @@ def schedule(model: PeftModel) -> Any:
     tuner = model.base_model
     if isinstance(tuner, AdaLoraModel):
         return AdaLoraSchedule(tuner)
-    return tuner.schedule() if isinstance(tuner, Tuner) else None
+    if isinstance(tuner, LayerTuner):
+        return tuner.peft_config[tuner.active_adapters[0]].training_hooks(deltas(tuner))
+    return None
 
 
 def _distance_to_orthogonal(columns: nn.Parameter) -> Tensor:

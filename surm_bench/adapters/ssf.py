@@ -7,13 +7,13 @@ embedding.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from peft.utils import PeftType
 from torch import nn
 
-from surm_bench.adapters.hadamard import Elementwise, HadamardLayer, HadamardModel
-from surm_bench.adapters.tuner import TunerConfig, register
+from surm_bench.adapters.hadamard import Elementwise, ElementwiseLayer
+from surm_bench.adapters.method import register_method
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig
 
 INIT_STD = 0.02
 
@@ -22,39 +22,18 @@ INIT_STD = 0.02
 class SsfConfig(TunerConfig):
     """Configuration of SSF. Without target_modules, adapters follow all Linears of the layers and all norms."""
 
-    def __post_init__(self):
-        super().__post_init__()
-        self.peft_type = PeftType.SSF
+    usual_roles = ("q", "k", "v", "o", "fc1", "fc2", "norm")
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "k", "v", "o", "fc1", "fc2", "norm")
-
-
-class SsfLayer(HadamardLayer):
-    adapter_layer_names = ("ssf_adapter",)
-
-    def update_layer(self, adapter_name: str, config: SsfConfig) -> None:
-        adapter = Elementwise(self.out_features)
+    def build(self, site: Site) -> nn.Module:
+        adapter = Elementwise(site.layer.out_features)
         for parameter in adapter.parameters():
             nn.init.normal_(parameter, std=INIT_STD)
-        self.add(adapter_name, adapter, config)
+        return adapter
+
+    def default_exclusions(self, model: nn.Module) -> list[str]:
+        """Return the names of timm's placeholders for norms that the model does not have."""
+        identities = (name for name, module in model.named_modules() if isinstance(module, nn.Identity))
+        return [name for name in identities if "norm" in name.rpartition(".")[2]]
 
 
-class SsfModel(HadamardModel):
-    """PEFT's model class of the method; made by ``get_peft_model(model, SsfConfig(...))``."""
-
-    prefix = "ssf_"
-    tuner_layer_cls = SsfLayer
-
-    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
-        config = self.peft_config[adapter_name]
-        if config.exclude_modules is None:  # timm's placeholders for norms that the model does not have
-            config.exclude_modules = [
-                name
-                for name, module in model.named_modules()
-                if isinstance(module, nn.Identity) and "norm" in name.rpartition(".")[2]
-            ] or None
-        super().inject_adapter(model, adapter_name, *args, **kwargs)
-
-
-register("ssf", SsfConfig, SsfModel)
+register_method("ssf", SsfConfig, ElementwiseLayer)

@@ -14,7 +14,8 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
-from surm_bench.adapters.tuner import Tuner, register
+from surm_bench.adapters.method import register
+from surm_bench.adapters.tuner import Tuner
 from surm_bench.errors import UserError, unknown
 
 SELECTIONS = ("all", "bias", "none")
@@ -52,7 +53,9 @@ class SubsetModel(Tuner):
             raise UserError("a subset of the backbone is trained in place: a second adapter beside it is not possible")
         config = self.peft_config[adapter_name]
         if config.parameters != "none" and not selected(model, config):
-            raise UserError(f"no parameter of the model is in any module that ends in one of {config.target_modules}")
+            raise UserError(
+                f"target_modules={config.target_modules} with parameters={config.parameters!r} matches no parameter"
+            )
         super().inject_adapter(model, adapter_name, *args, **kwargs)
 
     def _create_and_replace(self, *args: Any, **kwargs: Any) -> None:

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft.utils import PeftType
 from torch import Tensor, nn
 
 from surm_bench.adapters.base_layer import is_plain_linear
 from surm_bench.adapters.delta import DeltaLinear
+from surm_bench.adapters.method import register_method
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
-from surm_bench.adapters.tuner import LinearTuner, TunerConfig, check_dropout, register
+from surm_bench.adapters.site import Site
+from surm_bench.adapters.tuner_config import TunerConfig, check_dropout
 from surm_bench.errors import UserError
 from surm_bench.structured.linear import Term, linear
 from surm_bench.structured.precision import product_dtype
@@ -35,15 +36,16 @@ class SurmConfig(TunerConfig):
     structure: str = field(default="circulant", metadata={"help": "a name in surm_bench.structured, sum or product"})
     alpha: float = field(default=1.0, metadata={"help": "the scale of the delta; the same for every r"})
     dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the delta's input"})
-    r: int | None = field(default=None, metadata={"help": "of kronecker, ldr and low_rank; None is the default"})
+    r: int | None = field(default=None, metadata={"help": "rank of kronecker, ldr and low_rank; None: their default"})
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
     init_std: float | None = field(default=None, metadata={"help": "start of the factor that is not zero"})
     route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own: fft, factored or parts"})
     options: dict[str, Any] | None = field(default=None, metadata={"help": "any options of the structure, by name"})
 
+    usual_roles = ("q", "v")
+
     def __post_init__(self):
         super().__post_init__()
-        self.peft_type = PeftType.SURM
         check_dropout(self.dropout)
         if not isinstance(self.alpha, int | float):
             raise UserError(f"alpha={self.alpha!r} is not possible: give a number")
@@ -54,14 +56,13 @@ class SurmConfig(TunerConfig):
         """Return the arguments for the structure's constructor."""
         return merge_options(self.options, r=self.r, factor=self.factor, init_std=self.init_std)
 
-    def default_roles(self) -> tuple[str, ...]:
-        return ("q", "v")
+    def build(self, site: Site) -> nn.Module:
+        return build_structure(self.structure, *site.shape, self.structure_options())
 
 
 class SurmLinear(DeltaLinear):
     """A frozen Linear plus the structured deltas of its active adapters."""
 
-    adapter_layer_names = ("surm_delta",)
     other_param_names = ("surm_dropout", "surm_alpha", "surm_route")
 
     def __init__(self, base_layer: nn.Linear):
@@ -70,16 +71,15 @@ class SurmLinear(DeltaLinear):
         self.surm_alpha: dict[str, float] = {}
         self.surm_route: dict[str, str] = {}
 
-    def update_layer(self, adapter_name: str, config: SurmConfig) -> None:
-        delta = build_structure(config.structure, self.out_features, self.in_features, config.structure_options())
+    def add(self, adapter_name: str, adapter: nn.Module, config: SurmConfig) -> None:
         self.surm_dropout[adapter_name] = nn.Dropout(config.dropout)
         self.surm_alpha[adapter_name] = config.alpha
         self.surm_route[adapter_name] = config.route
-        self.add(adapter_name, delta, config)
+        super().add(adapter_name, adapter, config)
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """Return α·ΔW of one adapter, shape (out_features, in_features), fp32 or wider."""
-        return self.surm_alpha[adapter_name] * self.surm_delta[adapter_name].dense()
+        return self.surm_alpha[adapter_name] * self.adapters[adapter_name].dense()
 
     @torch.compiler.disable  # hand-written and planned by the number of tokens: compiling gains nothing
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -92,12 +92,12 @@ class SurmLinear(DeltaLinear):
         for name in names:
             if name not in plans:
                 dropped = self.surm_dropout[name](x)
-                y = y + self.surm_delta[name](dropped, self.surm_route[name], self.surm_alpha[name]).to(y.dtype)
+                y = y + self.adapters[name](dropped, self.surm_route[name], self.surm_alpha[name]).to(y.dtype)
         return y
 
     def _plans(self, names: list[str], x: Tensor) -> dict[str, Plan]:
         """Return the plans of the deltas that are cheapest when added to the base weight."""
-        plans = {name: self.surm_delta[name].plan(x, self.surm_route[name], merged=True) for name in names}
+        plans = {name: self.adapters[name].plan(x, self.surm_route[name], merged=True) for name in names}
         return {name: plan for name, plan in plans.items() if plan.product == "dense"}
 
     def _merged(self, x: Tensor, plans: dict[str, Plan]) -> Tensor:
@@ -109,7 +109,7 @@ class SurmLinear(DeltaLinear):
             return nn.functional.linear(x, weight.to(x.dtype), bias)
         terms = []
         for name, plan in plans.items():
-            delta = self.surm_delta[name]
+            delta = self.adapters[name]
             generators = delta.generators(weight.dtype, self.surm_alpha[name])
             terms.append(Term(delta.algebra, generators, plan.gradient))
         return linear(x, weight, bias, terms)
@@ -126,11 +126,4 @@ class SurmLinear(DeltaLinear):
         return not dropped and is_plain_linear(self.base_layer) and self.base_layer.weight.dtype.itemsize >= 4
 
 
-class SurmModel(LinearTuner):
-    """PEFT's model class of the method; made by ``get_peft_model(model, SurmConfig(...))``."""
-
-    prefix = "surm_"
-    tuner_layer_cls = SurmLinear
-
-
-register("surm", SurmConfig, SurmModel)
+register_method("surm", SurmConfig, SurmLinear)

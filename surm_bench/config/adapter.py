@@ -33,3 +33,12 @@ class AdapterConfig(Group):
     def target(self) -> str:
         """The import path of the class of the PEFT config."""
         return str(self.peft.get("_target_", ""))
+
+
+def class_name(target: str) -> str:
+    """Shorten the import path of a class of PEFT or surm_bench to package and name. Return other paths unchanged.
+
+    ``peft.tuners.lora.LoraConfig`` becomes ``peft.LoraConfig``.
+    """
+    package, name = target.partition(".")[0], target.rpartition(".")[2]
+    return f"{package}.{name}" if package in ("peft", "surm_bench") else target

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from surm_bench.config.adapter import AdapterConfig
+from surm_bench.config.adapter import AdapterConfig, class_name
 from surm_bench.config.keys import canonical
 from surm_bench.config.positive_class import DEFAULT, positive_class
 from surm_bench.config.schema import Config
@@ -114,15 +114,6 @@ def check_defaults(adapter: AdapterConfig) -> None:
             f"{class_name(adapter.target)} as installed has other defaults than the ids of runs: {differences}. "
             "State them in adapter.peft; fields that are new, python scripts/adapter_defaults.py writes down"
         )
-
-
-def class_name(target: str) -> str:
-    """Shorten the import path of a class of PEFT or surm_bench to package and name. Return other paths unchanged.
-
-    ``peft.tuners.lora.LoraConfig`` becomes ``peft.LoraConfig``.
-    """
-    package, name = target.partition(".")[0], target.rpartition(".")[2]
-    return f"{package}.{name}" if package in ("peft", "surm_bench") else target
 
 
 _ABSENT = object()

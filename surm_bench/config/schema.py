@@ -7,6 +7,7 @@ from omegaconf import MISSING
 
 from surm_bench.config.adapter import AdapterConfig
 from surm_bench.config.keys import Group, Part, key, shown
+from surm_bench.config.methods import method_of
 from surm_bench.config.model import ModelConfig
 from surm_bench.config.optimizer import OptimizerConfig
 from surm_bench.config.task import TaskConfig
@@ -14,7 +15,6 @@ from surm_bench.config.tracking import TrackingConfig
 from surm_bench.config.trainer import TrainerConfig
 from surm_bench.errors import UserError
 
-MIXES_EXAMPLES = {"surm_bench.adapters.LoraPevitConfig"}  # methods whose predictions depend on the batch
 FAMILIES = {"text": "text", "image": "vision"}  # kind of task -> family of models
 GROUPS: dict[str, type[Group]] = {
     "model": ModelConfig,
@@ -101,7 +101,7 @@ class Config:
     def _check_scored_batches(self) -> None:
         """Refuse another evaluation batch size if predictions depend on it: run ids do not contain this size."""
         size, only = self.trainer.eval_batch_size, TrainerConfig().eval_batch_size
-        if self.adapter.target in MIXES_EXAMPLES and size != only:
+        if method_of(self.adapter.peft).mixes_examples and size != only:
             raise UserError(
                 f"trainer.eval_batch_size={size} is not possible with {self.adapter.name}, whose predictions depend on "
                 f"it: leave it at {only}"

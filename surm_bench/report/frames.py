@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from surm_bench.config import Config, TaskConfig
+from surm_bench.config.methods import method_of
 from surm_bench.config.positive_class import shown_metric
 from surm_bench.errors import UserError
 from surm_bench.records import Record
@@ -46,11 +47,6 @@ CELL = ["model", "task", "setting", "split", "label"]
 CELL_CONSTANTS = ["adapter", "family", "metric", "fraction"]
 RUN_CONSTANTS = ["lr", "epochs", "selection"]
 COUNTS = ["adapter_parameters", "head_parameters", "stored_parameters", "lora_ratio"]
-# Variants of LoRA without "lora" in their names: factored weight deltas, low-rank, tensor or Kronecker.
-LORA_KIN = {
-    *("VeraConfig", "PveraConfig", "LoHaConfig", "LoKrConfig", "HiraConfig", "LortaConfig"),
-    *("DynamicDoraConfig", "FactConfig", "AuroraConfig"),
-}
 
 
 class TaskColumn(NamedTuple):
@@ -171,14 +167,7 @@ def adapter_family(peft: dict[str, Any]) -> str:
     structured: a structured matrix of this package; bottleneck: Houlsby's adapter and its variants; own parameters:
     some or all parameters of the backbone; LoRA: a factored weight delta; other PEFT: all other methods.
     """
-    name = str(peft.get("_target_", "")).rpartition(".")[2]
-    if peft.get("bottleneck"):
-        return "bottleneck"
-    if peft.get("structure"):
-        return "structured"
-    if name == "SubsetConfig":
-        return "own parameters"
-    return "LoRA" if "lora" in name.lower() or name in LORA_KIN else "other PEFT"
+    return "structured" if peft.get("structure") else method_of(peft).family
 
 
 def _rows(record: Record) -> Iterator[dict[str, Any]]:

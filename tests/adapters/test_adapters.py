@@ -78,11 +78,8 @@ BESIDE = {  # what adds to activations, beside the residual adapters
     "adaptformer": (AdaptFormerConfig, {"bottleneck": 6, "scale": 1.0, "dropout": 0.0}),
     "lora_pevit": (LoraPevitConfig, {"r": 3, "alpha": 6.0}),
 }
-PREFIXES = (
-    "surm_", "residual_adapter", "hadamard_", "lora_xs_", "lorta_", "melora_", "lora_fix_", "kadaptation_",
-    "compacter_", "adaptformer_", "dora_dynamic_", "lora2_", "aurora_", "fact_", "ssf_", "repadapter_",
-    "lora_pevit_",
-)  # fmt: skip
+METHODS = (SurmConfig, ResidualAdapterConfig, *(config for config, _ in (LITERATURE | BESIDE).values()))
+PREFIXES = tuple(f"{config.method}_" for config in METHODS)
 
 
 def method(name: str, **fields):
@@ -509,9 +506,11 @@ def adapt(**fields):
 ERRORS = {
     "unknown structure 'circulent': choose from circulant, .*kronecker, ldr": lambda: SurmConfig(structure="circulent"),
     "structure 'circulant' takes no 'r'": lambda: SurmConfig(structure="circulant", r=4),
-    "give one of structure .now None. and bottleneck .now None.": lambda: ResidualAdapterConfig(),
-    "give one of structure": lambda: ResidualAdapterConfig(structure="circulant", bottleneck=4),
-    "bottleneck of width 0 is not possible": lambda: ResidualAdapterConfig(bottleneck=0),
+    "structure=None with bottleneck=None is not possible": lambda: ResidualAdapterConfig(),
+    "structure=.circulant. with bottleneck=4 is not possible: .* exactly one": lambda: ResidualAdapterConfig(
+        structure="circulant", bottleneck=4
+    ),
+    "bottleneck=0 is not possible: at least 1": lambda: ResidualAdapterConfig(bottleneck=0),
     "choose from houlsby, pfeiffer": lambda: ResidualAdapterConfig(bottleneck=4, placement="everywhere"),
     "choose from gelu, identity": lambda: ResidualAdapterConfig(bottleneck=4, activation="elu"),
     "'relu' has no gradient at zero": lambda: ResidualAdapterConfig(structure="circulant", activation="relu"),

@@ -27,7 +27,7 @@ from surm_bench.adapters import (
     delta,
 )
 from surm_bench.adapters.base_layer import is_plain_linear
-from surm_bench.adapters.tuner import tuner_layers
+from surm_bench.adapters.tuner_layer import tuner_layers
 from surm_bench.errors import UserError
 
 D = 24
@@ -572,6 +572,6 @@ def test_an_adapter_on_timms_qkv_of_which_only_the_weight_is_read_is_refused():
         if called:
             get_peft_model(attention, SurmConfig(target_modules=["qkv"]))
         else:
-            with pytest.raises(UserError, match="'attention.qkv' is never called: Attention takes its weight alone"):
+            with pytest.raises(UserError, match="'attention.qkv' is never called: Attention reads its weight only"):
                 get_peft_model(attention, SurmConfig(target_modules=["qkv"]))
         get_peft_model(nn.ModuleDict({"attention": beit.Attention(D, 4)}), SurmConfig(target_modules=["proj"]))

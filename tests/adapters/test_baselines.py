@@ -358,13 +358,13 @@ def test_hadamard_merges_into_a_layer_without_bias():
 MISFITS = {
     "n=5 does not divide both sizes of a layer of 24×24": lambda: get_peft_model(backbone(), MeloraConfig(n=5)),
     "n=0 is not possible": lambda: MeloraConfig(n=0),
-    "r=25 is more than a layer of .24, 24. has singular values": lambda: get_peft_model(backbone(), LoraXsConfig(r=25)),
+    "r=25 is not possible: at most 24": lambda: get_peft_model(backbone(), LoraXsConfig(r=25)),
     "r=0 is not possible": lambda: LoraXsConfig(r=0),
-    "5 heads do not divide a layer of 24×24": lambda: get_peft_model(backbone(), LortaConfig(heads=5)),
-    "does not say how many attention heads": lambda: get_peft_model(
+    "heads=5 does not divide the inputs of a layer of 24×24": lambda: get_peft_model(backbone(), LortaConfig(heads=5)),
+    "number of attention heads of this model is unknown: set heads": lambda: get_peft_model(
         nn.Sequential(nn.Linear(4, 4)), LortaConfig(target_modules=["0"])
     ),
-    "one tensor cannot hold updates of several sizes": lambda: get_peft_model(
+    "1, of 4×12, has another size than the first layer": lambda: get_peft_model(
         nn.Sequential(nn.Linear(8, 12), nn.Linear(12, 4)), LortaConfig(target_modules=["0", "1"], heads=2)
     ),
     "r=0 is not possible: at least 1": lambda: LoraFixConfig(r=0),
@@ -375,7 +375,7 @@ MISFITS = {
         backbone(), CompacterConfig()
     ),
     "reduction=0 is not possible": lambda: CompacterConfig(reduction=0),
-    "a bottleneck of width 0 is not possible": lambda: AdaptFormerConfig(bottleneck=0),
+    "bottleneck=0 is not possible: at least 1": lambda: AdaptFormerConfig(bottleneck=0),
     "dropout=1 is not possible": lambda: AdaptFormerConfig(dropout=1),
     "is a Linear, not the module of an MLP": lambda: get_peft_model(
         backbone(), AdaptFormerConfig(target_modules=["query"])
@@ -503,7 +503,7 @@ def test_hooks_are_told_the_steps_while_gradients_are_there():
 
 
 def test_adalora_refuses_what_cannot_shrink():
-    with pytest.raises(UserError, match="init_r=4 is not above target_r=4"):
+    with pytest.raises(UserError, match="target_r=4 is not possible: from 1 to below init_r=4"):
         schedule(adalora(target_r=4))
     model = adalora()
     with pytest.raises(UserError, match="train at least two"):

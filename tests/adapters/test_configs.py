@@ -154,7 +154,7 @@ def fits(adapter: str, family: str) -> bool:
 @pytest.mark.parametrize("adapter", TEXT_ONLY)
 def test_what_needs_text_refuses_images(adapter, family):
     module = backbone(family)
-    with pytest.raises(UserError, match=f"adapter '{adapter}' puts tokens before those of a text: it needs a text"):
+    with pytest.raises(UserError, match=f"adapter '{adapter}' adds prompt tokens: it needs a text"):
         attach(module, find_roles(name for name, _ in module.named_modules()), composed(f"adapter={adapter}").adapter)
 
 

@@ -1,6 +1,8 @@
 """What PEFT promises of every method beyond what test_adapters.py asks; ``make test-peft`` runs PEFT's own tests."""
 
 import copy
+import json
+import pickle
 import subprocess
 import sys
 import warnings
@@ -8,6 +10,7 @@ import warnings
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
 from test_adapters import CONFIG, HEAD, SIZES, backbone, close, every_method, logits, method, stir
 from torch import nn
 from transformers import (
@@ -23,9 +26,10 @@ from transformers import (
 
 from surm_bench.adapters import HadamardConfig, SubsetConfig, SurmConfig
 from surm_bench.adapters.build import attach
+from surm_bench.adapters.method import register
 from surm_bench.adapters.roles import find_roles
-from surm_bench.adapters.surm import SurmModel
-from surm_bench.adapters.tuner import TunerLayer, register
+from surm_bench.adapters.tuner import LayerTuner
+from surm_bench.adapters.tuner_layer import TunerLayer
 from surm_bench.config import AdapterConfig
 from surm_bench.errors import UserError
 
@@ -159,11 +163,33 @@ def test_a_subset_is_not_unloaded_but_merged():
 
 
 def test_a_name_that_peft_owns_is_refused():
-    register("surm", SurmConfig, SurmModel)  # ours, as when this module is imported twice
+    register("surm", SurmConfig, LayerTuner)  # ours, as when this module is imported twice
     with pytest.raises(RuntimeError, match="PEFT .* has a method 'lora' of its own"):
-        register("lora", SurmConfig, SurmModel)
+        register("lora", SurmConfig, LayerTuner)
     with pytest.raises(RuntimeError, match="PEFT .* has a method 'surm' of its own"):
-        register("surm", LoraConfig, SurmModel)
+        register("surm", LoraConfig, LayerTuner)
+
+
+@pytest.mark.parametrize(
+    ("name", "peft_type", "key"),
+    [
+        ("circulant", "SURM", "surm_delta.a"),
+        ("houlsby", "RESIDUAL", "residual_adapter.up.weight"),
+        ("hadamard", "HADAMARD", "hadamard_adapter.scale"),
+        ("dora_dynamic", "DORA_DYNAMIC", "dora_dynamic_delta.c"),
+    ],
+)
+def test_names_in_saved_adapters_do_not_change(name, peft_type, key, tmp_path):
+    """Adapters that were saved by earlier versions have these names."""
+    get_peft_model(backbone(), method(name)).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["peft_type"] == peft_type
+    assert any(saved.endswith(f".{key}") for saved in load_file(tmp_path / "adapter_model.safetensors"))
+
+
+@every_method
+def test_a_model_is_pickled_whole(name):
+    model = stir(get_peft_model(backbone(), method(name)).base_model.model)
+    assert torch.equal(logits(pickle.loads(pickle.dumps(model))), logits(model))
 
 
 def test_importing_our_adapters_leaves_the_warnings_of_the_process_alone():

@@ -208,7 +208,7 @@ IMPOSSIBLE = {
     "r=0 is not possible: at least 1": lambda: DynamicDoraConfig(r=0),
     "interval=0 is not possible": lambda: DynamicDoraConfig(interval=0),
     "dropout=1.5 is not possible": lambda: DynamicDoraConfig(dropout=1.5),
-    "target_r=4 is not between 0 and r=4": lambda: Lora2Config(r=4, target_r=4),
+    "target_r=4 is not possible: from 1 to below r=4": lambda: Lora2Config(r=4, target_r=4),
     "k=0 is not possible": lambda: Lora2Config(k=0),
     "interval=-1 is not possible": lambda: Lora2Config(interval=-1),
 }

@@ -70,10 +70,10 @@ class Recipe:
 
 
 def inserted(text: str, place: str, new: list[str]) -> str:
-    """The text with new lines at the top of the dict of that name; imports go before the first one."""
+    """Put new lines at the top of the dict or list of that name; imports go before the first import."""
     lines = text.splitlines()
     for line in new:
-        opening = r"from " if line.startswith("from ") else rf"{place}\b.*[{{:]$"
+        opening = r"from " if line.startswith("from ") else rf"{place}\b.*[\[{{:]$"
         at = next(number for number, old in enumerate(lines) if re.match(opening, old))
         lines.insert(at if line.startswith("from ") else at + 1, line)
     return "\n".join(lines) + "\n"
@@ -99,6 +99,19 @@ def test_an_adapter(recipe):
         "tests/adapters/test_configs.py",
     ]
     adapter.tests(*files, "-k 'olora or every_adapter_has or is_there or says_what'")
+
+
+def test_a_method(recipe):
+    method = recipe("A method")
+    method.follow()
+    files = [
+        "tests/adapters/test_adapters.py",
+        "tests/adapters/test_counts.py",
+        "tests/adapters/test_few_steps.py",
+        "tests/config/test_identity.py",
+        "tests/config/test_methods.py",
+    ]
+    method.tests(*files, "-k 'rank_one or every_adapter_has or is_there or has_a_row'")
 
 
 def test_a_row_beside_the_committed_results(recipe):

@@ -410,6 +410,9 @@ def test_family(label, family):
         ("peft.C3AConfig", "other PEFT"),
         ("peft.BOFTConfig", "other PEFT"),
         ("peft.IA3Config", "other PEFT"),
+        ("peft.tuners.lora.LoraConfig", "LoRA"),  # another path of the same class
+        ("surm_bench.adapters.SurmConfig", "structured"),
+        ("mine.LoraConfig", "other PEFT"),
     ],
 )
 def test_family_of_other_methods(target, family):

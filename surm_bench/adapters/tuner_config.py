@@ -1,0 +1,75 @@
+"""The config of a method: the fields that all our methods share, and what a method tells of itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from peft import PeftConfig
+from peft.utils import PeftType
+from torch import nn
+
+from surm_bench.adapters.site import Site
+from surm_bench.errors import UserError
+
+
+@dataclass
+class TunerConfig(PeftConfig):
+    """Fields common to all our methods that wrap layers. PEFT itself reads these fields too.
+
+    A method is a subclass with its own fields, ``usual_roles`` and ``build``, registered by
+    ``surm_bench.adapters.method.register_method``.
+    """
+
+    method: ClassVar[str]  # the name in PEFT, set by register_method
+    usual_roles: ClassVar[tuple[str, ...]]  # the roles that are adapted when target_modules is None
+
+    target_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "names of Linear layers (matched by their end) or a regular expression; "
+                                        "None: the method's usual roles on a backbone of surm_bench.adapters.roles"}
+    )  # fmt: skip
+    exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "layers to leave out"})
+    layers_to_transform: list[int] | int | None = field(default=None, metadata={"help": "only these layer indices"})
+    layers_pattern: list[str] | str | None = field(default=None, metadata={"help": "name of the layer stack"})
+    modules_to_save: list[str] | None = field(default=None, metadata={"help": "modules trained in full, as the head"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.peft_type = PeftType[self.method.upper()]
+        if isinstance(self.target_modules, str) and (self.layers_to_transform, self.layers_pattern) != (None, None):
+            raise UserError(
+                f"layers_to_transform and layers_pattern are not possible here: target_modules={self.target_modules!r} "
+                "is a regular expression, which has to choose the layers itself"
+            )
+
+    def build(self, site: Site) -> nn.Module:
+        """Return a new adapter for a layer."""
+        raise NotImplementedError
+
+    def default_roles(self) -> tuple[str, ...]:
+        """Return the roles that are adapted when target_modules is None."""
+        return self.usual_roles
+
+    def default_exclusions(self, model: nn.Module) -> list[str]:
+        """Return the names of the modules that are left out when exclude_modules is None."""
+        return []
+
+    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Any:
+        """Return the hooks for the training of these adapters (surm_bench.training.Hooks), or None without hooks.
+
+        Args:
+            adapters: the adapter in each layer, by the layer's name.
+        """
+        return None
+
+
+def check_dropout(dropout: float) -> None:
+    """Refuse a dropout outside [0, 1)."""
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout={dropout} is not possible: a probability from 0 to below 1")
+
+
+def check_positive(config: PeftConfig, *names: str) -> None:
+    """Refuse values of the named fields below one."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}={getattr(config, name)} is not possible: at least 1")
