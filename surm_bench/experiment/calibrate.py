@@ -163,7 +163,7 @@ def _told(error: Exception) -> str:
 
 def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:
     cfg = composed(pair(experiment, task, adapter), (*places, override_of("results_dir", folder)))
-    return checked(typed(cfg))
+    return checked(typed(cfg))[0]
 
 
 def _rows(settings: Config, validation: str) -> tuple[int, int]:

@@ -49,9 +49,9 @@ def with_content(config: Config, places: Sequence[str] = ()) -> Config:
     for content in declared(config, places):
         found[content.group] = {"digest": content.digest or _once(read_content, content)}
         if content.group == "task" and config.task.num_labels is None:
-            found["task"]["num_labels"] = _once(_read_num_labels, content)
+            found["task"]["num_labels"] = _once(_read_task, content).num_labels
         if content.group == "task" and config.task.positive_class is not None:
-            found["task"]["label_names"] = _once(_read_label_names, content)
+            found["task"]["label_names"] = _once(_read_task, content).label_names
     found["model"]["architecture"] = with_architecture(config.model).architecture
     return config.having(**found)
 
@@ -59,30 +59,24 @@ def with_content(config: Config, places: Sequence[str] = ()) -> Config:
 def read_label_names(config: Config) -> list[str] | None:
     """Return the class names of a resolved configuration, read once; raise UserError if its data are not available."""
     (task,) = (content for content in declared(config) if content.group == "task")
-    return _once(_read_label_names, task)
+    return _once(_read_task, task).label_names
 
 
 def read_content(content: Content, files: FileCache | None = None) -> str:
     """Return the digest of the data or weights on this machine; raise UserError if they are not available."""
     from surm_bench.models.digest import model_digest  # imports torch, so only when needed
-    from surm_bench.tasks.digest import task_digest
+    from surm_bench.tasks import TaskReader
 
     config = json.loads(content.config)
     if content.group == "model":
         return model_digest(ModelConfig(**config), files)
-    return task_digest(TaskConfig(**config | {"num_labels": _read_num_labels(content)}), files)
+    return TaskReader(TaskConfig(**config), files).digest
 
 
-def _read_num_labels(content: Content) -> int:
-    from surm_bench.tasks.sources import num_labels
+def _read_task(content: Content) -> TaskConfig:
+    from surm_bench.tasks import TaskReader
 
-    return num_labels(TaskConfig(**json.loads(content.config)))
-
-
-def _read_label_names(content: Content) -> list[str] | None:
-    from surm_bench.tasks.sources import label_names
-
-    return label_names(TaskConfig(**json.loads(content.config)))
+    return TaskReader(TaskConfig(**json.loads(content.config))).config
 
 
 def _once(read: Callable[[Content], Any], content: Content) -> Any:

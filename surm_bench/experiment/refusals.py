@@ -54,15 +54,14 @@ def _reason(overrides: Sequence[str], folder: Path) -> str:
 def _refusal(content: Content) -> str:
     """Return the reason why data or weights cannot be read or differ from the declared digest, else an empty text."""
     from surm_bench.models.digest import check_model
-    from surm_bench.tasks.digest import checked_splits
-    from surm_bench.tasks.sources import num_labels
+    from surm_bench.tasks import TaskReader
 
     config = json.loads(content.config) | {"digest": content.digest}
     try:
         if content.group == "model":
             check_model(ModelConfig(**config))
         else:
-            checked_splits(TaskConfig(**config | {"num_labels": num_labels(TaskConfig(**config))}))
+            _ = TaskReader(TaskConfig(**config)).datasets
     except UserError as error:
         return str(error)
     return ""

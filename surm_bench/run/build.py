@@ -11,16 +11,19 @@ from surm_bench.config import Config
 from surm_bench.models import Backbone, build_backbone
 from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.models.digest import check_model
-from surm_bench.tasks import RawTask, TaskData, load_task, objective_for, prepare
+from surm_bench.tasks import RawTask, TaskData, TaskReader, objective_for, prepare, select_rows
 
 
-def build(config: Config) -> tuple[Backbone, TaskData]:
+def build(config: Config, reader: TaskReader | None = None) -> tuple[Backbone, TaskData]:
     """Return the pretrained backbone, with a head drawn by the seed, and the task prepared for this backbone.
+
+    Args:
+        reader: the reader of the task, if it has been read.
 
     Raises:
         UserError: data or weights are missing, or do not match the digest that the configuration declares.
     """
-    raw = load_task(config.task, config.seed)
+    raw = select_rows(reader or TaskReader(config.task), config.seed)
     backbone = build_model(config)
     return backbone, prepared(raw, backbone, config)
 

@@ -27,7 +27,7 @@ from surm_bench.run.prefix_cache import cache_prefix
 from surm_bench.system import environment
 from surm_bench.system.atomic import atomic
 from surm_bench.system.storage import check_space
-from surm_bench.tasks import Objective, TaskData, objective_for
+from surm_bench.tasks import Objective, TaskData, TaskReader, objective_for
 from surm_bench.tracking import Tracker, summary_of, track, with_score
 from surm_bench.training import Checkpoint, History, fit
 
@@ -36,11 +36,12 @@ STATE = "state"  # the folder of the saved state, from which an interrupted run 
 CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"}  # the split that chooses the best epoch
 
 
-def measure(config: Config, record: Record, began: float) -> Record:
+def measure(config: Config, record: Record, reader: TaskReader, began: float) -> Record:
     """Train, evaluate and write the record, the predictions and the adapter. Return the record as written.
 
     Args:
         record: the fields that are known before training: configuration, environment and code.
+        reader: the reader of the task.
         began: when the run began, by time.perf_counter().
 
     Raises:
@@ -49,7 +50,7 @@ def measure(config: Config, record: Record, began: float) -> Record:
         StorageError: the disk has too little space, or the folder no longer exists.
     """
     folder = records.run_folder(config.results_dir, record.run_id)
-    backbone, data = build(config)
+    backbone, data = build(config, reader)
     lora = lora_parameters(backbone.module, backbone.roles)
     model = adapt(backbone, config)
     parameters = Parameters(**count_parameters(model))

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,9 +33,7 @@ from surm_bench.run.build import build, build_model
 from surm_bench.run.measure import measure
 from surm_bench.system import environment
 from surm_bench.system.storage import StorageError, storage_errors
-from surm_bench.tasks import TaskData, check_metric, objective_for
-from surm_bench.tasks.digest import task_digest
-from surm_bench.tasks.sources import labels, reported_split
+from surm_bench.tasks import TaskData, TaskReader, check_metric, objective_for
 from surm_bench.tracking import check_tracking
 from surm_bench.training import (
     Diverged,
@@ -68,7 +67,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         Locked: another process trains this run or took it over. Nothing is written.
         StorageError: the disk of the results is full or missing. No record can be written.
     """
-    config = checked(typed(cfg))
+    config, reader = checked(typed(cfg))
     use_device(config.trainer.device)
     main = PartialState().is_main_process  # only the main process writes record, report and W&B run
     report = report if main else (lambda line: None)
@@ -82,7 +81,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         raise UserError(f"{reason}; rerun=true tries it again")
     check_tracking(config.tracking)
     if not main:
-        return _attempt(config, _begun(config, earlier, command))
+        return _attempt(config, _begun(config, earlier, command), reader)
     with storage_errors(config.results_dir), records.locked(folder):
         earlier = _earlier(config, identifier)
         if earlier and earlier.is_done:  # another process finished the run meanwhile
@@ -92,31 +91,32 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         with records.run_log(folder):
             record = _begun(config, earlier, command)
             records.LINES.info("attempt %d, on %s", record.attempts, record.environment.device)
-            record = _attempt(config, record)
+            record = _attempt(config, record, reader)
     report(summary(record))
     return record
 
 
-def checked(config: Config) -> Config:
-    """Refuse invalid input before anything expensive. Return the configuration completed with what its content says:
-    class names, number of labels, reported split, and digests of data and weights.
+def checked(config: Config) -> tuple[Config, TaskReader]:
+    """Refuse invalid input before anything expensive. Complete the configuration with what its content says: class
+    names, number of labels, reported split, and digests of data and weights.
+
+    Returns:
+        The complete configuration, and the reader of its task, which keeps the rows that were read.
 
     Raises:
         UserError: an invalid value, or a path that cannot be read or written.
     """
     config.check()
     check_device(config.trainer)
-    config = config.having(model={"architecture": with_architecture(config.model).architecture})
-    names, count = labels(config.task)
-    config = config.having(task={"label_names": names, "num_labels": count, "eval_split": reported_split(config.task)})
-    check_outputs(config.optimizer, count)
-    check_metric(config.task)
+    model, reader = with_architecture(config.model), TaskReader(config.task)
+    task = reader.config
+    check_outputs(config.optimizer, task.num_labels)
+    check_metric(task)
     check_defaults(config.adapter)
     records.check_writable(config.results_dir)
-    return config.having(
-        model={"digest": config.model.digest or model_digest(config.model)},
-        task={"positive_class": named_class(config.task), "digest": config.task.digest or task_digest(config.task)},
-    )
+    model = replace(model, digest=model.digest or model_digest(model))
+    task = replace(task, positive_class=named_class(task), digest=reader.digest)
+    return replace(config, model=model, task=task), reader
 
 
 def load_run(folder: str | Path, config: Config | None = None) -> tuple[PeftModel, TaskData, Config]:
@@ -211,14 +211,14 @@ def _begun(config: Config, earlier: Record | None, command: str | None) -> Recor
     )
 
 
-def _attempt(config: Config, record: Record) -> Record:
+def _attempt(config: Config, record: Record, reader: TaskReader) -> Record:
     """Run and record the outcome, also of a failure."""
     began = time.perf_counter()
     if PartialState().is_main_process:
         keep_places(config, records.run_folder(config.results_dir, record.run_id))
     try:
         with storage_errors(config.results_dir):
-            return measure(config, record, began)
+            return measure(config, record, reader, began)
     except (StorageError, records.Lost):
         raise
     except Diverged as error:

@@ -1,16 +1,15 @@
 """Loading of a task: read, check and subsample its splits. Independent of the model."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from datasets import Dataset
 
 from surm_bench.config import TaskConfig
 from surm_bench.tasks.check import labels_of
-from surm_bench.tasks.digest import checked_splits
 from surm_bench.tasks.labels import NO_LABEL
 from surm_bench.tasks.notices import tell
-from surm_bench.tasks.sources import labels
+from surm_bench.tasks.reader import TaskReader
 from surm_bench.tasks.subsets import shuffled_head, split_rows
 
 
@@ -45,9 +44,12 @@ def load_task(config: TaskConfig, seed: int) -> RawTask:
             that do not match task.digest, a subset larger than its split, or the hub is out of reach.
     """
     config.check()
-    names, count = labels(config)
-    config = replace(config, label_names=names, num_labels=count)
-    train, *others = checked_splits(config)
+    return select_rows(TaskReader(config), seed)
+
+
+def select_rows(reader: TaskReader, seed: int) -> RawTask:
+    """Subsample the training and the reported splits of a task; arguments and errors are those of load_task."""
+    config, (train, *others) = reader.config, reader.datasets
     kept, held = split_rows(labels_of(train, config), _class_names(train, config), config, seed)
     whole = {"reported": others[0], "validation": train, **dict(zip(config.extra_eval_splits, others[1:], strict=True))}
     rows = {name: held if name == "validation" else _scored_rows(name, whole[name], config) for name in _scored(config)}

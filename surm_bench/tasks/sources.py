@@ -39,11 +39,6 @@ def read_splits(config: TaskConfig) -> list[Split]:
     return reconciled([_renamed(split, config) for split in splits], config)
 
 
-def num_labels(config: TaskConfig) -> int:
-    """Return the number of labels: as configured, or the number of names; raises UserError as ``labels`` does."""
-    return labels(config)[1]
-
-
 def labels(config: TaskConfig) -> tuple[list[str] | None, int]:
     """Return the names of the classes (label_names) and the number of labels: as configured, or the number of names.
 

@@ -3,6 +3,7 @@
 import surm_bench.system.torchvision_stub  # noqa: F401
 
 # isort: split
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,7 @@ from surm_bench.config.identity import identity
 from surm_bench.errors import UserError
 from surm_bench.records import Record
 from surm_bench.run import runner
-from surm_bench.tasks import check_metric
-from surm_bench.tasks.digest import task_digest
-from surm_bench.tasks.sources import labels
+from surm_bench.tasks import TaskReader, check_metric
 from surm_bench.training import check_device, use_device
 
 
@@ -52,7 +51,8 @@ def _checked(record: Record, config: Config) -> Config:
     trained = record.config.task
     config.check()
     check_device(config.trainer)
-    names, count = labels(config.task)
+    reader = TaskReader(config.task)
+    names, count = reader.config.label_names, reader.config.num_labels
     if count != trained.num_labels:
         reason = f"task {config.task.name} has {count} labels, the run was trained with {trained.num_labels}"
         raise UserError(f"{reason}: name a task of {trained.num_labels}")
@@ -61,9 +61,8 @@ def _checked(record: Record, config: Config) -> Config:
             f"task {config.task.name} numbers its classes {', '.join(names)}, the run {', '.join(trained.label_names)}"
             f": give task.label_names=[{','.join(trained.label_names)}]"
         )
-    config = config.having(task={"label_names": names, "num_labels": count})
-    check_metric(config.task)
-    return config.having(task={"digest": config.task.digest or task_digest(config.task)})
+    check_metric(reader.config)
+    return replace(config, task=replace(reader.config, digest=reader.digest))
 
 
 def _task(config: Config) -> dict:

@@ -18,7 +18,7 @@ from surm_bench.experiment.jobs import composable, pair, pairs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import tuned, tuning_note
 from surm_bench.models import build_skeleton
-from surm_bench.tasks.digest import task_digest
+from surm_bench.tasks import TaskReader
 
 PAPER = ["core", "paper_glue", "paper_images", "paper_images_tuned", "paper_low_data", "paper_vtab", "two_pipelines"]
 GLUE = ("cola", "mrpc", "rte", "sst2", "stsb")
@@ -94,7 +94,7 @@ def test_every_method_has_as_many_first_settings_where_methods_are_compared():
 
 @pytest.mark.parametrize("task", GLUE)
 def test_declared_digests_are_those_of_the_data(task, data_dir):
-    digest = task_digest(compose_config([f"task=glue/{task}", f"task.data_dir={data_dir / 'glue'}"]).task)
+    digest = TaskReader(compose_config([f"task=glue/{task}", f"task.data_dir={data_dir / 'glue'}"]).task).digest
     for name in ("core", "paper_glue"):
         configs = configurations(name)[1].values()
         declared = {c.task.digest for c in configs if c.task.name == f"glue/{task}"}

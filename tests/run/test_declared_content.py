@@ -13,7 +13,7 @@ from surm_bench.errors import UserError
 from surm_bench.models.text import OUTSIDE_ENCODER
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run import measure
-from surm_bench.tasks.digest import task_digest
+from surm_bench.tasks import TaskReader
 from surm_bench.tasks.embedded import grammar
 
 BRIEF = ["adapter=linear_probe", "trainer.max_steps=1"]
@@ -135,8 +135,7 @@ def test_one_file_read_in_two_ways_has_two_digests(parquet, tmp_path):
             inputs=["one", "two"], rename=rename, num_labels=2, metric="accuracy", primary_metric="accuracy",
             data_dir=str(parquet),
         )  # fmt: skip
-        found.append(task_digest(config, cache))
-        assert (
-            task_digest(config, cache) == found[-1] == task_digest(config, FileCache(tmp_path / "other", verify=True))
-        )
+        found.append(TaskReader(config, cache).digest)
+        fresh = FileCache(tmp_path / "other", verify=True)
+        assert TaskReader(config, cache).digest == found[-1] == TaskReader(config, fresh).digest
     assert found[0] != found[1]

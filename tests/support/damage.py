@@ -20,8 +20,7 @@ from surm_bench.models.digest import model_digest
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run.build import build
 from surm_bench.run.runner import load_run
-from surm_bench.tasks import load_task
-from surm_bench.tasks.digest import task_digest
+from surm_bench.tasks import TaskReader, load_task
 from surm_bench.tasks.embedded import grammar
 from surm_bench.training import Checkpoint
 
@@ -175,7 +174,7 @@ def _contents(folder: Path) -> dict[str, Case]:
         return read
 
     settings = resolved([*TEXT, "adapter=lora"])
-    settings.task.digest, settings.task.data_dir = task_digest(settings.task), str(data)
+    settings.task.digest, settings.task.data_dir = TaskReader(settings.task).digest, str(data)
 
     def rows() -> tuple[object, list[str]]:
         return load_task(settings.task, 0).train[:], []

@@ -17,6 +17,7 @@ from surm_bench.experiment.jobs import resolved, trial_jobs
 from surm_bench.experiment.search import Trial
 from surm_bench.records import Record
 from surm_bench.run import runner
+from surm_bench.tasks import TaskReader
 from surm_bench.training import Diverged
 
 LR = "optimizer.lr"
@@ -122,7 +123,7 @@ def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[Config]
     """
     trained = []
 
-    def measure(config: Config, record: Record, began: float) -> Record:
+    def measure(config: Config, record: Record, reader: TaskReader, began: float) -> Record:
         trained.append((config.adapter.name, config.seed, config.optimizer.lr))
         score = surface(config)
         if score is None:

@@ -18,10 +18,9 @@ from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
-from surm_bench.tasks import RawTask, load_task
-from surm_bench.tasks.digest import task_digest
+from surm_bench.tasks import RawTask, TaskReader, load_task
 from surm_bench.tasks.embedded import grammar
-from surm_bench.tasks.sources import label_names, num_labels, read_splits
+from surm_bench.tasks.sources import label_names, read_splits
 
 TEXTS = ["NA", "007", "a, b", 'said "so"', "two\nlines", "", "Zoë", "1e3", "true", "2020-01-01", "null", " padded "]
 NAMES = ["entailment", "not_entailment"]
@@ -61,12 +60,12 @@ def test_the_same_rows_are_the_same_task(tmp_path, ending, labels):
     plain = written(tmp_path / "plain", "parquet", NUMBERS)
     config = written(tmp_path / "other", ending, given[labels])
     cache = FileCache(tmp_path / "cache")
-    assert task_digest(config, cache) == task_digest(plain, cache)
+    assert TaskReader(config, cache).digest == TaskReader(plain, cache).digest
     train, reported = (split.dataset[:] for split in read_splits(config))
     for rows in (train, reported):
         assert rows == rows_of(NUMBERS) and {type(label) for label in rows["label"]} == {int}
     assert label_names(config) == (NAMES if labels == "names" else None)
-    assert label_names(plain) is None and num_labels(config) == 2
+    assert label_names(plain) is None and labels(config)[1] == 2
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
@@ -80,11 +79,11 @@ def test_values_of_a_regression(tmp_path, ending):
 def test_names_are_counted_sorted_and_may_be_given_in_another_order(tmp_path):
     labels = ["neutral", "good", "bad", "bad"] * 3
     config = written(tmp_path, "csv", labels, num_labels=None)
-    assert label_names(config) == ["bad", "good", "neutral"] and num_labels(config) == 3
+    assert label_names(config) == ["bad", "good", "neutral"] and labels(config)[1] == 3
     assert load_task(config, 0).train[:]["label"] == [sorted(set(labels)).index(label) for label in labels]
     given = written(tmp_path, "csv", labels, num_labels=None, label_names=["good", "neutral", "bad"])
     assert load_task(given, 0).train[:]["label"][:4] == [1, 0, 2, 2]
-    assert task_digest(replace(given, num_labels=3)) != task_digest(replace(config, num_labels=3))
+    assert TaskReader(replace(given, num_labels=3)).digest != TaskReader(replace(config, num_labels=3)).digest
     grades = written(tmp_path / "grades", "csv", ["1", "2", "5", "5"] * 3, num_labels=None, label_names=["1", "2", "5"])
     assert load_task(grades, 0).train[:]["label"][:4] == [0, 1, 2, 2]
 
@@ -93,11 +92,11 @@ def test_the_cache_of_digests_knows_what_a_name_meant(tmp_path):
     """The reported file stays as it is, and the names that train gives change its labels."""
     cache = FileCache(tmp_path / "cache")
     config = written(tmp_path, "csv", ["b", "c"] * 6, ["c", "c"] * 6, num_labels=2)
-    before = task_digest(config, cache).split("-")
+    before = TaskReader(config, cache).digest.split("-")
     write(tmp_path, "csv", rows_of(["a", "b", "c"] * 4), "train")
     config.num_labels = 3
-    after = task_digest(config, cache).split("-")
-    assert before[1] != after[1] == task_digest(config, FileCache(tmp_path / "empty")).split("-")[1]
+    after = TaskReader(config, cache).digest.split("-")
+    assert before[1] != after[1] == TaskReader(config, FileCache(tmp_path / "empty")).digest.split("-")[1]
 
 
 def test_of_several_files_parquet_comes_first_and_that_is_told(tmp_path, monkeypatch):
