@@ -1,10 +1,10 @@
 """Decide whether two runs with the same id have the same result."""
 
-import math
 from collections.abc import Sequence
 from statistics import stdev
 
-CORRELATIONS = ("matthews_correlation", "spearmanr", "pearson")
+from surm_bench.metrics import METRICS
+
 VERSIONS = ("python", "torch", "transformers", "peft", "timm", "threads", "processes", "device_kind")
 
 
@@ -48,12 +48,10 @@ def tolerance(record: dict, of_seeds: Sequence[float] = ()) -> float:
 
 
 def standard_error(record: dict) -> float:
-    """Return the standard error of the score over examples: binomial, or (1 − ρ²)/√(n − 1) for correlations and MCC."""
+    """Return the standard error of the score over examples (see surm_bench.metrics)."""
     split = reported_split(record)
     value, n = record["scores"][split][kept(record)][record["primary_metric"]], record["examples"][split]
-    if record["primary_metric"] in CORRELATIONS:
-        return (1 - value**2) / math.sqrt(max(n - 1, 1))
-    return math.sqrt(value * (1 - value) / n)
+    return METRICS[record["primary_metric"]].standard_error(value, n)
 
 
 def agree(first: dict, second: dict, of_seeds: Sequence[float] = ()) -> bool:

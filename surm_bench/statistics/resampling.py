@@ -1,7 +1,7 @@
 """Test examples are a sample too: standard errors over examples, and paired differences over seeds and examples.
 
 Arrays have shape (seeds, examples). They hold predictions, with labels (examples,) and a metric of
-``statistics.metrics``, or scores of single examples (such as right or wrong), whose mean is the score of a run. Each
+``surm_bench.metrics``, or scores of single examples (such as right or wrong), whose mean is the score of a run. Each
 resample draws as many examples as there are, with replacement. Both methods and all seeds use the same drawn examples.
 """
 

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from surm_bench.errors import UserError
+from surm_bench.metrics import metric_function
+from surm_bench.metrics.functions import accuracy, matthews
 from surm_bench.statistics import (
     Interval,
     Verdict,
@@ -29,7 +30,6 @@ from surm_bench.statistics import (
     probability_of_no_loss,
     verdict,
 )
-from surm_bench.statistics.metrics import METRICS, accuracy, matthews
 
 NAN = float("nan")
 CELLS = {"LoRA": [71.2, 70.1, 73.4, 72.0, 70.9], "circulant": [74.0, 73.1, 75.2], "probe": [60.1, 60.3, 59.8, 60.6]}
@@ -323,38 +323,6 @@ def test_the_percentile_interval_is_too_narrow_where_few_seeds_vary(seeds, state
     np.testing.assert_allclose(coverage(paired_bootstrap, seeds=seeds, of_seed=1, of_both=0.1), normal, atol=0.06)
 
 
-# Metrics for many sets at once
-
-
-@pytest.mark.parametrize(
-    ("name", "oracle"),
-    [
-        ("accuracy", accuracy_score),
-        ("f1", f1_score),
-        ("matthews_correlation", matthews_corrcoef),
-        ("pearson", lambda *both: stats.pearsonr(*both).statistic),
-        ("spearmanr", lambda *both: stats.spearmanr(*both).statistic),
-    ],
-)
-def test_metrics_are_those_of_scipy_and_sklearn(name, oracle):
-    rng = np.random.default_rng(7)
-    labels = rng.integers(2, size=40)
-    predictions = np.where(rng.random((2, 3, 40)) < 0.7, labels, 1 - labels)
-    if name in ("pearson", "spearmanr"):
-        labels, predictions = labels + rng.integers(3, size=40), predictions + rng.normal(size=(2, 3, 40)).round(1)
-    expected = np.vectorize(oracle, signature="(n),(n)->()")(labels, predictions)
-    np.testing.assert_allclose(METRICS[name](labels, predictions), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["f1", "matthews_correlation", "pearson", "spearmanr"])
-def test_constant_predictions_score_0(name):
-    np.testing.assert_array_equal(METRICS[name](np.array([0, 1, 0, 1]), np.zeros((2, 4), int)), [0, 0])
-
-
-def test_a_constant_is_one_in_spite_of_rounding():
-    assert METRICS["pearson"](np.arange(3.0), np.full(3, 0.1)) == 0
-
-
 # Standard errors over examples
 
 
@@ -384,7 +352,7 @@ def test_bootstrap_standard_error_of_a_correlation_is_that_of_scipy():
     rng = np.random.default_rng(8)
     labels = rng.normal(size=80)
     predictions = labels + rng.normal(size=80)
-    found = bootstrap_standard_error(predictions, labels, METRICS["pearson"], resamples=10_000)
+    found = bootstrap_standard_error(predictions, labels, metric_function("pearson"), resamples=10_000)
     expected = stats.bootstrap(
         (labels, predictions),
         lambda *both: stats.pearsonr(*both).statistic,
