@@ -3,10 +3,6 @@
 const LEVEL = "95 %";
 let led = null; // methods in colour, once the reader has chosen; null: those that lead
 
-function columnSeeds() {
-  return Math.max(0, ...part().cells.map((cell) => cell.n));
-}
-
 function panels(made) {
   return element("div", { className: "panels" }, ...made);
 }
@@ -18,13 +14,13 @@ function note(...texts) {
 /** Methods against tasks, a table for each model. */
 function scores() {
   if (part().table) return [plain(part().table), note(part().table.caption), note("Protocol. ", part().protocol)];
-  const seeds = columnSeeds();
+  const seeds = part().seeds;
   const made = [...new Set(columns().map((column) => column.model))].map((model) => {
     const shown = columns().filter((column) => column.model === model);
     const found = new Map(shown.map((column) => [column.place, new Map(cells(column).map((cell) => [cell.method, cell]))]));
-    const cell = (label, column) => found.get(column.place).get(label);
-    const any = (label) => shown.map((column) => cell(label, column)).find((one) => one) ?? null;
-    const best = new Map(shown.map((column) => [column.place, Math.max(...scored(column).map((one) => one.score.mean))]));
+    const cell = (label, place) => found.get(place)?.get(label);
+    const any = (label) => shown.map((column) => cell(label, column.place)).find((one) => one) ?? null;
+    const means = averages(shown, cell);
     const counted = (name, title) => ({
       title,
       value: (label) => any(label)?.[name] ?? null,
@@ -39,15 +35,15 @@ function scores() {
         counted("stored_parameters", "Stored"),
         ...shown.map((column) => ({
           title: column.title,
-          value: (label) => cell(label, column)?.score.mean ?? null,
+          value: (label) => cell(label, column.place)?.score.mean ?? null,
           show: (label) => {
-            const one = cell(label, column);
-            return one ? scoreOf(one, seeds, `${label}, ${named(column)}`, one.score.mean === best.get(column.place)) : MISSING;
+            const one = cell(label, column.place);
+            return one ? scoreOf(one, seeds, `${label}, ${named(column)}`, one.best) : MISSING;
           },
         })),
-        ...averages(shown, cell),
+        ...means,
       ],
-      below: publishedRows(model, shown),
+      below: publishedRows(model, shown, means.length),
     });
   });
   const how = `Scores × 100 after the last step, with the ${LEVEL} t interval of the mean over up to ${plural(seeds, "seed")}. Bold: the best mean of a column. A number opens its runs. `;
@@ -55,22 +51,20 @@ function scores() {
   return [...made, note(how, part().protocol), sources.length ? element("details", {}, element("summary", {}, "Sources of published rows"), element("ul", { className: "note" }, ...sources)) : null];
 }
 
-/** A column for each setting of several tasks: the mean over these, where all have a score. */
+/** The averages over columns that are all shown. */
 function averages(shown, cell) {
-  const settings = [...new Set(shown.map((column) => column.setting))];
-  return settings
-    .map((setting) => [setting, shown.filter((column) => column.setting === setting && !column.split)])
-    .filter(([, tasks]) => tasks.length > 1)
-    .map(([setting, tasks]) => {
-      const title = `Average ${setting}`.trimEnd();
-      const found = (label) => tasks.map((column) => cell(label, column)).filter((one) => one && one.score.mean !== null);
-      const mean = (label) => (found(label).length < tasks.length ? null : found(label).reduce((sum, one) => sum + one.score.mean, 0) / tasks.length);
+  const places = new Set(shown.map((column) => column.place));
+  return part()
+    .averages.filter((one) => one.columns.every((place) => places.has(place)))
+    .map(({ title, columns, means }) => {
+      const found = (label) => columns.map((place) => cell(label, place));
+      const value = (label) => (found(label).every(Boolean) ? means[label] : null);
       const runs = (label) => found(label).flatMap((one) => one.runs);
-      return { title, value: mean, show: (label) => (mean(label) === null ? MISSING : traced(points(mean(label)), "", runs(label), `${label}, ${title}`)) };
+      return { title, value, show: (label) => (value(label) === null ? MISSING : traced(points(value(label)), "", runs(label), `${label}, ${title}`)) };
     });
 }
 
-function publishedRows(model, shown) {
+function publishedRows(model, shown, averages) {
   const rows = part().published.rows.filter((row) => row.model === model && shown.some((column) => row.scores[column.place]));
   if (!rows.length) return [];
   const made = rows.map((row) =>
@@ -81,7 +75,7 @@ function publishedRows(model, shown) {
       element("td", {}, row.parameters ?? MISSING),
       element("td", {}, MISSING),
       ...shown.map((column) => element("td", {}, row.scores[column.place] ?? MISSING)),
-      ...averages(shown, () => null).map(() => element("td", {}, MISSING)),
+      ...Array.from({ length: averages }, () => element("td", {}, MISSING)),
     ),
   );
   return [element("tbody", { className: "published" }, ...made)];
@@ -89,11 +83,11 @@ function publishedRows(model, shown) {
 
 /** The cells of a column with all that they cost. */
 function scoresAndCosts(column, shown, front = new Set()) {
-  const seeds = columnSeeds();
+  const seeds = part().seeds;
   const measured = (cost, title) => ({
     title,
     value: (cell) => costOf(cell, cost),
-    show: (cell) => interval(cell[cost], cost),
+    show: (cell) => interval(cell[cost]),
   });
   const counted = (cost, title) => ({ title, value: (cell) => cell[cost], show: (cell) => count(cell[cost]) });
   return sortable({
@@ -115,10 +109,10 @@ function scoresAndCosts(column, shown, front = new Set()) {
 function tradeoffs() {
   const select = element("select", { id: "axis" }, ...Object.entries(COSTS).map(([value, { name }]) => element("option", { value }, name)));
   const body = element("div");
-  const draw = () => body.replaceChildren(panels(columns({ reported: true }).filter((column) => scored(column).length).map((column) => tradeoff(column, select.value))));
+  const draw = () => body.replaceChildren(panels(columns({ reported: true }).filter((column) => scored(column).length && part().tradeoffs[column.place][select.value]).map((column) => tradeoff(column, select.value))));
   select.onchange = draw;
   draw();
-  const how = `Bars: the ${LEVEL} interval of the mean. The front is the best mean score that so much, or less, has reached. A click on a point opens its runs.`;
+  const how = `Bars: the ${LEVEL} interval of the mean. The front, of all methods, is the best mean score that so much, or less, has reached. A click on a point opens its runs.`;
   return [element("div", { className: "controls" }, element("label", {}, "Score against ", select)), key(labels(), ["— front"]), body, note(how)];
 }
 
@@ -272,7 +266,6 @@ function expectedOf(task) {
 function claims() {
   return DATA.claims.flatMap((claim) => {
     const drawn = claim.comparisons.filter((one) => one.low !== null);
-    const colour = (one) => (one.low > 0 ? "#0072B2" : one.high < 0 ? "#D55E00" : "#59636e");
     const primary = claim.comparisons.filter((one) => one.primary);
     return [
       element("h3", {}, claim.name[0].toUpperCase() + claim.name.slice(1)),
@@ -284,7 +277,7 @@ function claims() {
             summary: drawn.map((one) => `${one.title}: ${one.verdict}`).join("; "),
             axisTitle: "points, first minus partner (grey: a loss that counts as none)",
             margin: claim.margin,
-            rows: drawn.map((one) => ({ ...one, name: one.title, color: colour(one), symbol: one.primary ? "circle" : "circle-open" })),
+            rows: drawn.map((one) => ({ ...one, name: one.title })),
             table: () => plain(claim.table),
           })
         : null,
