@@ -94,7 +94,7 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
 
 
 def to_time(known: Calibration, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the pairs of task and adapter whose times do not follow from the pairs before them (Calibration.timing)."""
+    """Return the pairs of task and adapter whose times do not follow from the pairs before (Calibration.timing)."""
     found = []
     for task, adapter in wanted:
         if known.timing(task, adapter) is None:

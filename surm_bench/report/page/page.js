@@ -7,6 +7,16 @@ function panels(made) {
   return element("div", { className: "panels" }, ...made);
 }
 
+/** A panel for each column, drawn by what the reader chooses of [value, text] pairs. */
+function panelsBy(id, title, options, draw) {
+  const select = element("select", { id });
+  const body = element("div");
+  fill(select, options);
+  select.onchange = () => body.replaceChildren(panels(columns({ reported: true }).map((column) => draw(column, select.value)).filter(Boolean)));
+  select.onchange();
+  return { controls: element("div", { className: "controls" }, element("label", {}, title, select)), body };
+}
+
 function note(...texts) {
   return element("p", { className: "note" }, ...texts);
 }
@@ -107,13 +117,10 @@ function scoresAndCosts(column, shown, front = new Set()) {
 }
 
 function tradeoffs() {
-  const select = element("select", { id: "axis" }, ...Object.entries(COSTS).map(([value, { name }]) => element("option", { value }, name)));
-  const body = element("div");
-  const draw = () => body.replaceChildren(panels(columns({ reported: true }).filter((column) => scored(column).length && part().tradeoffs[column.place][select.value]).map((column) => tradeoff(column, select.value))));
-  select.onchange = draw;
-  draw();
+  const drawn = (column, cost) => (scored(column).length && part().tradeoffs[column.place][cost] ? tradeoff(column, cost) : null);
+  const chosen = panelsBy("axis", "Score against ", Object.entries(COSTS).map(([cost, { name }]) => [cost, name]), drawn);
   const how = `Bars: the ${LEVEL} interval of the mean. The front, of all methods, is the best mean score that so much, or less, has reached. A click on a point opens its runs.`;
-  return [element("div", { className: "controls" }, element("label", {}, "Score against ", select)), key(labels(), ["— front"]), body, note(how)];
+  return [chosen.controls, key(labels(), ["— front"]), chosen.body, note(how)];
 }
 
 /** The methods within the budget, best first, with what each costs. */
@@ -137,13 +144,10 @@ function budget() {
 function differences() {
   const references = [...new Set(part().differences.map((one) => one.reference))];
   if (!references.length) return [note("No runs of LoRA with a partner of the same seed.")];
-  const select = element("select", { id: "reference" }, ...references.map((label) => element("option", { value: label }, label)));
-  const body = element("div");
-  select.onchange = () => body.replaceChildren(panels(columns({ reported: true }).map((column) => differencesTo(column, select.value)).filter(Boolean)));
-  select.onchange();
+  const chosen = panelsBy("reference", "Difference to ", references.map((label) => [label, label]), differencesTo);
   const examples = part().differences.every((one) => one.examples) ? "for other seeds and other test examples" : "for other seeds; also for other test examples where all predictions are there";
   const how = `Score minus that of ${references.join(" or ")}, in points, paired by seed, with the ${LEVEL} t interval ${examples}. Right of the line a method is ahead. Nothing is corrected for the number of comparisons.`;
-  return [element("div", { className: "controls" }, element("label", {}, "Difference to ", select)), body, note(how)];
+  return [chosen.controls, chosen.body, note(how)];
 }
 
 function differencesTo(column, reference) {
@@ -165,7 +169,7 @@ function differencesTo(column, reference) {
         caption: `${named(column)}, minus ${reference}`,
         rows: sorted,
         columns: [
-          { title: "Adapter", text: true, value: (one) => one.method, show: (one) => mark(one.method) },
+          ADAPTER,
           { title: "Difference", value: (one) => one.mean, show: (one) => traced(points(one.mean, true), ends(one, (end) => points(end, true)), runsOf(one.method), title(one.method)) },
           { title: "Pairs", value: (one) => one.n, show: (one) => `${one.n}${one.n_missing ? ` (${one.n_missing} diverged)` : ""}` },
         ],
@@ -216,7 +220,7 @@ function numbered(caption, x, rows) {
     caption,
     rows,
     columns: [
-      { title: "Adapter", text: true, value: (row) => row.method, show: (row) => mark(row.method) },
+      ADAPTER,
       { title: x, value: (row) => row.x, show: (row) => String(row.x) },
       { title: "score × 100", value: (row) => row.y, show: (row) => points(row.y) },
     ],
@@ -236,9 +240,9 @@ function tuning() {
     rows: trials,
     limit: 200,
     columns: [
-      { title: "Adapter", text: true, value: (trial) => trial.method, show: (trial) => mark(trial.method) },
-      { title: "Task", text: true, value: (trial) => trial.task, show: (trial) => trial.task },
-      { title: "Setting", text: true, value: (trial) => trial.setting, show: (trial) => trial.setting },
+      ADAPTER,
+      text("Task", (trial) => trial.task),
+      text("Setting", (trial) => trial.setting),
       { title: "Steps", value: (trial) => trial.steps, show: (trial) => count(trial.steps) },
       { title: "Score × 100, rows held out", value: (trial) => trial.mean, show: (trial) => traced(trial.mean === null ? "diverged" : points(trial.mean), "", trial.runs, `${trial.method} on ${trial.task}, ${trial.setting}`, trial.chosen) },
       { title: "Chosen", text: true, value: (trial) => (trial.chosen ? "yes" : "no"), show: (trial) => (trial.chosen ? "yes" : "") },
@@ -292,7 +296,6 @@ function runs() {
   const rows = Object.entries(part().runs)
     .map(([id, run]) => ({ id, ...run }))
     .filter((run) => place.has(`${run.model} ${run.task}`) && labels().includes(run.method));
-  const text = (title, name) => ({ title, text: true, value: (run) => run[name], show: (run) => run[name] });
   return [
     sortable({
       caption: `${plural(rows.length, "run")}, tuning included`,
@@ -300,12 +303,12 @@ function runs() {
       limit: 200,
       columns: [
         { title: "Run", text: true, value: (run) => run.id, show: (run) => traced(run.id, "", [run.id], `${run.method} on ${run.task}`) },
-        text("Adapter", "method"),
-        text("Model", "model"),
-        text("Task", "task"),
-        { title: "For", text: true, value: (run) => (run.tuning ? "tuning" : "report"), show: (run) => (run.tuning ? "tuning" : "report") },
+        text("Adapter", (run) => run.method),
+        text("Model", (run) => run.model),
+        text("Task", (run) => run.task),
+        text("For", (run) => (run.tuning ? "tuning" : "report")),
         { title: "Seed", value: (run) => run.seed, show: (run) => String(run.seed) },
-        text("Status", "status"),
+        text("Status", (run) => run.status),
         { title: "Score × 100", value: (run) => run.score, show: (run) => points(run.score) },
         { title: "Commit", text: true, value: (run) => run.commit, show: (run) => run.commit.slice(0, 7) },
         { title: "Machine", text: true, value: (run) => run.machine, show: (run) => run.machine.split("), ")[0] + ")" },
