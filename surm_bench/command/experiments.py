@@ -61,6 +61,8 @@ def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument("--launcher-option", action="append", default=[], help="of the launcher, as n_jobs=2")
     if command in ("plan", "tune", "experiment"):
         parser.add_argument("--rows", default="", help="of these adapters alone, as circulant,lora_r1; tables have all")
+    if command in ("tune", "experiment"):
+        parser.add_argument("--seconds", type=duration, help="stop after so many; the same command continues the runs")
     if command == "plan":
         parser.add_argument("--runs", action="store_true", help="list every run")
         parser.add_argument("--calibrate", action="store_true", help="time a few steps here, to tell the hours")
@@ -133,6 +135,7 @@ def _options(arguments: argparse.Namespace) -> dict:
         "rows": tuple(filter(None, given.get("rows", "").split(","))),
         "merge": tuple(given.get("merge", ())),
         "sample": None if given.get("all") else given.get("sample"),
+        "until": time.time() + given["seconds"] if given.get("seconds") else None,
         "listed": given.get("runs", False),
     }
     return found | {
@@ -144,6 +147,12 @@ def path(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty: name a folder or a file, as . for the current folder")
     return Path(text)
+
+
+def duration(text: str) -> float:
+    if not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not possible: a number of seconds above 0")
+    return float(text)
 
 
 def count(text: str) -> int:

@@ -8,7 +8,9 @@ from pathlib import Path
 from surm_bench.system.installation import PACKAGE
 
 # The parts of the package that results depend on. Code that only stores, shows or launches runs is not among them.
-DETERMINING = (*("adapters", "models", "structured", "tasks", "training", "run", "system/torchvision_stub.py"),)
+DETERMINING = (
+    *("adapters", "models", "metrics", "structured", "tasks", "training", "run", "system/torchvision_stub.py"),
+)
 
 
 @cache

@@ -4,10 +4,11 @@ import datetime
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from statistics import median
 
@@ -43,9 +44,6 @@ STEPS = 5  # steps of the warm-up epoch, and of the timed epoch
 GROUPED = 200  # batches of text from which rows of mean length are chosen: four of the groups that a run makes
 SCORED = 2  # batches of text that are scored: a run orders rows by length
 
-Pair = tuple[str, str]  # task, adapter
-LeftOut = dict[str, list[str]]  # reason -> the tasks, or adapters on tasks, that are left out
-
 
 def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places: Sequence[str] = ()) -> list[str]:
     """Time enough pairs of task and adapter to estimate these jobs, and write each time as soon as it is measured.
@@ -58,75 +56,79 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
     """
     left = {(job.task, job.adapter) for job in jobs}
     wanted = [which for which in product(experiment.tasks, experiment.adapters) if which in left]
-    if not wanted:
-        print(f"{experiment.name}: nothing is left to be timed")
-        return []
-    known = _begun(experiment, folder)
-    if all(known.timing(*which) for which in wanted):
-        print(f"{experiment.name}: all that is left has been timed; remove {folder / FILE} to time it again")
+    known = _begun(experiment, folder) if wanted else None
+    if known is None or all(known.timing(*which) for which in wanted):
+        done = f"all that is left has been timed; remove {folder / FILE} to time it again"
+        print(f"{experiment.name}: {done if wanted else 'nothing is left to be timed'}")
         return []
     if known.is_busy:
         load = f"load {known.load:.1f} of {known.cores}"
         print(f"the machine is busy ({load}): times will be too long; stop other work for better ones", file=sys.stderr)
-    left_out: LeftOut = {}
-    unseen = [task for task, _ in wanted if task not in known.tasks]
-    tasks = known.tasks | _readable(experiment, unseen, folder, places, left_out)
-    wanted = [which for which in wanted if which[0] in tasks]
-    tried, warm = 0, False
-    while todo := to_time(known, wanted, tasks):
-        (task, adapter), tried = todo[0], tried + 1
+
+    def config_of(task: str, adapter: str) -> Config:
+        cfg = composed(pair(experiment, task, adapter), (*places, override_of("results_dir", folder)))
+        return checked(typed(cfg))[0]
+
+    left_out = defaultdict(list)  # reason -> the tasks, or adapters on tasks, that are left out
+    for task in dict.fromkeys(task for task, _ in wanted if task not in known.tasks):
+        try:
+            known.tasks[task] = _untimed(config_of(task, next(iter(experiment.adapters))))
+        except Exception as error:  # its data or weights are not on this machine
+            left_out[_told(error)].append(task)
+    wanted = [which for which in wanted if which[0] in known.tasks]
+    warm = False
+    for tried in count(1):
+        if not (todo := to_time(known, wanted)):
+            return [f"no time known: {', '.join(names)}: {reason}" for reason, names in left_out.items()]
+        task, adapter = todo[0]
         print(f"calibrating {experiment.name}, {tried}/{tried - 1 + len(todo)}: {adapter} on {task}", flush=True)
         try:
-            settings = _settings(experiment, task, adapter, folder, places)
+            config = config_of(task, adapter)
             if not warm:
-                time_run(settings)  # the first run of a process is slower
+                time_run(config)  # the first run of a process is slower
             warm = True
-            known = known.with_timed(task, replace(tasks[task], adapters={adapter: time_run(settings)}))
+            known = known.with_time(task, adapter, time_run(config))
         except Exception as error:  # one adapter fails, for example because memory is too small
             wanted.remove((task, adapter))
-            left_out.setdefault(_told(error), []).append(f"{adapter} on {task}")
+            left_out[_told(error)].append(f"{adapter} on {task}")
         else:
             write_calibration(known, folder)
-    return [f"no time known: {', '.join(names)}: {reason}" for reason, names in left_out.items()]
 
 
-def to_time(known: Calibration, wanted: Iterable[Pair], tasks: Mapping[str, Timed]) -> list[Pair]:
-    """Return the pairs to time: their times do not follow from the pairs timed before them (Calibration.timing)."""
+def to_time(known: Calibration, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs of task and adapter whose times do not follow from the pairs before (Calibration.timing)."""
     found = []
     for task, adapter in wanted:
         if known.timing(task, adapter) is None:
-            known = known.with_timed(task, replace(tasks[task], adapters={adapter: Timing(1, 1, 1, 1)}))
+            known = known.with_time(task, adapter, Timing(1, 1, 1, 1))
             found.append((task, adapter))
     return found
 
 
-def time_run(settings: Config) -> Timing:
+def time_run(config: Config) -> Timing:
     """Measure the seconds of each part of a run.
 
     Prepare rows, warm up for an epoch of a few batches, take the median step of a second epoch, then score a batch.
     """
-    use_device(settings.trainer.device)
-    began = time.perf_counter()
-    raw = load_task(settings.task, settings.seed)
-    backbone = build_model(settings)
-    start = time.perf_counter() - began
-    began = time.perf_counter()
-    data = prepared(_sampled(raw, settings), backbone, settings)
+    use_device(config.trainer.device)
+    times = [time.perf_counter()]
+    raw, backbone = load_task(config.task, config.seed), build_model(config)
+    times.append(time.perf_counter())
+    data = prepared(_sampled(raw, config), backbone, config)
     rows = _read(data)
-    each = (time.perf_counter() - began) / rows
-    data = _of_mean_length(data, settings.trainer.batch_size)
-    began = time.perf_counter()
-    model = adapt(backbone, settings)
-    start += time.perf_counter() - began
+    times.append(time.perf_counter())
+    data = _of_mean_length(data, config.trainer.batch_size)
+    model = adapt(backbone, config)
+    times.append(time.perf_counter())
     timed = {"epochs": 2, "max_steps": None, "eval_steps": None, "patience": None, "keep_best": False}
-    trainer = replace(settings.trainer, **timed, progress=False)
-    settings = replace(settings, trainer=trainer)
-    history = fit(model, data, objective_for(settings.task), settings, hooks=schedule(model))
+    config = replace(config, trainer=replace(config.trainer, **timed, progress=False))
+    history = fit(model, data, objective_for(config.task), config, hooks=schedule(model))
+    times.append(time.perf_counter())
+    evaluate(model, data, config)
+    times.append(time.perf_counter())
+    load, prepare, start, _, scored = np.diff(times).tolist()
     steps = history.step_seconds[len(history.step_seconds) // 2 :]
-    began = time.perf_counter()
-    evaluate(model, data, settings)
-    scored = time.perf_counter() - began
-    return Timing(start, each, median(steps), scored / len(data.splits["reported"]))
+    return Timing(load + start, prepare / rows, median(steps), scored / len(data.splits["reported"]))
 
 
 def _begun(experiment: Experiment, folder: Path) -> Calibration:
@@ -141,34 +143,18 @@ def _begun(experiment: Experiment, folder: Path) -> Calibration:
     return new
 
 
-def _readable(
-    experiment: Experiment, tasks: Iterable[str], folder: Path, places: Sequence[str], left_out: LeftOut
-) -> dict[str, Timed]:
-    """Return the tasks whose data and weights are on this machine, with their rows; add all other tasks to left_out."""
-    found: dict[str, Timed] = {}
-    for task in dict.fromkeys(tasks):
-        try:
-            settings = _settings(experiment, task, next(iter(experiment.adapters)), folder, places)
-            check_model(settings.model)
-            rows = {"tuning": _rows(settings, "tuning"), "reported": _rows(settings, settings.task.validation)}
-            found[task] = Timed(settings.model.name, rows, {})
-        except Exception as error:
-            left_out.setdefault(_told(error), []).append(task)
-    return found
+def _untimed(config: Config) -> Timed:
+    """Return a task with its numbers of rows, and no times; raise if its data or weights are not on this machine."""
+    check_model(config.model)
+    rows = {}
+    for kind, validation in (("tuning", "tuning"), ("reported", config.task.validation)):
+        raw = load_task(replace(config.task, validation=validation), config.seed)
+        rows[kind] = [len(raw.train), sum(map(len, raw.splits.values()))]
+    return Timed(config.model.name, rows, {})
 
 
 def _told(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _settings(experiment: Experiment, task: str, adapter: str, folder: Path, places: Sequence[str]) -> Config:
-    cfg = composed(pair(experiment, task, adapter), (*places, override_of("results_dir", folder)))
-    return checked(typed(cfg))[0]
-
-
-def _rows(settings: Config, validation: str) -> tuple[int, int]:
-    raw = load_task(replace(settings.task, validation=validation), settings.seed)
-    return len(raw.train), sum(map(len, raw.splits.values()))
 
 
 def _read(data: TaskData) -> int:
@@ -176,9 +162,9 @@ def _read(data: TaskData) -> int:
     return sum(1 for rows in (data.train, *data.splits.values()) for number in range(len(rows)) if rows[number])
 
 
-def _sampled(raw: RawTask, settings: Config) -> RawTask:
+def _sampled(raw: RawTask, config: Config) -> RawTask:
     """Draw random rows for a few batches of training and of scoring."""
-    trainer, is_text = settings.trainer, settings.task.kind == "text"
+    trainer, is_text = config.trainer, config.task.kind == "text"
     scored = _some(raw.splits["reported"], (SCORED if is_text else 1) * trainer.eval_batch_size)
     rows = np.arange(len(scored))
     train = _some(raw.train, (GROUPED if is_text else STEPS) * trainer.batch_size)

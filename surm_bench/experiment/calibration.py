@@ -2,52 +2,47 @@
 
 import hashlib
 import json
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from surm_bench.config import Config, TrainerConfig
+from surm_bench.config import TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, resolved
-from surm_bench.records.record import Environment
 from surm_bench.system.atomic import atomic
 
 FILE = "calibration.json"
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds that an adapter takes on a task.
+class Timing(NamedTuple):
+    """Seconds that an adapter takes on a task."""
 
-    start is the time before rows are prepared. prepare is the time to prepare a row (to tokenise text or decode an
-    image). step is the time of a training step. row is the time to score a row.
-    """
-
-    start: float
-    prepare: float
-    step: float
-    row: float
+    start: float  # before rows are prepared
+    prepare: float  # to tokenise or decode a row
+    step: float  # of training
+    row: float  # to score a row
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A task that was timed.
+    """A task that can be timed.
 
     Attributes:
-        rows: for tuning runs (task.validation=tuning) and for reported runs: the number of training rows, and the
+        rows: for "tuning" runs (task.validation=tuning) and for "reported" runs: the number of training rows, and the
             number of rows scored at each evaluation.
         adapters: the times of the adapters that were timed on this task.
     """
 
     model: str
-    rows: dict[str, tuple[int, int]]
+    rows: dict[str, list[int]]
     adapters: dict[str, Timing]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The tasks that could be timed, and the device they were timed on.
+    """The tasks that can be timed here, with their times, and the device.
 
     Attributes:
         experiment: digest_of the timed experiment.
@@ -72,7 +67,8 @@ class Calibration:
         if timing is None:
             return None
         config = resolved(job)
-        train, scored = self.tasks[job.task].rows[kind_of(config)]
+        kind = "tuning" if config.task.validation == "tuning" else "reported"
+        train, scored = self.tasks[job.task].rows[kind]
         steps, evaluations = run_length(train, config.trainer)
         seen = train if config.task.kind == "text" else min(train, steps * config.trainer.batch_size)
         training = (seen + scored) * timing.prepare + steps * timing.step
@@ -89,18 +85,14 @@ class Calibration:
         for other in self.tasks.values():
             shared = own.adapters.keys() & other.adapters.keys()
             if other.model == own.model and adapter in other.adapters and shared:
-                known = min(shared)
-                return _scaled(other.adapters[adapter], own.adapters[known], other.adapters[known])
+                here, there = own.adapters[min(shared)], other.adapters[min(shared)]
+                return Timing(*(x * a / b for x, a, b in zip(other.adapters[adapter], here, there, strict=True)))
         return None
 
-    def with_timed(self, task: str, timed: Timed) -> "Calibration":
-        """Return this calibration with the adapters of a timed task added."""
-        before = self.tasks[task].adapters if task in self.tasks else {}
-        return replace(self, tasks=self.tasks | {task: replace(timed, adapters=before | timed.adapters)})
-
-    def is_of(self, environment: Environment) -> bool:
-        """Whether a record's environment has the device kind and number of threads of this calibration."""
-        return (environment.device_kind, environment.threads) == (self.device_kind, self.threads)
+    def with_time(self, task: str, adapter: str, timing: Timing) -> "Calibration":
+        """Return this calibration with the time of an adapter on one of its tasks added."""
+        adapters = self.tasks[task].adapters | {adapter: timing}
+        return replace(self, tasks=self.tasks | {task: replace(self.tasks[task], adapters=adapters)})
 
     @property
     def is_busy(self) -> bool:
@@ -121,11 +113,6 @@ def digest_of(experiment: Experiment) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def kind_of(config: Config) -> str:
-    """Return whether a run is "tuning" or "reported": the two kinds train on and score different rows."""
-    return "tuning" if config.task.validation == "tuning" else "reported"
-
-
 def run_length(train: int, trainer: TrainerConfig) -> tuple[int, int]:
     """Return the numbers of optimiser steps and of evaluations of a run.
 
@@ -133,7 +120,7 @@ def run_length(train: int, trainer: TrainerConfig) -> tuple[int, int]:
 
     Args:
         train: the number of training rows.
-        trainer: the length of the run.
+        trainer: the trainer part of a resolved configuration.
     """
     epoch = -(-train // trainer.batch_size)
     steps = min(trainer.epochs * epoch, trainer.max_steps or trainer.epochs * epoch)
@@ -157,29 +144,18 @@ def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None
     if not path.exists():
         return None
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        tasks = {
-            name: Timed(
-                task["model"],
-                {kind: tuple(rows) for kind, rows in task["rows"].items()},
-                {adapter: Timing(**seconds) for adapter, seconds in task["adapters"].items()},
-            )
-            for name, task in read["tasks"].items()
-        }
-        calibration = Calibration(**read | {"tasks": tasks})
+        found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        timed = {name: Timed(**task) for name, task in found.tasks.items()}
+        adapters = {name: {a: Timing(*times) for a, times in task.adapters.items()} for name, task in timed.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error}): plan --calibrate makes it anew") from error
-    if calibration.experiment != digest_of(experiment):
+    made, here = (found.device_kind, found.threads), device_here(experiment)
+    if found.experiment != digest_of(experiment):
         raise UserError(f"{path} is older than the experiment's file: plan --calibrate makes it anew")
-    made, here = (calibration.device_kind, calibration.threads), device_here(experiment)
     if made != here:
-        raise UserError(f"{path} was made on {_told(*made)}, this is {_told(*here)}: give plan --calibrate")
-    return calibration
+        raise UserError(f"{path} was made on {_told(*made)}, this is {_told(*here)}: plan --calibrate makes it anew")
+    return replace(found, tasks={name: replace(task, adapters=adapters[name]) for name, task in timed.items()})
 
 
 def _told(device_kind: str, threads: int) -> str:
     return f"{device_kind}, {threads} thread{'s' * (threads != 1)}"
-
-
-def _scaled(timing: Timing, longer: Timing, known: Timing) -> Timing:
-    return Timing(*(part * more / one for part, more, one in zip(*map(astuple, (timing, longer, known)), strict=True)))

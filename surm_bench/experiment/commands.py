@@ -32,6 +32,7 @@ class Options:
     launcher_options: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()  # the adapters to tune and run; empty: all
+    until: float | None = None  # the time at which to stop, in seconds since the epoch
     listed: bool = False
     calibrate: bool = False
     sample: int | None = None
@@ -235,5 +236,6 @@ def _write_results(experiment: Experiment, state: Tuned, runs: Runs, folder: Pat
 
 def _execute(jobs: list[Job], title: str, options: Options) -> list[str]:
     if options.launcher:
-        return launch_jobs(jobs, options.folder, options.launcher, options.launcher_options, options.places)
-    return run_jobs(jobs, options.folder, title, options.places)
+        how = (options.launcher, options.launcher_options)
+        return launch_jobs(jobs, options.folder, *how, options.places, options.until)
+    return run_jobs(jobs, options.folder, title, options.places, options.until)

@@ -1,5 +1,6 @@
 """Estimates of the time of runs, from finished runs or from a few timed steps."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
@@ -16,14 +17,6 @@ class Estimate(NamedTuple):
     devices: frozenset[str] = frozenset()
 
 
-class Finished(NamedTuple):
-    """A finished run: its seconds, its configured length (steps or epochs), and its device."""
-
-    seconds: float
-    length: int
-    device: str
-
-
 class Estimates:
     """Estimates of the time that runs take, one after the other in one process.
 
@@ -38,27 +31,25 @@ class Estimates:
 
     def __init__(self, jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> None:
         self._calibration = calibration
-        self._finished: dict[tuple, list[Finished]] = {}
+        self._finished = defaultdict(list)  # what jobs have in common -> (seconds, seconds of a step, device)
+        here = calibration and (calibration.device_kind, calibration.threads)
         for job in jobs:
             record = runs.result(job)
-            seconds = record and record.timing and record.timing.wall_seconds
-            if seconds is None or (calibration is not None and not calibration.is_of(record.environment)):
+            if record is None or record.timing is None or (seconds := record.timing.wall_seconds) is None:
                 continue
-            finished = Finished(seconds, _length(job), record.environment.device_kind)
-            for alike in _alike(job):
-                self._finished.setdefault(alike, []).append(finished)
+            device = record.environment.device_kind
+            if here in (None, (device, record.environment.threads)):
+                for alike in _alike(job):
+                    self._finished[alike].append((seconds, seconds / _length(job), device))
 
     def of(self, job: Job) -> Estimate | None:
         """Return the estimate of a run; None if no time is known."""
-        same, similar = (self._finished.get(alike, []) for alike in _alike(job))
+        same, similar = (list(zip(*self._finished[alike], strict=True)) for alike in _alike(job))
         if same:
-            return Estimate(median(run.seconds for run in same), _devices(same))
-        calibrated = None if self._calibration is None else self._calibration.seconds(job)
-        if calibrated is not None:
+            return Estimate(median(same[0]), frozenset(same[2]))
+        if self._calibration and (calibrated := self._calibration.seconds(job)) is not None:
             return Estimate(calibrated)
-        if similar:
-            return Estimate(_length(job) * median(run.seconds / run.length for run in similar), _devices(similar))
-        return None
+        return Estimate(_length(job) * median(similar[1]), frozenset(similar[2])) if similar else None
 
     def total(self, jobs: Sequence[Job]) -> tuple[float, int]:
         """Return the total seconds of the jobs with a known time, and the number of jobs without a known time."""
@@ -109,7 +100,3 @@ def _length(job: Job) -> int:
     """Return the length of a run in steps, or in epochs if max_steps is not set; all runs of a task share the unit."""
     trainer = resolved(job).trainer
     return trainer.max_steps or trainer.epochs
-
-
-def _devices(runs: Sequence[Finished]) -> frozenset[str]:
-    return frozenset(run.device for run in runs)

@@ -11,6 +11,7 @@ from rich.console import Console
 from surm_bench.config.composition import add_config_dir, config_dirs
 from surm_bench.config.places import override_of
 from surm_bench.errors import UserError, unknown
+from surm_bench.experiment.deadline import TIME_UP, TimeUp, deadline
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.refusals import startable
@@ -18,11 +19,16 @@ from surm_bench.records import Locked
 from surm_bench.system.storage import StorageError, check_there
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
-Work = tuple[DictConfig, str, list[Path]]  # the arguments of _run_one
+Work = tuple[DictConfig, str, list[Path], float | None]  # the arguments of _run_one
 
 
 def launch_jobs(
-    jobs: Sequence[Job], folder: Path, launcher: str, options: Sequence[str] = (), places: Sequence[str] = ()
+    jobs: Sequence[Job],
+    folder: Path,
+    launcher: str,
+    options: Sequence[str] = (),
+    places: Sequence[str] = (),
+    until: float | None = None,
 ) -> list[str]:
     """Run the jobs that have no result yet, several at once or on a cluster; a failure does not stop the others.
 
@@ -32,9 +38,10 @@ def launch_jobs(
         options: key=value: arguments of joblib.Parallel, as n_jobs=2, or of submitit.AutoExecutor.update_parameters,
             as slurm_partition=gpu. Hydra's notation is accepted too: hydra.launcher.n_jobs=2.
         places: see surm_bench.experiment.jobs.composed.
+        until: the time at which to stop, in seconds since the epoch; None: when all jobs are done.
 
     Returns:
-        One line for each job that failed; the job's record tells the failure too.
+        One line for each job that failed (the job's record tells the failure too), and TIME_UP if the time is up.
 
     Raises:
         UserError: the launcher is unknown or not installed, or does not take an option.
@@ -49,12 +56,15 @@ def launch_jobs(
     print(*refused, sep="\n", end="\n" * bool(refused))
     given = OmegaConf.to_container(OmegaConf.from_dotlist([o.removeprefix("hydra.launcher.") for o in options]))
     added = config_dirs()[1:]
-    work = [(composed(job, (*places, override_of("results_dir", folder))), job.command, added) for job in waiting]
+    work = [
+        (composed(job, (*places, override_of("results_dir", folder))), job.command, added, until) for job in waiting
+    ]
     try:
         lines = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
     except NameError as error:  # how submitit refuses an option
         raise UserError(f"launcher {launcher} with {list(options)}: {error}") from error
-    return refused + [f"{job.title}: {line}" for job, line in zip(waiting, lines, strict=True) if line]
+    failed = [(job, line) for job, line in zip(waiting, lines, strict=True) if line and line != TIME_UP]
+    return refused + [f"{job.title}: {line}" for job, line in failed] + [TIME_UP] * (TIME_UP in lines)
 
 
 def _joblib(work: list[Work], options: dict) -> list[str | None]:
@@ -92,8 +102,8 @@ class _Queued:
         return DelayedSubmission(self, *work)
 
 
-def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
-    """Make one run in the launcher's process, with the user's config folders; return the error, so that others go on.
+def _run_one(cfg: DictConfig, command: str, added: list[Path], until: float | None) -> str | None:
+    """Make one run in the launcher's process, with the user's config folders; return the error, or TIME_UP.
 
     Raises:
         StorageError: the disk of the results is full or gone, which ends the other runs too.
@@ -107,7 +117,10 @@ def _run_one(cfg: DictConfig, command: str, added: list[Path]) -> str | None:
         check_there(Path(cfg.results_dir) / "runs")
         for folder in added:
             add_config_dir(folder)
-        run(cfg, report, command)
+        with deadline(until):
+            run(cfg, report, command)
+    except TimeUp:
+        return TIME_UP
     except Locked:
         return None
     except StorageError:

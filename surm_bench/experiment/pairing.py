@@ -8,6 +8,7 @@ import pandas as pd
 
 from surm_bench.config.positive_class import positive_class
 from surm_bench.errors import UserError
+from surm_bench.metrics import metric_function
 from surm_bench.records import Archive, Record, read_predictions
 from surm_bench.statistics import (
     ErrorVariance,
@@ -16,7 +17,6 @@ from surm_bench.statistics import (
     paired_difference_by_both_rules,
     paired_difference_with_examples,
 )
-from surm_bench.statistics.metrics import metric_of
 
 
 class Predictions:
@@ -52,7 +52,7 @@ class Predictions:
         runs = [run for side in zip(*pairs, strict=True) for run in side]
         predictions, labels = _arrays([self._found.get(run.checksum) for run in runs])
         first, partner = predictions.reshape(2, len(pairs), -1)
-        metric = metric_of(runs[0].primary_metric, positive_class(runs[0].config.task))
+        metric = metric_function(runs[0].primary_metric, positive_class(runs[0].config.task))
         return first, partner, labels, metric
 
     @cached_property

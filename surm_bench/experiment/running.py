@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from surm_bench.config.places import override_of
+from surm_bench.experiment.deadline import TIME_UP, TimeUp, deadline
 from surm_bench.experiment.jobs import Job, composed
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.refusals import startable
@@ -13,7 +14,9 @@ from surm_bench.records import Locked
 from surm_bench.system.storage import StorageError, check_there
 
 
-def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str] = ()) -> list[str]:
+def run_jobs(
+    jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str] = (), until: float | None = None
+) -> list[str]:
     """Run the jobs that have no result yet, one after the other in this process.
 
     A failure does not stop the other runs. A run that another process is training is skipped.
@@ -21,9 +24,10 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
     Args:
         folder: the results folder, where records are written.
         places: see surm_bench.experiment.jobs.composed.
+        until: the time at which to stop, in seconds since the epoch; None: when all jobs are done.
 
     Returns:
-        One line for each job that failed; the job's record tells the failure too.
+        One line for each job that failed (the job's record tells the failure too), and TIME_UP if the time is up.
 
     Raises:
         StorageError: the disk of the folder is full or gone; the remaining jobs are not tried.
@@ -53,7 +57,10 @@ def run_jobs(jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str
             check_there(folder / "runs")  # else a new folder would be made, without the earlier results
             try:
                 cfg = composed(job, (*places, override_of("results_dir", folder), "trainer.progress=true"))
-                run(cfg, report, job.command)
+                with deadline(until):
+                    run(cfg, report, job.command)
+            except TimeUp:
+                return [*failures, TIME_UP]
             except Locked as error:
                 progress.console.print(f"left to another process: {error}", highlight=False, markup=False)
             except StorageError:

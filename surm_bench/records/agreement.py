@@ -1,12 +1,11 @@
 """Decide whether two runs with the same id have the same result."""
 
-import math
 from collections.abc import Sequence
 from statistics import stdev
 
+from surm_bench.metrics import METRICS
 from surm_bench.records.record import Record
 
-CORRELATIONS = ("matthews_correlation", "spearmanr", "pearson")
 VERSIONS = ("python", "torch", "transformers", "peft", "timm", "threads", "processes", "device_kind")
 
 
@@ -33,11 +32,9 @@ def tolerance(record: Record, of_seeds: Sequence[float] = ()) -> float:
 
 
 def standard_error(record: Record) -> float:
-    """Return the standard error of the score over examples: binomial, or (1 − ρ²)/√(n − 1) for correlations and MCC."""
+    """Return the standard error of the score over examples (see surm_bench.metrics)."""
     value, n = record.scores[record.split][record.kept][record.primary_metric], record.examples[record.split]
-    if record.primary_metric in CORRELATIONS:
-        return (1 - value**2) / math.sqrt(max(n - 1, 1))
-    return math.sqrt(value * (1 - value) / n)
+    return METRICS[record.primary_metric].standard_error(value, n)
 
 
 def agree(first: Record, second: Record, of_seeds: Sequence[float] = ()) -> bool:

@@ -74,6 +74,14 @@ def staircase(x: Sequence[float], y: Sequence[float], end: float) -> tuple[list[
     return [place for pair in zip(x, ends, strict=True) for place in pair], [level for level in y for _ in range(2)]
 
 
+def log_places(counts: np.ndarray) -> np.ndarray:
+    """Return the places of counts (n,) on a log axis: zeros stand a little to the left of the smallest other count."""
+    most = max(counts.max(), 1)
+    few = counts[counts > 0].min(initial=most)
+    nothing = few / 10 ** (0.3 * max(np.log10(most / few), 1))
+    return np.where(counts > 0, counts, nothing)
+
+
 def _points(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the places of the methods in a panel: label, count, x, y, spread, note, front.
 
@@ -81,13 +89,11 @@ def _points(cells: pd.DataFrame) -> pd.DataFrame:
     place would flatten them: then it is placed a little below them, and a note gives its score.
     """
     counts = cells["adapter_parameters"].to_numpy(float)
-    few = counts[counts > 0].min()
-    nothing = few / 10 ** (0.3 * max(np.log10(counts.max() / few), 1))
     points = pd.DataFrame(
         {
             "label": cells["label"].to_numpy(),
             "count": counts,
-            "x": np.where(counts > 0, counts, nothing),
+            "x": log_places(counts),
             "y": 100 * cells["mean"].to_numpy(),
             "spread": 100 * cells["std"].fillna(0).to_numpy(),
             "note": "",

@@ -233,23 +233,29 @@ def _scores(
         texts = [cell and _score(**cell, seeds=seeds) for cell in found]
         marked = _marked(texts, [cell and _mean(cell) for cell in found])
         yield Column(column.title, column.model), marked, _cells(others.scores(column))
-    for setting in dict.fromkeys(column.setting for column in columns):
-        tasks = [column for column in columns if column.setting == setting and not column.split]
-        if len(tasks) > 1:
-            found = [[cells.get((*column[:4], label)) for column in tasks] for label in order]
-            scores = [[cell and _mean(cell) for cell in row] for row in found]
-            means = [_average(row) for row in scores]
-            marked = _marked([None if mean is None else f"{100 * mean:.1f}" for mean in means], means)
-            yield Column(f"Average {setting}".rstrip(), tasks[0].model), marked, _cells(others.averages(tasks))
-            if any(ranks := _ranks(scores)):
-                yield (
-                    Column(f"Mean rank {setting}".rstrip(), tasks[0].model),
-                    _cells(ranks),
-                    _cells([None] * len(others.results)),
-                )
+    for setting, tasks in averaged(columns).items():
+        found = [[cells.get((*column[:4], label)) for column in tasks] for label in order]
+        scores = [[cell and _mean(cell) for cell in row] for row in found]
+        means = [average(row) for row in scores]
+        marked = _marked([None if mean is None else f"{100 * mean:.1f}" for mean in means], means)
+        yield Column(f"Average {setting}".rstrip(), tasks[0].model), marked, _cells(others.averages(tasks))
+        if any(ranks := _ranks(scores)):
+            yield (
+                Column(f"Mean rank {setting}".rstrip(), tasks[0].model),
+                _cells(ranks),
+                _cells([None] * len(others.results)),
+            )
 
 
-def _average(means: Sequence[float | None]) -> float | None:
+def averaged(columns: Sequence[TaskColumn]) -> dict[str, list[TaskColumn]]:
+    """Return the columns of one model that are averaged, by setting: those of the reported split, if several."""
+    reported = [column for column in columns if not column.split]
+    settings = dict.fromkeys(column.setting for column in reported)
+    found = {setting: [column for column in reported if column.setting == setting] for setting in settings}
+    return {setting: tasks for setting, tasks in found.items() if len(tasks) > 1}
+
+
+def average(means: Sequence[float | None]) -> float | None:
     """Return the mean, or None if a task is missing: averages over different tasks are not comparable."""
     return None if None in means else sum(means) / len(means)
 

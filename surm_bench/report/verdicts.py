@@ -138,7 +138,7 @@ def verdict_figure(compared: Sequence[Compared], path: Path) -> list[Path]:
         axes.axvline(0, color="#5F5F5F", linewidth=1)
         for place, one in enumerate(drawn):
             mean, low, high = (100 * value for value in one.difference[:3])
-            color = "#0072B2" if low > 0 else "#D55E00" if high < 0 else "#5F5F5F"
+            color = decided_color(one.difference)
             look = {"fmt": "o", "color": color, "capsize": 3, "markerfacecolor": color if one.primary else "white"}
             axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], **look)
         names = [f"{one.first} − {one.partner}, {one.task} (n={one.difference.n})" for one in drawn]
@@ -147,6 +147,11 @@ def verdict_figure(compared: Sequence[Compared], path: Path) -> list[Path]:
         axes.set_xlabel("difference in points, first minus partner")
         axes.legend(loc="best", frameon=False)
         return save(figure, path)
+
+
+def decided_color(difference: Interval) -> str:
+    """Return the colour of an interval: blue if it lies above zero, orange if it lies below, grey otherwise."""
+    return "#0072B2" if difference.low > 0 else "#D55E00" if difference.high < 0 else "#5F5F5F"
 
 
 def _texts(one: Compared, corrected: float | None, level: float) -> list[str]:

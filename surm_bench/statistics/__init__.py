@@ -12,15 +12,10 @@ from surm_bench.statistics.intervals import (
     error_variance,
     mean_interval,
     paired_difference,
-    pooled_intervals,
 )
 from surm_bench.statistics.power import detectable, power, probability_of_no_loss
 from surm_bench.statistics.ranks import mean_ranks
 from surm_bench.statistics.resampling import (
-    PercentileInterval,
-    binomial_standard_error,
-    bootstrap_standard_error,
-    paired_bootstrap,
     paired_difference_by_both_rules,
     paired_difference_with_examples,
 )
@@ -29,10 +24,7 @@ from surm_bench.statistics.verdict import Verdict, verdict
 __all__ = [
     "ErrorVariance",
     "Interval",
-    "PercentileInterval",
     "Verdict",
-    "binomial_standard_error",
-    "bootstrap_standard_error",
     "detectable",
     "error_variance",
     "expected_maximum",
@@ -40,11 +32,9 @@ __all__ = [
     "mean_interval",
     "mean_ranks",
     "p_value",
-    "paired_bootstrap",
     "paired_difference",
     "paired_difference_by_both_rules",
     "paired_difference_with_examples",
-    "pooled_intervals",
     "power",
     "probability_of_no_loss",
     "verdict",

@@ -1,9 +1,8 @@
-"""Student t intervals over seeds: for a mean, for the means of a task with a common variance, for a paired difference.
+"""Student t intervals over seeds: for a mean, and for a paired difference.
 
 The model of all intervals: scores are independent between seeds and normal around their mean.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -37,26 +36,6 @@ def mean_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
     found, n_missing = _finite(scores)
     deviation = found.std(ddof=1) if len(found) > 1 else np.nan
     return t_interval(found, deviation, len(found) - 1, n_missing, level)
-
-
-def pooled_intervals(cells: Mapping[str, ArrayLike], level: float = 0.95) -> dict[str, Interval]:
-    """Return the t interval of each method's mean on one task, if all methods share one variance over seeds.
-
-    The one-way model is score = mean of the method + residual. The residual variance is the sum of squares within
-    methods over Σ (n - 1) degrees of freedom, so a method with one seed has an interval too. The interval is wrong for
-    a method with another variance (a linear probe has a smaller variance): use ``mean_interval`` for it.
-
-    Args:
-        cells: scores (seeds,) by method; the methods may have different numbers of seeds.
-    """
-    found = {method: _finite(scores) for method, scores in cells.items()}
-    samples = [scores for scores, _ in found.values() if len(scores)]
-    df = sum(len(scores) - 1 for scores in samples)
-    squares = sum(np.sum((scores - scores.mean()) ** 2) for scores in samples)
-    deviation = np.sqrt(squares / df) if df else np.nan
-    return {
-        method: t_interval(scores, deviation, df, n_missing, level) for method, (scores, n_missing) in found.items()
-    }
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Interval:

@@ -3,11 +3,8 @@
 import numpy as np
 from scipy.stats import binomtest, bootstrap
 
+from surm_bench.metrics import METRICS, metric_function
 from surm_bench.statistics.intervals import check_level
-from surm_bench.statistics.metrics import metric_of
-
-METHODS = {"accuracy": "Wilson's interval"}  # by metric; all other metrics use:
-RESAMPLED = "percentiles of 2,000 bootstrap samples of the examples"
 
 
 def example_interval(
@@ -15,22 +12,23 @@ def example_interval(
 ) -> tuple[float, float]:
     """Return low and high of the interval of a score, from labels (n,) and predictions (n,).
 
-    Accuracy has Wilson's interval (1927). Other metrics have a bootstrap interval.
+    A proportion has Wilson's interval (1927). Other metrics have a bootstrap interval.
 
     Args:
-        metric: a name of surm_bench.statistics.metrics.METRICS.
+        metric: a name of surm_bench.metrics.METRICS.
         positive: the class of F1; None for other metrics.
 
     Raises:
         UserError: level is not between 0 and 1.
     """
     check_level(level)
-    if metric == "accuracy":
-        found = binomtest(int(np.sum(labels == predictions)), len(labels)).proportion_ci(level, "wilson")
+    function, n = metric_function(metric, positive), len(labels)
+    if METRICS[metric].kind == "proportion":
+        found = binomtest(round(n * float(function(labels, predictions))), n).proportion_ci(level, "wilson")
         return float(found.low), float(found.high)
     found = bootstrap(
         (labels, predictions),
-        metric_of(metric, positive),
+        function,
         paired=True,
         vectorized=False,
         n_resamples=2000,
@@ -39,3 +37,10 @@ def example_interval(
         rng=0,
     ).confidence_interval
     return float(found.low), float(found.high)
+
+
+def interval_method(metric: str) -> str:
+    """Say how example_interval computes the interval of a metric."""
+    if METRICS[metric].kind == "proportion":
+        return "Wilson's interval"
+    return "percentiles of 2,000 bootstrap samples of the examples"

@@ -12,14 +12,14 @@ from transformers import AutoModelForSequenceClassification
 from surm_bench.config import TaskConfig
 from surm_bench.config.positive_class import METRIC, positive_class
 from surm_bench.errors import UserError, unknown
-from surm_bench.tasks.metrics.direction import GREATER_IS_BETTER
+from surm_bench.metrics import METRICS
 
 
 class Objective(ABC):
     """The loss and the metrics of a task, and the rule for the best of several evaluations.
 
     Args:
-        metric: a configuration of the evaluate module in surm_bench.tasks.metrics.
+        metric: a configuration of the evaluate module in surm_bench.tasks.task_metrics.
         primary_metric: the score by which evaluations are compared.
         positive: the class number of which F1 is computed; None for other metrics.
     """
@@ -44,7 +44,7 @@ class Objective(ABC):
 
     @property
     def greater_is_better(self) -> bool:
-        return GREATER_IS_BETTER[self.primary_metric]
+        return METRICS[self.primary_metric].greater_is_better
 
     def best(self, evaluations: Sequence[dict], split: str) -> dict:
         """Return the first evaluation (surm_bench.training.History) with the best primary metric on a split."""
@@ -114,6 +114,6 @@ def check_metric(config: TaskConfig) -> None:
 
 @cache
 def _metric(name: str):
-    from surm_bench.tasks.metrics.task_metrics import TaskMetrics  # evaluate is slow to import
+    from surm_bench.tasks.task_metrics import TaskMetrics  # evaluate is slow to import
 
     return TaskMetrics(name)

@@ -16,7 +16,7 @@ from surm_bench.config.places import with_places
 from surm_bench.config.positive_class import positive_class, shown_metric
 from surm_bench.records import Record
 from surm_bench.report.provenance import commit
-from surm_bench.statistics.of_one_run import METHODS, RESAMPLED, example_interval
+from surm_bench.statistics.of_one_run import example_interval, interval_method
 from surm_bench.trained.loading import loading
 
 PREDICTIONS = "predictions.parquet"
@@ -125,7 +125,7 @@ def _body(record: Record, base: str, interval: tuple[float, float] | None) -> st
     task = config.task
     rows = {f"{metric} on {_split(split, task)}": f"{record.score:.4f} ({record.examples[split]:,} examples)"}
     if interval is not None:
-        how = METHODS.get(record.primary_metric, RESAMPLED)
+        how = interval_method(record.primary_metric)
         rows["95 % interval over test examples"] = f"{_shown(interval)} ({how}; one training run, one seed)"
     counts, versions = record.parameters, record.environment
     rows |= {

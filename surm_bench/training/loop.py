@@ -58,7 +58,7 @@ def fit(
 
     Raises:
         Diverged: a loss, a trained weight or a logit is not finite.
-        Interrupted: SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2 was received and the state is saved; only with a
+        Interrupted: a signal of surm_bench.training.stop.NAMES was received and the state is saved; only with a
             checkpoint.
     """
     training = Training(model, data, objective, config, hooks or Hooks(), log)

@@ -4,8 +4,9 @@ import signal
 import threading
 from types import FrameType
 
+# A command with a deadline sets a timer, which sends SIGALRM.
 # Slurm is usually configured to send SIGUSR1 before a job's time ends; submitit configures it to send SIGUSR2
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM")
 NUMBERS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 

@@ -11,7 +11,7 @@ from surm_bench.config.composition import resolved
 from surm_bench.config.identity import run_id
 from surm_bench.config.positive_class import named_class, positive_class, shown_metric
 from surm_bench.errors import UserError
-from surm_bench.statistics.metrics import METRICS, metric_of
+from surm_bench.metrics import metric_function
 from surm_bench.tasks import check_metric, objective_for
 
 F1 = {"metric": "f1_accuracy", "primary_metric": "f1", "num_labels": 2, "label_names": None, "name": "mine"}
@@ -56,7 +56,7 @@ def test_f1_is_scikit_learns_of_that_class(positive):
     expected = f1_score(labels, logits.argmax(-1), pos_label=positive)
     objective = objective_for(TaskConfig(**F1 | {"positive_class": str(positive)}))
     assert objective.metrics(logits, labels)["f1"] == pytest.approx(expected)
-    assert metric_of("f1", positive)(labels, logits.argmax(-1)) == pytest.approx(expected)
+    assert metric_function("f1", positive)(labels, logits.argmax(-1)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
@@ -66,9 +66,9 @@ def test_macro_f1_and_matthews_of_several_classes(classes):
     predictions[0] = 1  # classes that are never predicted
     labels[labels == classes - 1] = 0  # a class that no label has
     macro = [f1_score(labels, row, average="macro") for row in predictions]
-    assert METRICS["macro_f1"](labels, predictions) == pytest.approx(macro)
+    assert metric_function("macro_f1")(labels, predictions) == pytest.approx(macro)
     matthews = [matthews_corrcoef(labels, row) for row in predictions]
-    assert METRICS["matthews_correlation"](labels, predictions) == pytest.approx(matthews, abs=1e-12)
+    assert metric_function("matthews_correlation")(labels, predictions) == pytest.approx(matthews, abs=1e-12)
     task = TaskConfig(**F1 | {"metric": "macro_f1_accuracy", "primary_metric": "macro_f1", "num_labels": classes})
     check_metric(task)
     scores = objective_for(task).metrics(np.eye(classes)[predictions[1]], labels)

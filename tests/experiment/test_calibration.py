@@ -69,7 +69,7 @@ def here(monkeypatch):
 
 def calibration(experiment: Experiment, load: float = 1.0) -> Calibration:
     """Two tasks of one model; by circulant, the second takes a third of the time of the first."""
-    rows = {"tuning": (900, 100), "reported": (1000, 400)}
+    rows = {"tuning": [900, 100], "reported": [1000, 400]}
     first = {"circulant": Timing(3, 0.003, 0.3, 0.03), "full": Timing(6, 0.003, 0.9, 0.06)}
     second = {"circulant": Timing(1, 0.001, 0.1, 0.01)}
     tasks = {"digits": Timed("vit", rows, first), "fewer": Timed("vit", rows, second)}
@@ -259,7 +259,7 @@ def test_a_calibration_of_another_device_is_told_and_not_used(tiny, tmp_path, ca
     monkeypatch.setattr(reading, "device_here", lambda experiment: ("some CPU", 2))
     assert command(tiny, Options(tmp_path)) == []
     printed = capsys.readouterr()
-    device = "was made on some CPU, 1 thread, this is some CPU, 2 threads: give plan --calibrate"
+    device = "was made on some CPU, 1 thread, this is some CPU, 2 threads: plan --calibrate makes it anew"
     assert device in printed.err and "time left not known yet" in printed.out
 
 

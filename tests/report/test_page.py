@@ -85,6 +85,55 @@ def test_every_cell_leads_to_its_runs_and_these_to_their_records(runs, tmp_path)
     assert first.command == runs[0].command and first["commit"] == runs[0].environment.git_commit
 
 
+def many(folder: Path) -> dict:
+    """A page of two tasks, with methods that have no parameters."""
+
+    def score(kind: str, size: int, task: str, seed: int) -> float:
+        return 0.5 + size / 10 + seed / 100 + len(kind) / 1000 - (task == "b") / 4
+
+    cells = [(kind, size) for kind in ("LoRA", "Circulant", "Houlsby", "C3A") for size in range(4)]
+    made = [
+        made_record(f"{kind} {size}", "vit_x", task, seed, score(kind, size, task, seed))
+        for kind, size in cells
+        for task in ("a", "b")
+        for seed in (0, 1)
+    ]
+    return page_part(shown(made, folder), folder)
+
+
+@pytest.mark.parametrize("cost", ["parameters", "stored_parameters", "memory"])
+def test_the_front_has_the_best_score_at_every_cost(tmp_path, cost):
+    part = many(tmp_path)
+    cells = [cell for cell in part["cells"] if cell["column"] == 0]
+    costs = {cell["method"]: cell[cost]["mean"] if cost == "memory" else cell[cost] for cell in cells}
+    means = {cell["method"]: cell["score"]["mean"] for cell in cells}
+    beaten = {a for a in costs for b in costs if costs[b] <= costs[a] and (means[b], -costs[b]) > (means[a], -costs[a])}
+    assert {one["method"] for one in part["tradeoffs"][0][cost]["front"]} == costs.keys() - beaten
+
+
+def test_marks_of_a_tradeoff_do_not_cover_each_other_and_stay_in_the_plot(tmp_path):
+    part = many(tmp_path)
+    found, scores = part["tradeoffs"][1]["parameters"], {}
+    for cell in part["cells"]:
+        scores |= {cell["method"]: 100 * cell["score"]["mean"]} if cell["column"] == 1 else {}
+    low, high = found["axis"]["range"]
+    x = np.array([500 * (np.log10(place) - low) / (high - low) for place in found["x"].values()])
+    y = np.array([330 * scores[method] / np.ptp(list(scores.values())) for method in found["x"]])
+    apart = np.maximum(np.abs(x[:, None] - x), np.abs(y[:, None] - y))[~np.eye(len(x), dtype=bool)]
+    assert len(x) == 16 and apart.min() > 11.9 and x.min() > 0 and x.max() < 500
+    ticks = dict(zip(found["axis"]["ticktext"], found["axis"]["tickvals"], strict=True))
+    assert min(ticks, key=ticks.get) == "0" and ticks["1,000"] == 1000
+
+
+def test_averages_and_the_best_are_by_column(tmp_path):
+    part = many(tmp_path)
+    (one,) = part["averages"]
+    means = {(cell["column"], cell["method"]): cell["score"]["mean"] for cell in part["cells"]}
+    assert (one["title"], one["columns"]) == ("Average", [0, 1])
+    assert one["means"]["C3A 2"] == pytest.approx((means[0, "C3A 2"] + means[1, "C3A 2"]) / 2)
+    assert [cell["method"] for cell in part["cells"] if cell["best"]] == ["Circulant 3", "Circulant 3"]
+
+
 def predictions_below(folder: Path) -> Predictions:
     return Predictions(records.Archive(folder))
 

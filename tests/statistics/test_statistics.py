@@ -7,29 +7,24 @@ import sys
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from surm_bench.errors import UserError
+from surm_bench.metrics.functions import accuracy, matthews
 from surm_bench.statistics import (
     Interval,
     Verdict,
-    binomial_standard_error,
-    bootstrap_standard_error,
     detectable,
     error_variance,
     expected_maximum,
     mean_interval,
     mean_ranks,
-    paired_bootstrap,
     paired_difference,
     paired_difference_by_both_rules,
     paired_difference_with_examples,
-    pooled_intervals,
     power,
     probability_of_no_loss,
     verdict,
 )
-from surm_bench.statistics.metrics import METRICS, accuracy, matthews
 
 NAN = float("nan")
 CELLS = {"LoRA": [71.2, 70.1, 73.4, 72.0, 70.9], "circulant": [74.0, 73.1, 75.2], "probe": [60.1, 60.3, 59.8, 60.6]}
@@ -48,40 +43,6 @@ def test_mean_interval_is_that_of_scipy(level):
     assert (found.n, found.n_missing, found.df) == (5, 0, 4)
 
 
-def test_pooled_intervals_are_those_of_least_squares():
-    labels = np.repeat(np.arange(3), [len(scores) for scores in CELLS.values()])
-    design, scores = np.eye(3)[labels], np.concatenate(list(CELLS.values()))
-    means, squares, *_ = np.linalg.lstsq(design, scores)
-    df = len(scores) - 3
-    errors = np.sqrt(np.diag(squares[0] / df * np.linalg.inv(design.T @ design)))
-    low, high = stats.t.interval(0.95, df, loc=means, scale=errors)
-    found = pooled_intervals(CELLS)
-    assert list(found) == list(CELLS)
-    np.testing.assert_allclose([cell.mean for cell in found.values()], means)
-    np.testing.assert_allclose([cell.low for cell in found.values()], low)
-    np.testing.assert_allclose([cell.high for cell in found.values()], high)
-    assert {cell.df for cell in found.values()} == {df}
-
-
-def test_the_pooled_variance_is_that_of_the_f_test():
-    sizes = np.array([len(scores) for scores in CELLS.values()])
-    means = np.array([np.mean(scores) for scores in CELLS.values()])
-    overall = np.average(means, weights=sizes)
-    between = np.sum(sizes * (means - overall) ** 2) / 2
-    within = [cell.standard_error**2 * cell.n for cell in pooled_intervals(CELLS).values()]
-    np.testing.assert_allclose(between / within, stats.f_oneway(*CELLS.values()).statistic)
-
-
-def test_pooled_intervals_with_one_seed_or_none():
-    alone = pooled_intervals(CELLS)["LoRA"]
-    found = pooled_intervals(CELLS | {"one": [70.0, NAN], "none": [NAN, np.inf], "empty": []})
-    assert found["LoRA"] == alone  # they bring no degree of freedom
-    assert (found["one"].n, found["one"].n_missing) == (1, 1)
-    np.testing.assert_allclose(found["one"].standard_error, alone.standard_error * np.sqrt(5))
-    assert (found["none"].n, found["none"].n_missing, found["empty"].n_missing) == (0, 2, 0)
-    assert np.isnan([found["none"].mean, found["none"].low, found["empty"].mean]).all()
-
-
 @pytest.mark.parametrize("scores", [[70.0], [70.0, NAN], []])
 def test_an_interval_needs_two_seeds(scores):
     found = mean_interval(scores)
@@ -95,9 +56,7 @@ def test_a_level_is_between_0_and_1(level):
     rows = np.zeros((2, 3))
     for interval in (
         lambda: mean_interval(FIRST, level),
-        lambda: pooled_intervals(CELLS, level),
-        lambda: paired_bootstrap(rows, rows, level=level),
-        lambda: paired_difference_with_examples(rows, rows, level=level),
+        lambda: paired_difference_with_examples(rows, rows, np.zeros(3), accuracy, level=level),
     ):
         with pytest.raises(UserError, match=f"level {level}"):
             interval()
@@ -177,15 +136,10 @@ def crossed(rng, seeds, examples, of_seed=0.0, of_example=0.0, of_both=0.0):
     )
 
 
-def test_bootstrap_variance_is_the_closed_form():
-    """Multinomial counts w of seeds and v of examples have E[wwᵀ] = I + (1 - 1/n)11ᵀ, so that the variance of wᵀDv,
-    over the number of entries, is known for every matrix D of differences."""
-    differences = crossed(np.random.default_rng(0), 4, 30, 0.2, 0.7, 1)
-    seeds, examples = (np.eye(n) + (1 - 1 / n) for n in differences.shape)
-    square = np.trace(seeds @ differences @ examples @ differences.T) / differences.size**2
-    found = paired_bootstrap(differences, np.zeros_like(differences), resamples=40_000)
-    np.testing.assert_allclose(found.standard_error, np.sqrt(square - differences.mean() ** 2), rtol=0.02)
-    np.testing.assert_allclose(found.mean, differences.mean())
+def difference(first, second, **options):
+    """The interval of scores of examples, whose mean is the score of a run."""
+    labels = np.zeros(np.shape(first)[-1])
+    return paired_difference_with_examples(first, second, labels, lambda _, scores: scores.mean(-1), **options)
 
 
 def test_standard_error_with_examples_is_the_closed_form():
@@ -204,77 +158,54 @@ def test_standard_error_with_examples_is_the_closed_form():
     np.testing.assert_allclose(found.high - found.mean, stats.t.ppf(0.975, found.df) * found.standard_error)
 
 
-def test_scores_of_examples_are_predictions_with_accuracy():
-    rng = np.random.default_rng(2)
-    labels = rng.integers(2, size=50)
-    first, second = rng.integers(2, size=(2, 3, 50))
-    for difference in (paired_bootstrap, paired_difference_with_examples):
-        found = difference(first == labels, second == labels, resamples=100)
-        np.testing.assert_allclose(found, difference(first, second, labels, accuracy, resamples=100))
-
-
-def test_methods_and_seeds_share_the_examples_drawn():
-    scores = crossed(np.random.default_rng(3), 4, 60, of_example=1)  # all seeds alike
-    shifted = paired_bootstrap(scores + 0.25, scores)
-    np.testing.assert_allclose((shifted.low, shifted.high, shifted.standard_error), (0.25, 0.25, 0), atol=1e-12)
-    found = paired_bootstrap(scores, np.zeros_like(scores), resamples=20_000)
-    np.testing.assert_allclose(found.standard_error, scores[0].std() / np.sqrt(60), rtol=0.02)
-
-
-@pytest.mark.parametrize("difference", [paired_bootstrap, paired_difference_with_examples])
-def test_the_seed_decides_the_resamples(difference):
+def test_the_seed_decides_the_resamples():
     first, second = np.random.default_rng(4).normal(size=(2, 5, 40))
     assert difference(first, second, seed=1) == difference(first, second, seed=1)
     assert difference(first, second, seed=1).low != difference(first, second, seed=2).low
 
 
-@pytest.mark.parametrize("difference", [paired_bootstrap, paired_difference_with_examples])
-def test_incomplete_pairs_of_predictions_are_counted(difference):
+def test_incomplete_pairs_of_predictions_are_counted():
     first, second = np.random.default_rng(5).integers(2, size=(2, 5, 40)).astype(float)
     labels = np.arange(40) % 2
-    complete = difference(first[:3], second[:3], labels, matthews)
+    complete = paired_difference_with_examples(first[:3], second[:3], labels, matthews)
     first[3, 7], second[4] = NAN, NAN
-    found = difference(first, second, labels, matthews)
+    found = paired_difference_with_examples(first, second, labels, matthews)
     assert found[:-1] == complete[:-1]
     assert (found.n, found.n_missing) == (3, 2)
 
 
-@pytest.mark.parametrize("difference", [paired_bootstrap, paired_difference_with_examples])
-def test_an_interval_needs_two_pairs(difference):
+def test_an_interval_needs_two_pairs():
     rows, none = np.arange(8.0).reshape(2, 4), np.full((2, 4), NAN)
     one = difference(rows, np.stack([rows[0] - 0.5, none[0]]))
     assert (one.mean, one.n, one.n_missing) == (0.5, 1, 1)
     assert np.isnan([one.low, one.high, one.standard_error]).all()
     spearman = np.vectorize(lambda *both: stats.spearmanr(*both).statistic, signature="(n),(n)->()")
-    zero = difference(rows, none, np.arange(4), spearman)
+    zero = paired_difference_with_examples(rows, none, np.arange(4), spearman)
     assert np.isnan([zero.mean, zero.low, zero.high]).all()
     assert (zero.n, zero.n_missing) == (0, 2)
 
 
 def test_equal_methods_differ_by_nothing():
     rows = np.ones((3, 4))
-    found = paired_difference_with_examples(rows, rows)
+    found = difference(rows, rows)
     assert (found.mean, found.low, found.high, found.df) == (0, 0, 0, 2)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "labels", "metric", "message"),
+    ("first", "second", "labels", "message"),
     [
-        (np.ones((3, 4)), np.ones((2, 4)), None, None, r"\(3, 4\) and \(2, 4\)"),
-        (np.ones(4), np.ones(4), None, None, "no pairs"),
-        (np.ones((3, 1)), np.ones((3, 1)), None, None, "1 examples"),
-        (np.ones((3, 4)), np.ones((3, 4)), np.ones(3), accuracy, r"labels of shape \(3,\) for 4"),
-        (np.ones((3, 4)), np.ones((3, 4)), np.ones(4), None, "go together"),
-        (np.ones((3, 4)), np.ones((3, 4)), None, accuracy, "go together"),
+        (np.ones((3, 4)), np.ones((2, 4)), np.ones(4), r"\(3, 4\) and \(2, 4\)"),
+        (np.ones(4), np.ones(4), np.ones(4), "no pairs"),
+        (np.ones((3, 1)), np.ones((3, 1)), np.ones(1), "1 examples"),
+        (np.ones((3, 4)), np.ones((3, 4)), np.ones(3), r"labels of shape \(3,\) for 4"),
     ],
 )
-@pytest.mark.parametrize("difference", [paired_bootstrap, paired_difference_with_examples])
-def test_arrays_that_do_not_fit(difference, first, second, labels, metric, message):
+def test_arrays_that_do_not_fit(first, second, labels, message):
     with pytest.raises(UserError, match=message):
-        difference(first, second, labels, metric)
+        paired_difference_with_examples(first, second, labels, accuracy)
 
 
-def coverage(difference, repeats=300, **variation):
+def coverage(repeats=300, **variation):
     """How often the interval holds the truth, 0."""
     rng = np.random.default_rng(6)
     hits = 0
@@ -288,7 +219,7 @@ def coverage(difference, repeats=300, **variation):
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("varies", [{"of_seed": 1, "of_both": 1}, {"of_example": 1, "of_seed": 0.05}])
 def test_the_interval_with_examples_keeps_its_level(seeds, varies):
-    assert 0.92 <= coverage(paired_difference_with_examples, seeds=seeds, **varies) <= 0.98
+    assert 0.92 <= coverage(seeds=seeds, **varies) <= 0.98
 
 
 @pytest.mark.parametrize(("methods", "seeds"), [(4, 3), (10, 10), (13, 5)])
@@ -300,8 +231,9 @@ def test_the_pooled_interval_keeps_its_level(methods, seeds, of_run, of_example)
         runs = of_run * rng.normal(size=(methods, seeds, 1))
         shared = of_example * rng.normal(size=(methods, 1, examples))
         scores = runs + shared
+        pooled = error_variance(scores.mean(-1))
         _, found = paired_difference_by_both_rules(
-            scores[0], scores[1], resamples=60, seed=repeat, pooled=error_variance(scores.mean(-1))
+            *scores[:2], np.zeros(examples), lambda _, s: s.mean(-1), resamples=60, seed=repeat, pooled=pooled
         )
         hits += found.low < 0 < found.high
     assert 0.92 <= hits / repeats <= 0.98
@@ -309,92 +241,7 @@ def test_the_pooled_interval_keeps_its_level(methods, seeds, of_run, of_example)
 
 def test_the_interval_with_examples_is_too_wide_where_chance_is_all():
     """By √2 in the limit, which makes 95 % of a normal distribution 99.4 %."""
-    assert coverage(paired_difference_with_examples, seeds=5, of_both=1) >= 0.97
-
-
-def test_the_percentile_interval_holds_where_examples_vary():
-    assert 0.91 <= coverage(paired_bootstrap, seeds=5, of_example=1, of_seed=0.05) <= 0.98
-
-
-@pytest.mark.parametrize(("seeds", "stated"), [(3, 0.75), (5, 0.85)])
-def test_the_percentile_interval_is_too_narrow_where_few_seeds_vary(seeds, stated):
-    normal = 1 - 2 * stats.t.sf(stats.norm.ppf(0.975) * np.sqrt((seeds - 1) / seeds), seeds - 1)
-    np.testing.assert_allclose(normal, stated, atol=0.005)
-    np.testing.assert_allclose(coverage(paired_bootstrap, seeds=seeds, of_seed=1, of_both=0.1), normal, atol=0.06)
-
-
-# Metrics for many sets at once
-
-
-@pytest.mark.parametrize(
-    ("name", "oracle"),
-    [
-        ("accuracy", accuracy_score),
-        ("f1", f1_score),
-        ("matthews_correlation", matthews_corrcoef),
-        ("pearson", lambda *both: stats.pearsonr(*both).statistic),
-        ("spearmanr", lambda *both: stats.spearmanr(*both).statistic),
-    ],
-)
-def test_metrics_are_those_of_scipy_and_sklearn(name, oracle):
-    rng = np.random.default_rng(7)
-    labels = rng.integers(2, size=40)
-    predictions = np.where(rng.random((2, 3, 40)) < 0.7, labels, 1 - labels)
-    if name in ("pearson", "spearmanr"):
-        labels, predictions = labels + rng.integers(3, size=40), predictions + rng.normal(size=(2, 3, 40)).round(1)
-    expected = np.vectorize(oracle, signature="(n),(n)->()")(labels, predictions)
-    np.testing.assert_allclose(METRICS[name](labels, predictions), expected, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["f1", "matthews_correlation", "pearson", "spearmanr"])
-def test_constant_predictions_score_0(name):
-    np.testing.assert_array_equal(METRICS[name](np.array([0, 1, 0, 1]), np.zeros((2, 4), int)), [0, 0])
-
-
-def test_a_constant_is_one_in_spite_of_rounding():
-    assert METRICS["pearson"](np.arange(3.0), np.full(3, 0.1)) == 0
-
-
-# Standard errors over examples
-
-
-@pytest.mark.parametrize(("n", "points"), [(2000, 1.1), (277, 3.0)])
-def test_binomial_standard_error(n, points):
-    draws = stats.binom(n, 0.5)
-    np.testing.assert_allclose(binomial_standard_error(0.5, n), draws.std() / n)
-    assert round(100 * binomial_standard_error(0.5, n), 1) == points
-    np.testing.assert_allclose(binomial_standard_error(0.9, n), stats.binom(n, 0.9).std() / n)
-
-
-@pytest.mark.parametrize(("accuracy", "n"), [(74.0, 277), (-0.1, 277), (NAN, 277), (0.7, 0)])
-def test_binomial_standard_error_of_what_is_no_accuracy(accuracy, n):
-    with pytest.raises(UserError, match=f"accuracy {accuracy} on {n}"):
-        binomial_standard_error(accuracy, n)
-
-
-def test_bootstrap_standard_error_of_an_accuracy_is_binomial():
-    labels = np.zeros(300, int)
-    predictions = np.arange(300) % 4 == 0
-    found = bootstrap_standard_error(predictions, labels, accuracy, resamples=20_000)
-    np.testing.assert_allclose(found, binomial_standard_error(0.75, 300), rtol=0.02)
-    np.testing.assert_allclose(bootstrap_standard_error(predictions == labels, resamples=20_000), found)
-
-
-def test_bootstrap_standard_error_of_a_correlation_is_that_of_scipy():
-    rng = np.random.default_rng(8)
-    labels = rng.normal(size=80)
-    predictions = labels + rng.normal(size=80)
-    found = bootstrap_standard_error(predictions, labels, METRICS["pearson"], resamples=10_000)
-    expected = stats.bootstrap(
-        (labels, predictions),
-        lambda *both: stats.pearsonr(*both).statistic,
-        paired=True,
-        vectorized=False,
-        n_resamples=5_000,
-        method="percentile",
-        rng=9,
-    )
-    np.testing.assert_allclose(found, expected.standard_error, rtol=0.04)
+    assert coverage(seeds=5, of_both=1) >= 0.97
 
 
 # Verdicts

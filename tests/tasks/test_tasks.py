@@ -25,6 +25,7 @@ from surm_bench.config.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
+from surm_bench.metrics import METRICS
 from surm_bench.models import build_backbone
 from surm_bench.models.vision import ImageProcessor
 from surm_bench.run import runner
@@ -33,7 +34,6 @@ from surm_bench.system.installation import config_dir
 from surm_bench.tasks import Classification, RawTask, check_metric, load_task, objective_for, prepare, sources, subsets
 from surm_bench.tasks.batches import TextCollator
 from surm_bench.tasks.images import Images
-from surm_bench.tasks.metrics.direction import GREATER_IS_BETTER
 from surm_bench.training import History
 
 CONFIGS = sorted((config_dir() / "task").rglob("*.yaml"))
@@ -154,7 +154,7 @@ def test_an_objective_knows_which_evaluation_is_best(monkeypatch):
     objective = Classification("f1_accuracy", "f1")
     assert objective.best(evaluations, "validation")["epoch"] == 1
     assert objective.best(evaluations, "reported")["epoch"] == 0
-    monkeypatch.setitem(GREATER_IS_BETTER, "f1", False)
+    monkeypatch.setitem(METRICS, "f1", METRICS["f1"]._replace(greater_is_better=False))
     assert objective.best(evaluations, "validation")["epoch"] == 0
     assert objective.best(evaluations, "reported")["epoch"] == 1
 

@@ -288,7 +288,7 @@ def test_a_state_half_written_is_not_read(tmp_path, monkeypatch):
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM"])
 def test_a_signal_is_noted_once_and_handlers_come_back(name):
     seen, number = [], getattr(signal, name)
     earlier = signal.signal(number, lambda *_: seen.append(name))

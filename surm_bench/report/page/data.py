@@ -15,10 +15,11 @@ from surm_bench.report.best_epoch import show_best_epoch
 from surm_bench.report.expected_validation import expected_curves, full_trials
 from surm_bench.report.frames import CELL, TaskColumn, columns_of, curves_frame, runs_frame, summary_frame
 from surm_bench.report.looks import leading, method_looks
+from surm_bench.report.page.tradeoff import COUNTED, MEASURED, tradeoff
 from surm_bench.report.provenance import commit
 from surm_bench.report.published import Published, PublishedRows
-from surm_bench.report.tables import Table
-from surm_bench.report.verdicts import Compared
+from surm_bench.report.tables import Table, average, averaged, marks
+from surm_bench.report.verdicts import Compared, decided_color
 from surm_bench.statistics import Interval, mean_interval
 
 LEVEL = 0.95
@@ -27,7 +28,7 @@ SYMBOLS = {  # matplotlib's marker -> Plotly's name
     **{">": "triangle-right", "D": "diamond", "p": "pentagon"},
 }
 ENDS = ("mean", "low", "high")
-COSTS = ("step_ms", "memory", "train_seconds")  # measured in each run, and shown with an interval over the runs
+MIB = 2**20
 
 
 class Trial(NamedTuple):
@@ -84,8 +85,9 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
     looks = method_looks(results.families)
     frame = show_best_epoch(runs_frame(results.records), results.best_epoch)
     memory = {record.run_id: record.memory and record.memory.peak_bytes for record in results.records}
-    frame["memory"] = frame["run_id"].map(memory).astype("float64")
+    frame["memory"] = frame["run_id"].map(memory).astype("float64") / MIB
     curves = curves_frame(results.records)
+    cells = _cells(frame, results.columns)
     tried = [record for trial in results.trials for record in trial.records]
     return {
         "name": results.name,
@@ -95,7 +97,13 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
             for label, look in looks.items()
         ],
         "columns": [column._asdict() | {"title": column.title} for column in results.columns],
-        "cells": _cells(frame, results.columns),
+        "cells": cells,
+        "seeds": max((cell["n"] for cell in cells), default=0),
+        "averages": _averages(cells, results.columns),
+        "tradeoffs": [
+            {cost: tradeoff(of_column, cost) for cost in (*COUNTED, *MEASURED)}
+            for of_column in _by_column(cells, results.columns)
+        ],
         "runs": {record.run_id: _run(record, results.folder, base) for record in [*results.records, *tried]},
         "curves": _curves(curves, results.columns),
         "leading": leading(_last(curves), looks),
@@ -124,14 +132,38 @@ def interval_part(interval: Interval) -> dict[str, Any]:
 def comparison_part(one: Compared) -> dict[str, Any]:
     """Return a comparison that helps to decide a claim."""
     title = f"{one.first} − {one.partner}, {one.task}"
-    return {"title": title, "primary": one.primary, "verdict": one.verdict, **interval_part(one.difference)}
+    shown = {"color": decided_color(one.difference), "symbol": "circle" if one.primary else "circle-open"}
+    return {"title": title, "primary": one.primary, "verdict": one.verdict, **shown, **interval_part(one.difference)}
 
 
 def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
     """Return one entry per table cell, with the position of its column, its runs, and intervals over its seeds."""
     runs = dict(list(frame.groupby(CELL)))
     place = _places(columns)
-    return [_cell(row, runs[tuple(row[CELL])], place) for _, row in summary_frame(frame).iterrows()]
+    cells = [_cell(row, runs[tuple(row[CELL])], place) for _, row in summary_frame(frame).iterrows()]
+    for of_column in _by_column(cells, columns):
+        means = [cell["score"]["mean"] for cell in of_column]
+        best = marks([None if mean is None else round(100 * mean, 1) for mean in means])
+        for cell, mark in zip(of_column, best, strict=True):
+            cell["best"] = mark == "best"
+    return cells
+
+
+def _by_column(cells: Sequence[dict], columns: Sequence[TaskColumn]) -> list[list[dict]]:
+    return [[cell for cell in cells if cell["column"] == place] for place in range(len(columns))]
+
+
+def _averages(cells: Sequence[dict], columns: Sequence[TaskColumn]) -> list[dict]:
+    """Return the averages of each model: title, the positions of the averaged columns, and the mean of each method."""
+    means = {(cell["column"], cell["method"]): cell["score"]["mean"] for cell in cells}
+    methods, places = dict.fromkeys(cell["method"] for cell in cells), _places(columns)
+    found = []
+    for model in dict.fromkeys(column.model for column in columns):
+        for setting, tasks in averaged([column for column in columns if column.model == model]).items():
+            of = [places[column[:4]] for column in tasks]
+            averages = {method: average([means.get((place, method)) for place in of]) for method in methods}
+            found.append({"title": f"Average {setting}".rstrip(), "columns": of, "means": averages})
+    return found
 
 
 def _cell(row: pd.Series, runs: pd.DataFrame, place: Mapping[tuple, int]) -> dict:
@@ -145,7 +177,7 @@ def _cell(row: pd.Series, runs: pd.DataFrame, place: Mapping[tuple, int]) -> dic
         "parameters": _number(row["adapter_parameters"]),
         "stored_parameters": _number(row["stored_parameters"]),
         "lr": _number(row["lr"]),
-        **{name: _of_positive(done[name].dropna()) for name in COSTS},
+        **{name: _of_positive(done[name].dropna()) for name in MEASURED},
         "runs": runs["run_id"].tolist(),
     }
 

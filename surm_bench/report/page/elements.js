@@ -29,14 +29,14 @@ const COSTS = {
   parameters: { name: "adapter parameters", show: count },
   stored_parameters: { name: "stored parameters", show: count },
   step_ms: { name: "step time (ms)", show: significant },
-  memory: { name: "peak memory (MiB)", show: significant, unit: 2 ** 20 },
+  memory: { name: "peak memory (MiB)", show: significant },
   train_seconds: { name: "training time (s)", show: significant },
 };
 
-/** What a cell costs, in the unit that is shown; null where it was not measured. */
+/** What a cell costs: a count or a mean; null where it was not measured. */
 function costOf(cell, cost) {
-  const value = cell[cost] !== null && typeof cell[cost] === "object" ? cell[cost].mean : cell[cost];
-  return value === null ? null : value / (COSTS[cost].unit ?? 1);
+  const value = cell[cost];
+  return value !== null && typeof value === "object" ? value.mean : value;
 }
 
 function count(value) {
@@ -58,10 +58,8 @@ function ends({ low, high }, show) {
   return low === null ? "" : ` [${show(low)}, ${show(high)}]`;
 }
 
-function interval(value, cost) {
-  const unit = COSTS[cost].unit ?? 1;
-  const show = (number) => significant(number === null ? null : number / unit);
-  return show(value.mean) + ends(value, show);
+function interval(value) {
+  return significant(value.mean) + ends(value, significant);
 }
 
 function plural(n, noun) {

@@ -51,95 +51,44 @@ function percent(column) {
   return `${column.metric.replaceAll("_", " ")} × 100`;
 }
 
-/**
- * How far aside to draw each point, as a part of the width, so that no mark covers another and bars stand apart.
- *
- * x, y, spread: as parts of the width and the height of the plot. Those of the front stay where they are.
- */
-function aside(x, y, spread, front) {
-  const [width, height, size, bar] = [500, 330, 12, 4]; // pixels
-  const shifts = x.map(() => 0);
-  const placed = [];
-  const order = x.map((_, i) => i).sort((a, b) => front.includes(b) - front.includes(a) || y[b] - y[a]);
-  for (const i of order) {
-    const free = (shift) =>
-      placed.every((j) => {
-        const rise = Math.abs(y[i] - y[j]);
-        const apart = rise * height < size ? size : rise < spread[i] + spread[j] ? bar : 0;
-        return Math.abs(x[i] + shift - x[j] - shifts[j]) * width >= apart;
-      });
-    let step = 0;
-    while (!free(shifts[i])) {
-      step = step > 0 ? -step : 1 - step;
-      shifts[i] = (2 * step) / width;
-    }
-    placed.push(i);
-  }
-  return shifts;
-}
-
-/** Where costs stand on an axis: its type, ticks for no cost on a log axis, places in its own unit, and its ends. */
-function costAxis(costs, log) {
-  if (!log) {
-    const margin = 0.08 * (Math.max(...costs) - Math.min(...costs) || 1);
-    return { places: costs, range: [Math.min(...costs) - margin, Math.max(...costs) + margin], axis: { type: "linear" } };
-  }
-  const some = costs.filter((cost) => cost > 0).map(Math.log10);
-  const [low, high] = some.length ? [Math.min(...some), Math.max(...some)] : [0, 0];
-  const span = Math.max(high - low, 1);
-  const nothing = low - 0.3 * span;
-  const places = costs.map((cost) => (cost > 0 ? Math.log10(cost) : nothing));
-  const range = [Math.min(...places) - 0.1 * span, high + 0.12 * span];
-  const decades = Array.from({ length: 14 }, (_, i) => i).filter((tick) => tick > low - 0.3 && tick < range[1]);
-  const none = costs.includes(0);
-  const ticks = {
-    tickvals: [...(none ? [nothing] : []), ...decades].map((tick) => 10 ** tick),
-    ticktext: [...(none ? ["0"] : []), ...decades.map((tick) => count(10 ** tick))],
-  };
-  return { places, range, axis: { type: "log", ...ticks } };
-}
-
-/** Score against what it costs, with the front of the best score that so much can buy. */
+/** Score against a cost. Places, axis and front are made with the data, of all methods; here some are left out. */
 function tradeoff(column, cost) {
-  const shown = scored(column).filter((cell) => costOf(cell, cost) !== null);
-  const costs = shown.map((cell) => costOf(cell, cost));
-  const means = shown.map((cell) => 100 * cell.score.mean);
-  const bar = (cell, side) => (cell.score.low === null ? 0 : 100 * Math.abs(cell.score[side] - cell.score.mean));
-  const front = paretoFront(costs, means);
-  const log = cost.endsWith("parameters");
-  const { places, range, axis: type } = costAxis(costs, log);
-  const inData = (place) => (log ? 10 ** place : place);
-  const width = range[1] - range[0];
-  const rise = 1.1 * (Math.max(...means.map((y, i) => y + bar(shown[i], "high"))) - Math.min(...means.map((y, i) => y - bar(shown[i], "low"))) || 1);
-  const shifts = aside(places.map((place) => place / width), means.map((y) => y / rise), shown.map((cell) => bar(cell, "high") / rise), front);
-  const step = {
-    x: [...front.map((i) => inData(places[i])), inData(range[1])],
-    y: [...front.map((i) => means[i]), means[front.at(-1)]],
+  const { x, front, axis: type } = part().tradeoffs[column.place][cost];
+  const shown = scored(column).filter((cell) => cell.method in x);
+  const line = {
+    x: [...front.map((one) => one.x), type.type === "log" ? 10 ** type.range[1] : type.range[1]],
+    y: [...front.map((one) => one.y), front.at(-1).y],
     mode: "lines",
     line: { color: FRONT, width: 2, shape: "hv" },
     hoverinfo: "skip",
   };
-  const marks = shown.map((cell, i) => {
+  const marks = shown.map((cell) => {
     const { color, symbol } = method(cell.method);
     return {
-      x: [inData(places[i] + shifts[i] * width)],
-      y: [means[i]],
+      x: [x[cell.method]],
+      y: [100 * cell.score.mean],
       mode: "markers",
       marker: { size: 11, color, symbol, line: { color: "#fff", width: 1 } },
-      error_y: { array: [bar(cell, "high")], arrayminus: [bar(cell, "low")], color, thickness: 1.2, width: 0 },
+      error_y: { ...bars([cell.score]), color, thickness: 1.2, width: 0 },
       customdata: [cell.method],
-      hovertemplate: `<b>${cell.method}</b><br>${points(cell.score.mean)}${ends(cell.score, points)}<br>${COSTS[cost].show(costs[i])} ${COSTS[cost].name}<extra></extra>`,
+      hovertemplate: `<b>${cell.method}</b><br>${points(cell.score.mean)}${ends(cell.score, points)}<br>${COSTS[cost].show(costOf(cell, cost))} ${COSTS[cost].name}<extra></extra>`,
     };
   });
-  const onFront = front.map((i) => shown[i].method);
+  const onFront = front.map((one) => one.method);
   return figure({
     title: named(column),
     summary: `score against ${COSTS[cost].name}; on the front are ${onFront.join(", ")}`,
-    traces: [step, ...marks],
-    layout: { xaxis: axis(COSTS[cost].name, { ...type, range }), yaxis: axis(percent(column)) },
+    traces: [line, ...marks],
+    layout: { xaxis: axis(COSTS[cost].name, type), yaxis: axis(percent(column)) },
     runs: (label) => label && [`${label}, ${named(column)}`, shown.find((cell) => cell.method === label).runs],
     table: () => scoresAndCosts(column, shown, new Set(onFront)),
   });
+}
+
+/** Error bars of intervals, in points, as Plotly takes them; none where the ends are not known. */
+function bars(intervals) {
+  const side = (end) => intervals.map((one) => (one[end] === null ? 0 : 100 * Math.abs(one[end] - one.mean)));
+  return { array: side("high"), arrayminus: side("low") };
 }
 
 /** Lines of methods, the leading ones in colour. lines: { method, x, y, spread? }. */
@@ -174,14 +123,13 @@ function lines({ title, summary, x, y, lines, leading, table }) {
 /** Differences with their intervals around no difference. rows: { name, color, symbol, mean, low, high }, fractions. */
 function forest({ title, summary, axisTitle, rows, table, margin = null, runs }) {
   const color = rows.map((row) => row.color);
-  const bar = (side) => rows.map((row) => (row.low === null ? 0 : 100 * Math.abs(row[side] - row.mean)));
   const traces = [
     {
       x: rows.map((row) => 100 * row.mean),
       y: rows.map((row) => row.name),
       mode: "markers",
       marker: { size: 10, color, symbol: rows.map((row) => row.symbol) },
-      error_x: { array: bar("high"), arrayminus: bar("low"), color: "#59636e", thickness: 1.5, width: 4 },
+      error_x: { ...bars(rows), color: "#59636e", thickness: 1.5, width: 4 },
       customdata: rows.map((row) => row.name),
       text: rows.map((row) => `<b>${row.name}</b><br>${points(row.mean, true)}${ends(row, (end) => points(end, true))}`),
       hovertemplate: "%{text}<extra></extra>",

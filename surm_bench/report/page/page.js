@@ -3,12 +3,18 @@
 const LEVEL = "95 %";
 let led = null; // methods in colour, once the reader has chosen; null: those that lead
 
-function columnSeeds() {
-  return Math.max(0, ...part().cells.map((cell) => cell.n));
-}
-
 function panels(made) {
   return element("div", { className: "panels" }, ...made);
+}
+
+/** A panel for each column, drawn by what the reader chooses of [value, text] pairs. */
+function panelsBy(id, title, options, draw) {
+  const select = element("select", { id });
+  const body = element("div");
+  fill(select, options);
+  select.onchange = () => body.replaceChildren(panels(columns({ reported: true }).map((column) => draw(column, select.value)).filter(Boolean)));
+  select.onchange();
+  return { controls: element("div", { className: "controls" }, element("label", {}, title, select)), body };
 }
 
 function note(...texts) {
@@ -18,13 +24,13 @@ function note(...texts) {
 /** Methods against tasks, a table for each model. */
 function scores() {
   if (part().table) return [plain(part().table), note(part().table.caption), note("Protocol. ", part().protocol)];
-  const seeds = columnSeeds();
+  const seeds = part().seeds;
   const made = [...new Set(columns().map((column) => column.model))].map((model) => {
     const shown = columns().filter((column) => column.model === model);
     const found = new Map(shown.map((column) => [column.place, new Map(cells(column).map((cell) => [cell.method, cell]))]));
-    const cell = (label, column) => found.get(column.place).get(label);
-    const any = (label) => shown.map((column) => cell(label, column)).find((one) => one) ?? null;
-    const best = new Map(shown.map((column) => [column.place, Math.max(...scored(column).map((one) => one.score.mean))]));
+    const cell = (label, place) => found.get(place)?.get(label);
+    const any = (label) => shown.map((column) => cell(label, column.place)).find((one) => one) ?? null;
+    const means = averages(shown, cell);
     const counted = (name, title) => ({
       title,
       value: (label) => any(label)?.[name] ?? null,
@@ -39,15 +45,15 @@ function scores() {
         counted("stored_parameters", "Stored"),
         ...shown.map((column) => ({
           title: column.title,
-          value: (label) => cell(label, column)?.score.mean ?? null,
+          value: (label) => cell(label, column.place)?.score.mean ?? null,
           show: (label) => {
-            const one = cell(label, column);
-            return one ? scoreOf(one, seeds, `${label}, ${named(column)}`, one.score.mean === best.get(column.place)) : MISSING;
+            const one = cell(label, column.place);
+            return one ? scoreOf(one, seeds, `${label}, ${named(column)}`, one.best) : MISSING;
           },
         })),
-        ...averages(shown, cell),
+        ...means,
       ],
-      below: publishedRows(model, shown),
+      below: publishedRows(model, shown, means.length),
     });
   });
   const how = `Scores × 100 after the last step, with the ${LEVEL} t interval of the mean over up to ${plural(seeds, "seed")}. Bold: the best mean of a column. A number opens its runs. `;
@@ -55,22 +61,20 @@ function scores() {
   return [...made, note(how, part().protocol), sources.length ? element("details", {}, element("summary", {}, "Sources of published rows"), element("ul", { className: "note" }, ...sources)) : null];
 }
 
-/** A column for each setting of several tasks: the mean over these, where all have a score. */
+/** The averages over columns that are all shown. */
 function averages(shown, cell) {
-  const settings = [...new Set(shown.map((column) => column.setting))];
-  return settings
-    .map((setting) => [setting, shown.filter((column) => column.setting === setting && !column.split)])
-    .filter(([, tasks]) => tasks.length > 1)
-    .map(([setting, tasks]) => {
-      const title = `Average ${setting}`.trimEnd();
-      const found = (label) => tasks.map((column) => cell(label, column)).filter((one) => one && one.score.mean !== null);
-      const mean = (label) => (found(label).length < tasks.length ? null : found(label).reduce((sum, one) => sum + one.score.mean, 0) / tasks.length);
+  const places = new Set(shown.map((column) => column.place));
+  return part()
+    .averages.filter((one) => one.columns.every((place) => places.has(place)))
+    .map(({ title, columns, means }) => {
+      const found = (label) => columns.map((place) => cell(label, place));
+      const value = (label) => (found(label).every(Boolean) ? means[label] : null);
       const runs = (label) => found(label).flatMap((one) => one.runs);
-      return { title, value: mean, show: (label) => (mean(label) === null ? MISSING : traced(points(mean(label)), "", runs(label), `${label}, ${title}`)) };
+      return { title, value, show: (label) => (value(label) === null ? MISSING : traced(points(value(label)), "", runs(label), `${label}, ${title}`)) };
     });
 }
 
-function publishedRows(model, shown) {
+function publishedRows(model, shown, averages) {
   const rows = part().published.rows.filter((row) => row.model === model && shown.some((column) => row.scores[column.place]));
   if (!rows.length) return [];
   const made = rows.map((row) =>
@@ -81,7 +85,7 @@ function publishedRows(model, shown) {
       element("td", {}, row.parameters ?? MISSING),
       element("td", {}, MISSING),
       ...shown.map((column) => element("td", {}, row.scores[column.place] ?? MISSING)),
-      ...averages(shown, () => null).map(() => element("td", {}, MISSING)),
+      ...Array.from({ length: averages }, () => element("td", {}, MISSING)),
     ),
   );
   return [element("tbody", { className: "published" }, ...made)];
@@ -89,11 +93,11 @@ function publishedRows(model, shown) {
 
 /** The cells of a column with all that they cost. */
 function scoresAndCosts(column, shown, front = new Set()) {
-  const seeds = columnSeeds();
+  const seeds = part().seeds;
   const measured = (cost, title) => ({
     title,
     value: (cell) => costOf(cell, cost),
-    show: (cell) => interval(cell[cost], cost),
+    show: (cell) => interval(cell[cost]),
   });
   const counted = (cost, title) => ({ title, value: (cell) => cell[cost], show: (cell) => count(cell[cost]) });
   return sortable({
@@ -113,13 +117,10 @@ function scoresAndCosts(column, shown, front = new Set()) {
 }
 
 function tradeoffs() {
-  const select = element("select", { id: "axis" }, ...Object.entries(COSTS).map(([value, { name }]) => element("option", { value }, name)));
-  const body = element("div");
-  const draw = () => body.replaceChildren(panels(columns({ reported: true }).filter((column) => scored(column).length).map((column) => tradeoff(column, select.value))));
-  select.onchange = draw;
-  draw();
-  const how = `Bars: the ${LEVEL} interval of the mean. The front is the best mean score that so much, or less, has reached. A click on a point opens its runs.`;
-  return [element("div", { className: "controls" }, element("label", {}, "Score against ", select)), key(labels(), ["— front"]), body, note(how)];
+  const drawn = (column, cost) => (scored(column).length && part().tradeoffs[column.place][cost] ? tradeoff(column, cost) : null);
+  const chosen = panelsBy("axis", "Score against ", Object.entries(COSTS).map(([cost, { name }]) => [cost, name]), drawn);
+  const how = `Bars: the ${LEVEL} interval of the mean. The front, of all methods, is the best mean score that so much, or less, has reached. A click on a point opens its runs.`;
+  return [chosen.controls, key(labels(), ["— front"]), chosen.body, note(how)];
 }
 
 /** The methods within the budget, best first, with what each costs. */
@@ -143,13 +144,10 @@ function budget() {
 function differences() {
   const references = [...new Set(part().differences.map((one) => one.reference))];
   if (!references.length) return [note("No runs of LoRA with a partner of the same seed.")];
-  const select = element("select", { id: "reference" }, ...references.map((label) => element("option", { value: label }, label)));
-  const body = element("div");
-  select.onchange = () => body.replaceChildren(panels(columns({ reported: true }).map((column) => differencesTo(column, select.value)).filter(Boolean)));
-  select.onchange();
+  const chosen = panelsBy("reference", "Difference to ", references.map((label) => [label, label]), differencesTo);
   const examples = part().differences.every((one) => one.examples) ? "for other seeds and other test examples" : "for other seeds; also for other test examples where all predictions are there";
   const how = `Score minus that of ${references.join(" or ")}, in points, paired by seed, with the ${LEVEL} t interval ${examples}. Right of the line a method is ahead. Nothing is corrected for the number of comparisons.`;
-  return [element("div", { className: "controls" }, element("label", {}, "Difference to ", select)), body, note(how)];
+  return [chosen.controls, chosen.body, note(how)];
 }
 
 function differencesTo(column, reference) {
@@ -171,7 +169,7 @@ function differencesTo(column, reference) {
         caption: `${named(column)}, minus ${reference}`,
         rows: sorted,
         columns: [
-          { title: "Adapter", text: true, value: (one) => one.method, show: (one) => mark(one.method) },
+          ADAPTER,
           { title: "Difference", value: (one) => one.mean, show: (one) => traced(points(one.mean, true), ends(one, (end) => points(end, true)), runsOf(one.method), title(one.method)) },
           { title: "Pairs", value: (one) => one.n, show: (one) => `${one.n}${one.n_missing ? ` (${one.n_missing} diverged)` : ""}` },
         ],
@@ -222,7 +220,7 @@ function numbered(caption, x, rows) {
     caption,
     rows,
     columns: [
-      { title: "Adapter", text: true, value: (row) => row.method, show: (row) => mark(row.method) },
+      ADAPTER,
       { title: x, value: (row) => row.x, show: (row) => String(row.x) },
       { title: "score × 100", value: (row) => row.y, show: (row) => points(row.y) },
     ],
@@ -242,9 +240,9 @@ function tuning() {
     rows: trials,
     limit: 200,
     columns: [
-      { title: "Adapter", text: true, value: (trial) => trial.method, show: (trial) => mark(trial.method) },
-      { title: "Task", text: true, value: (trial) => trial.task, show: (trial) => trial.task },
-      { title: "Setting", text: true, value: (trial) => trial.setting, show: (trial) => trial.setting },
+      ADAPTER,
+      text("Task", (trial) => trial.task),
+      text("Setting", (trial) => trial.setting),
       { title: "Steps", value: (trial) => trial.steps, show: (trial) => count(trial.steps) },
       { title: "Score × 100, rows held out", value: (trial) => trial.mean, show: (trial) => traced(trial.mean === null ? "diverged" : points(trial.mean), "", trial.runs, `${trial.method} on ${trial.task}, ${trial.setting}`, trial.chosen) },
       { title: "Chosen", text: true, value: (trial) => (trial.chosen ? "yes" : "no"), show: (trial) => (trial.chosen ? "yes" : "") },
@@ -272,7 +270,6 @@ function expectedOf(task) {
 function claims() {
   return DATA.claims.flatMap((claim) => {
     const drawn = claim.comparisons.filter((one) => one.low !== null);
-    const colour = (one) => (one.low > 0 ? "#0072B2" : one.high < 0 ? "#D55E00" : "#59636e");
     const primary = claim.comparisons.filter((one) => one.primary);
     return [
       element("h3", {}, claim.name[0].toUpperCase() + claim.name.slice(1)),
@@ -284,7 +281,7 @@ function claims() {
             summary: drawn.map((one) => `${one.title}: ${one.verdict}`).join("; "),
             axisTitle: "points, first minus partner (grey: a loss that counts as none)",
             margin: claim.margin,
-            rows: drawn.map((one) => ({ ...one, name: one.title, color: colour(one), symbol: one.primary ? "circle" : "circle-open" })),
+            rows: drawn.map((one) => ({ ...one, name: one.title })),
             table: () => plain(claim.table),
           })
         : null,
@@ -299,7 +296,6 @@ function runs() {
   const rows = Object.entries(part().runs)
     .map(([id, run]) => ({ id, ...run }))
     .filter((run) => place.has(`${run.model} ${run.task}`) && labels().includes(run.method));
-  const text = (title, name) => ({ title, text: true, value: (run) => run[name], show: (run) => run[name] });
   return [
     sortable({
       caption: `${plural(rows.length, "run")}, tuning included`,
@@ -307,12 +303,12 @@ function runs() {
       limit: 200,
       columns: [
         { title: "Run", text: true, value: (run) => run.id, show: (run) => traced(run.id, "", [run.id], `${run.method} on ${run.task}`) },
-        text("Adapter", "method"),
-        text("Model", "model"),
-        text("Task", "task"),
-        { title: "For", text: true, value: (run) => (run.tuning ? "tuning" : "report"), show: (run) => (run.tuning ? "tuning" : "report") },
+        text("Adapter", (run) => run.method),
+        text("Model", (run) => run.model),
+        text("Task", (run) => run.task),
+        text("For", (run) => (run.tuning ? "tuning" : "report")),
         { title: "Seed", value: (run) => run.seed, show: (run) => String(run.seed) },
-        text("Status", "status"),
+        text("Status", (run) => run.status),
         { title: "Score × 100", value: (run) => run.score, show: (run) => points(run.score) },
         { title: "Commit", text: true, value: (run) => run.commit, show: (run) => run.commit.slice(0, 7) },
         { title: "Machine", text: true, value: (run) => run.machine, show: (run) => run.machine.split("), ")[0] + ")" },

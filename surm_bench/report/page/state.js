@@ -1,4 +1,5 @@
-// What is shown: the part, the filters, and what passes them.
+// What is shown: the part, the filters, and what passes them. The page computes only what depends on the reader's
+// filters (rows shown, their order, the budget); all other numbers and places come with the data.
 
 const DATA = JSON.parse(byId("data").textContent);
 
@@ -71,12 +72,4 @@ function budgetAs(label) {
     .map((cell) => costOf(cell, byId("cost").value))
     .filter((cost) => cost !== null);
   byId("most").value = costs.length ? Math.max(...costs) : "";
-}
-
-/** The indices, by rising cost, of the points that no point of at most that cost reaches. */
-function paretoFront(costs, scores) {
-  const order = costs.map((_, i) => i).sort((a, b) => costs[a] - costs[b] || scores[b] - scores[a]);
-  const front = [];
-  for (const i of order) if (!front.length || scores[i] > scores[front.at(-1)]) front.push(i);
-  return front;
 }

@@ -58,6 +58,13 @@ function compare(a, b, descending) {
   return sign * (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b);
 }
 
+const ADAPTER = { title: "Adapter", text: true, value: (row) => row.method, show: (row) => mark(row.method) };
+
+/** A column of texts, which are what is shown and what is sorted by. */
+function text(title, value) {
+  return { title, text: true, value, show: value };
+}
+
 /** A table of texts as it is. */
 function plain(table) {
   const head = element("tr", {}, ...table.titles.map((title) => element("th", { scope: "col" }, title)));

@@ -4,11 +4,7 @@ Each metric takes labels (n,) and predictions (..., n) and returns scores (...).
 becomes such a metric by ``numpy.vectorize(function, signature="(n),(n)->()")``.
 """
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
-from scipy.stats import rankdata
 
 
 def accuracy(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -57,24 +53,11 @@ def pearson(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 def spearman(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Return Spearman's correlation: Pearson's correlation of the ranks, where equal values share their mean rank."""
+    from scipy.stats import rankdata  # slow to import
+
     return pearson(rankdata(labels, axis=-1), rankdata(predictions, axis=-1))
-
-
-def metric_of(name: str, positive: int | None = None) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the metric with a name of METRICS; positive is the positive class of F1, None for other metrics."""
-    return METRICS[name] if positive is None else partial(METRICS[name], positive=positive)
 
 
 def _covariance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the covariance (...) of class indicators (..., n, classes), summed over the classes."""
     return ((one & other).mean(-2) - one.mean(-2) * other.mean(-2)).sum(-1)
-
-
-METRICS: dict[str, Callable] = {  # name in a task's primary_metric -> metric
-    "accuracy": accuracy,
-    "f1": f1,
-    "macro_f1": macro_f1,
-    "matthews_correlation": matthews,
-    "pearson": pearson,
-    "spearmanr": spearman,
-}
