@@ -126,9 +126,9 @@ def curves_frame(records: Iterable[Record]) -> pd.DataFrame:
     diverged = (runs["status"] == "diverged").groupby([runs[name] for name in CELL]).transform("any")
     runs = runs[(runs["status"] == "success") & ~diverged & (runs["split"] == "")]
     points = [
-        (*run, point["step"], point["scores"]["reported"][records[run.run_id]["primary_metric"]])
+        (*run, point["step"], point["scores"]["reported"][records[run.run_id].primary_metric])
         for run in runs[[*CELL, "metric", "run_id"]].itertuples(index=False)
-        for point in records[run.run_id]["history"]
+        for point in records[run.run_id].history
     ]
     columns = [*CELL, "metric"]
     frame = pd.DataFrame(points, columns=[*columns, "run_id", "step", "score"])

@@ -12,6 +12,7 @@ from support import made_records
 from support.made_records import make_record
 
 from surm_bench.command.errors import complain_of
+from surm_bench.config import TrainerConfig
 from surm_bench.config.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, Tuning, commands
@@ -87,7 +88,7 @@ def test_the_length_of_a_run_is_that_of_the_loop(train, max_steps, eval_steps):
             steps += steps < min(whole, max_steps or whole)
         if steps > evaluated and (steps in (whole, max_steps) or steps - evaluated >= (eval_steps or 1)):
             evaluated, evaluations = steps, evaluations + 1
-    trainer = {"batch_size": 32, "epochs": 3, "max_steps": max_steps, "eval_steps": eval_steps}
+    trainer = TrainerConfig(batch_size=32, epochs=3, max_steps=max_steps, eval_steps=eval_steps)
     assert run_length(train, trainer) == (steps, evaluations)
 
 

@@ -18,7 +18,7 @@ from support.made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_exp
 from surm_bench import records
 from surm_bench.command.main import main
 from surm_bench.config import composition
-from surm_bench.config.composition import compose
+from surm_bench.config.composition import compose, typed
 from surm_bench.config.identity import identity, run_id
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, commands, contents, files, launching, load_experiment
@@ -106,7 +106,7 @@ def test_every_experiment_enumerates_and_composes(name):
     trial = Trial(experiment.settings(adapter)[0], short=bool(raw["tuning"].get("survivors")))
     trials = trial_jobs(experiment, task, adapter, trial)
     assert [job.seed for job in trials] == raw["tuning"]["seeds"]
-    assert all(resolved(job)["task"]["validation"] == "tuning" for job in trials), "the reported split is not seen"
+    assert all(resolved(job).task.validation == "tuning" for job in trials), "the reported split is not seen"
     rows = [[resolved(pair(experiment, task, key))] for key in raw["adapters"]]
     first = [pair(experiment, key, adapter) for key in raw["tasks"]]
     columns = [[resolved(replace(job, setting=s)) for s in experiment.settings(adapter)] for job in first]
@@ -135,13 +135,13 @@ def test_a_job_is_its_command_line(tiny):
     jobs += reported_jobs(tiny, {("digits", "lora"): setting})
     for job in jobs:
         whole = OmegaConf.to_container(compose(job.arguments()), resolve=True)
-        assert resolved(job) == whole == OmegaConf.to_container(composed(job), resolve=True)
+        assert resolved(job).document() == whole == OmegaConf.to_container(composed(job), resolve=True)
     circulant, lora = resolved(jobs[0]), resolved(jobs[-1])
-    assert (circulant["optimizer"]["name"], circulant["optimizer"]["weight_decay"]) == ("adamw", 0.125)
-    assert (circulant["trainer"]["batch_size"], circulant["trainer"]["max_steps"]) == (64, 5)
+    assert (circulant.optimizer.name, circulant.optimizer.weight_decay) == ("adamw", 0.125)
+    assert (circulant.trainer.batch_size, circulant.trainer.max_steps) == (64, 5)
     wanted = {"name": "sgd", "lr": 1.0, "head_lr": 0.5, "momentum": 0.5, "betas": [0.8, 0.9], "weight_decay": 0.125}
-    assert {key: lora["optimizer"][key] for key in wanted} == wanted
-    assert isinstance(lora["adapter"]["peft"]["r"], int) and lora["adapter"]["label"] == "LoRA r=4"
+    assert {key: getattr(lora.optimizer, key) for key in wanted} == wanted
+    assert isinstance(lora.adapter.peft["r"], int) and lora.adapter.label == "LoRA r=4"
 
 
 def test_tuning_takes_the_best_on_rows_held_out(tiny, options):
@@ -483,7 +483,7 @@ def test_a_folder_of_images_has_the_id_that_the_runner_gives(tmp_path):
     overrides = ("model=vit_digits", "task=images/folder", "task.name=images/pets")
     job = Job("pets", "lora", 0, ((LR, 0.01),), overrides, ("adapter=lora",))
     places = (f"task.data_dir={tmp_path / 'pets'}", f"results_dir={tmp_path}")
-    config, _ = runner.checked(composed(job, places))
+    config, _ = runner.checked(typed(composed(job, places)))
     assert Runs(tmp_path, places).id(job) == run_id(config)
 
 

@@ -3,26 +3,25 @@
 import numpy as np
 import pandas as pd
 import pytest
+from support import made_up
 
+from surm_bench.records import Record
 from surm_bench.report.changes import changes_frame, changes_table
 
 
-def record(label: str, seed: int, *layers: tuple) -> dict:
+def record(label: str, seed: int, *layers: tuple) -> Record:
     """A record with layers (role, ‖ΔW‖, ‖W‖, rank, stable rank, 1 − cos)."""
     names = ("role", "norm", "weight_norm", "rank", "stable_rank", "cosine_distance")
-    subset = {"vtab1k": False, "shots": None, "max_train_samples": None, "fraction": None, "extra_eval_splits": []}
-    task = {"name": "glue/cola", "primary_metric": "accuracy", **subset}
-    return {
-        "config": {"model": {"name": "m"}, "task": task, "adapter": {"label": label}, "seed": seed},
-        "change": [dict(zip(names, layer, strict=True)) for layer in layers],
-    }
+    made = made_up.record(seed=seed, change=[dict(zip(names, layer, strict=True)) for layer in layers])
+    config = made.config.having(model={"name": "m"}, task={"name": "glue/cola"}, adapter={"label": label}, seed=seed)
+    return made.having(config=config)
 
 
 RECORDS = [
     record("A", 0, ("q", 1.0, 10.0, 4, 2.0, 0.01), ("q", 3.0, 10.0, 6, 4.0, 0.03), ("v", 1.0, 2.0, 8, 5.0, 0.5)),
     record("A", 1, ("q", 2.0, 10.0, 5, 3.0, 0.02), ("q", 2.0, 10.0, 5, 3.0, 0.02), ("v", 1.0, 4.0, 2, 1.0, 0.1)),
     record("probe", 0),
-    {**record("B", 0, ("k", 1.0, 1.0, 1, 1.0, 0.0)), "change": None},
+    record("B", 0, ("k", 1.0, 1.0, 1, 1.0, 0.0)).having(change=None),
 ]
 
 

@@ -249,9 +249,11 @@ def test_a_table_of_several_machines_or_states_of_the_code_says_so():
 
 
 def test_the_code_of_a_run_is_told_by_its_commit_or_else_by_its_sources():
-    known, dirty = ({"git_commit": "c", "git_dirty": dirty} for dirty in (False, True))
-    installed = {"git_commit": None, "git_dirty": None, "surm_bench": "0.1.0"}
-    told = [commit({"environment": one, "code": {"sources": "abc"}}) for one in (known, dirty, installed)]
+    known, dirty = ({"device": "cpu", "git_commit": "c", "git_dirty": dirty} for dirty in (False, True))
+    installed = {"device": "cpu", "surm_bench": "0.1.0"}
+    told = [
+        commit(record(code={"sources": "abc", "method": None}, environment=one)) for one in (known, dirty, installed)
+    ]
     assert told == ["c", "c and changes that no commit has", "not known: surm_bench 0.1.0, sources abc"]
 
 
