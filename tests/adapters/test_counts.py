@@ -101,9 +101,9 @@ TEXT_ONLY = ("prefix",)
 # These find other layers than q and v, or share a tensor of the size of the model.
 PLACED = (
     "adapter_circulant", "adapter_drop", "adapter_houlsby", "adapter_houlsby adapter.first_layer=10",
-    "adapter_pfeiffer", "adaptformer", "attention_tuning", "aurora", "beft", "circulant", "circulant adapter.roles=[q,k,v]", "compacter",
-    "fact", "hadamard", "ia3", "kadaptation", "layernorm", "linear_probe", "lora", "lora_xs adapter.roles=[q,v,o,fc2]",
-    "lorta", "repadapter", "ssf",
+    "adapter_pfeiffer", "adaptformer", "attention_tuning", "aurora", "beft", "circulant",
+    "circulant adapter.roles=[q,k,v]", "compacter", "fact", "hadamard", "ia3", "kadaptation", "layernorm",
+    "linear_probe", "lora", "lora_xs adapter.roles=[q,v,o,fc2]", "lorta", "repadapter", "ssf",
 )  # fmt: skip
 STORED = {
     "circulant": Q_AND_V // 2,

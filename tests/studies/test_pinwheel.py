@@ -1,5 +1,7 @@
 """The pinwheel study: its points by hand, the network against numpy, what is trained and what is not."""
 
+import dataclasses
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ COUNTS = {  # trained and stored, for a matrix of 32×32
     "toeplitz": (63, 63),
     "dense": (1024, 1024),
 }
+QUICK = dataclasses.replace(pinwheel.QUICK, steps=10)
 methods = pytest.mark.parametrize("method", METHODS)
 
 
@@ -160,12 +163,14 @@ def test_a_decision_map_begins_below():
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pinwheel")
-    pinwheel.main(folder, quick=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pinwheel, "QUICK", QUICK)
+        pinwheel.main(folder, quick=True)
     return folder
 
 
 def test_the_study_leaves_records_a_table_and_figures(quick):
-    records, settings = measurements.read(quick / "measurements.json"), pinwheel.QUICK
+    records, settings = measurements.read(quick / "measurements.json"), QUICK
     runs = {(run["setting"], run["method"], run["seed"]): run for run in records["runs"]}
     assert len(runs) == len(records["runs"]) == 2 * len(METHODS) * len(settings.seeds)
     assert {(run["trained"], run["stored"]) for run in records["runs"]} == set(COUNTS.values())
@@ -185,11 +190,11 @@ def test_the_study_leaves_records_a_table_and_figures(quick):
 
 def test_the_same_seed_gives_the_same_numbers(quick):
     torch.manual_seed(9)
-    base, accuracy = pinwheel.pretrain(1, pinwheel.QUICK)
+    base, accuracy = pinwheel.pretrain(1, QUICK)
     records = measurements.read(quick / "measurements.json")
     assert {"seed": 1, "accuracy": accuracy} in records["pretraining"]
     run = next(r for r in records["runs"] if (r["setting"], r["method"], r["seed"]) == ("adapted", "circulant", 1))
-    _, again = pinwheel.learn("circulant", 1, run["rate"], base, pinwheel.QUICK)
+    _, again = pinwheel.learn("circulant", 1, run["rate"], base, QUICK)
     assert run == {"setting": "adapted", "method": "circulant"} | again
 
 

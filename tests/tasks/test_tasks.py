@@ -12,7 +12,6 @@ import pyarrow.parquet
 import pytest
 import torch
 from datasets import Dataset, Image
-from omegaconf import OmegaConf
 from PIL import Image as PillowImage
 from scipy import stats
 from sklearn import metrics
@@ -21,7 +20,7 @@ from transformers import DataCollatorWithPadding
 
 from surm_bench import records
 from surm_bench.config import ModelConfig
-from surm_bench.config.composition import compose
+from surm_bench.config.composition import compose, resolved, settings_of
 from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
@@ -82,8 +81,7 @@ def tokenizer():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_task_composes_and_has_its_primary_metric(name):
-    composed = compose([f"task={name}"])
-    config = OmegaConf.to_object(composed).task
+    config = settings_of(resolved([f"task={name}"])).task
     assert config.name == name and CONFIGS[NAMES.index(name)].read_text().startswith("# ")
     config.num_labels = config.num_labels or 7  # a folder's are counted
     check_metric(config)
