@@ -63,13 +63,19 @@ class Dropping(nn.Module):
         return self.head(nn.functional.dropout(torch.tanh(self.hidden(x)), 0.3, self.training))
 
 
-def small(checkpoint: Checkpoint | None = None, hooks: Hooks | None = None) -> tuple[History, dict[str, torch.Tensor]]:
-    """50 examples in batches of 4, two epochs: 13 steps an epoch, or 7 for each of two processes."""
+def small(
+    checkpoint: Checkpoint | None = None, hooks: Hooks | None = None, disturbed: bool = True
+) -> tuple[History, dict[str, torch.Tensor]]:
+    """Train on 50 examples in batches of 4, two epochs: 13 steps an epoch, or 7 for each of two processes.
+
+    Args:
+        disturbed: start elsewhere where there is a state to read, so that everything must come from the state.
+    """
     torch.manual_seed(0)
     x = torch.randn(50, 6)
     data = [{"x": row, "labels": row[:3].argmax()} for row in x]
     model = Dropping()
-    if checkpoint is not None and checkpoint.file.exists():
+    if disturbed and checkpoint is not None and checkpoint.file.exists():
         disturb(model)
     settings = Config(
         task=TaskConfig(name="t"),

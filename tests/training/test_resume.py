@@ -187,19 +187,12 @@ def test_a_state_that_cannot_be_continued_is_told_and_replaced(damage, tmp_path,
         small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 5))
     damage(tmp_path / "state.safetensors")
     with caplog.at_level(logging.WARNING), pytest.raises(Interrupted):
-        small_anew(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 4))
+        small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 4), disturbed=False)  # it has to start by itself
     (line,) = caplog.messages
     assert "training starts anew" in line and "\n" not in line
     went_on = small(Checkpoint(tmp_path, "code"))
     assert [one["to_step"] for one in went_on[0].segments] == [4, 26]
     assert_same(went_on, small())
-
-
-def small_anew(checkpoint: Checkpoint, hooks: Hooks) -> None:
-    """With nothing disturbed: this run has to start by itself."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[__name__], "disturb", lambda model: None)
-        small(checkpoint, hooks)
 
 
 def test_a_state_half_written_is_not_read(tmp_path, monkeypatch):
@@ -341,8 +334,10 @@ small(Checkpoint({str(tmp_path / "state")!r}, "code"), Slow())
 def test_two_processes_stop_and_go_on_together(tmp_path):
     """One of them gets a signal, in the second epoch; both do, at the next step where they meet."""
     code = f"""
+from pathlib import Path
 from accelerate import PartialState
 from support.resumed import *
+from surm_bench.training import Interrupted
 
 rank = PartialState(cpu=True).process_index
 folder = Path({str(tmp_path / "state")!r})
