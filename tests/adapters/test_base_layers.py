@@ -9,7 +9,8 @@ import torch
 from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 from peft import LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model
 from peft.utils.integrations import dequantize_module_weight
-from test_adapters import BESIDE, DELTAS, LITERATURE, RESIDUALS, backbone, logits, method, stir, tokens
+from support.methods import BESIDE, DELTAS, LITERATURE, RESIDUALS, method
+from support.roberta import D, backbone, logits, stir, tokens
 from timm.models import beit
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -30,7 +31,6 @@ from surm_bench.adapters.base_layer import is_plain_linear
 from surm_bench.adapters.tuner_layer import tuner_layers
 from surm_bench.errors import UserError
 
-D = 24
 TOKENS = 600  # enough for the cost rule to prefer one product
 FIRST = {"target_modules": ["0"]}
 HEADS = {"lorta": {"heads": 4}, "lora_pevit": {"heads": 4}}

@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 from peft import PrefixTuningConfig, get_peft_model
-from test_baselines import HEADS, LAYERS, QUERY, D, backbone, logits, roles, stir, tokens
+from support.roberta import HEADS, LAYERS, QUERY, D, backbone, logits, roles, stir, tokens
 from torch import nn
 
 from surm_bench.adapters import RepAdapterConfig, SsfConfig

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from peft import get_peft_model
-from test_baselines import backbone, logits, stir, tokens
+from support.roberta import backbone, logits, stir, tokens
 from torch import nn
 from transformers import RobertaConfig, RobertaForSequenceClassification
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
-from test_baselines import LAYERS, backbone, logits, one_linear, shift_of, stir, train
+from support.roberta import backbone, logits, one_linear, shift_of, stir, train
 from torch import nn
 
 from surm_bench.adapters import DynamicDoraConfig, Lora2Config
@@ -17,6 +17,7 @@ from surm_bench.errors import UserError
 from surm_bench.training import Hooks
 
 STEPS = 40
+LAYERS = 3
 MATRICES = 2 * LAYERS
 
 
@@ -58,7 +59,9 @@ def zeros(model: nn.Module, name: str) -> np.ndarray:
 
 
 def dora(**fields) -> PeftModel:
-    return get_peft_model(backbone(), DynamicDoraConfig(**{"r": 2, "interval": 2, "dropout": 0.0} | fields))
+    return get_peft_model(
+        backbone(layers=LAYERS), DynamicDoraConfig(**{"r": 2, "interval": 2, "dropout": 0.0} | fields)
+    )
 
 
 def test_dora_is_a_sum_of_weighed_outer_products():
@@ -131,7 +134,7 @@ def test_dora_ends_with_its_ranks_in_a_short_run(steps):
 
 
 def lora2(**fields) -> PeftModel:
-    return get_peft_model(backbone(), Lora2Config(**{"r": 4, "target_r": 2, "k": 3} | fields))
+    return get_peft_model(backbone(layers=LAYERS), Lora2Config(**{"r": 4, "target_r": 2, "k": 3} | fields))
 
 
 def test_lora2_is_a_product_of_two_planes():
@@ -200,7 +203,7 @@ def test_what_is_left_is_saved_and_loaded_whole(make, tmp_path):
     model = make()
     train(model, 6, schedule(model))
     model.eval().save_pretrained(tmp_path)
-    loaded = PeftModel.from_pretrained(backbone(), tmp_path).eval()
+    loaded = PeftModel.from_pretrained(backbone(layers=LAYERS), tmp_path).eval()
     torch.testing.assert_close(logits(loaded), logits(model), atol=1e-6, rtol=0)
 
 

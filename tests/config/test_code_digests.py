@@ -35,7 +35,7 @@ def test_a_copy_elsewhere_has_the_same_digest(package):
         "training/loop.py",
         "adapters/surm.py",
         "run/build.py",
-        "tasks/metrics/task_metrics.py",
+        "tasks/task_metrics.py",
         "models/architectures/minilm.json",
     ],
 )

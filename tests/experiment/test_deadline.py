@@ -49,10 +49,10 @@ def test_a_run_that_time_ends_is_continued(tmp_path, one_process, run):
     assert run(JOBS[:1], tmp_path, time.time() + 3600) == [TIME_UP]
     waiting.join()
     (record,) = Archive(tmp_path).records()
-    assert (record["status"], record["error"]) == ("interrupted", "time is up")
+    assert (record.status, record.error) == ("interrupted", "time is up")
     assert run(JOBS[:1], tmp_path, time.time() + 3600) == []
     (record,) = Archive(tmp_path).records()
-    assert record["status"] == "success" and record["segments"][1]["from_step"] > 0
+    assert record.status == "success" and record.segments[1]["from_step"] > 0
 
 
 @pytest.mark.parametrize("run", [in_this_process, launched])

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 from support.made_up import changed
+from support.made_up import record as made_up
 
 from surm_bench import records
 from surm_bench.errors import UserError
@@ -251,9 +252,8 @@ def test_a_table_of_several_machines_or_states_of_the_code_says_so():
 def test_the_code_of_a_run_is_told_by_its_commit_or_else_by_its_sources():
     known, dirty = ({"device": "cpu", "git_commit": "c", "git_dirty": dirty} for dirty in (False, True))
     installed = {"device": "cpu", "surm_bench": "0.1.0"}
-    told = [
-        commit(record(code={"sources": "abc", "method": None}, environment=one)) for one in (known, dirty, installed)
-    ]
+    of_code = made_up(code={"sources": "abc", "method": None})
+    told = [commit(changed(of_code, environment=one)) for one in (known, dirty, installed)]
     assert told == ["c", "c and changes that no commit has", "not known: surm_bench 0.1.0, sources abc"]
 
 

@@ -1,5 +1,6 @@
 """The study of approximation: targets as promised, fits against closed forms by numpy, the report by hand."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from surm_bench.studies.members import build, declarations, grows, nearest, rela
 from surm_bench.studies.targets import NOISE, TARGETS, draw, extent
 
 SIDE = 16
+QUICK = dataclasses.replace(approximation.QUICK, iterations=25)
 CELLS = [(name, budget) for name in STRUCTURES for budget in (1, 2, 3) if budget == 1 or grows(name)]
 with_closed_form = pytest.mark.parametrize(
     "name, budget", [cell for cell in CELLS if STRUCTURES[cell[0]].has_closed_form()]
@@ -143,12 +145,14 @@ def test_a_fit_stops_at_its_limit():
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("approximation")
-    approximation.main(folder, quick=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(approximation, "QUICK", QUICK)
+        approximation.main(folder, quick=True)
     return folder
 
 
 def test_the_study_leaves_records_a_table_and_a_figure(quick):
-    records, settings = measurements.read(quick / "measurements.json"), approximation.QUICK
+    records, settings = measurements.read(quick / "measurements.json"), QUICK
     assert records["settings"]["side"] == settings.side
     assert records["environment"]["torch"]
     cells = {(row["structure"], row["budget"]) for row in records["fits"]}
@@ -178,7 +182,7 @@ def test_the_same_seeds_give_the_same_numbers(quick):
     """Whatever was drawn before, and without disturbing who draws next."""
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    row = approximation.approximate("ldr", 2, "banded", 1, approximation.QUICK)
+    row = approximation.approximate("ldr", 2, "banded", 1, QUICK)
     assert row in measurements.read(quick / "measurements.json")["fits"]
     torch.testing.assert_close(torch.get_rng_state(), state)
 

@@ -2,52 +2,25 @@
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from support.classifier import trained_in_parts
 from support.runs import ADAPTERS, DIGITS, GRAMMAR, SMALLER, check_config, start
-from test_training import Classifier, examples
 from torch import nn
-from torch.utils.data import default_collate
 
 from surm_bench.adapters.build import attach
-from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
-from surm_bench.config.composition import compose
+from surm_bench.config import TrainerConfig
+from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.run.build import build
 from surm_bench.run.prefix_cache import cache_prefix
-from surm_bench.tasks import Classification, TaskData, objective_for
-from surm_bench.training import Hooks, fit, forward
-
-
-class Decay(Hooks):
-    """A term of the loss that must count once a step."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def penalty(self) -> torch.Tensor:
-        return sum(p.square().sum() for p in self.model.parameters())
-
-
-def trained(micro_batch_size: int | None, batch_size: int = 16) -> tuple[list[float], list[torch.Tensor]]:
-    """Three epochs of 50 examples: the last batch of an epoch has fewer rows, as has the last part of a batch."""
-    torch.manual_seed(1)
-    model, data = Classifier(), examples()
-    trainer = TrainerConfig(epochs=3, batch_size=batch_size, micro_batch_size=micro_batch_size, progress=False)
-    settings = Config(
-        task=TaskConfig(name="t"), adapter=AdapterConfig(label="a"), optimizer=OptimizerConfig(lr=0.01),
-        trainer=trainer, seed=3,
-    )  # fmt: skip
-    task = TaskData(data, {"reported": data[:20]}, default_collate, None, {})
-    history = fit(model, task, Classification("accuracy", "accuracy"), settings, hooks=Decay(model))
-    assert history.examples == 150
-    return [one["train_loss"] for one in history.evaluations], list(model.parameters())
+from surm_bench.tasks import objective_for
+from surm_bench.training import forward
 
 
 @pytest.mark.parametrize("size", [5, 8, 1])
 def test_parts_of_a_batch_give_the_gradients_of_the_batch(size):
     """Parts of 5, 5, 5 and 1 row, and of 2 at the end of an epoch: a mean of their means would be another loss."""
-    (losses, parameters), (wanted, whole) = trained(size), trained(None)
+    (losses, parameters), (wanted, whole) = trained_in_parts(size), trained_in_parts(None)
     assert losses == pytest.approx(wanted, rel=1e-5)
     for found, expected in zip(parameters, whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -85,7 +58,7 @@ def gradients(model: nn.Module, batch: dict, loss) -> dict[str, torch.Tensor]:
 
 
 def adapted(overrides: list[str]):
-    settings = OmegaConf.to_object(compose([*overrides, "task.max_train_samples=8", "task.max_eval_samples=8"]))
+    settings = resolved([*overrides, "task.max_train_samples=8", "task.max_eval_samples=8"])
     backbone, data = build(settings)
     batch = data.collate([data.train[i] for i in range(8)])
     return attach(backbone.module, backbone.roles, settings.adapter), data, batch, objective_for(settings.task).loss

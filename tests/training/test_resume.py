@@ -2,11 +2,11 @@
 
 import logging
 import os
-import random
 import signal
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,15 @@ import torch
 from omegaconf import OmegaConf
 from safetensors import safe_open
 from support.cases import slow_but
-from torch import nn
-from torch.utils.data import default_collate
+from support.resumed import Stopper, assert_same, disturb, small
 
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
-from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
+from surm_bench.config import Config
 from surm_bench.config.composition import compose
 from surm_bench.run.build import build
 from surm_bench.run.prefix_cache import cache_prefix
-from surm_bench.tasks import Classification, TaskData, objective_for
+from surm_bench.tasks import objective_for
 from surm_bench.training import Checkpoint, History, Hooks, Interrupted, fit, state
 from surm_bench.training.stop import StopSignals
 
@@ -47,31 +46,16 @@ RUNS = {
 }
 
 
-class Stopper:
-    """Another's hooks, and a signal (or an error) after a step; or, as a log, after the scores of a step are logged."""
-
-    def __init__(self, inner: Hooks, step: int | None = None, output: int | None = None, act=None) -> None:
-        self.inner, self.step, self.output = inner, step, output
-        self.act = act or (lambda: signal.raise_signal(signal.SIGTERM))
-
-    def __getattr__(self, name: str):
-        return getattr(self.inner, name)
-
-    def after_step(self, step: int) -> None:
-        self.inner.after_step(step)
-        if step == self.step:
-            self.act()
-
-    def log(self, values: dict, step: int) -> None:
-        if step == self.output and any(name.startswith("eval/") for name in values):
-            self.act()
+@cache
+def composed(*overrides: str) -> Config:
+    return OmegaConf.to_object(compose(overrides))
 
 
 def train(
     overrides: list[str], checkpoint: Checkpoint | None = None, **stop: int
 ) -> tuple[History, dict[str, torch.Tensor]]:
     """As the runner does it. Where a state is to be read, the parameters start elsewhere: it has them all."""
-    settings: Config = OmegaConf.to_object(compose([*overrides, *SHORT]))
+    settings = composed(*overrides, *SHORT)
     backbone, data = build(settings)
     model = trained = attach(backbone.module, backbone.roles, settings.adapter)
     hooks = Stopper(schedule(model) or Hooks(), **stop)
@@ -82,27 +66,6 @@ def train(
     objective = objective_for(settings.task)
     history = fit(trained, data, objective, settings, hooks=hooks, log=hooks.log, checkpoint=checkpoint)
     return history, {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-def disturb(model: nn.Module) -> None:
-    """Other trained parameters and other random streams, as a new process may have them."""
-    torch.manual_seed(12345)
-    np.random.seed(12345)
-    random.seed(12345)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data += torch.randn_like(parameter)
-
-
-def assert_same(found: tuple[History, dict], wanted: tuple[History, dict]) -> None:
-    (history, parameters), (expected, expected_parameters) = found, wanted
-    assert history.evaluations == expected.evaluations
-    assert (history.examples, len(history.step_seconds)) == (expected.examples, len(expected.step_seconds))
-    for split, logits in expected.predictions.items():
-        assert np.array_equal(history.predictions[split], logits)
-        assert np.array_equal(history.labels[split], expected.labels[split])
-        assert history.labels[split].dtype == expected.labels[split].dtype
-    assert all(torch.equal(parameters[name], value) for name, value in expected_parameters.items())
 
 
 QUICK = ("dropout, batches by length", "adalora", "cached prefix", "loko", "images changed at random")
@@ -136,34 +99,6 @@ def test_a_run_that_ends_within_an_epoch(stop, tmp_path):
 
 
 # --- the state on disk ------------------------------------------------------------------------------------------------
-
-
-class Dropping(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.head = nn.Linear(6, 8), nn.Linear(8, 3)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(nn.functional.dropout(torch.tanh(self.hidden(x)), 0.3, self.training))
-
-
-def small(checkpoint: Checkpoint | None = None, hooks: Hooks | None = None) -> tuple[History, dict[str, torch.Tensor]]:
-    """50 examples in batches of 4, two epochs: 13 steps an epoch, or 7 for each of two processes."""
-    torch.manual_seed(0)
-    x = torch.randn(50, 6)
-    data = [{"x": row, "labels": row[:3].argmax()} for row in x]
-    model = Dropping()
-    if checkpoint is not None and checkpoint.file.exists():
-        disturb(model)
-    settings = Config(
-        task=TaskConfig(name="t"),
-        adapter=AdapterConfig(label="a"),
-        optimizer=OptimizerConfig(lr=0.01),
-        trainer=TrainerConfig(epochs=2, batch_size=4, progress=False),
-    )
-    task = TaskData(data, {"reported": data[:20]}, default_collate, None, {})
-    history = fit(model, task, Classification("accuracy", "accuracy"), settings, hooks=hooks, checkpoint=checkpoint)
-    return history, {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
 def often(folder: Path, monkeypatch) -> Checkpoint:
@@ -252,19 +187,12 @@ def test_a_state_that_cannot_be_continued_is_told_and_replaced(damage, tmp_path,
         small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 5))
     damage(tmp_path / "state.safetensors")
     with caplog.at_level(logging.WARNING), pytest.raises(Interrupted):
-        small_anew(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 4))
+        small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 4), disturbed=False)  # it has to start by itself
     (line,) = caplog.messages
     assert "training starts anew" in line and "\n" not in line
     went_on = small(Checkpoint(tmp_path, "code"))
     assert [one["to_step"] for one in went_on[0].segments] == [4, 26]
     assert_same(went_on, small())
-
-
-def small_anew(checkpoint: Checkpoint, hooks: Hooks) -> None:
-    """With nothing disturbed: this run has to start by itself."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[__name__], "disturb", lambda model: None)
-        small(checkpoint, hooks)
 
 
 def test_a_state_half_written_is_not_read(tmp_path, monkeypatch):
@@ -382,7 +310,7 @@ def python(code: str, *before: str, folder: Path) -> list[str]:
 def test_sigterm_from_outside(tmp_path):
     code = f"""
 import time
-from test_resume import *
+from support.resumed import *
 
 class Slow(Hooks):
     def after_step(self, step):
@@ -406,8 +334,10 @@ small(Checkpoint({str(tmp_path / "state")!r}, "code"), Slow())
 def test_two_processes_stop_and_go_on_together(tmp_path):
     """One of them gets a signal, in the second epoch; both do, at the next step where they meet."""
     code = f"""
+from pathlib import Path
 from accelerate import PartialState
-from test_resume import *
+from support.resumed import *
+from surm_bench.training import Interrupted
 
 rank = PartialState(cpu=True).process_index
 folder = Path({str(tmp_path / "state")!r})

@@ -9,18 +9,15 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from sklearn.metrics import accuracy_score
+from support.classifier import fitted, held_out_score
 from support.made_up import record
 from support.runs import DIGITS, GRAMMAR, begin, check_config, folder_of, start, stop, wait_for
-from test_training import Classifier, examples
-from torch.utils.data import default_collate
 
 from surm_bench.command.main import command
-from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.report.best_epoch import kept_note
-from surm_bench.tasks import Classification, TaskData
-from surm_bench.training import Checkpoint, Hooks, Interrupted, fit
+from surm_bench.tasks import Classification
+from surm_bench.training import Checkpoint, Hooks, Interrupted
 from surm_bench.training.selection import is_best, is_exhausted
 
 HELD_OUT = ["task.validation=holdout", "trainer.max_steps=null"]
@@ -59,29 +56,6 @@ def test_the_first_of_equal_epochs_is_the_best():
     scores = (0.5, 0.6, 0.6, 0.5, 0.7)
     best = [is_best(objective, evaluations(*scores[:n])) for n in range(1, 6)]
     assert best == [True, True, False, False, True]
-
-
-def fitted(trainer: dict, checkpoint: Checkpoint | None = None, hooks: Hooks | None = None):
-    """Twelve epochs of a rate that learns and forgets; the splits are halves of what is trained on."""
-    torch.manual_seed(1)
-    model, data = Classifier(), examples()
-    if checkpoint is not None and checkpoint.file.exists():  # all that is trained is in the state
-        torch.nn.init.zeros_(model.head.weight)
-    settings = Config(
-        task=TaskConfig(name="t", validation="holdout"), adapter=AdapterConfig(label="a"),
-        optimizer=OptimizerConfig(lr=0.2, schedule="constant", warmup_ratio=0),
-        trainer=TrainerConfig(epochs=12, batch_size=8, progress=False, **trainer), seed=3,
-    )  # fmt: skip
-    task = TaskData(data, {"reported": data[:20], "validation": data[20:]}, default_collate, None, {})
-    history = fit(model, task, Classification("accuracy", "accuracy"), settings, hooks=hooks, checkpoint=checkpoint)
-    return model, history
-
-
-def held_out_score(model: torch.nn.Module) -> float:
-    rows = examples()[20:]
-    with torch.no_grad():
-        chosen = model.eval()(torch.stack([row["x"] for row in rows])).argmax(-1)
-    return accuracy_score([int(row["labels"]) for row in rows], chosen)
 
 
 def test_what_is_kept_is_the_best_epochs_and_training_is_the_same():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from support.classifier import Classifier, examples
 from support.runs import check_config
 from torch import nn
 from torch.utils.data import default_collate
@@ -15,32 +16,9 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
-from surm_bench.structured import Circulant, StructuredMatrix
 from surm_bench.tasks import Classification, Objective, TaskData
 from surm_bench.training import Diverged, History, TrainingFailed, fit, parameter_groups
 from surm_bench.training.batches import Batches
-
-
-class Classifier(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.hidden, self.norm, self.matrix, self.head = (
-            nn.Linear(6, 8),
-            nn.LayerNorm(8),
-            StructuredMatrix(Circulant(8, 8)),
-            nn.Linear(8, 3),
-        )
-
-    def forward(self, x):
-        h = self.norm(torch.tanh(self.hidden(x)))
-        return self.head(h + self.matrix(h))
-
-
-def examples(n: int = 50) -> list[dict]:
-    torch.manual_seed(0)
-    x = torch.randn(n, 6)
-    return [{"x": row, "labels": row[:3].argmax()} for row in x]
-
 
 OBJECTIVE = Classification("accuracy", "accuracy")
 

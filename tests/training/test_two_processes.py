@@ -12,11 +12,10 @@ import surm_bench.system.torchvision_stub
 
 import torch
 from accelerate import PartialState
-from test_gradients import trained
-from test_selection import fitted, held_out_score
+from support.classifier import fitted, held_out_score, trained_in_parts
 
 rank = PartialState(cpu=True).process_index
-(losses, parameters), (expected, whole) = trained(3, batch_size=5), trained(None, batch_size=5)
+(losses, parameters), (expected, whole) = trained_in_parts(3, batch_size=5), trained_in_parts(None, batch_size=5)
 torch.testing.assert_close(torch.tensor(losses), torch.tensor(expected), rtol=1e-5, atol=1e-6)
 for found, wanted in zip(parameters, whole, strict=True):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
@@ -31,7 +30,7 @@ assert abs(held_out_score(model) - max(scores)) < 1e-6, scores
 @pytest.mark.slow
 def test_two_processes_do_what_one_does_and_agree(tmp_path):
     """Gradients are exchanged once a batch, with those of its last part; each process keeps the same best epoch."""
-    paths, script = [str(Path(__file__).parent), str(Path(__file__).parents[1]), os.getcwd()], tmp_path / "script.py"
+    paths, script = [str(Path(__file__).parents[1]), os.getcwd()], tmp_path / "script.py"
     head = f"import sys\nfrom pathlib import Path\nsys.path[:0] = {paths!r}\nfolder = Path({str(tmp_path)!r})"
     script.write_text(f"{head}\n{CODE}")
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(script)]
