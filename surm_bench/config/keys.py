@@ -64,10 +64,10 @@ class Group:
         for field in dataclasses.fields(self):
             _check_value(f"{self.group}.{field.name}", getattr(self, field.name), field)
             if not self._is_read(field) and not self._is_default(field):
-                selected = getattr(self, self.selector)
+                selected, only = getattr(self, self.selector), field.metadata["only"]
                 raise UserError(
                     f"{self._shown(field.name)} has no effect with {self.group}.{self.selector}={selected}: only "
-                    f"{' and '.join(field.metadata['only'])} read it"
+                    f"{' and '.join(only)} {'reads' if len(only) == 1 else 'read'} it"
                 )
 
     def identity(self) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet
@@ -12,7 +13,7 @@ from sklearn import metrics
 from support.tasks import task_config
 
 from surm_bench import records
-from surm_bench.config.composition import compose
+from surm_bench.config.composition import compose, resolved
 from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
@@ -189,9 +190,11 @@ def test_extra_splits_do_not_choose_the_epoch():
         for i in range(4)
     ]
     history, objective = History(evaluations=evaluations), Classification("f1_accuracy", "f1")
-    held_out = results(history, objective, "holdout")
+    held_out, dev = (
+        SimpleNamespace(**results(history, objective, resolved([]).having(task={"validation": validation})))
+        for validation in ("holdout", "dev")
+    )
     assert held_out.selection == "validation" and held_out.epochs["best"] == {"epoch": 2, "step": 3}
     assert held_out.scores["odd"] == {"best": {"f1": 0.2}, "last": {"f1": 0.4}}
-    dev = results(history, objective, "dev")
     assert dev.selection == "reported" and dev.epochs["best"] == {"epoch": 1, "step": 2}
     assert dev.scores["odd"] == {"best": {"f1": 0.3}, "last": {"f1": 0.4}}

@@ -65,7 +65,7 @@ def test_the_same_rows_are_the_same_task(tmp_path, ending, labels):
     for rows in (train, reported):
         assert rows == rows_of(NUMBERS) and {type(label) for label in rows["label"]} == {int}
     assert label_names(config) == (NAMES if labels == "names" else None)
-    assert label_names(plain) is None and labels(config)[1] == 2
+    assert label_names(plain) is None and TaskReader(config).config.num_labels == 2
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
@@ -79,7 +79,7 @@ def test_values_of_a_regression(tmp_path, ending):
 def test_names_are_counted_sorted_and_may_be_given_in_another_order(tmp_path):
     labels = ["neutral", "good", "bad", "bad"] * 3
     config = written(tmp_path, "csv", labels, num_labels=None)
-    assert label_names(config) == ["bad", "good", "neutral"] and labels(config)[1] == 3
+    assert label_names(config) == ["bad", "good", "neutral"] and TaskReader(config).config.num_labels == 3
     assert load_task(config, 0).train[:]["label"] == [sorted(set(labels)).index(label) for label in labels]
     given = written(tmp_path, "csv", labels, num_labels=None, label_names=["good", "neutral", "bad"])
     assert load_task(given, 0).train[:]["label"][:4] == [1, 0, 2, 2]
@@ -377,13 +377,13 @@ def test_a_split_without_labels_stands_beside_one_that_is_scored(tmp_path):
 
 @pytest.mark.parametrize("names", [[False, True], ["a", None], [1.0, 2.0]])
 def test_names_that_yaml_took_for_something_else(names):
-    with pytest.raises(UserError, match="task.label_names holds .*, which is no text .*: put the names in quotes"):
+    with pytest.raises(UserError, match="task.label_names holds .*, which is not a text .*: put the names in quotes"):
         task_config("glue/rte", label_names=names).check()
 
 
 @pytest.mark.parametrize("names", [["yes"], ["yes", "yes"]])
 def test_names_that_are_none(names):
-    with pytest.raises(UserError, match="task.label_names=.* is not possible: two different ones at least"):
+    with pytest.raises(UserError, match="task.label_names=.* is not possible: at least two different names"):
         task_config("glue/rte", label_names=names).check()
 
 

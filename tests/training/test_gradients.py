@@ -126,7 +126,7 @@ def test_a_checkpointed_run_is_the_run(tmp_path):
 @pytest.mark.parametrize(
     ("optimizer", "trainer", "message"),
     [
-        ({}, {"micro_batch_size": 0}, "trainer.micro_batch_size=0 is not possible: at least 1 and below"),
+        ({}, {"micro_batch_size": 0}, "trainer.micro_batch_size=0 is not possible: at least 1, or null"),
         ({}, {"micro_batch_size": 32}, "trainer.micro_batch_size=32 is .* below trainer.batch_size=32, or null"),
         ({"name": "loko"}, {"micro_batch_size": 8}, "trainer.micro_batch_size=8 is not possible with optimizer.name="),
         ({"name": "loko"}, {"gradient_checkpointing": True}, "gradient_checkpointing=true is not possible with opt"),

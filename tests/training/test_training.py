@@ -283,7 +283,7 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
 @pytest.mark.parametrize(
     ("optimizer", "trainer", "seed", "message"),
     [
-        ({"schedule": "step"}, {}, 0, "unknown schedule 'step': choose from constant, cosine, linear"),
+        ({"schedule": "step"}, {}, 0, "unknown optimizer.schedule 'step': choose from constant, cosine, linear"),
         ({"lr": 0.0}, {}, 0, "optimizer.lr=0.0"),
         ({}, {"precision": "fp8"}, 0, "choose from bf16, fp16, no"),
         ({}, {"epochs": 0}, 0, "trainer.epochs=0"),
@@ -304,7 +304,7 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
         ({"name": "sgd", "momentum": 1.0}, {}, 0, "optimizer.momentum=1.0 is not possible"),
         ({"head_lr": 0.0}, {}, 0, "optimizer.head_lr=0.0"),
         ({}, {"save_seconds": -1.0}, 0, "trainer.save_seconds=-1.0"),
-        ({"betas": (1.5, 0.9)}, {}, 0, r"optimizer.betas=\[1.5, 0.9\]"),
+        ({"betas": (1.5, 0.9)}, {}, 0, r"optimizer.betas=\[1.5,0.9\] is not possible: each at least 0 and below 1"),
         ({}, {}, -1, "seed=-1"),
     ],
 )
