@@ -18,6 +18,7 @@ GROUPS = ("model", "task", "adapter", "optimizer", "trainer", "tracking")
 def test_every_file_composes_with_its_types_and_is_named_as_its_file(group):
     names = choices(group)
     assert names
+    read_files(f"{group}={name}" for name in names)
     for name in names:
         part = getattr(composed(f"{group}={name}"), group)
         assert "???" not in str(part)  # a value that is missing

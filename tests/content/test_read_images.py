@@ -199,7 +199,7 @@ def test_a_row_of_a_subset_is_named_by_its_place_in_the_file(tmp_path):
     ("name", "changes", "words"),
     [
         ("digits", {"white": 0.0}, "task.white=0.0 is not possible: above 0"),
-        ("glue/rte", {"white": 255.0}, "task.white=255.0 has no effect: glue/rte is a task of text"),
+        ("glue/rte", {"white": 255.0}, "task.white=255.0 has no effect with task.kind=text"),
         ("digits", {"inputs": ["image", "mask"]}, r"task.inputs=\[image,mask\] of digits .*: give one column of im"),
         ("glue/rte", {"inputs": []}, r"task.inputs=\[\] of glue/rte .*: give one column of texts, or two as a pair$"),
         ("glue/rte", {"inputs": ["a", "b", "c"]}, r"\[a,b,c\] .*: give one column of texts, or two as a pair; join"),

@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from support.tasks import VIT_DIGITS, task_config, write_rte
 from transformers import DataCollatorWithPadding
 
-from surm_bench.config.composition import resolved
+from surm_bench.config.composition import read_files, resolved
 from surm_bench.errors import UserError
 from surm_bench.models import build_backbone
 from surm_bench.models.vision import ImageProcessor
@@ -35,6 +35,7 @@ SIZES = {  # official, but for the two subsets of CIFAR
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_task_composes_and_has_its_primary_metric(name):
+    read_files(f"task={one}" for one in NAMES)  # all in one call of Hydra
     config = resolved([f"task={name}"]).task
     assert config.name == name and CONFIGS[NAMES.index(name)].read_text().startswith("# ")
     config.num_labels = config.num_labels or 7  # a folder's are counted

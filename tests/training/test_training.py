@@ -292,7 +292,7 @@ def test_no_compiler_is_told_in_one_line(monkeypatch):
         ({}, {"workers": -1}, 0, "trainer.workers=-1"),
         ({"max_grad_norm": -1.0}, {}, 0, "optimizer.max_grad_norm=-1.0"),
         ({"name": "lion"}, {}, 0, "unknown optimizer.name 'lion': choose from adam, adamw, loko, sgd"),
-        ({"momentum": 0.9}, {}, 0, "optimizer.momentum=0.9 has no effect with optimizer.name=adamw: only sgd read it"),
+        ({"momentum": 0.9}, {}, 0, "optimizer.momentum=0.9 has no effect with optimizer.name=adamw: only sgd reads it"),
         (
             {"name": "sgd", "eps": 1e-6},
             {},
