@@ -456,7 +456,11 @@ def test_bad_options(name, changes, words, request):
     [
         ("vit_tiny", {"image_size": 0}, "model.image_size=0 is not possible: at least 1, or null"),
         ("vit_tiny", {"crop_pct": 1.5}, "crop_pct=1.5 is not possible: above 0 and at most 1, or null"),
-        ("minilm", {"image_size": 16}, "model.image_size=16 has no effect with model.family=text: only vision reads it"),
+        (
+            "minilm",
+            {"image_size": 16},
+            "model.image_size=16 has no effect with model.family=text: only vision reads it",
+        ),
         ("minilm", {"crop_mode": "squash"}, "crop_mode=squash has no effect with model.family=text"),
         ("vit_tiny", {"crop_mode": "pad"}, "unknown model.crop_mode 'pad': choose from border, center, squash"),
         ("vit_tiny", {"std": [0.0]}, r"model.std=\[0.0\] is not possible: each above 0, or null"),
