@@ -1,7 +1,8 @@
 """The training loop from the first to the last step: epochs, evaluations and saves of the state."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 
 import numpy as np
@@ -62,15 +63,17 @@ def fit(
             checkpoint.
     """
     training = Training(model, data, objective, config, hooks or Hooks(), log)
-    if checkpoint is None:
-        training.history.begin_segment({})
-        return training.run(lambda meeting: None)
-    saved = checkpoint.read()
-    if saved is not None:
+    if checkpoint is not None and (saved := checkpoint.read()) is not None:
         training.load_state_dict(saved)
-    training.history.begin_segment(checkpoint.about)
-    with StopSignals() as signals:
-        return training.run(lambda meeting: training.save_if_due(checkpoint, signals, meeting))
+    training.history.begin_segment(checkpoint.about if checkpoint else {})
+    with StopSignals() if checkpoint else nullcontext() as signals, training.shown():
+        while not training.is_over:
+            for batch in training.remaining_batches():
+                training.train_step(batch)
+                training.save_if_due(checkpoint, signals, meeting=training.checks_loss)
+            training.end_epoch()  # evaluates if an evaluation is due
+            training.save_if_due(checkpoint, signals, meeting=True)
+    return training.finish()
 
 
 class Training:
@@ -106,31 +109,80 @@ class Training:
             self.accelerator,
             hooks,
         )
-        self.title = f"{config.adapter.label} on {config.task.name}, seed {config.seed}"
         self.epoch = self.batch = self.step = self.evaluated = 0
         self.loss_sum = torch.zeros((), device=self.accelerator.device)
         self.history = History()
+        self.title = f"{config.adapter.label} on {config.task.name}, seed {config.seed}"
 
-    def run(self, pause: Callable[[bool], None]) -> History:
-        """Run the remaining steps. Call ``pause`` after each step and epoch, with True if all processes meet there."""
+    def shown(self) -> RunProgress:
+        """Return the display of the progress from the current step on."""
         shown = self.trainer.progress and self.accelerator.is_main_process
-        with RunProgress(self.title, self.steps, self.step, shown) as progress:
-            while self.evaluated < self.steps and not self._is_exhausted():
-                self._train_epoch(pause, progress)
-                pause(True)
-            if self.evaluated < self.steps:
-                progress.stop_early(self.step, self.trainer.patience)
+        self.progress = RunProgress(self.title, self.steps, self.step, shown)
+        return self.progress
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last step was evaluated, or the last evaluations did not improve (trainer.patience)."""
+        stops_early = is_exhausted(self.objective, self.history.evaluations, self.trainer.patience)
+        return self.evaluated == self.steps or stops_early
+
+    @property
+    def checks_loss(self) -> bool:
+        """Whether the loss of the last step is checked: all processes then wait for each other anyway."""
+        return self.step % CHECK_EVERY == 0 or self.step == self.steps
+
+    def remaining_batches(self) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of this epoch that are left."""
+        self.model.train()
+        self.batches.epoch = self.epoch
+        self._clock = time.perf_counter()
+        loader = skip_first_batches(self.loader, self.batch) if self.batch else self.loader
+        for batch in islice(loader, self.steps - self.step):
+            yield batch
+            self._clock = time.perf_counter()  # the time of a step excludes saving
+
+    def train_step(self, batch: dict[str, Tensor]) -> None:
+        """Update the parameters by one batch. Log and check the loss of every CHECK_EVERY-th step."""
+        loss = self.update(*micro_batches(self._augmented(batch), self.trainer.micro_batch_size))
+        self.loss_sum += loss
+        self.batch, self.step = self.batch + 1, self.step + 1
+        self.history.examples += len(batch["labels"]) * self.accelerator.num_processes
+        if self.checks_loss:
+            value, norm = self._finite_mean(loss), self.update.grad_norm
+            norms = {} if norm is None else {"train/grad_norm": norm.item()}
+            self.log({"train/loss": value, "train/lr": self.update.lr, **norms}, self.step)
+            self.progress.set_loss(value)
+        self.history.step_seconds.append(time.perf_counter() - self._clock)
+        self.progress.advance()
+
+    def end_epoch(self) -> None:
+        """Evaluate if an evaluation is due, and begin the next epoch."""
+        train_loss = self._finite_mean(self.loss_sum) / self.batch
+        self.history.step_seconds[-1] += time.perf_counter() - self._clock  # a GPU may finish the last steps only now
+        if self.step == self.steps or self.step - self.evaluated >= (self.trainer.eval_steps or 1):
+            self._evaluate(train_loss)
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.progress.end_epoch(self.epoch, self.step, train_loss, self._primary_scores())
+        self.loss_sum.zero_()
+
+    def finish(self) -> History:
+        """Set the parameters of the kept epoch, and return what was measured."""
+        if self.evaluated < self.steps:
+            self.progress.stop_early(self.step, self.trainer.patience)
         self.kept.restore()
         if self.accelerator.device.type == "cuda":  # elsewhere this only costs 0.3 s of garbage collection
             self.accelerator.free_memory()
         self.history.update_segment()
         return self.history
 
-    def save_if_due(self, checkpoint: Checkpoint, signals: StopSignals, meeting: bool) -> None:
+    def save_if_due(self, checkpoint: Checkpoint | None, signals: StopSignals | None, meeting: bool) -> None:
         """Save the state if it is time or if a signal was received. Then act on the signal, which raises Interrupted.
 
         Several processes save together. They agree on saving at meetings, where they wait for each other anyway.
+        Without a checkpoint nothing is saved, and signals act at once.
         """
+        if checkpoint is None or signals is None:
+            return
         signal, due = signals.received or 0, checkpoint.due()
         if self.accelerator.num_processes > 1:
             if not meeting:
@@ -172,39 +224,6 @@ class Training:
         self.loss_sum.fill_(own["loss_sum"])
         set_random_state(own["random"])
 
-    def _train_epoch(self, pause: Callable[[bool], None], progress: RunProgress) -> None:
-        """Run the remaining steps of this epoch, then evaluate if an evaluation is due."""
-        self.model.train()
-        self.batches.epoch = self.epoch
-        loader = skip_first_batches(self.loader, self.batch) if self.batch else self.loader
-        clock = time.perf_counter()
-        for batch in islice(loader, self.steps - self.step):
-            value = self.update(*micro_batches(self._augmented(batch), self.trainer.micro_batch_size))
-            self.loss_sum += value
-            self.batch, self.step = self.batch + 1, self.step + 1
-            self.history.examples += len(batch["labels"]) * self.accelerator.num_processes
-            looked = self.step % CHECK_EVERY == 0 or self.step == self.steps
-            if looked:
-                loss = self._finite_mean(value)
-                norm = self.update.grad_norm
-                self.log(
-                    {"train/loss": loss, "train/lr": self.update.lr}
-                    | ({} if norm is None else {"train/grad_norm": norm.item()}),
-                    self.step,
-                )
-                progress.set_loss(loss)
-            self.history.step_seconds.append(time.perf_counter() - clock)
-            progress.advance()
-            pause(looked)
-            clock = time.perf_counter()
-        train_loss = self._finite_mean(self.loss_sum) / self.batch
-        self.history.step_seconds[-1] += time.perf_counter() - clock  # a GPU may finish the last steps only now
-        if self.step == self.steps or self.step - self.evaluated >= (self.trainer.eval_steps or 1):
-            self._evaluate(train_loss)
-        self.epoch, self.batch = self.epoch + 1, 0
-        progress.end_epoch(self.epoch, self.step, train_loss, self._primary_scores())
-        self.loss_sum.zero_()
-
     def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the batch with randomly changed images. The changes depend only on the batch's position in the run."""
         if self.augment is None:
@@ -237,9 +256,6 @@ class Training:
             | {f"eval/{split}/loss": loss for split, loss in losses.items()},
             self.step,
         )
-
-    def _is_exhausted(self) -> bool:
-        return is_exhausted(self.objective, self.history.evaluations, self.trainer.patience)
 
     def _primary_scores(self) -> dict[str, float]:
         """Return the primary score of each split evaluated at this step; empty without an evaluation at this step."""
