@@ -107,8 +107,8 @@ class _Evidence:
 
     @property
     def problems(self) -> list[str]:
-        """Problems of the records; also of the predictions, once they have been compared."""
-        return [*self._left_out, *self._runs.problems]
+        """A line for each record and each file of predictions that cannot be used."""
+        return [*self._left_out, *self._runs.problems, *self._predictions.problems]
 
     def compare(self, comparison: Comparison, claims: Claims, name: str) -> Compared:
         claim = claims.claims[name]

@@ -40,15 +40,17 @@ def write_report(results: Path, experiments: Sequence[str] | None, out: Path) ->
         UserError: an experiment is unknown, or no experiment has a record.
     """
     named = experiments or [name for name in experiment_files() if _has_records(results / name)]
-    problems: list[str] = []
-    found = [shown for name in named if (shown := _of_experiment(name, results / name, problems)) is not None]
+    read = [_of_experiment(name, results / name) for name in named]
+    found = [shown for shown, _ in read if shown is not None]
+    problems = [problem for _, problems in read for problem in problems]
     if not found:
         nothing = f"no record of {', '.join(named) or 'any experiment'} below {results}"
         single = f"; the runs in {results} belong to none: --folder {results} shows them"
         hint = single if _has_records(results) else ": run one first, or name a folder by --results"
         hint = f": {problems[0]}" if problems else hint
         raise UserError(nothing + hint)
-    return _write(found, _claims(results, named, problems), out), list(dict.fromkeys(problems))
+    claims, unusable = _claims(results, named)
+    return _write(found, claims, out), list(dict.fromkeys([*problems, *unusable]))
 
 
 def write_folder_report(folder: Path, out: Path) -> tuple[Path, list[str]]:
@@ -72,6 +74,7 @@ def write_folder_report(folder: Path, out: Path) -> tuple[Path, list[str]]:
     order = [row[0].text for row in table.rows]
     peft = {record.config.adapter.label: record.config.adapter.peft for record in records}
     columns = list(dict.fromkeys(column for record in records for column in columns_of(record.config)))
+    predictions = Predictions(archive)
     shown = Results(
         name=folder.name,
         folder=folder,
@@ -79,11 +82,11 @@ def write_folder_report(folder: Path, out: Path) -> tuple[Path, list[str]]:
         columns=columns,
         records=records,
         protocol=provenance(records),
-        differences=differences_to_lora(records, columns, Predictions(archive)),
+        differences=differences_to_lora(records, columns, predictions),
     )
     write_table(table, out.parent, "table")
     print_table(table)
-    return _write([shown], [], out), archive.problems
+    return _write([shown], [], out), archive.problems + predictions.problems
 
 
 def _write(found: Sequence[Results], claims: list[dict], out: Path) -> Path:
@@ -96,10 +99,10 @@ def _has_records(folder: Path) -> bool:
     return (folder / COLLECTED).is_file() or (folder / "runs").is_dir()
 
 
-def _of_experiment(name: str, folder: Path, problems: list[str]) -> Results | None:
-    """Return the results of an experiment for the page, or None without any record; add its problems to problems."""
+def _of_experiment(name: str, folder: Path) -> tuple[Results | None, list[str]]:
+    """Return the results of an experiment for the page, or None without any record, and a line for each problem."""
     experiment, left_out = load_experiment(name)
-    problems += left_out + composable(experiment)
+    left_out += composable(experiment)
     runs = Runs(folder)
     state = tuned(experiment, runs)
     jobs = reported_jobs(experiment, state.choices)
@@ -107,10 +110,9 @@ def _of_experiment(name: str, folder: Path, problems: list[str]) -> Results | No
     records = done + runs.failures(jobs)
     trials = _trials(experiment, state, runs)
     if not records and not trials:
-        problems += runs.problems
-        return None
+        return None, left_out + runs.problems
     laid_out, best = layout(experiment, state), labels_of_best_epoch(experiment, jobs)
-    scores = laid_out.named(state.scores)
+    scores, predictions = laid_out.named(state.scores), Predictions(runs.archive)
     shown = Results(
         name=name,
         folder=folder,
@@ -121,12 +123,11 @@ def _of_experiment(name: str, folder: Path, problems: list[str]) -> Results | No
         best_epoch=best,
         trials=trials,
         tuning_scores=scores,
-        differences=differences_to_lora(done, laid_out.columns, Predictions(runs.archive), best),
+        differences=differences_to_lora(done, laid_out.columns, predictions, best),
         published=load_published(folder.parent / "paper.yaml"),
         table=None if experiment.seeds else comparison(experiment, state, runs, folder),
     )
-    problems += runs.problems  # includes problems of predictions, which the differences have read
-    return shown
+    return shown, left_out + runs.problems + predictions.problems
 
 
 def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
@@ -145,20 +146,19 @@ def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
     return [t._replace(chosen=t.chosen and (t.steps or 0) == longest[t.task, t.label]) for t in found]
 
 
-def _claims(results: Path, named: Sequence[str], problems: list[str]) -> list[dict]:
-    """Judge the claims that compare methods of one of these experiments."""
+def _claims(results: Path, named: Sequence[str]) -> tuple[list[dict], list[str]]:
+    """Judge the claims that compare methods of one of these experiments. Return also a line for each problem."""
     if not (results / CLAIMS).is_file():
-        return []
+        return [], []
     claims = load_claims(results / CLAIMS)
     spoken_of = {
         name: {c.experiment for c in [*claim.primary, *claim.secondary]} for name, claim in claims.claims.items()
     }
     claims.claims = {name: claim for name, claim in claims.claims.items() if spoken_of[name] & set(named)}
     judged, unusable = compared(claims, results)
-    problems += unusable
     primaries = primary_families([one for found in judged.values() for one in found])
     caption = verdict_caption(claims.level, claims.unpooled)
-    return [
+    parts = [
         {
             "name": name.replace("_", " "),
             "paper": claims.claims[name].paper,
@@ -169,3 +169,4 @@ def _claims(results: Path, named: Sequence[str], problems: list[str]) -> list[di
         }
         for name, found in judged.items()
     ]
+    return parts, unusable

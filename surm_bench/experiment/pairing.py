@@ -55,11 +55,20 @@ class Predictions:
         metric = metric_function(runs[0].primary_metric, positive_class(runs[0].config.task))
         return first, partner, labels, metric
 
+    @property
+    def problems(self) -> list[str]:
+        """A line for each damaged file of predictions."""
+        return self._read[1]
+
     @cached_property
     def _found(self) -> dict[str, pd.DataFrame]:
-        found = read_predictions(self._archive)
+        found = self._read[0]
         found = found[found["split"] == "reported"].sort_values("row")
         return dict(list(found.groupby("record")))
+
+    @cached_property
+    def _read(self) -> tuple[pd.DataFrame, list[str]]:
+        return read_predictions(self._archive)
 
 
 def _arrays(predictions: Sequence[pd.DataFrame | None]) -> tuple[np.ndarray, np.ndarray]:

@@ -23,23 +23,21 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
             check_files(record, run_folder(folder, record.run_id), cache)
         except UserError as error:
             problems.append(f"{error}; the same run makes it again")
-    checked, absent = _check_contents(experiment, places, cache, problems)
+    checked, absent, unequal = _check_contents(experiment, places, cache)
     print(
         f"{experiment.name}: {len(records)} records read, {checked} data sets and models compared with their digests"
         + (f", {absent} not" if absent else "")
     )
-    return problems
+    return problems + unequal
 
 
-def _check_contents(
-    experiment: Experiment, places: Sequence[str], cache: FileCache, problems: list[str]
-) -> tuple[int, int]:
-    """Return how many data sets and models were compared, and how many could not be read on this machine."""
+def _check_contents(experiment: Experiment, places: Sequence[str], cache: FileCache) -> tuple[int, int, list[str]]:
+    """Return how many data sets and models were compared, how many could not be read here, and a line a mismatch."""
     from surm_bench.experiment.contents import declared, read_content  # imports torch, so only when needed
 
     wanted = {item for job in pairs(experiment) for item in declared(resolved(job), places)}
     given = {place.partition(".")[0] for place in places}
-    checked = absent = 0
+    checked, absent, problems = 0, 0, []
     for content in sorted(wanted):
         try:
             found = read_content(content, cache)
@@ -56,4 +54,4 @@ def _check_contents(
             problems.append(f"{content.group} {content.name} declares no digest: put {key} among its overrides")
         elif found != content.digest:
             problems.append(f"{content.group} {content.name} is {found} here, {content.digest} is declared")
-    return checked, absent
+    return checked, absent, problems

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from surm_bench.errors import UserError
 from surm_bench.records.agreement import agree
@@ -17,6 +18,13 @@ class Disagreement(UserError):
     """Several results of one run do not agree."""
 
 
+class Read(NamedTuple):
+    """Records that were read, and a line for each record that cannot be used."""
+
+    records: list[Record]
+    problems: list[str]
+
+
 class Archive:
     """The authoritative record of each run, chosen by the function that_counts.
 
@@ -26,12 +34,12 @@ class Archive:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self.problems: list[str] = []
+        collected, own = read_collected(self.folder / COLLECTED), read_runs(self.folder)
+        self.problems = [f"{problem}; it is left out: restore the file" for problem in collected.problems]
+        self.problems += own.problems
         self._found: dict[str, dict[str, Record]] = defaultdict(dict)  # run id -> checksum -> record
-        lost: list[str] = []
-        self._add(read_collected(self.folder / COLLECTED, lost))
-        self.problems += [f"{problem}; it is left out: restore the file" for problem in lost]
-        self._add(read_runs(self.folder, self.problems))
+        for record in [*collected.records, *own.records]:
+            self._found[record.run_id][record.checksum] = record
         self._counting = {run_id: self._choose(list(found.values())) for run_id, found in self._found.items()}
 
     @property
@@ -51,10 +59,6 @@ class Archive:
         """Return every record of finished runs, also repeats and disagreeing records, ordered by id and time."""
         found = [record for of_run in self._found.values() for record in of_run.values() if record.is_done]
         return sorted(found, key=lambda record: (record.run_id, *_age(record)))
-
-    def _add(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self._found[record.run_id][record.checksum] = record
 
     def _choose(self, found: list[Record]) -> Record | None:
         try:
@@ -90,8 +94,8 @@ def read_record(results_dir: str | Path, run_id: str) -> Record | None:
         Disagreement: the run has several results that do not agree.
         UserError: the record made here has another schema version.
     """
-    collected = _usable(_lines(Path(results_dir) / COLLECTED, containing=run_id), [])
-    found = {record.checksum: record for record in collected if record.run_id == run_id}
+    collected = _usable(_lines(Path(results_dir) / COLLECTED, containing=run_id))
+    found = {record.checksum: record for record in collected.records if record.run_id == run_id}
     try:
         folder = run_folder(results_dir, run_id)
         if own := read_run(folder):
@@ -102,14 +106,14 @@ def read_record(results_dir: str | Path, run_id: str) -> Record | None:
     return that_counts(list(found.values())) if found else None
 
 
-def read_collected(path: Path, problems: list[str]) -> list[Record]:
-    """Return the records of a file with one record a line. A line that cannot be used is added to ``problems``."""
-    return _usable(_lines(path), problems)
+def read_collected(path: Path) -> Read:
+    """Return the records of a file with one record a line. A missing file has no records."""
+    return _usable(_lines(path))
 
 
-def read_runs(folder: Path, problems: list[str]) -> list[Record]:
-    """Return the records of the runs made in a folder. A record that cannot be used is added to ``problems``."""
-    records = []
+def read_runs(folder: Path) -> Read:
+    """Return the records of the runs made in a folder."""
+    records, problems = [], []
     for path in sorted(folder.glob(f"runs/*/{FILE}")):
         if ASIDE in path.parent.name:
             continue
@@ -118,17 +122,17 @@ def read_runs(folder: Path, problems: list[str]) -> list[Record]:
                 records.append(record)
         except UserError as error:
             problems.append(f"{error}; it is left out: the same run makes it again")
-    return records
+    return Read(records, problems)
 
 
-def _usable(texts: Iterable[tuple[str, str]], problems: list[str]) -> list[Record]:
-    records = []
+def _usable(texts: Iterable[tuple[str, str]]) -> Read:
+    records, problems = [], []
     for place, text in texts:
         try:
             records.append(parse(text, place))
         except UserError as error:
             problems.append(str(error))
-    return records
+    return Read(records, problems)
 
 
 def _lines(path: Path, containing: str = "") -> Iterator[tuple[str, str]]:

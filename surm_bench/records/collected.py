@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
-from surm_bench.records.archive import COLLECTED, Archive, read_collected, read_runs
+from surm_bench.records.archive import COLLECTED, Archive, Read, read_collected, read_runs
 from surm_bench.records.files import check_files
 from surm_bench.records.record import Record
 from surm_bench.records.store import canonical_json, run_folder
@@ -43,45 +43,43 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
     """
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "runs" / ".collect.lock"):
-        lost: list[str] = []
-        read_collected(folder / COLLECTED, lost)
-        if lost:
+        if lost := read_collected(folder / COLLECTED).problems:
             raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the line first)")
-        _read(folder / PREDICTIONS, lost)
-        if lost:
+        if lost := _read(folder / PREDICTIONS)[1]:
             raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the file first)")
         archive = Archive(folder)
         problems, found = list(archive.problems), archive.results()
         for other in others:
-            merged = _read_other(other, problems)
-            if not merged:
+            merged = _read_other(other)
+            if not merged.records:
                 raise UserError(f"{other} holds no records: name a results folder of the experiment or a {COLLECTED}")
-            found += merged
+            found += merged.records
+            problems += merged.problems
         clean = {record.checksum: record for record in found if not record.environment.git_dirty}
         if dropped := sum(bool(record.environment.git_dirty) for record in found):
             problems.append(f"{dropped} records were made with changes that no commit has: they are not collected")
         kept = sorted(clean.values(), key=lambda record: (record.run_id, record.created, record.checksum))
-        _write_predictions(folder, kept, others, problems)
+        problems += _write_predictions(folder, kept, others)
         with atomic(folder / COLLECTED) as temporary:
             temporary.write_text("".join(f"{canonical_json(record.document())}\n" for record in kept), encoding="utf-8")
     return len(kept), problems
 
 
-def read_predictions(archive: Archive) -> "pd.DataFrame":
-    """Return the predictions of the authoritative records, if they have any. Damage is added to archive.problems.
+def read_predictions(archive: Archive) -> tuple["pd.DataFrame", list[str]]:
+    """Return the predictions of the authoritative records that have some, and a line for each damaged file.
 
     Columns: run_id, record (its checksum), split, row (number in the original split), label, prediction.
     """
-    found = _predictions(archive.folder, archive.problems)
+    found, problems = _predictions(archive.folder)
     counting = {record.checksum for record in archive.records()}
-    return found[found["record"].isin(counting)].reset_index(drop=True)
+    return found[found["record"].isin(counting)].reset_index(drop=True), problems
 
 
-def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
-    """Return the predictions of all records in a folder, collected or made here."""
-    frames = [_read(folder / PREDICTIONS, problems)]
-    known = set(frames[0]["record"])
-    for record in read_runs(folder, []):
+def _predictions(folder: Path) -> tuple["pd.DataFrame", list[str]]:
+    """Return the predictions of all records in a folder, collected or made here, and a line for each damaged file."""
+    collected, problems = _read(folder / PREDICTIONS)
+    frames, known = [collected], set(collected["record"])
+    for record in read_runs(folder).records:
         run = run_folder(folder, record.run_id)
         if record.checksum in known or PREDICTIONS not in record.files:
             continue
@@ -90,12 +88,14 @@ def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
         except UserError as error:
             problems.append(f"{error}; it is left out: the same run makes it again")
             continue
-        frames.append(_read(run / PREDICTIONS, problems).assign(run_id=record.run_id, record=record.checksum))
-    return _joined(frames)
+        own, damage = _read(run / PREDICTIONS)
+        frames.append(own.assign(run_id=record.run_id, record=record.checksum))
+        problems += damage
+    return _joined(frames), problems
 
 
-def _read(path: Path, problems: list[str]) -> "pd.DataFrame":
-    """Return the predictions in a file. Empty if the file is missing or damaged; damage is added to ``problems``."""
+def _read(path: Path) -> tuple["pd.DataFrame", list[str]]:
+    """Return the predictions in a file, empty if it is missing or damaged, and a line if it is damaged."""
     import pandas as pd
     from pyarrow import parquet
 
@@ -106,13 +106,12 @@ def _read(path: Path, problems: list[str]) -> "pd.DataFrame":
             declared = (table.schema.metadata or {}).get(DIGEST)  # absent in a run's file: the record has its digest
             if declared is not None and declared != _digest(frame):
                 raise ValueError("its rows are not those that were collected")
-            return frame
+            return frame, []
+        return pd.DataFrame(columns=COLUMNS), []
     except Exception as error:  # a flipped byte can make pyarrow raise any error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        problems.append(
-            f"{path} cannot be read ({reason}); it is left out: restore the file, or remove it and collect again"
-        )
-    return pd.DataFrame(columns=COLUMNS)
+        problem = f"{path} cannot be read ({reason}); it is left out: restore the file, or remove it and collect again"
+        return pd.DataFrame(columns=COLUMNS), [problem]
 
 
 def _digest(frame: "pd.DataFrame") -> bytes:
@@ -131,16 +130,19 @@ def _joined(frames: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
-def _read_other(other: Path, problems: list[str]) -> list[Record]:
+def _read_other(other: Path) -> Read:
     if other.is_dir():
         archive = Archive(other)
-        problems += archive.problems
-        return archive.results()
-    return read_collected(other, problems)
+        return Read(archive.results(), archive.problems)
+    return read_collected(other)
 
 
-def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence[Path], problems: list[str]) -> None:
-    """Write the predictions of each run's earliest result. Tuning runs are left out: no analysis uses them."""
+def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence[Path]) -> list[str]:
+    """Write the predictions of each run's earliest result. Tuning runs are left out: no analysis uses them.
+
+    Returns:
+        A line for each damaged file.
+    """
     import pyarrow
     from pyarrow import parquet
 
@@ -149,7 +151,8 @@ def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence
         if "reported" in record.scores:
             earliest.setdefault(record.run_id, record.checksum)
     places = [folder, *(other if other.is_dir() else other.parent for other in others)]
-    found = _joined([_predictions(place, problems) for place in places])
+    read = [_predictions(place) for place in places]
+    found = _joined([frame for frame, _ in read])
     table = found[found["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
     if len(table):
         table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)
@@ -157,3 +160,4 @@ def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence
         stored = stored.replace_schema_metadata({**stored.schema.metadata, DIGEST: _digest(table)})
         with atomic(folder / PREDICTIONS) as temporary:
             parquet.write_table(stored, temporary, compression="zstd")
+    return [problem for _, problems in read for problem in problems]

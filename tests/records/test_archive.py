@@ -137,7 +137,7 @@ def test_a_line_a_run_sorted_and_the_same_bytes_whatever_the_order(tmp_path):
             collect(tmp_path / name / "all", [part])
     assert collected(tmp_path / "one" / "all") == collected(tmp_path / "two" / "all")
     found = [json.loads(line) for line in collected(tmp_path / "one" / "all").splitlines()]
-    assert [(r.run_id, r.created) for r in found] == sorted((r.run_id, r.created) for r in runs)
+    assert [(r["run_id"], r["created"]) for r in found] == sorted((r.run_id, r.created) for r in runs)
     before = collected(tmp_path / "one" / "all")
     collect(tmp_path / "one" / "all")
     assert collected(tmp_path / "one" / "all") == before
@@ -211,8 +211,8 @@ def test_predictions_are_those_of_the_record_that_counts(tmp_path):
     collect(there, [here])
     counting = Archive(there).record(A).checksum
     for _ in range(2):  # with the repeat's own predictions beside its record, and without
-        found = read_predictions(Archive(there))
-        assert set(found["record"]) == {counting} and set(found["run_id"]) == {A}
+        found, problems = read_predictions(Archive(there))
+        assert set(found["record"]) == {counting} and set(found["run_id"]) == {A} and problems == []
         assert found["row"].tolist() == [0, 1] and found["prediction"].tolist() == [0.0, 1.0]
         shutil.rmtree(there / "runs", ignore_errors=True)
 
@@ -230,15 +230,14 @@ def test_predictions_that_are_not_what_was_written(tmp_path):
     whole = path.read_bytes()
     for content in (whole[:100], whole.replace(b"reported", b"rexorted"), b""):
         path.write_bytes(content)
-        archive = Archive(tmp_path)
-        assert set(read_predictions(archive)["run_id"]) == {B}
+        found, problems = read_predictions(Archive(tmp_path))
+        assert set(found["run_id"]) == {B}
         problem = f"{path} is not the file that run {A} wrote; it is left out: the same run makes it again"
-        assert archive.problems == [problem]
+        assert problems == [problem]
     shutil.rmtree(tmp_path / "runs")
     (tmp_path / "predictions.parquet").write_bytes(whole[:100])
-    archive = Archive(tmp_path)
-    assert len(read_predictions(archive)) == 0
-    (problem,) = archive.problems
+    found, (problem,) = read_predictions(Archive(tmp_path))
+    assert len(found) == 0
     assert "cannot be read" in problem and "\n" not in problem
 
 

@@ -52,7 +52,7 @@ def test_scores_follow_from_predictions_and_labels_are_those_of_the_rows(tmp_pat
         whole = name in ("accuracy", "f1", "matthews_correlation")
         columns = (found[column].astype(int if whole else float) for column in ("label", "prediction"))
         assert METRICS[name](*columns) == pytest.approx(score, abs=1e-12 if whole else 1e-6), name
-    assert read_predictions(Archive(tmp_path))[found.columns].equals(found)
+    assert read_predictions(Archive(tmp_path))[0][found.columns].equals(found)
 
 
 def test_a_prediction_is_of_its_row(tmp_path):

@@ -82,7 +82,7 @@ def test_every_cell_leads_to_its_runs_and_these_to_their_records(runs, tmp_path)
     first, *_, last = part["runs"].values()
     assert first["record"] == f"../results/runs/{runs[0].run_id}/record.json"
     assert last["record"] == "../results/records.jsonl" and last["error"] == "the loss is nan"
-    assert first.command == runs[0].command and first["commit"] == runs[0].environment.git_commit
+    assert first["command"] == runs[0].command and first["commit"] == runs[0].environment.git_commit
 
 
 def many(folder: Path) -> dict:

@@ -129,8 +129,8 @@ def cases(folder: Path) -> dict[str, Case]:
 
     def predictions(results: Path) -> tuple[object, list[str]]:
         found = records.Archive(results)
-        read = records.read_predictions(found)
-        return (read if len(read) else None), found.problems
+        read, problems = records.read_predictions(found)
+        return (read if len(read) else None), found.problems + problems
 
     def trained() -> tuple[object, list[str]]:
         return load_run(run)[0].state_dict(), []

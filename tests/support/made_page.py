@@ -38,10 +38,10 @@ def template() -> dict:
 
 def made_record(method: str, model: str, task: str, seed: int, score: float, tuning: bool = False, **fields) -> Record:
     record = copy.deepcopy(template())
-    config = record.config
-    config.model.name, config.task.name, config.seed = model, task, seed
-    config.task |= {"validation": "tuning" if tuning else "dev", "primary_metric": "accuracy"}
-    config.adapter |= {"label": method, "name": method.split()[0].lower(), "peft": PEFT[method.split()[0]]}
+    config = record["config"]
+    config["model"]["name"], config["task"]["name"], config["seed"] = model, task, seed
+    config["task"] |= {"validation": "tuning" if tuning else "dev", "primary_metric": "accuracy"}
+    config["adapter"] |= {"label": method, "name": method.split()[0].lower(), "peft": PEFT[method.split()[0]]}
     name = f"{method} {model} {task} {seed} {fields.get('lr', '')}{tuning}"
     split, scores = ("validation" if tuning else "reported"), {"accuracy": score}
     history = [
