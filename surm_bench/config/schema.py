@@ -3,10 +3,8 @@
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from omegaconf import MISSING
-
 from surm_bench.config.adapter import AdapterConfig
-from surm_bench.config.keys import Group, Part, key, shown
+from surm_bench.config.keys import MISSING, Group, Part, key, shown
 from surm_bench.config.methods import method_of
 from surm_bench.config.model import ModelConfig
 from surm_bench.config.optimizer import OptimizerConfig

@@ -166,7 +166,7 @@ def quick(tmp_path_factory):
 
 def test_the_study_leaves_records_a_table_and_figures(quick):
     records, settings = measurements.read(quick / "measurements.json"), pinwheel.QUICK
-    runs = {(run["setting"], run["method"], run.seed): run for run in records["runs"]}
+    runs = {(run["setting"], run["method"], run["seed"]): run for run in records["runs"]}
     assert len(runs) == len(records["runs"]) == 2 * len(METHODS) * len(settings.seeds)
     assert {(run["trained"], run["stored"]) for run in records["runs"]} == set(COUNTS.values())
     assert len(records["tuning"]) == 2 * len(METHODS) * len(settings.rates)
@@ -188,7 +188,7 @@ def test_the_same_seed_gives_the_same_numbers(quick):
     base, accuracy = pinwheel.pretrain(1, pinwheel.QUICK)
     records = measurements.read(quick / "measurements.json")
     assert {"seed": 1, "accuracy": accuracy} in records["pretraining"]
-    run = next(r for r in records["runs"] if (r["setting"], r["method"], r.seed) == ("adapted", "circulant", 1))
+    run = next(r for r in records["runs"] if (r["setting"], r["method"], r["seed"]) == ("adapted", "circulant", 1))
     _, again = pinwheel.learn("circulant", 1, run["rate"], base, pinwheel.QUICK)
     assert run == {"setting": "adapted", "method": "circulant"} | again
 

@@ -18,10 +18,12 @@ from sklearn.metrics import accuracy_score
 from support.runs import DIGITS, GRAMMAR, SIMILARITY, folder_of, start
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from surm_bench import records
 from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
 from surm_bench.config import ModelConfig
 from surm_bench.errors import UserError
+from surm_bench.records import Record
 from surm_bench.run.runner import load_model, load_run
 from surm_bench.statistics.of_one_run import example_interval
 from surm_bench.system.atomic import atomic_folder
@@ -54,8 +56,8 @@ def values(folder):
     return folder_of(folder, start(folder, *SIMILARITY, *TRAINED, "adapter=symmetric_toeplitz"))
 
 
-def record_of(run: Path) -> dict:
-    return json.loads((run / "record.json").read_text())
+def record_of(run: Path) -> Record:
+    return records.read(run / "record.json")
 
 
 def refused(arguments: list, capsys) -> str:
