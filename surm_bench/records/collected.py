@@ -46,20 +46,20 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
         lost: list[str] = []
         read_collected(folder / COLLECTED, lost)
         if lost:
-            raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the line first)")
+            raise UserError(f"{lost[0]} (collecting would lose this line: mend or remove it first)")
         _read(folder / PREDICTIONS, lost)
         if lost:
-            raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the file first)")
+            raise UserError(f"{lost[0]} (collecting would lose the file: mend or remove it first)")
         archive = Archive(folder)
-        problems, found = list(archive.problems), archive.results()
+        problems, results = list(archive.problems), archive.results()
         for other in others:
             merged = _read_other(other, problems)
             if not merged:
-                raise UserError(f"{other} holds no records: name a results folder of the experiment or a {COLLECTED}")
-            found += merged
-        clean = {record.checksum: record for record in found if not record.environment.git_dirty}
-        if dropped := sum(bool(record.environment.git_dirty) for record in found):
-            problems.append(f"{dropped} records were made with changes that no commit has: they are not collected")
+                raise UserError(f"{other} has no records: name a results folder of the experiment or a {COLLECTED}")
+            results += merged
+        clean = {record.checksum: record for record in results if not record.environment.git_dirty}
+        if dropped := sum(bool(record.environment.git_dirty) for record in results):
+            problems.append(f"{dropped} records were made by code with uncommitted changes: they are not collected")
         kept = sorted(clean.values(), key=lambda record: (record.run_id, record.created, record.checksum))
         _write_predictions(folder, kept, others, problems)
         with atomic(folder / COLLECTED) as temporary:
@@ -72,9 +72,9 @@ def read_predictions(archive: Archive) -> "pd.DataFrame":
 
     Columns: run_id, record (its checksum), split, row (number in the original split), label, prediction.
     """
-    found = _predictions(archive.folder, archive.problems)
-    counting = {record.checksum for record in archive.records()}
-    return found[found["record"].isin(counting)].reset_index(drop=True)
+    predictions = _predictions(archive.folder, archive.problems)
+    authoritative = {record.checksum for record in archive.records()}
+    return predictions[predictions["record"].isin(authoritative)].reset_index(drop=True)
 
 
 def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
@@ -88,7 +88,7 @@ def _predictions(folder: Path, problems: list[str]) -> "pd.DataFrame":
         try:
             check_files(record, run)
         except UserError as error:
-            problems.append(f"{error}; it is left out: the same run makes it again")
+            problems.append(f"{error}; this file is left out: make the run again to replace it")
             continue
         frames.append(_read(run / PREDICTIONS, problems).assign(run_id=record.run_id, record=record.checksum))
     return _joined(frames)
@@ -105,12 +105,12 @@ def _read(path: Path, problems: list[str]) -> "pd.DataFrame":
             frame = table.to_pandas()
             declared = (table.schema.metadata or {}).get(DIGEST)  # absent in a run's file: the record has its digest
             if declared is not None and declared != _digest(frame):
-                raise ValueError("its rows are not those that were collected")
+                raise ValueError("its rows have changed since they were collected")
             return frame
     except Exception as error:  # a flipped byte can make pyarrow raise any error
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         problems.append(
-            f"{path} cannot be read ({reason}); it is left out: restore the file, or remove it and collect again"
+            f"{path} cannot be read ({reason}); this file is left out: restore it, or remove it and collect again"
         )
     return pd.DataFrame(columns=COLUMNS)
 
@@ -149,8 +149,8 @@ def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence
         if "reported" in record.scores:
             earliest.setdefault(record.run_id, record.checksum)
     places = [folder, *(other if other.is_dir() else other.parent for other in others)]
-    found = _joined([_predictions(place, problems) for place in places])
-    table = found[found["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
+    predictions = _joined([_predictions(place, problems) for place in places])
+    table = predictions[predictions["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
     if len(table):
         table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)
         stored = pyarrow.Table.from_pandas(table, preserve_index=False)
