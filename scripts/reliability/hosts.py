@@ -46,7 +46,7 @@ def _case(first: str, second: str) -> list[str]:
         wait_for(lambda: list(Path(folder).glob("runs/*/state/state.safetensors")))
         (lock,) = Path(folder).glob("runs/*/lock.json")
         holders = [json.loads(lock.read_text())]
-        refused = _said(end(_begin(second, run)), "is being trained by process", "refused")
+        refused = _said(end(_begin(second, run)), "has been training run", "refused")
         _signal(suspended, signal.SIGSTOP)
         os.utime(lock, (time.time() - 1000,) * 2)
         other = _begin(second, run)
@@ -55,7 +55,7 @@ def _case(first: str, second: str) -> list[str]:
         took = _said(end(other), "Circulant on digits", "takes the run over, ends it")
         before = records.Archive(folder).records()
         _signal(suspended, signal.SIGCONT)
-        stopped = _said(end(suspended), "was taken over", "stops")
+        stopped = _said(end(suspended), "took over run", "stops")
         after = records.Archive(folder)
         alone = len(before) == 1 and after.records() == before and not after.problems
         for record in before:

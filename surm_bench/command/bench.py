@@ -9,7 +9,9 @@ PARTS = ("layer", "networks", "residual", "merged", "harness", "width", "tokens"
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = "measure the adapters' speed, memory and accuracy side by side, and write tables and figures"
     parser = commands.add_parser("bench", help=about, description=about)
-    parser.add_argument("--quick", action="store_true", help="small sizes, few repetitions: a minute, into outputs/")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes and few repetitions, in about a minute; writes to outputs/"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure (default: all)")
     parser.add_argument("--folder", type=Path, help="where to write (default: results/performance)")
     parser.set_defaults(call=_run)

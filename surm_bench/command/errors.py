@@ -28,7 +28,7 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
         if error.errno in FULL:
             complain(f"{error}: free space, then give the same command again to continue")
         elif (isinstance(error, PLACES) or error.errno in NAMES) and error.filename is not None:
-            complain(f"{error.filename}: {error.strerror}: name another place")
+            complain(f"{error.filename}: {error.strerror}: name another path")
         else:
             raise
         return 2
@@ -38,7 +38,7 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
         complain(f"this command needs {error.name}, which is not installed: pip install 'surm-bench[bench]'")
         return 2
     except KeyboardInterrupt as error:
-        detail = f" ({error})" if str(error) else ""  # a run tells the signal, and that its state is saved
+        detail = f" ({error})" if str(error) else ""  # a run names the signal and says that its state is saved
         complain(f"interrupted{detail}; give the same command again to continue")
         return 128 + getattr(error, "signal_number", signal.SIGINT)
 

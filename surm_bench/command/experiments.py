@@ -12,17 +12,17 @@ from surm_bench.errors import UserError
 from surm_bench.system.storage import StorageError
 
 ABOUT = {
-    "plan": "what is done, missing and failed, and the time left",
-    "tune": "choose the settings of every adapter",
-    "experiment": "run what is missing, then write tables and figures",
-    "status": "what is done, running, failed and missing, the time left, and the best score of each task so far",
+    "plan": "show which runs are done, missing and failed, and the time left",
+    "tune": "choose the setting of every adapter on every task",
+    "experiment": "make the missing runs, then write tables and figures",
+    "status": "show which runs are done, running, failed and missing, the time left and the best scores so far",
     "tables": "write the tables, from records alone",
     "figures": "draw the figures, from records alone",
     "dashboard": "send tables and figures to Weights & Biases, and make a workspace for the runs there",
     "collect": "write the results to records.jsonl, from which tables and figures can be made elsewhere",
     "merge": "collect, together with the results of other machines",
-    "compare": "whether another machine came to the same scores in the same runs",
-    "reproduce": "repeat runs drawn at random elsewhere, and compare",
+    "compare": "check whether another machine got the same scores in the same runs",
+    "reproduce": "repeat randomly drawn runs in another folder, and compare the scores",
     "verify": "check every record, and the files beside it, against its digests",
 }
 OF_ONE = ("merge", "compare")
@@ -41,43 +41,57 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     if command in OF_ONE:
-        parser.add_argument("names", metavar="experiment", nargs=1, help="a file of configs/experiment, as demo")
+        parser.add_argument("names", metavar="experiment", nargs=1, help="a file of configs/experiment, such as demo")
     else:
         number, default = ("*", "; default: all") if command in OF_ALL else ("+", "")
-        about = f"files of configs/experiment, as demo{default}"
+        about = f"files of configs/experiment, such as demo{default}"
         parser.add_argument("names", metavar="experiment", nargs=number, help=about)
     if command == "merge":
-        parser.add_argument("merge", metavar="from", nargs="+", type=Path, help="results folders, or records.jsonl")
+        parser.add_argument(
+            "merge", metavar="from", nargs="+", type=Path, help="results folders or records.jsonl files"
+        )
     if command == "compare":
-        parser.add_argument("other", metavar="folder", type=Path, help="the other machine's results of that experiment")
+        parser.add_argument("other", metavar="folder", type=Path, help="the other machine's results of this experiment")
     parser.add_argument("--results", type=path, default=Path("results"), help="the folder of all experiments' results")
     parser.add_argument("--config-dir", action="append", default=[], help="a folder of more adapters, experiments, …")
     if command in READING:
-        parser.add_argument("--data", type=path, help="local data, as task.data_dir")
-        parser.add_argument("--weights", type=path, help="local weights, as model.weights (experiments of one model)")
+        parser.add_argument("--data", type=path, help="folder of local data: sets task.data_dir")
+        parser.add_argument(
+            "--weights", type=path, help="local weights: sets model.weights (for experiments with one model)"
+        )
     if command in RUNNING:
-        parser.add_argument("--tracking", help="a choice of tracking, as wandb")
-        parser.add_argument("--launcher", help="joblib, submitit_slurm or submitit_local; default: one after the other")
-        parser.add_argument("--launcher-option", action="append", default=[], help="of the launcher, as n_jobs=2")
+        parser.add_argument("--tracking", help="an experiment tracker, such as wandb")
+        parser.add_argument("--launcher", help="joblib, submitit_slurm or submitit_local; default: one run at a time")
+        about = "an option of the launcher, such as n_jobs=2"
+        parser.add_argument("--launcher-option", action="append", default=[], help=about)
     if command in ("plan", "tune", "experiment"):
-        parser.add_argument("--rows", default="", help="of these adapters alone, as circulant,lora_r1; tables have all")
+        about = "only these adapters, such as circulant,lora_r1; tables still show all adapters"
+        parser.add_argument("--rows", default="", help=about)
     if command in ("tune", "experiment"):
-        parser.add_argument("--seconds", type=duration, help="stop after so many; the same command continues the runs")
+        parser.add_argument(
+            "--seconds", type=duration, help="stop after this time; the same command continues the runs"
+        )
     if command == "plan":
         parser.add_argument("--runs", action="store_true", help="list every run")
-        parser.add_argument("--calibrate", action="store_true", help="time a few steps here, to tell the hours")
+        parser.add_argument(
+            "--calibrate", action="store_true", help="time a few steps on this machine to estimate the hours"
+        )
     if command == "status":
-        parser.add_argument("--watch", action="store_true", help=f"again every {WATCH} seconds, until Ctrl-C")
+        parser.add_argument("--watch", action="store_true", help=f"print again every {WATCH} seconds, until Ctrl-C")
     if command == "dashboard":
-        parser.add_argument("--project", default="surm-bench", help="of W&B, as tracking.project of the runs")
-        parser.add_argument("--entity", help="of W&B, as tracking.entity of the runs; default: that of the key")
-        parser.add_argument("--outputs", type=path, default=Path("outputs"), help="where the specification is written")
+        parser.add_argument("--project", default="surm-bench", help="W&B project: tracking.project of the runs")
+        about = "W&B team or user: tracking.entity of the runs; default: the owner of the API key"
+        parser.add_argument("--entity", help=about)
+        about = "folder for the specification of the workspace"
+        parser.add_argument("--outputs", type=path, default=Path("outputs"), help=about)
     if command == "reproduce":
-        parser.add_argument("--outputs", type=path, default=Path("outputs"), help="where runs are repeated")
-        parser.add_argument("--sample", type=count, default=5, help="how many runs")
-        parser.add_argument("--all", action="store_true", help="every run, and the table")
+        parser.add_argument("--outputs", type=path, default=Path("outputs"), help="folder for the repeated runs")
+        parser.add_argument("--sample", type=count, default=5, help="number of runs to repeat (default: 5)")
+        parser.add_argument("--all", action="store_true", help="repeat every run and write the table")
     if command == "collect":
-        parser.add_argument("--merge", type=Path, nargs="+", default=[], help="the same as surm-bench merge")
+        parser.add_argument(
+            "--merge", type=Path, nargs="+", default=[], help="results to merge, as in surm-bench merge"
+        )
 
 
 def _watch(arguments: argparse.Namespace) -> int:
@@ -129,7 +143,7 @@ def _options(arguments: argparse.Namespace) -> dict:
     given = vars(arguments)
     places = {"task.data_dir": given.get("data"), "model.weights": given.get("weights")}
     tracking = [f"tracking={given['tracking']}"] if given.get("tracking") else []
-    found = {
+    options = {
         "places": (*(override_of(key, path) for key, path in places.items() if path is not None), *tracking),
         "launcher_options": tuple(given.get("launcher_option", ())),
         "rows": tuple(filter(None, given.get("rows", "").split(","))),
@@ -138,24 +152,24 @@ def _options(arguments: argparse.Namespace) -> dict:
         "until": time.time() + given["seconds"] if given.get("seconds") else None,
         "listed": given.get("runs", False),
     }
-    return found | {
+    return options | {
         key: given[key] for key in ("outputs", "launcher", "calibrate", "other", "project", "entity") if key in given
     }
 
 
 def path(text: str) -> Path:
     if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: name a folder or a file, as . for the current folder")
+        raise argparse.ArgumentTypeError("the path is empty: name a folder or a file, such as . for the current folder")
     return Path(text)
 
 
 def duration(text: str) -> float:
     if not 0 < float(text) < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not possible: a number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not possible: give a number of seconds above 0")
     return float(text)
 
 
 def count(text: str) -> int:
     if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not possible: at least 1")
+        raise argparse.ArgumentTypeError(f"{text} is not possible: give at least 1")
     return int(text)

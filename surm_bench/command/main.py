@@ -1,4 +1,4 @@
-"""surm-bench: one command for runs, experiments, their tables, and the measurements beside them."""
+"""surm-bench: make single runs and whole experiments, write their tables and figures, and measure adapters."""
 
 import argparse
 import sys
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments") and not message.partition(": ")[2].startswith("-"):
-            message += ": options go behind all names and key=value"
+            message += ": put options after all names and key=value"
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help has more)\n")
 
 
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"surm-bench {__version__}")
     commands = top.add_subparsers(prog="surm-bench", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
-    about = "one run, or a sweep (-m): model=… task=… adapter=… and any other key; --cfg job shows them"
+    about = "make one run, or a sweep (-m): model=… task=… adapter=… and any other key; --cfg job shows all keys"
     commands.add_parser("run", description=about, add_help=False)
     for module in (experiments, trained, verdict, report, params, study, bench):
         module.add_commands(commands)

@@ -1,4 +1,4 @@
-"""``surm-bench params``: the parameters of every adapter on a model."""
+"""``surm-bench params``: count the parameters of every adapter on a model."""
 
 import argparse
 from pathlib import Path
@@ -7,9 +7,9 @@ from surm_bench.errors import unknown
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "count every adapter's parameters on a model, from its architecture alone: no weights, no hub"
+    about = "count every adapter's parameters on a model, from its architecture alone, without weights or the hub"
     parser = commands.add_parser("params", help=about, description=about)
-    parser.add_argument("model", help="a file of configs/model, as roberta_base, or all")
+    parser.add_argument("model", help="a file of configs/model, such as roberta_base, or all")
     parser.add_argument("--folder", type=Path, default=Path("results/parameters"), help="where to write")
     parser.set_defaults(call=_run)
 

@@ -10,9 +10,11 @@ from surm_bench.errors import UserError
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = "write one HTML page of results, from records alone: tables, figures, differences, every run"
     parser = commands.add_parser("report", help=about, description=about)
-    parser.add_argument("names", metavar="experiment", nargs="*", help="as demo; default: all that have records")
+    parser.add_argument(
+        "names", metavar="experiment", nargs="*", help="such as demo; default: all experiments with records"
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
-    parser.add_argument("--folder", type=Path, help="the results_dir of runs that belong to no experiment")
+    parser.add_argument("--folder", type=Path, help="the results_dir of runs outside an experiment")
     parser.add_argument("--out", type=Path, default=Path("outputs/report.html"), help="the page")
     parser.set_defaults(call=_run)
 

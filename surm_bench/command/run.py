@@ -37,8 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     """Make the run or sweep that the arguments (Hydra's overrides and flags) describe; return the exit code.
 
     Raises:
-        UserError: bad input. In a sweep a refused job is reported at once, and the other jobs still run, unless the
-            disk of the results is full or gone.
+        UserError: bad input. In a sweep, bad input of one job is printed at once and the other jobs still run. Only a
+            full or missing disk ends the sweep.
     """
     overrides, flags = split(arguments)
     check(arguments)
@@ -66,16 +66,16 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         (flags if is_value or argument.startswith("-") else overrides).append(argument)
         name = argument.partition("=")[0]
         if argument.startswith("-") and not is_value and not any(flag.startswith(name) for flag in FLAGS):
-            raise UserError(f"run has no option {name}: all is given as key=value, as task.data_dir=folder ({KEYS})")
+            raise UserError(f"run has no option {name}: write key=value, such as task.data_dir=folder ({KEYS})")
     if arguments and arguments[-1] in VALUED:
-        raise UserError(f"{arguments[-1]} needs a value behind it")
+        raise UserError(f"{arguments[-1]} needs a value after it")
     return overrides, flags
 
 
 def check(arguments: Sequence[str]) -> None:
     """Refuse unknown choices of a configuration group, and a sweep under torchrun, which would hang."""
     if {"-m", "--multirun"} & set(arguments) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("a multirun (-m) under several processes would hang: launch each run by itself")
+        raise UserError("a multirun (-m) in several processes would hang: launch each run by itself")
     for folder in _config_dirs(arguments):
         add_config_dir(folder)
     if not any(argument.lstrip("+").startswith("hydra.searchpath=") for argument in arguments):  # only Hydra reads it

@@ -8,13 +8,13 @@ from surm_bench.errors import UserError
 
 STUDIES = {  # module of surm_bench.studies -> its question
     "approximation": "how well does each structure approximate a matrix?",
-    "approximation_psd": "the same in the setting of Figure 1: a PSD matrix of 50×50 from 50 numbers",
-    "approximation_descent": "the same along training, as in Figure 5: W(G, H) of several r, circulant, Toeplitz",
+    "approximation_psd": "the same question in the setting of Figure 1: a 50×50 PSD matrix from 50 numbers",
+    "approximation_descent": "how fast does training approximate (Figure 5): W(G, H) of several r, circulant, Toeplitz",
     "pinwheel": "what can a small network learn with one adapted matrix?",
-    "pinwheel_paper": "the same in the setting of Figures 4 and 9, and CKA with the dense network (Table 8)",
-    "weights": "how far from the pretrained weights does training go, layer by layer, in the runs that are there?",
-    "uuid": "how well are random pairs of UUIDs memorised, by W(G, H) and by LoRA (Figure 8)?",
-    "cka": "how alike are full fine-tuning and each adapter, in the runs that are there?",
+    "pinwheel_paper": "the same question in the setting of Figures 4 and 9, and CKA with the dense network (Table 8)",
+    "weights": "how far from the pretrained weights does training go, layer by layer, in the runs of a folder?",
+    "uuid": "how well do W(G, H) and LoRA memorise random pairs of UUIDs (Figure 8)?",
+    "cka": "how similar are full fine-tuning and each adapter, in the runs of a folder?",
 }
 
 
@@ -25,16 +25,18 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     for name, question in STUDIES.items():
         study = studies.add_parser(name, help=question, description=question)
         study.set_defaults(call=_run)
-        study.add_argument("--quick", action="store_true", help="a small version in seconds, into outputs/")
+        study.add_argument("--quick", action="store_true", help="a small version in seconds; writes to outputs/")
         study.add_argument("--folder", type=Path, help=f"where to write (default: results/studies/{name})")
         if name == "approximation":
             study.add_argument("--side", type=int, help="rows and columns of the matrices")
         if name == "uuid":
             study.add_argument("--model", help="a real Llama, a folder or a name on the hub (default: a small decoder)")
-            study.add_argument("--pairs", type=int, help="how many pairs")
-            study.add_argument("--steps", type=int, help="how many steps of training")
+            study.add_argument("--pairs", type=int, help="number of pairs")
+            study.add_argument("--steps", type=int, help="number of training steps")
         if name in ("cka", "weights"):
-            study.add_argument("--results-dir", type=Path, help="whose runs to read (default: the demo's)")
+            study.add_argument(
+                "--results-dir", type=Path, help="results folder of the runs to read (default: the demo's)"
+            )
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from surm_bench.records import Record
 
 ABOUT = {
-    "evaluate": "score a finished run's model again, on its task or on another data set of as many labels",
-    "predict": "write what a finished run's model answers to texts or images, as CSV, JSON Lines or parquet",
+    "evaluate": "score a finished run's model again, on its task or on another data set with the same number of labels",
+    "predict": "write a finished run's predictions for texts or images, as CSV, JSON Lines or parquet",
     "export": "write a finished run's model for transformers or timm, or its adapter for PEFT, with a model card",
 }
 DIGITS = {"double_precision": 15}  # the largest number that pandas accepts; the default of pandas is 10
@@ -33,14 +33,14 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parsers = {name: commands.add_parser(name, help=about, description=about) for name, about in ABOUT.items()}
     for name, parser in parsers.items():
         parser.set_defaults(call=calls[name])
-        parser.add_argument("run", type=Path, help="its folder, as results/runs/<id>")
+        parser.add_argument("run", type=Path, help="the run's folder, such as results/runs/<id>")
         parser.add_argument("--config-dir", action="append", default=[], help="a folder of more tasks, models, …")
-    other = "as task=glue/rte, task.data_dir=folder, model.weights=path or trainer.eval_batch_size=8"
-    parsers["evaluate"].add_argument("overrides", metavar="key=value", nargs="*", help=other)
-    asked = "a .parquet, .csv, .tsv or .jsonl file with the task's text columns, an image, or a folder of images"
-    parsers["predict"].add_argument("input", type=Path, help=asked)
-    written = f"a file that ends in {', '.join(WRITERS)}; default: CSV to standard output"
-    parsers["predict"].add_argument("--out", type=Path, help=written)
+    about = "such as task=glue/rte, task.data_dir=folder, model.weights=path or trainer.eval_batch_size=8"
+    parsers["evaluate"].add_argument("overrides", metavar="key=value", nargs="*", help=about)
+    about = "a .parquet, .csv, .tsv or .jsonl file with the task's text columns, an image, or a folder of images"
+    parsers["predict"].add_argument("input", type=Path, help=about)
+    about = f"a file that ends in {', '.join(WRITERS)}; default: CSV to standard output"
+    parsers["predict"].add_argument("--out", type=Path, help=about)
     parsers["export"].add_argument("folder", type=Path, help="a new or an empty folder")
     parsers["export"].add_argument("--adapter", action="store_true", help="the PEFT adapter instead of merged weights")
 
@@ -74,9 +74,9 @@ def _predict(options: argparse.Namespace) -> int:
     if options.out and options.out.is_dir():
         raise UserError(f"--out {options.out} is a folder: name a file")
     if options.out and options.out.exists() and options.input.exists() and options.out.samefile(options.input):
-        raise UserError(f"--out {options.out} is the input, which would be lost: name another file")
+        raise UserError(f"--out {options.out} is the input, which would be overwritten: name another file")
     if options.out and options.out.suffix.lower() not in WRITERS:
-        raise UserError(f"--out {options.out} has another ending than {', '.join(WRITERS)}: give it one of these")
+        raise UserError(f"--out {options.out} is not possible: name a file that ends in {', '.join(WRITERS)}")
 
     from surm_bench.trained.predict import predictions
 
@@ -94,7 +94,7 @@ def _export(options: argparse.Namespace) -> int:
     record, _ = _finished(options)
     folder = options.folder
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} is there already: name a new or an empty folder")
+        raise UserError(f"{folder} exists and is not an empty folder: name a new or an empty folder")
 
     from surm_bench.trained import export
 

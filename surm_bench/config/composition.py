@@ -30,7 +30,7 @@ from surm_bench.system.installation import config_dir
 
 BLOCKS = (("model",), ("task",), ("adapter", "optimizer"), ("trainer",), ("tracking",))  # no block refers to another
 ConfigStore.instance().store(name="schema", node=Config)
-KEYS = "the keys there are: surm-bench run --cfg job"
+KEYS = "surm-bench run --cfg job lists all keys"
 _added: list[Path] = []
 
 
@@ -42,18 +42,18 @@ class Choice(NamedTuple):
 
 
 def add_config_dir(folder: str | Path) -> None:
-    """Look for groups and experiments in this folder, too. Call this before anything is composed.
+    """Add a folder in which groups and experiments are searched. Call this before anything is composed.
 
     Raises:
-        UserError: the folder does not exist, or one of its files has the name of a file of the package: Hydra would
+        UserError: the folder does not exist, or one of its files has the name of a file of the package. Hydra would
             read the package's file instead.
     """
     path = Path(folder).expanduser().resolve()
     if not path.is_dir():
-        raise UserError(f"--config-dir {folder} is not a folder: name one that is laid out as configs")
+        raise UserError(f"--config-dir {folder} is not a folder: name one with subfolders such as adapter and task")
     for file in sorted(path.rglob("*.yaml")):
         if (config_dir() / file.relative_to(path)).exists():
-            raise UserError(f"{file} has the name of a file of surm-bench: give it another one")
+            raise UserError(f"{file} has the name of a file of surm-bench: give it another name")
     if path not in _added:
         _added.append(path)
 
@@ -64,7 +64,7 @@ def config_dirs() -> list[Path]:
 
 
 def with_architecture(model: ModelConfig) -> ModelConfig:
-    """Return a text model of the user's folders with the fields of the config.json beside it; others unchanged.
+    """Add the fields of its config.json to a text model from the user's folders; return other models unchanged.
 
     Raises:
         UserError: the file is not the JSON of a model configuration.
@@ -76,9 +76,9 @@ def with_architecture(model: ModelConfig) -> ModelConfig:
     try:
         fields = json.loads(file.read_bytes())
         if not isinstance(fields.get("model_type"), str):
-            raise ValueError("it names no model_type")
+            raise ValueError("model_type is missing")
     except (ValueError, AttributeError) as error:
-        raise UserError(f"{file} is not the config.json of a model: {error}") from error
+        raise UserError(f"{file} is not the config.json of a transformers model: {error}") from error
     return replace(model, architecture=fields)
 
 
@@ -124,19 +124,19 @@ def typed(cfg: DictConfig) -> Config:
     """Convert a composed configuration.
 
     Raises:
-        UserError: a value that no key may have, or an unknown key (Hydra's + adds any key).
+        UserError: a value is not possible for any key, or a key is unknown (Hydra's + adds any key).
     """
     values = plain(cfg)
     known = {"": Config, **GROUPS}
     for group, cls in known.items():
         names = {field.name for field in fields(cls)}
         if strange := [name for name in (values[group] if group else values) if name not in names]:
-            raise UserError(f"there is no key {'.'.join(filter(None, (group, strange[0])))} ({KEYS})")
+            raise UserError(f"unknown key {'.'.join(filter(None, (group, strange[0])))} ({KEYS})")
     return Config.of_document(values)
 
 
 def editable(config: Config) -> DictConfig:
-    """Return a configuration that takes overrides. ``${`` in a text or path no longer names another key."""
+    """Return a configuration that accepts overrides. ``${`` in its texts and paths does not refer to other keys."""
     return OmegaConf.merge(OmegaConf.structured(Config), _literal(config.document()))
 
 
@@ -152,8 +152,8 @@ def read_files(overrides: Iterable[str]) -> None:
     """Let Hydra read all existing files that the overrides choose in one call, faster than one call a file."""
     wanted = {choice for override in overrides if (choice := _choice(override))} - _files.keys()
     if new := sorted(choice for choice in wanted if choice.name in choices(choice.group)):
-        found = _hydra(None, [f"+{group}@{group}.f{number}={name}" for number, (group, name) in enumerate(new)])
-        _files.update({choice: found[choice.group][f"f{number}"] for number, choice in enumerate(new)})
+        composed = _hydra(None, [f"+{group}@{group}.f{number}={name}" for number, (group, name) in enumerate(new)])
+        _files.update({choice: composed[choice.group][f"f{number}"] for number, choice in enumerate(new)})
 
 
 def first_lines(error: Exception) -> str:
@@ -220,10 +220,10 @@ def _defaults() -> Config:
 
 def _split(overrides: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """Return the groups of each block, with the overrides of these groups."""
-    said: dict[tuple[str, ...], list[str]] = {block: [] for block in BLOCKS}
+    of_blocks: dict[tuple[str, ...], list[str]] = {block: [] for block in BLOCKS}
     for override in overrides:
-        said[_block_of(override)].append(override)
-    return [(block, tuple(its)) for block, its in said.items() if its or len(block) > 1]
+        of_blocks[_block_of(override)].append(override)
+    return [(block, tuple(given)) for block, given in of_blocks.items() if given or len(block) > 1]
 
 
 @cache

@@ -55,10 +55,10 @@ def identity(config: Config, processes: int = 1) -> dict[str, Any]:
     """
     for group in (config.model, config.task):
         if group.digest is None:
-            raise UserError(f"{group.group}.digest of {group.name} is not known: its content has not been read")
+            raise UserError(f"{group.group}.digest of {group.name} is not known: read its content first")
     groups = (config.model, config.task, config.adapter, config.optimizer, config.trainer)
     positive = positive_class(config.task)
-    found = {
+    values = {
         "model.architecture": config.model.architecture_id(),
         **{key: value for group in groups for key, value in group.identity()},
         **({} if positive in (None, DEFAULT) else {"task.positive_class": positive}),
@@ -69,7 +69,7 @@ def identity(config: Config, processes: int = 1) -> dict[str, Any]:
         **({} if processes == 1 else {"processes": processes}),
         **({} if LOOP_VERSION == 1 else {"loop": LOOP_VERSION}),
     }
-    return {key: canonical(value) for key, value in found.items()}
+    return {key: canonical(value) for key, value in values.items()}
 
 
 def method_defaults(target: str) -> dict[str, Any]:
@@ -85,21 +85,21 @@ def installed_defaults(target: str) -> dict[str, Any]:
     Raises:
         UserError: the dataclass does not exist.
     """
-    found = {}
+    defaults = {}
     for field in _fields(target):
         if field.default_factory is not dataclasses.MISSING:
             value = field.default_factory()
         else:
             value = None if field.default is dataclasses.MISSING else field.default
         value = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else getattr(value, "value", value)
-        found[field.name] = canonical(value)
-    return {name: value for name, value in sorted(found.items()) if name not in NOT_OF_METHOD}
+        defaults[field.name] = canonical(value)
+    return {name: value for name, value in sorted(defaults.items()) if name not in NOT_OF_METHOD}
 
 
 def check_defaults(adapter: AdapterConfig) -> None:
-    """Refuse a method if the installed class has other defaults than the defaults in ids.
+    """Refuse a method if the installed class has other defaults than the defaults assumed in ids.
 
-    The defaults of fields that ``adapter.peft`` gives do not matter.
+    Fields that ``adapter.peft`` sets are not compared.
 
     Raises:
         UserError: a default changed, a field is new, or the class does not exist.
@@ -112,7 +112,7 @@ def check_defaults(adapter: AdapterConfig) -> None:
         )
         raise UserError(
             f"{class_name(adapter.target)} as installed has other defaults than the ids of runs: {differences}. "
-            "State them in adapter.peft; fields that are new, python scripts/adapter_defaults.py writes down"
+            "Set them in adapter.peft; for new fields, run python scripts/adapter_defaults.py"
         )
 
 
@@ -155,5 +155,5 @@ def _digest(document: dict) -> str:
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError:
         wrong = [f"{key}={value}" for key, value in document.items() if re.search("NaN|Infinity", json.dumps(value))]
-        raise UserError(f"{', '.join(wrong)} is not possible: not a finite number") from None
+        raise UserError(f"{', '.join(wrong)} is not possible: give finite numbers") from None
     return hashlib.sha256(text.encode()).hexdigest()[:12]

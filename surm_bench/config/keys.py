@@ -53,14 +53,14 @@ class Group:
 
     Attributes:
         group: the name before the dot in a key.
-        selector: the key whose value decides which other keys have an effect; empty: all have one.
+        selector: the key whose value decides which other keys have an effect; empty: every key has an effect.
     """
 
     group = ""
     selector = ""
 
     def check(self) -> None:
-        """Refuse values that are not possible, before anything is read; raises UserError."""
+        """Raise UserError for a value that is not possible, before any data or weights are read."""
         for field in dataclasses.fields(self):
             _check_value(f"{self.group}.{field.name}", getattr(self, field.name), field)
             if not self._is_read(field) and not self._is_default(field):

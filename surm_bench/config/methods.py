@@ -1,4 +1,4 @@
-"""What tables and checks know of each method, by the class of its PEFT config. No torch here: no class is imported."""
+"""Facts about each method for tables and checks, by the class of its PEFT config. No torch: no class is imported."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -66,5 +66,5 @@ METHODS = {
 
 
 def method_of(peft: Mapping[str, Any]) -> Method:
-    """Return the facts about the method that a PEFT config describes; without a row it is "other PEFT"."""
+    """Return the facts about the method of a PEFT config; a method without an entry in METHODS is "other PEFT"."""
     return METHODS.get(class_name(str(peft.get("_target_", ""))), Method("other PEFT"))

@@ -81,7 +81,7 @@ class ModelConfig(Group):
         for name in ("mean", "std"):
             values = getattr(self, name)
             if values is not None and len(values) not in (1, 3):
-                raise UserError(f"{self._shown(name)} is not possible: one number for each channel, or one for all")
+                raise UserError(f"{self._shown(name)} is not possible: give a number for each channel, or one for all")
 
     def architecture_id(self) -> Any:
         """Return what the identity of a run contains as the architecture."""

@@ -9,8 +9,8 @@ from surm_bench.errors import UserError
 from surm_bench.system.atomic import atomic
 
 FILE = "places.json"
-# Values that need no quotes in Hydra's grammar: letters and digits with a slash, or a word. Words that Hydra reads as
-# values of other types (null, true, 007) are not among them.
+# Values that need no quotes in Hydra's grammar: letters and digits with a slash, or a word, but not a word that Hydra
+# reads as another type (null, true, 007).
 SAFE = re.compile(r"[a-z0-9_.+-]*/[a-z0-9_./+-]*|(?!(null|true|false|nan|inf)$)[a-z_][a-z0-9_.-]*", re.IGNORECASE)
 PLACES = {"results_dir": "results", "task.data_dir": None, "model.weights": None}  # key -> its value in a record
 
@@ -31,7 +31,7 @@ def override_of(key: str, path: str | Path) -> str:
 
 def escaped(text: str) -> str:
     """Escape ``${`` for OmegaConf, so that it refers to no other key. Backslashes before ``${`` are doubled."""
-    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
 
 
 def with_quotes(override: str, sweep: bool = False) -> str:
@@ -51,17 +51,17 @@ def with_quotes(override: str, sweep: bool = False) -> str:
 
 
 def check_place(key: str, path: object) -> None:
-    """Refuse an empty path, which would mean the current folder; raises UserError."""
+    """Raise UserError for an empty path, which would mean the current folder."""
     if isinstance(path, str) and not path.strip():
-        raise UserError(f"{key}={path} is empty: name a folder or a file, as . for the current folder")
+        raise UserError(f"{key}={path} is empty: name a folder or a file, such as . for the current folder")
 
 
 def _quoted(path: str) -> str:
     """Quote a value for Hydra's grammar. Backslashes before a quote in the path or at its end are doubled."""
     if SAFE.fullmatch(path):
         return path
-    inner = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", path)
-    inner = re.sub(r"\\+$", lambda found: found[0] * 2, inner)
+    inner = re.sub(r"(\\*)'", lambda match: match[1] * 2 + r"\'", path)
+    inner = re.sub(r"\\+$", lambda match: match[0] * 2, inner)
     return f"'{inner}'"
 
 
@@ -91,6 +91,6 @@ def with_places(config: Config, folder: Path) -> Config:
         return config
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{file} is damaged ({error}): without it data and weights are looked for where task and model have them"
+            f"{file} is damaged ({error}): remove it to use the default places of data and weights"
         ) from error
     return config.having(task=task, model=model)

@@ -3,7 +3,7 @@
 from surm_bench.config.task import TaskConfig
 from surm_bench.errors import UserError, unknown
 
-METRIC = "f1_accuracy"  # the metric with a positive class; task.positive_class has no effect on others
+METRIC = "f1_accuracy"  # the only metric with a positive class
 DEFAULT = 1
 
 
@@ -16,7 +16,9 @@ def positive_class(task: TaskConfig) -> int | None:
     given, names = task.positive_class, task.label_names or []
     if task.metric != METRIC:
         if given is not None:
-            raise UserError(f"task.positive_class={given} has no effect: task.metric={task.metric} has none")
+            raise UserError(
+                f"task.positive_class={given} has no effect with task.metric={task.metric}: only {METRIC} reads it"
+            )
         return None
     if given is None or given in names:
         return DEFAULT if given is None else names.index(given)

@@ -39,13 +39,13 @@ class Config:
     rerun: bool = key("run again even if a finished record exists", False)
 
     def check(self) -> None:
-        """Refuse values that are not possible, alone or together, before anything is read.
+        """Check every value, alone and together with the others, before any data or weights are read.
 
         Raises:
-            UserError: the message names the value and the valid choices.
+            UserError: a value is not possible. The message names the value and the valid choices.
         """
         if not 0 <= self.seed < 2**32:
-            raise UserError(f"seed={self.seed} is not possible: from 0 to 2**32 - 1")
+            raise UserError(f"seed={self.seed} is not possible: give a number from 0 to 2**32 - 1")
         for group in GROUPS:
             getattr(self, group).check()
         self._check_family()
@@ -64,7 +64,7 @@ class Config:
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Config":
-        """Return the configuration of a record. A key that it lacks has its default, "as before"."""
+        """Return the configuration of a record. A key that the record lacks has its default, "as before"."""
         groups = {name: _known(group, document[name]) for name, group in GROUPS.items() if name in document}
         return _known(cls, document | groups)
 
@@ -73,18 +73,18 @@ class Config:
         wanted = FAMILIES[self.task.kind]
         if wanted != self.model.family:
             raise UserError(
-                f"task {self.task.name} is of kind {self.task.kind!r}, model {self.model.name} of family "
+                f"task {self.task.name} is of kind {self.task.kind!r}, but model {self.model.name} is of family "
                 f"{self.model.family!r}: choose a {wanted} model"
             )
 
     def _check_epoch_choice(self) -> None:
-        """Refuse settings that choose an epoch by the reported split, which would make the score too good."""
+        """Refuse settings that choose an epoch by the reported split: the reported score would be too good."""
         for name in ("patience", "keep_best"):
             value = getattr(self.trainer, name)
             if value and self.task.validation == "dev":
                 raise UserError(
-                    f"trainer.{name}={shown(value)} would choose an epoch by the split that is reported: give "
-                    "task.validation=holdout or tuning, which choose by rows that are held out"
+                    f"trainer.{name}={shown(value)} would choose an epoch by the reported split: give "
+                    "task.validation=holdout or tuning, which choose by held-out rows"
                 )
 
     def _check_loko(self) -> None:
@@ -92,8 +92,8 @@ class Config:
             value = getattr(self.trainer, name)
             if value and self.optimizer.name == "loko":
                 raise UserError(
-                    f"trainer.{name}={shown(value)} is not possible with optimizer.name=loko, which looks into the "
-                    "model at a whole batch"
+                    f"trainer.{name}={shown(value)} is not possible with optimizer.name=loko, which needs the "
+                    "activations of a whole batch: leave it out, or choose another optimizer"
                 )
 
     def _check_scored_batches(self) -> None:

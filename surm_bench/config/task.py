@@ -109,7 +109,7 @@ class TaskConfig(Group):
         choices=("dev", "holdout", "tuning"),
     )
     validation_rows: int = key(
-        "number of unused rows to hold out, or all there are; same for all runs if possible",
+        "number of unused rows to hold out, or all if there are fewer; the same for all runs if possible",
         2000,
         Part.DERIVED,
         least=1,
@@ -126,23 +126,26 @@ class TaskConfig(Group):
         self._check_label_names()
         if self.eval_split is None and self.source != "folder":
             raise UserError(
-                f"task.eval_split of {self.name} is null: name the split to be scored, as validation or test"
+                f"task.eval_split of {self.name} is null: name the split to score, such as validation or test"
             )
         for name in self.extra_eval_splits:
             if name in RESERVED or not name.isidentifier():
-                raise UserError(f"task.extra_eval_splits cannot have the name {name!r}: choose another word")
+                raise UserError(
+                    f"the name {name!r} in task.extra_eval_splits is not possible: use letters, digits and _, and not "
+                    f"{' or '.join(RESERVED)}"
+                )
         given = [f"task.{name}" for name in SUBSETS if getattr(self, name) not in (None, False)]
         if len(given) > 1:
             choices = ", ".join(f"task.{name}" for name in SUBSETS)
             raise UserError(f"{' and '.join(given)} do not go together: give at most one of {choices}")
         if self.shots is not None and self.is_regression:
-            raise UserError(f"task.shots is for classes, {self.name} is a regression: give task.fraction")
+            raise UserError(f"task.shots needs classes, but {self.name} is a regression: give task.fraction instead")
 
     def subset_id(self) -> dict[str, Any]:
-        """Return, for the identity of a run, the seed of its subset and the number of rows held out beside it.
+        """Return the keys of the subset that belong to the identity of a run.
 
-        The seed belongs to the identity of a run with a subset. The number belongs to the identity of a run that
-        holds out rows it does not train on.
+        These are subset_seed for a run with a subset, and validation_rows for a run that holds out rows which its
+        training subset leaves unused.
         """
         draws = any(getattr(self, name) not in (None, False) for name in (*SUBSETS, "max_eval_samples"))
         beside = self.validation != "dev" and any(
@@ -156,11 +159,11 @@ class TaskConfig(Group):
         inputs, most = list(self.inputs), 1 if self.kind == "image" else 2
         if not 1 <= len(inputs) <= most:
             wanted = "one column of images" if most == 1 else "one column of texts, or two as a pair"
-            join = "; join further ones in the data" if len(inputs) > most else ""
+            join = "; join other columns in the data" if len(inputs) > most else ""
             raise UserError(f"{self._shown('inputs')} of {self.name} is not possible: give {wanted}{join}")
         if len({*inputs, self.label}) <= len(inputs):
             raise UserError(
-                f"{self._shown('inputs')} and {self._shown('label')} name a column twice: give different ones"
+                f"{self._shown('inputs')} and {self._shown('label')} name a column twice: name different columns"
             )
 
     def _check_label_names(self) -> None:
@@ -173,4 +176,4 @@ class TaskConfig(Group):
             )
         names = [str(name) for name in self.label_names]
         if not 2 <= len(set(names)) == len(names):
-            raise UserError(f"task.label_names={','.join(names)} is not possible: at least two different names")
+            raise UserError(f"task.label_names={','.join(names)} is not possible: give two or more different names")

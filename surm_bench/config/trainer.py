@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from surm_bench.config.keys import Group, Part, key
 from surm_bench.errors import UserError
 
-WORKERS = 8  # most data-loading processes for each processor: more would only wait for each other
+WORKERS = 8  # most data-loading processes per processor: more processes would only wait for each other
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Refuse values that no key may have: numbers that JSON cannot hold, names that lead out of a folder, secrets."""
+"""Refuse values that are not possible for any key: numbers outside JSON, names that leave a folder, secrets."""
 
 import math
 import re
@@ -24,17 +24,19 @@ def plain(cfg: DictConfig) -> dict:
     """
     for key, value in _leaves(OmegaConf.to_container(cfg, resolve=False)):
         if isinstance(value, str) and "oc.env" in value and key not in PLACES:
-            raise UserError(f"{key}={value} would write an environment variable into records: {_paths()} may have one")
+            raise UserError(
+                f"{key}={value} would put an environment variable into records: only {_paths()} may have one"
+            )
     config = OmegaConf.to_container(cfg, resolve=True)
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value} is not possible: give a finite number")
         if isinstance(value, int) and abs(value) >= 2**63:
-            raise UserError(f"{key}={value} is not possible: no whole number here has more than 64 bits")
+            raise UserError(f"{key}={value} is not possible: give a whole number of at most 64 bits")
         if key in PLACES:
             check_place(key, value)
         if key in NAMES and isinstance(value, str) and not NAME.fullmatch(value):
-            raise UserError(f"{key}={value!r} is not possible: letters, digits, _, -, + and ., in parts divided by /")
+            raise UserError(f"{key}={value!r} is not possible: use letters, digits, _, -, +, . and /")
     return config
 
 

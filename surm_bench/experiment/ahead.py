@@ -64,28 +64,28 @@ def survivors_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
 def _coordinates_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
     wanted = Counter((job.task, job.adapter, job.seed) for job in state.jobs)
     first, *others = experiment.tuning.seeds
-    found = []
+    ahead = []
     for task, adapter in product(experiment.tasks, experiment.adapters):
         settings = experiment.settings(adapter)
         if (task, adapter) not in {*state.choices, *state.problems} and len(settings) > 1:
             one, *rest = trial_jobs(experiment, task, adapter, Trial(settings[0]))
             most = max(wanted[task, other, first] for other in experiment.adapters)
-            found += [one] * max(0, max(most, len(settings)) - wanted[task, adapter, first])
+            ahead += [one] * max(0, max(most, len(settings)) - wanted[task, adapter, first])
             if not any(wanted[task, adapter, seed] for seed in others):
-                found += rest * min(experiment.tuning.finalists, len(settings))
-    return found
+                ahead += rest * min(experiment.tuning.finalists, len(settings))
+    return ahead
 
 
 def growth_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
     """Return the largest number of trials that growing ranges may add within the budget of steps."""
-    tuning, found = experiment.tuning, []
+    tuning, ahead = experiment.tuning, []
     for (task, adapter), full in _full_trials(experiment, state).items():
         settings = experiment.settings(adapter)
         trial = trial_jobs(experiment, task, adapter, Trial(settings[0]))
         allowed, first = budget(experiment, task), first_trials(settings, tuning.survivors)
         grown = full - sum(not one.short for one in first)
-        found += trial * max(0, allowed.left(first) // max(1, allowed.full) - max(0, grown))
-    return found
+        ahead += trial * max(0, allowed.left(first) // max(1, allowed.full) - max(0, grown))
+    return ahead
 
 
 def reports_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
@@ -99,9 +99,9 @@ def reports_ahead(experiment: Experiment, state: Tuned) -> list[Job]:
 def _full_trials(experiment: Experiment, state: Tuned) -> dict[tuple[str, str], int]:
     """Count the full trials wanted so far, for each task and adapter whose search has not ended."""
     wanted = Counter((job.task, job.adapter, job.overrides) for job in state.jobs)
-    found = {}
+    counts = {}
     for task, adapter in product(experiment.tasks, experiment.adapters):
         if (task, adapter) not in {*state.choices, *state.problems}:
             full = trial_jobs(experiment, task, adapter, Trial(experiment.settings(adapter)[0]))
-            found[task, adapter] = wanted[task, adapter, full[0].overrides] // len(full)
-    return found
+            counts[task, adapter] = wanted[task, adapter, full[0].overrides] // len(full)
+    return counts

@@ -24,8 +24,8 @@ from surm_bench.errors import UserError
 from surm_bench.experiment.calibration import (
     FILE,
     Calibration,
-    Timed,
-    Timing,
+    TimedTask,
+    UnitTimes,
     digest_of,
     read_calibration,
     write_calibration,
@@ -48,8 +48,8 @@ SCORED = 2  # batches of text that are scored: a run orders rows by length
 def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places: Sequence[str] = ()) -> list[str]:
     """Time enough pairs of task and adapter to estimate these jobs, and write each time as soon as it is measured.
 
-    Pairs with a written time are not timed again, unless the machine was busy then and is not busy now. Tasks whose
-    data or weights are not on this machine, and pairs that cannot be run, are left out.
+    Pairs with a written time are not timed again, except if the machine was busy then and is not busy now. Tasks whose
+    data or weights are not on this machine are left out, and so are pairs that cannot be run.
 
     Returns:
         A line for each reason why tasks or adapters were left out.
@@ -58,8 +58,8 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
     wanted = [which for which in product(experiment.tasks, experiment.adapters) if which in left]
     known = _begun(experiment, folder) if wanted else None
     if known is None or all(known.timing(*which) for which in wanted):
-        done = f"all that is left has been timed; remove {folder / FILE} to time it again"
-        print(f"{experiment.name}: {done if wanted else 'nothing is left to be timed'}")
+        done = f"all remaining runs have been timed; remove {folder / FILE} to time them again"
+        print(f"{experiment.name}: {done if wanted else 'no runs are left to be timed'}")
         return []
     if known.is_busy:
         load = f"load {known.load:.1f} of {known.cores}"
@@ -74,12 +74,12 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
         try:
             known.tasks[task] = _untimed(config_of(task, next(iter(experiment.adapters))))
         except Exception as error:  # its data or weights are not on this machine
-            left_out[_told(error)].append(task)
+            left_out[_in_one_line(error)].append(task)
     wanted = [which for which in wanted if which[0] in known.tasks]
     warm = False
     for tried in count(1):
         if not (todo := to_time(known, wanted)):
-            return [f"no time known: {', '.join(names)}: {reason}" for reason, names in left_out.items()]
+            return [f"not timed: {', '.join(names)}: {reason}" for reason, names in left_out.items()]
         task, adapter = todo[0]
         print(f"calibrating {experiment.name}, {tried}/{tried - 1 + len(todo)}: {adapter} on {task}", flush=True)
         try:
@@ -90,22 +90,22 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
             known = known.with_time(task, adapter, time_run(config))
         except Exception as error:  # one adapter fails, for example because memory is too small
             wanted.remove((task, adapter))
-            left_out[_told(error)].append(f"{adapter} on {task}")
+            left_out[_in_one_line(error)].append(f"{adapter} on {task}")
         else:
             write_calibration(known, folder)
 
 
 def to_time(known: Calibration, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the pairs of task and adapter whose times do not follow from the pairs before (Calibration.timing)."""
-    found = []
+    untimed = []
     for task, adapter in wanted:
         if known.timing(task, adapter) is None:
-            known = known.with_time(task, adapter, Timing(1, 1, 1, 1))
-            found.append((task, adapter))
-    return found
+            known = known.with_time(task, adapter, UnitTimes(1, 1, 1, 1))
+            untimed.append((task, adapter))
+    return untimed
 
 
-def time_run(config: Config) -> Timing:
+def time_run(config: Config) -> UnitTimes:
     """Measure the seconds of each part of a run.
 
     Prepare rows, warm up for an epoch of a few batches, take the median step of a second epoch, then score a batch.
@@ -128,7 +128,7 @@ def time_run(config: Config) -> Timing:
     times.append(time.perf_counter())
     load, prepare, start, _, scored = np.diff(times).tolist()
     steps = history.step_seconds[len(history.step_seconds) // 2 :]
-    return Timing(load + start, prepare / rows, median(steps), scored / len(data.splits["reported"]))
+    return UnitTimes(load + start, prepare / rows, median(steps), scored / len(data.splits["reported"]))
 
 
 def _begun(experiment: Experiment, folder: Path) -> Calibration:
@@ -143,17 +143,17 @@ def _begun(experiment: Experiment, folder: Path) -> Calibration:
     return new
 
 
-def _untimed(config: Config) -> Timed:
+def _untimed(config: Config) -> TimedTask:
     """Return a task with its numbers of rows, and no times; raise if its data or weights are not on this machine."""
     check_model(config.model)
     rows = {}
     for kind, validation in (("tuning", "tuning"), ("reported", config.task.validation)):
         raw = load_task(replace(config.task, validation=validation), config.seed)
         rows[kind] = [len(raw.train), sum(map(len, raw.splits.values()))]
-    return Timed(config.model.name, rows, {})
+    return TimedTask(config.model.name, rows, {})
 
 
-def _told(error: Exception) -> str:
+def _in_one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -16,17 +16,17 @@ from surm_bench.system.atomic import atomic
 FILE = "calibration.json"
 
 
-class Timing(NamedTuple):
-    """Seconds that an adapter takes on a task."""
+class UnitTimes(NamedTuple):
+    """The seconds of each unit of work that an adapter takes on a task."""
 
-    start: float  # before rows are prepared
-    prepare: float  # to tokenise or decode a row
-    step: float  # of training
-    row: float  # to score a row
+    start: float  # loading data and model, and attaching the adapter
+    prepare: float  # tokenising or decoding one row
+    step: float  # one optimiser step
+    row: float  # scoring one row
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedTask:
     """A task that can be timed.
 
     Attributes:
@@ -37,7 +37,7 @@ class Timed:
 
     model: str
     rows: dict[str, list[int]]
-    adapters: dict[str, Timing]
+    adapters: dict[str, UnitTimes]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Calibration:
     threads: int
     cores: int
     load: float
-    tasks: dict[str, Timed]
+    tasks: dict[str, TimedTask]
 
     def seconds(self, job: Job) -> float | None:
         """Estimate the seconds of a whole run; None if neither a measured nor a scaled time is known.
@@ -74,7 +74,7 @@ class Calibration:
         training = (seen + scored) * timing.prepare + steps * timing.step
         return timing.start + training + evaluations * scored * timing.row
 
-    def timing(self, task: str, adapter: str) -> Timing | None:
+    def timing(self, task: str, adapter: str) -> UnitTimes | None:
         """Return the measured time of an adapter on a task, or its time on another task of the same model, scaled.
 
         The scale is the ratio of the times that another adapter took on the two tasks. None if there is no such task.
@@ -86,10 +86,10 @@ class Calibration:
             shared = own.adapters.keys() & other.adapters.keys()
             if other.model == own.model and adapter in other.adapters and shared:
                 here, there = own.adapters[min(shared)], other.adapters[min(shared)]
-                return Timing(*(x * a / b for x, a, b in zip(other.adapters[adapter], here, there, strict=True)))
+                return UnitTimes(*(x * a / b for x, a, b in zip(other.adapters[adapter], here, there, strict=True)))
         return None
 
-    def with_time(self, task: str, adapter: str, timing: Timing) -> "Calibration":
+    def with_time(self, task: str, adapter: str, timing: UnitTimes) -> "Calibration":
         """Return this calibration with the time of an adapter on one of its tasks added."""
         adapters = self.tasks[task].adapters | {adapter: timing}
         return replace(self, tasks=self.tasks | {task: replace(self.tasks[task], adapters=adapters)})
@@ -102,7 +102,7 @@ class Calibration:
     @property
     def about(self) -> str:
         """A line with the date, the device, the load, and whether the machine was busy."""
-        device = _told(self.device_kind, self.threads)
+        device = _described(self.device_kind, self.threads)
         text = f"calibrated {self.created[:16]} on {device}, load {self.load:.1f} of {self.cores}"
         return text + (": the machine was busy, these times are too long" if self.is_busy else "")
 
@@ -134,8 +134,9 @@ def write_calibration(calibration: Calibration, folder: Path) -> None:
 
 
 def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None:
-    """Return the calibration in a folder of results, or None. torch, which knows the device, is imported only if a
-    calibration exists.
+    """Return the calibration in a folder of results, or None if the folder has none.
+
+    torch is imported only if a calibration exists, to compare the device.
 
     Raises:
         UserError: the file cannot be read, the experiment's file has changed since, or another device was calibrated.
@@ -144,18 +145,19 @@ def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None
     if not path.exists():
         return None
     try:
-        found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
-        timed = {name: Timed(**task) for name, task in found.tasks.items()}
-        adapters = {name: {a: Timing(*times) for a, times in task.adapters.items()} for name, task in timed.items()}
+        calibration = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        timed = {name: TimedTask(**task) for name, task in calibration.tasks.items()}
+        adapters = {name: {a: UnitTimes(*times) for a, times in task.adapters.items()} for name, task in timed.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): plan --calibrate makes it anew") from error
-    made, here = (found.device_kind, found.threads), device_here(experiment)
-    if found.experiment != digest_of(experiment):
-        raise UserError(f"{path} is older than the experiment's file: plan --calibrate makes it anew")
+        raise UserError(f"{path} cannot be read ({error}): plan --calibrate makes a new one") from error
+    made, here = (calibration.device_kind, calibration.threads), device_here(experiment)
+    if calibration.experiment != digest_of(experiment):
+        raise UserError(f"{path} is older than the experiment's file: plan --calibrate makes a new one")
     if made != here:
-        raise UserError(f"{path} was made on {_told(*made)}, this is {_told(*here)}: plan --calibrate makes it anew")
-    return replace(found, tasks={name: replace(task, adapters=adapters[name]) for name, task in timed.items()})
+        devices = f"{_described(*made)}, but this machine is {_described(*here)}"
+        raise UserError(f"{path} was made on {devices}: plan --calibrate makes a new one")
+    return replace(calibration, tasks={name: replace(task, adapters=adapters[name]) for name, task in timed.items()})
 
 
-def _told(device_kind: str, threads: int) -> str:
+def _described(device_kind: str, threads: int) -> str:
     return f"{device_kind}, {threads} thread{'s' * (threads != 1)}"

@@ -84,15 +84,15 @@ def compared(claims: Claims, results: Path) -> tuple[dict[str, list[Compared]], 
             different rows.
     """
     evidence: dict[str, _Evidence] = {}
-    found: dict[str, list[Compared]] = {}
+    of_claims: dict[str, list[Compared]] = {}
     for name, claim in claims.claims.items():
-        found[name] = []
+        of_claims[name] = []
         for comparison in [*claim.primary, *claim.secondary]:
             experiment = comparison.experiment
             if experiment not in evidence:
                 evidence[experiment] = _Evidence(experiment, results / experiment)
-            found[name].append(evidence[experiment].compare(comparison, claims, name))
-    return found, [problem for of in evidence.values() for problem in of.problems]
+            of_claims[name].append(evidence[experiment].compare(comparison, claims, name))
+    return of_claims, [problem for of in evidence.values() for problem in of.problems]
 
 
 class _Evidence:
@@ -140,8 +140,8 @@ class _Evidence:
 
     def _error_variance(self, task: str) -> ErrorVariance | None:
         """Return the error variance of all methods of the table except the linear probe, whose scores vary less."""
-        found = [self._results(task, row) for row in self._experiment.adapters]
-        adapting = [results for results in found if _parameters(results, "adapter")]
+        rows = [self._results(task, row) for row in self._experiment.adapters]
+        adapting = [results for results in rows if _parameters(results, "adapter")]
         seeds = self._experiment.seeds
         scores = [[results[seed].score if seed in results else np.nan for seed in seeds] for results in adapting]
         return error_variance(np.array(scores, float))

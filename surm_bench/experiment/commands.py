@@ -43,7 +43,7 @@ class Options:
 
 
 def run(experiment: Experiment, options: Options) -> list[str]:
-    """Run the tuned jobs that are missing and write tables and figures; returns problems."""
+    """Make the missing runs of the tuned settings and write tables and figures; returns problems."""
     problems = run_reported(experiment, options)
     state, runs = _state(experiment, options)
     _write_results(experiment, state, runs, options.folder)
@@ -51,7 +51,7 @@ def run(experiment: Experiment, options: Options) -> list[str]:
 
 
 def run_reported(experiment: Experiment, options: Options) -> list[str]:
-    """Run the tuned jobs that are missing; returns problems."""
+    """Make the missing runs of the tuned settings; returns problems."""
     wanted = experiment.of_rows(options.rows)
     state, _ = _state(wanted, options)
     problems = [*state.problems.values(), *undecided(wanted, state)]
@@ -60,10 +60,10 @@ def run_reported(experiment: Experiment, options: Options) -> list[str]:
 
 
 def tune(experiment: Experiment, options: Options) -> list[str]:
-    """Run the trials of the search until every setting is chosen; returns problems, a line each.
+    """Run the trials of the search until every setting is chosen; returns one line for each problem.
 
-    A stopped search continues when it is started again. A run that fails is not tried again in the same call; all
-    other runs are made. A setting that diverged on a seed cannot be chosen.
+    A stopped search continues when it is started again. A run that fails is not tried again in the same call; the
+    other runs go on. A setting that diverged on a seed cannot be chosen.
     """
     problems, before, tried = [], [], set()
     experiment = experiment.of_rows(options.rows)
@@ -73,7 +73,7 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
         if not waiting:
             break
         if waiting == before:
-            problems = problems or [f"{len(waiting)} runs are left to other processes: tune again when they are done"]
+            problems = problems or [f"other processes make the last {len(waiting)} runs: tune again when they are done"]
             break
         before = list(waiting)
         tried.update(waiting)
@@ -166,8 +166,8 @@ def reproduce(experiment: Experiment, options: Options) -> list[str]:
     state, runs = _state(experiment, options)
     done = [job for job in reported_jobs(experiment, state.choices) if runs.result(job) is not None]
     if not done:
-        nothing = f"{experiment.name} has no result in {options.folder} to be repeated"
-        return [f"{nothing}: run it first, or name a folder by --results"]
+        nothing = f"{experiment.name} has no result to repeat in {options.folder}"
+        return [f"{nothing}: run it first, or name another folder with --results"]
     folder = options.outputs / experiment.name
 
     def repeat(jobs: list[Job]) -> list[str]:
@@ -192,7 +192,7 @@ def compare(experiment: Experiment, options: Options) -> list[str]:
     from surm_bench.report.tables import write_table
 
     if not options.other.is_dir():
-        raise UserError(f"{options.other} is no folder: name the other machine's results of {experiment.name}")
+        raise UserError(f"{options.other} is not a folder: name the other machine's results of {experiment.name}")
     (state, runs), others = _state(experiment, options), Runs(options.other, options.places)
     table = second_machine(experiment, state, runs, others)
     write_table(table, options.folder, "second_machine")
@@ -213,7 +213,7 @@ def _state(experiment: Experiment, options: Options) -> tuple[Tuned, Runs]:
 
 
 def _estimates(experiment: Experiment, jobs: list[Job], runs: Runs) -> Estimates:
-    """Return time estimates, with a calibration if one fits. Tell on standard error why a calibration does not fit."""
+    """Return time estimates, with the calibration if it fits; print on standard error why it does not fit."""
     calibration = None
     try:
         calibration = read_calibration(experiment, runs.archive.folder)

@@ -31,12 +31,12 @@ def declared(config: Config, places: Sequence[str] = ()) -> list[Content]:
         places: overrides that name local files: task.data_dir=…, model.weights=….
     """
     given = {place.partition("=")[0]: value_of(place) for place in places if is_place(place)}
-    found = []
+    contents = []
     for name, place in PLACES.items():
         group = getattr(config, name)
         values = asdict(group) | {"digest": None, place: given.get(f"{name}.{place}", getattr(group, place))}
-        found.append(Content(name, group.name, json.dumps(values, sort_keys=True), group.digest))
-    return found
+        contents.append(Content(name, group.name, json.dumps(values, sort_keys=True), group.digest))
+    return contents
 
 
 def with_content(config: Config, places: Sequence[str] = ()) -> Config:
@@ -45,15 +45,15 @@ def with_content(config: Config, places: Sequence[str] = ()) -> Config:
     Raises:
         UserError: data or weights without a declared digest cannot be read here.
     """
-    found = {}
+    read: dict[str, dict[str, Any]] = {}
     for content in declared(config, places):
-        found[content.group] = {"digest": content.digest or _once(read_content, content)}
+        read[content.group] = {"digest": content.digest or _once(read_content, content)}
         if content.group == "task" and config.task.num_labels is None:
-            found["task"]["num_labels"] = _once(_read_task, content).num_labels
+            read["task"]["num_labels"] = _once(_read_task, content).num_labels
         if content.group == "task" and config.task.positive_class is not None:
-            found["task"]["label_names"] = _once(_read_task, content).label_names
-    found["model"]["architecture"] = with_architecture(config.model).architecture
-    return config.having(**found)
+            read["task"]["label_names"] = _once(_read_task, content).label_names
+    read["model"]["architecture"] = with_architecture(config.model).architecture
+    return config.having(**read)
 
 
 def read_label_names(config: Config) -> list[str] | None:
@@ -80,10 +80,10 @@ def _read_task(content: Content) -> TaskConfig:
 
 
 def _once(read: Callable[[Content], Any], content: Content) -> Any:
-    found, refusal = _read_or_refused(read, content)
+    value, refusal = _read_or_refused(read, content)
     if refusal:
-        raise UserError(f"{content.group} {content.name} is neither declared nor here: {refusal}")
-    return found
+        raise UserError(f"{content.group} {content.name} has no declared digest and is not available here: {refusal}")
+    return value
 
 
 @cache  # errors are cached too: a search for missing files may take seconds

@@ -34,7 +34,7 @@ def make_dashboard(
     """
     table = folder / "table.md"
     if not table.is_file():
-        raise UserError(f"{experiment.name} has no table in {folder}: nothing to show")
+        raise UserError(f"{experiment.name} has no table in {folder}: make its runs first, or name another folder")
     _send_results(experiment.name, folder, tracking)
     text = table.read_text(encoding="utf-8")
     made = workspace(experiment.name, _job(experiment), _scores(experiment), _colors(experiment, state), text, tracking)
@@ -44,8 +44,8 @@ def make_dashboard(
     if online():
         return [f"{experiment.name}: {save(made)}"]
     return [
-        f"{experiment.name}: there is no key for W&B here; its workspace is {file}, which the same command saves"
-        " after wandb login"
+        f"{experiment.name}: this machine has no key for W&B, so the workspace was written to {file}; "
+        "give the same command again after wandb login"
     ]
 
 

@@ -39,15 +39,16 @@ def differences_to_lora(
         done.setdefault((place[column[:4]], adapter.label), {})[config.seed] = record
         if adapter.name == REFERENCE and adapter.label not in references:
             references.append(adapter.label)
-    found = []
+    differences = []
     for (column, method), reference in product(done, references):
         partners = done.get((column, reference), {})
         pairs = [(record, partners[seed]) for seed, record in done[column, method].items() if seed in partners]
         if method == reference or not pairs:
             continue
         with suppress(UserError):  # a folder of arbitrary runs may hold runs that were scored on different rows
-            found.append({"column": column, "method": method, "reference": reference, **_compared(pairs, predictions)})
-    return found
+            where = {"column": column, "method": method, "reference": reference}
+            differences.append(where | _compared(pairs, predictions))
+    return differences
 
 
 def _compared(pairs: Sequence[tuple[Record, Record]], predictions: Predictions) -> dict:

@@ -25,7 +25,7 @@ SHAPES = {  # key -> the valid shape of its value
     **dict.fromkeys(("seeds", "tuning.seeds"), "a list of whole numbers"),
     "overrides": "a list of overrides",
     "best_epoch": "a list of adapters",
-    "tuning.knobs": "for each adapter, or default, its knobs, and for each of these a list of numbers",
+    "tuning.knobs": "for each adapter, or for default, its knobs, and a list of numbers for each knob",
     **dict.fromkeys(("tuning.steps", "tuning.survivors", "tuning.finalists"), "a whole number, or null"),
     "tuning": "seeds and knobs",
 }
@@ -35,8 +35,8 @@ ROW_KEYS = ("adapter=", "adapter.", "optimizer=", "optimizer.")  # the keys that
 
 def experiment_files() -> dict[str, Path]:
     """Return the experiment files of configs/experiment and of the user's config folders, by experiment name."""
-    found = {file.stem: file for folder in config_dirs() for file in (folder / "experiment").glob("*.yaml")}
-    return dict(sorted(found.items()))
+    files = {file.stem: file for folder in config_dirs() for file in (folder / "experiment").glob("*.yaml")}
+    return dict(sorted(files.items()))
 
 
 def load_experiment(name: str) -> tuple[Experiment, list[str]]:
@@ -70,7 +70,7 @@ def _read(path: Path) -> Experiment:
     try:
         read = OmegaConf.load(path)
         if not isinstance(read, DictConfig):
-            raise UserError(f"{path} does not hold keys: give {', '.join(_keys(Experiment))}")
+            raise UserError(f"{path} must be a mapping: give the keys {', '.join(_keys(Experiment))}")
         if "name" in read:
             raise UserError(f"{path}: {unknown('key', 'name', _keys(Experiment))}")
         merged = OmegaConf.merge(OmegaConf.structured(Experiment), read, {"name": path.stem})
@@ -78,11 +78,11 @@ def _read(path: Path) -> Experiment:
     except OmegaConfBaseException as error:
         raise UserError(f"{path}: {_reason(error, read)}") from error
     except YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _reason(error: OmegaConfBaseException, read: DictConfig) -> str:
-    """Tell the key, its value and the valid values, without the terms of OmegaConf."""
+    """Name the key, its value and the valid values, without the terms of OmegaConf."""
     if isinstance(error, ConfigKeyError):
         return str(unknown("key", error.full_key, _keys(error.object_type)))
     if isinstance(error, MissingMandatoryValue):
@@ -104,13 +104,13 @@ def _shape(key: str) -> str:
 def _check_overrides(experiment: Experiment, path: Path) -> None:
     for override in chain(experiment.overrides, *experiment.tasks.values(), *experiment.adapters.values()):
         if not isinstance(override, str):
-            raise UserError(f"{path}: {override!r} among the overrides: write it as key=value")
+            raise UserError(f"{path}: the override {override!r} is not possible: write it as key=value")
         if override.startswith("seed="):
-            raise UserError(f"{path}: {override} among the overrides: give seeds and tuning.seeds")
+            raise UserError(f"{path}: the override {override} is not possible: give seeds and tuning.seeds instead")
 
 
 def _keys(kind: type) -> list[str]:
-    """Return the keys of a file. name is no key, because the file's name is the name of the experiment."""
+    """Return the keys of a file. ``name`` is not a key: the name of the file is the name of the experiment."""
     return [field.name for field in fields(kind) if field.name != "name"]
 
 
@@ -120,14 +120,14 @@ def _check(experiment: Experiment, path: Path) -> None:
         if not getattr(experiment, name):
             raise UserError(f"{path}: {name} is empty: give at least one")
     if shared := set(experiment.seeds) & set(tuning.seeds):
-        raise UserError(f"{path}: seeds {sorted(shared)} are both tuned on and reported: use others for tuning")
+        raise UserError(f"{path}: {sorted(shared)} are in both seeds and tuning.seeds: use other seeds for tuning")
     if not tuning.seeds and any(tuning.knobs.values()):
         raise UserError(f"{path}: tuning.seeds needs at least one number")
     for name, seeds in (("seeds", experiment.seeds), ("tuning.seeds", tuning.seeds)):
         if len(set(seeds)) < len(seeds):
             raise UserError(f"{path}: {name} is {seeds}: give each number once")
         if not all(0 <= seed < SEEDS for seed in seeds):
-            raise UserError(f"{path}: {name} is {seeds}: each is from 0 to 2**32 - 1")
+            raise UserError(f"{path}: {name} is {seeds}: each must be from 0 to 2**32 - 1")
     _check_overrides(experiment, path)
     for name in ("steps", "survivors"):
         if getattr(tuning, name) is not None and getattr(tuning, name) < 2:
@@ -135,48 +135,52 @@ def _check(experiment: Experiment, path: Path) -> None:
     if tuning.finalists is not None:
         _check_finalists(experiment, path)
     if extra := tuning.knobs.keys() - experiment.adapters.keys() - {"default"}:
-        raise UserError(f"{path}: knobs of {', '.join(sorted(extra))}, which is none of its adapters")
+        raise UserError(
+            f"{path}: tuning.knobs names {', '.join(sorted(extra))}: name adapters of this file, or default"
+        )
     if extra := set(experiment.best_epoch) - experiment.adapters.keys():
-        raise UserError(f"{path}: best_epoch names {', '.join(sorted(extra))}, which is none of its adapters")
+        raise UserError(f"{path}: best_epoch names {', '.join(sorted(extra))}: name adapters of the file")
     for adapter in experiment.adapters:
         given = tuning.knobs.keys() & {adapter, "default"}
-        if not given or not (experiment.seeds or experiment.knobs(adapter)):  # forgotten, or nothing to run
+        if not given or not (experiment.seeds or experiment.knobs(adapter)):  # forgotten knobs, or nothing to run
             raise UserError(f"{path}: {adapter} has no knobs: give tuning.knobs.{adapter} or tuning.knobs.default")
         for place, (knob, values) in enumerate(experiment.knobs(adapter).items()):
             default_first = tuning.finalists is not None and place > 0
             _check_knob(knob, values, f"{path}: {adapter}", default_first)
     most = max(len(experiment.settings(adapter)) for adapter in experiment.adapters)
     if tuning.survivors is not None and tuning.survivors >= most:
-        raise UserError(f"{path}: tuning.survivors={tuning.survivors} is not possible: below {most}, the first values")
+        raise UserError(
+            f"{path}: tuning.survivors={tuning.survivors} is not possible: below {most}, the number of first settings"
+        )
 
 
 def _check_finalists(experiment: Experiment, path: Path) -> None:
     tuning = experiment.tuning
     if tuning.steps is not None or tuning.survivors is not None:
-        raise UserError(f"{path}: tuning.finalists has no short trials: leave out tuning.steps and tuning.survivors")
+        raise UserError(f"{path}: tuning.finalists uses no short trials: leave out tuning.steps and tuning.survivors")
     if tuning.finalists < 1 or len(tuning.seeds) < 2:
         raise UserError(
             f"{path}: tuning.finalists={tuning.finalists} with {len(tuning.seeds)} tuning seeds is not possible: "
-            "at least 1, and 2 seeds or more"
+            "give at least 1 finalist and at least 2 seeds"
         )
 
 
 def _check_knob(knob: str, values: list[Any], place: str, default_first: bool) -> None:
     if not knob.startswith(("adapter.", "optimizer.")):
-        raise UserError(f"{place} cannot be tuned by {knob}: a knob is a key of adapter or optimizer")
+        raise UserError(f"{place} cannot be tuned by {knob}: give a key of adapter or optimizer")
     if not values or not all(0 < value < inf for value in values) or len(set(values)) < len(values):
-        raise UserError(f"{place} has {knob} in {values}: give numbers above 0, each once")
+        raise UserError(f"{place} has the values {values} of {knob}: give numbers above 0, each once")
     if not default_first and values != sorted(values):
-        raise UserError(f"{place} has {knob} in {values}: give them in rising order")
+        raise UserError(f"{place} has the values {values} of {knob}: give them in rising order")
 
 
 def _refusal(kind: str, overrides: list[str]) -> str | None:
     """Return the reason why an entry cannot be run, or None."""
     for override in overrides:
         if kind == "adapters" and not override.lstrip("+").startswith(ROW_KEYS):
-            return f"{override} among its overrides: an adapter takes {', '.join(ROW_KEYS)} alone"
+            return f"it has the override {override}: an adapter may only have {', '.join(ROW_KEYS)}"
         if kind == "tasks" and override.startswith(("adapter=", "adapter.")):
-            return f"{override} among its overrides: it belongs to an adapter"
+            return f"it has the override {override}: give it to an adapter instead"
     try:
         check_choices(overrides)
     except UserError as error:

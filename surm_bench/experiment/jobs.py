@@ -19,8 +19,12 @@ TUNING = ("task.validation=tuning", "trainer.save_adapter=false")
 
 @dataclass(frozen=True)
 class Job:
-    """One run of an experiment. method holds the overrides of the adapter; overrides holds the others, but not the seed
-    and the knobs."""
+    """One run of an experiment.
+
+    Attributes:
+        overrides: all overrides except those of the adapter, the knobs and the seed.
+        method: the overrides of the adapter.
+    """
 
     task: str
     adapter: str
@@ -36,7 +40,7 @@ class Job:
 
     def arguments(self) -> list[str]:
         """Return the run as command line arguments of surm_bench."""
-        return [*_but_the_seed(self), f"seed={self.seed}"]
+        return [*_without_seed(self), f"seed={self.seed}"]
 
     @property
     def command(self) -> str:
@@ -95,8 +99,8 @@ def pairs(experiment: Experiment) -> list[Job]:
 def composable(experiment: Experiment) -> list[str]:
     """Drop the tasks and adapters whose overrides the configuration refuses; return a line for each dropped name."""
     problems = []
-    said = (experiment.overrides, *experiment.tasks.values(), *experiment.adapters.values())
-    composition.read_files(chain(*said))
+    overrides = (experiment.overrides, *experiment.tasks.values(), *experiment.adapters.values())
+    composition.read_files(chain(*overrides))
     check_adapter = partial(_check_adapter, {})
     for entries, check in ((experiment.tasks, _check_task), (experiment.adapters, check_adapter)):
         for name in list(entries):
@@ -122,10 +126,10 @@ def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
 
 def resolved(job: Job) -> Config:
     """Return the configuration of a run. Its parts are shared: do not change them."""
-    return composition.resolved(_but_the_seed(job)).having(seed=job.seed)
+    return composition.resolved(_without_seed(job)).having(seed=job.seed)
 
 
-def _but_the_seed(job: Job) -> list[str]:
+def _without_seed(job: Job) -> list[str]:
     return [*job.overrides, *job.method, *_as_overrides(job.setting)]
 
 
@@ -147,10 +151,10 @@ def _check_task(experiment: Experiment, name: str) -> None:
 
 def _check_adapter(owners: dict[str, str], experiment: Experiment, name: str) -> None:
     """Refuse an adapter whose label another adapter has. owners maps labels to adapters; new labels are added."""
-    overrides = ((*experiment.adapters[name], *_as_overrides(setting)) for setting in experiment.settings(name))
-    labels = {composition.resolved(said).adapter.label for said in overrides}  # a knob may change the label
+    rows = ((*experiment.adapters[name], *_as_overrides(setting)) for setting in experiment.settings(name))
+    labels = {composition.resolved(overrides).adapter.label for overrides in rows}  # a knob may change the label
     for label in sorted(labels & owners.keys()):
-        raise UserError(f"its label {label!r} is that of {owners[label]}, too: give one of them adapter.label=…")
+        raise UserError(f"{owners[label]} has its label {label!r}, too: give one of the two another adapter.label")
     owners |= dict.fromkeys(labels, name)
 
 

@@ -20,7 +20,7 @@ from surm_bench.records import COLLECTED, Archive
 from surm_bench.report.console import print_table
 from surm_bench.report.distinct import with_distinct_labels
 from surm_bench.report.frames import adapter_family, columns_of, runs_frame, summary_frame
-from surm_bench.report.page import Results, Trial, page_part, write_page
+from surm_bench.report.page import Results, TriedSetting, page_part, write_page
 from surm_bench.report.page.data import comparison_part, newest, table_part
 from surm_bench.report.provenance import provenance
 from surm_bench.report.published import load_published
@@ -41,16 +41,16 @@ def write_report(results: Path, experiments: Sequence[str] | None, out: Path) ->
     """
     named = experiments or [name for name in experiment_files() if _has_records(results / name)]
     read = [_of_experiment(name, results / name) for name in named]
-    found = [shown for shown, _ in read if shown is not None]
+    parts = [shown for shown, _ in read if shown is not None]
     problems = [problem for _, problems in read for problem in problems]
-    if not found:
+    if not parts:
         nothing = f"no record of {', '.join(named) or 'any experiment'} below {results}"
-        single = f"; the runs in {results} belong to none: --folder {results} shows them"
-        hint = single if _has_records(results) else ": run one first, or name a folder by --results"
+        single = f"; the runs in {results} belong to no experiment: --folder {results} shows them"
+        hint = single if _has_records(results) else ": run one first, or name another folder with --results"
         hint = f": {problems[0]}" if problems else hint
         raise UserError(nothing + hint)
     claims, unusable = _claims(results, named)
-    return _write(found, claims, out), list(dict.fromkeys([*problems, *unusable]))
+    return _write(parts, claims, out), list(dict.fromkeys([*problems, *unusable]))
 
 
 def write_folder_report(folder: Path, out: Path) -> tuple[Path, list[str]]:
@@ -89,10 +89,10 @@ def write_folder_report(folder: Path, out: Path) -> tuple[Path, list[str]]:
     return _write([shown], [], out), archive.problems + predictions.problems
 
 
-def _write(found: Sequence[Results], claims: list[dict], out: Path) -> Path:
-    everything = [record for shown in found for record in shown.records]
-    parts = [page_part(shown, out.parent) for shown in found]
-    return write_page({"newest": newest(everything), "parts": parts, "claims": claims}, out)
+def _write(parts: Sequence[Results], claims: list[dict], out: Path) -> Path:
+    records = [record for shown in parts for record in shown.records]
+    documents = [page_part(shown, out.parent) for shown in parts]
+    return write_page({"newest": newest(records), "parts": documents, "claims": claims}, out)
 
 
 def _has_records(folder: Path) -> bool:
@@ -108,8 +108,8 @@ def _of_experiment(name: str, folder: Path) -> tuple[Results | None, list[str]]:
     jobs = reported_jobs(experiment, state.choices)
     done = runs.results(jobs)
     records = done + runs.failures(jobs)
-    trials = _trials(experiment, state, runs)
-    if not records and not trials:
+    tried = _tried_settings(experiment, state, runs)
+    if not records and not tried:
         return None, left_out + runs.problems
     laid_out, best = layout(experiment, state), labels_of_best_epoch(experiment, jobs)
     scores, predictions = laid_out.named(state.scores), Predictions(runs.archive)
@@ -121,7 +121,7 @@ def _of_experiment(name: str, folder: Path) -> tuple[Results | None, list[str]]:
         records=records,
         protocol=protocol(experiment, state, runs_frame(records), done, best),
         best_epoch=best,
-        trials=trials,
+        tried=tried,
         tuning_scores=scores,
         differences=differences_to_lora(done, laid_out.columns, predictions, best),
         published=load_published(folder.parent / "paper.yaml"),
@@ -130,10 +130,10 @@ def _of_experiment(name: str, folder: Path) -> tuple[Results | None, list[str]]:
     return shown, left_out + runs.problems + predictions.problems
 
 
-def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
+def _tried_settings(experiment: Experiment, state: Tuned, runs: Runs) -> list[TriedSetting]:
     """Return the settings that tuning tried, with their records; mark the full trial of the chosen setting."""
     labels = layout(experiment, state).labels
-    found = []
+    tried = []
     for (task, adapter, _, setting), jobs in groupby(
         state.jobs, key=lambda job: (job.task, job.adapter, job.overrides, job.setting)
     ):
@@ -141,9 +141,9 @@ def _trials(experiment: Experiment, state: Tuned, runs: Runs) -> list[Trial]:
             values = " ".join(f"{knob.rpartition('.')[2]}={value:g}" for knob, value in setting)
             steps = records[0].config.trainer.max_steps
             chosen = state.choices.get((task, adapter)) == setting
-            found.append(Trial(task, labels[task, adapter], values, steps, chosen, records))
-    longest = {(trial.task, trial.label): trial.steps or 0 for trial in sorted(found, key=lambda t: t.steps or 0)}
-    return [t._replace(chosen=t.chosen and (t.steps or 0) == longest[t.task, t.label]) for t in found]
+            tried.append(TriedSetting(task, labels[task, adapter], values, steps, chosen, records))
+    longest = {(trial.task, trial.label): trial.steps or 0 for trial in sorted(tried, key=lambda t: t.steps or 0)}
+    return [t._replace(chosen=t.chosen and (t.steps or 0) == longest[t.task, t.label]) for t in tried]
 
 
 def _claims(results: Path, named: Sequence[str]) -> tuple[list[dict], list[str]]:
@@ -151,22 +151,22 @@ def _claims(results: Path, named: Sequence[str]) -> tuple[list[dict], list[str]]
     if not (results / CLAIMS).is_file():
         return [], []
     claims = load_claims(results / CLAIMS)
-    spoken_of = {
+    experiments = {
         name: {c.experiment for c in [*claim.primary, *claim.secondary]} for name, claim in claims.claims.items()
     }
-    claims.claims = {name: claim for name, claim in claims.claims.items() if spoken_of[name] & set(named)}
+    claims.claims = {name: claim for name, claim in claims.claims.items() if experiments[name] & set(named)}
     judged, unusable = compared(claims, results)
-    primaries = primary_families([one for found in judged.values() for one in found])
+    primaries = primary_families([comparison for of_claim in judged.values() for comparison in of_claim])
     caption = verdict_caption(claims.level, claims.unpooled)
-    parts = [
+    documents = [
         {
             "name": name.replace("_", " "),
             "paper": claims.claims[name].paper,
             "question": claims.claims[name].question,
             "margin": claims.margin_of(name),
-            "table": table_part(verdict_table(found, primaries, claims.level, caption)),
-            "comparisons": [comparison_part(one) for one in found],
+            "table": table_part(verdict_table(of_claim, primaries, claims.level, caption)),
+            "comparisons": [comparison_part(one) for one in of_claim],
         }
-        for name, found in judged.items()
+        for name, of_claim in judged.items()
     ]
-    return parts, unusable
+    return documents, unusable

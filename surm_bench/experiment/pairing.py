@@ -27,7 +27,7 @@ class Predictions:
 
     def has(self, records: Sequence[Record]) -> bool:
         """Whether the predictions of all these records are available."""
-        return all(record.checksum in self._found for record in records)
+        return all(record.checksum in self._by_record for record in records)
 
     def difference(self, pairs: Sequence[tuple[Record, Record]], level: float, resamples: int = 2000) -> Interval:
         """Return the interval of the difference, first minus second of each pair, for other seeds and test examples.
@@ -50,7 +50,7 @@ class Predictions:
 
     def _arguments(self, pairs: Sequence[tuple[Record, Record]]) -> tuple:
         runs = [run for side in zip(*pairs, strict=True) for run in side]
-        predictions, labels = _arrays([self._found.get(run.checksum) for run in runs])
+        predictions, labels = _arrays([self._by_record.get(run.checksum) for run in runs])
         first, partner = predictions.reshape(2, len(pairs), -1)
         metric = metric_function(runs[0].primary_metric, positive_class(runs[0].config.task))
         return first, partner, labels, metric
@@ -61,10 +61,10 @@ class Predictions:
         return self._read[1]
 
     @cached_property
-    def _found(self) -> dict[str, pd.DataFrame]:
-        found = self._read[0]
-        found = found[found["split"] == "reported"].sort_values("row")
-        return dict(list(found.groupby("record")))
+    def _by_record(self) -> dict[str, pd.DataFrame]:
+        rows = self._read[0]
+        rows = rows[rows["split"] == "reported"].sort_values("row")
+        return dict(list(rows.groupby("record")))
 
     @cached_property
     def _read(self) -> tuple[pd.DataFrame, list[str]]:
@@ -73,11 +73,11 @@ class Predictions:
 
 def _arrays(predictions: Sequence[pd.DataFrame | None]) -> tuple[np.ndarray, np.ndarray]:
     """Return predictions (runs, examples), NaN for a diverged run without predictions, and labels (examples,)."""
-    found = [frame for frame in predictions if frame is not None]
-    if not found:
+    frames = [frame for frame in predictions if frame is not None]
+    if not frames:
         return np.full((len(predictions), 2), np.nan), np.zeros(2)
-    rows, labels = found[0]["row"].to_numpy(), found[0]["label"].to_numpy()
-    if any(not np.array_equal(frame["row"], rows) or not np.array_equal(frame["label"], labels) for frame in found):
-        raise UserError("runs of one comparison were scored on different rows: they are no pairs")
+    rows, labels = frames[0]["row"].to_numpy(), frames[0]["label"].to_numpy()
+    if any(not np.array_equal(frame["row"], rows) or not np.array_equal(frame["label"], labels) for frame in frames):
+        raise UserError("the runs of one comparison were scored on different rows: they cannot be paired")
     none = np.full(len(rows), np.nan)
     return np.array([none if frame is None else frame["prediction"].to_numpy() for frame in predictions]), labels

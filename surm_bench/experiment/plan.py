@@ -23,7 +23,7 @@ def print_plan(title: str, jobs: Sequence[Job], runs: Runs, estimates: Estimates
     console = Console(highlight=False)
     matrix = _matrix(jobs, runs)
     console.width = max(console.width, console.measure(matrix, options=console.options.update(width=1000)).maximum)
-    console.print(f"{title}: runs done of those planned (! some failed)", style="bold")
+    console.print(f"{title}: runs done of runs planned (! some failed)", style="bold")
     console.print(matrix)
     if listed:
         for job in jobs:

@@ -14,7 +14,7 @@ from surm_bench.experiment.matching import Runs
 from surm_bench.records import Archive, Record, agreement, run_folder
 
 
-class Comparison(NamedTuple):
+class Repetition(NamedTuple):
     """The recorded and the repeated score of one run; a score is None if the run diverged."""
 
     run: str
@@ -40,7 +40,7 @@ def reproduced(
     of_seeds = _scores_of_seeds(jobs, runs)
     pairs = [(job, runs.result(job), again.archive.record(runs.id(job))) for job in drawn]
     compared = [compare(job, recorded, new, of_seeds[_group(job)]) for job, recorded, new in pairs if new is not None]
-    rows = pd.DataFrame(compared, columns=Comparison._fields)
+    rows = pd.DataFrame(compared, columns=Repetition._fields)
     shown = rows.drop(columns="agrees") if sample is not None else _cells(rows, drawn)
     print(shown.to_string(index=False, float_format="{:.4f}".format))
     agreeing = int(rows["agrees"].sum())
@@ -49,8 +49,8 @@ def reproduced(
     return problems + [f"{job.title} was not repeated" for job, _, new in pairs if new is None]
 
 
-def compare(job: Job, recorded: Record, repeated: Record, of_seeds: list[float]) -> Comparison:
-    """Judge one run: equal scores if equal bits are expected, else scores within the tolerance."""
+def compare(job: Job, recorded: Record, repeated: Record, of_seeds: list[float]) -> Repetition:
+    """Judge one repeated run: scores must be equal if equal bits are expected, else within the tolerance."""
     one, other = recorded.score, repeated.score
     agrees = agreement.agree(recorded, repeated, of_seeds)
     if recorded.status != "success" or repeated.status != "success":
@@ -58,11 +58,11 @@ def compare(job: Job, recorded: Record, repeated: Record, of_seeds: list[float])
     elif one == other:
         verdict = "equal"
     elif agreement.same_machine(recorded, repeated):
-        verdict = f"differs by {abs(one - other):.4f}, though kind of machine, versions and code are the same"
+        verdict = f"differs by {abs(one - other):.4f}, although the kind of machine, versions and code are the same"
     else:
         limit = agreement.tolerance(recorded, of_seeds)
         verdict = f"differs by {abs(one - other):.4f}, {'within' if agrees else 'beyond'} {limit:.4f}"
-    return Comparison(job.title, one, other, verdict, agrees)
+    return Repetition(job.title, one, other, verdict, agrees)
 
 
 def _cells(rows: pd.DataFrame, jobs: list[Job]) -> pd.DataFrame:
@@ -91,11 +91,11 @@ def _remove_other_code(folder: Path) -> None:
 
 
 def _scores_of_seeds(jobs: list[Job], runs: Runs) -> dict[tuple, list[float]]:
-    found: dict[tuple, list[float]] = {}
+    scores: dict[tuple, list[float]] = {}
     for job in jobs:
         value = runs.result(job).score
-        found.setdefault(_group(job), []).extend([] if value is None else [value])
-    return found
+        scores.setdefault(_group(job), []).extend([] if value is None else [value])
+    return scores
 
 
 def _group(job: Job) -> tuple:

@@ -54,7 +54,7 @@ def run_jobs(
             progress.update(bar, description=job.title)
             if not progress.console.is_terminal:  # a log has no progress bar, but a line for each run
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
-            check_there(folder / "runs")  # else a new folder would be made, without the earlier results
+            check_there(folder / "runs")  # otherwise a new folder without the earlier results would be made
             try:
                 cfg = composed(job, (*places, override_of("results_dir", folder), "trainer.progress=true"))
                 with deadline(until):
@@ -62,7 +62,7 @@ def run_jobs(
             except TimeUp:
                 return [*failures, TIME_UP]
             except Locked as error:
-                progress.console.print(f"left to another process: {error}", highlight=False, markup=False)
+                progress.console.print(f"skipped: {error}", highlight=False, markup=False)
             except StorageError:
                 raise
             except Exception as error:  # the record says failed; the other runs go on

@@ -55,7 +55,7 @@ class Budget:
         return self.short if trial.short else self.full
 
 
-Scores = Mapping[Trial, Sequence[float] | None]  # a score per tuning seed; None: diverged or gave up, never chosen
+Scores = Mapping[Trial, Sequence[float] | None]  # a score per tuning seed; None: a run diverged or was given up
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,10 @@ def _eligible(trials: Sequence[Trial], scores: Scores) -> list[Trial]:
 
 def beyond_the_ends(setting: Mapping[str, float], ranges: Knobs) -> dict[str, float]:
     """Return the knobs whose value is at an end of the range, each with the next value beyond that end."""
-    found = {}
+    beyond = {}
     for knob, value in setting.items():
         values = ranges[knob]
         if len(values) > 1 and value in (values[0], values[-1]):
             neighbour = values[1] if value == values[0] else values[-2]
-            found[knob] = float(f"{value * value / neighbour:.3g}")
-    return found
+            beyond[knob] = float(f"{value * value / neighbour:.3g}")
+    return beyond

@@ -41,7 +41,7 @@ def second_machine(experiment: Experiment, state: Tuned, runs: Runs, others: Run
             rows.append({"task": task, "runs": kind, **_differences(pairs)})
             both += pairs
     if not rows:
-        raise UserError(f"no run of {experiment.name} is on both machines")
+        raise UserError(f"no run of {experiment.name} was made on both machines: make the same runs on both first")
     here, there = (_devices(records) for records in zip(*both, strict=True))
     settings, codes = _settings(experiment, state, others), provenance([record for pair in both for record in pair])
     caption = CAPTION.format(here=here, there=there, settings=settings, codes=codes).rstrip()
@@ -55,18 +55,18 @@ def _devices(records: Iterable[Record]) -> str:
 
 def _differences(pairs: list[tuple[Record, Record]]) -> dict:
     scores = [(one.score, other.score) for one, other in pairs]
-    found = [one - other for one, other in scores if one is not None and other is not None]
+    differences = [one - other for one, other in scores if one is not None and other is not None]
     return {
         "n": len(pairs),
-        "mean": mean(found) if found else float("nan"),
-        "std": stdev(found) if len(found) > 1 else float("nan"),
-        "largest": max(map(abs, found), default=float("nan")),
+        "mean": mean(differences) if differences else float("nan"),
+        "std": stdev(differences) if len(differences) > 1 else float("nan"),
+        "largest": max(map(abs, differences), default=float("nan")),
         "agree": sum(agree(one, other) for one, other in pairs),
     }
 
 
 def _settings(experiment: Experiment, state: Tuned, others: Runs) -> str:
-    """Tell how often tuning chose the same setting, among the pairs that both machines tuned to the end."""
+    """Say how often tuning chose the same setting, among the pairs that both machines tuned to the end."""
     there = tuned(experiment, others).choices
     both = [pair for pair in state.choices if pair in there and experiment.knobs(pair[1])]
     same = sum(state.choices[pair] == there[pair] for pair in both)

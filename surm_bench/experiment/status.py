@@ -28,8 +28,8 @@ def print_status(experiment: Experiment, state: Tuned, runs: Runs, left: Left, e
     for run in active:
         print(f"running  {_progress(run, ids.get(run.run_id))}")
     for record in failures:
-        best = record.error or record.status
-        print(f"{record.status:8} {ids[record.run_id].title}, run {record.run_id}: {best}")
+        reason = record.error or record.status
+        print(f"{record.status:8} {ids[record.run_id].title}, run {record.run_id}: {reason}")
     for task in experiment.tasks:
         if best := _best([job for job in reported if job.task == task], runs):
             print(f"best     {task}: {best}")
@@ -45,7 +45,7 @@ def _progress(run: Running, job: Job | None) -> str:
 
 
 def _best(jobs: Sequence[Job], runs: Runs) -> str | None:
-    """Tell the adapter and setting with the best mean score over the finished seeds."""
+    """Describe the adapter and setting with the best mean score over the finished seeds; None without a score."""
     scores: dict[tuple, list[float]] = {}
     sign, metric = 1, ""
     for job in jobs:

@@ -50,13 +50,13 @@ def tuned(experiment: Experiment, runs: Runs) -> Tuned:
     """Return the state of the search for every pair of task and adapter, from records only."""
     state = Tuned()
     for task in experiment.tasks:
-        for adapter, (found, tried) in _searches(experiment, task, runs).items():
-            jobs = [job for trial in found.trials for job in trial_jobs(experiment, task, adapter, trial)]
+        for adapter, (searched, tried) in _searches(experiment, task, runs).items():
+            jobs = [job for trial in searched.trials for job in trial_jobs(experiment, task, adapter, trial)]
             state.jobs.extend(dict.fromkeys(jobs))
-            state.tried.extend(_distinct(tried, found.chosen))
-            if found.chosen is not None:
-                state.choices[task, adapter] = found.chosen
-                state.at_edge[task, adapter] = found.at_edge
+            state.tried.extend(_distinct(tried, searched.chosen))
+            if searched.chosen is not None:
+                state.choices[task, adapter] = searched.chosen
+                state.at_edge[task, adapter] = searched.at_edge
             elif not runs.waiting(jobs):
                 state.problems[task, adapter] = f"no setting of {adapter} on {task} finished on every tuning seed"
     return state
@@ -70,7 +70,7 @@ def undecided(experiment: Experiment, state: Tuned) -> list[str]:
     if not missing:
         return []
     some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-    return [f"not tuned yet: {some}; `make tune EXPERIMENT={experiment.name}` does it"]
+    return [f"not tuned yet: {some}; `make tune EXPERIMENT={experiment.name}` tunes them"]
 
 
 def tuning_note(experiment: Experiment, state: Tuned) -> str:
@@ -94,13 +94,13 @@ def tuning_note(experiment: Experiment, state: Tuned) -> str:
 
 
 def _runs_each(state: Tuned) -> str:
-    """Tell how many tuning runs each adapter has on each task."""
+    """Say how many tuning runs each adapter has on each task."""
     counts = Counter((job.task, job.adapter) for job in state.jobs).values()
     return f"Tuning runs of each adapter on each task: {up_to(min(counts), max(counts))}."
 
 
 def _first_values(experiment: Experiment) -> str:
-    """Tell the first values of every tuned adapter; the values that most adapters share come last."""
+    """List the first values of every tuned adapter; the values that most adapters share come last."""
     groups: dict[str, list[str]] = {}
     for adapter in (adapter for adapter in experiment.adapters if experiment.knobs(adapter)):
         values = "; ".join(
@@ -128,11 +128,11 @@ def _searches(experiment: Experiment, task: str, runs: Runs) -> dict[str, Search
         rule = partial(_coordinates, finalists=finalists, settings=settings)
         return {adapter: _search(experiment, task, adapter, runs, rule) for adapter in experiment.adapters}
 
-    found = along(None, 0)
-    found = along(None, max(len(searched.trials) for searched, _ in found.values()))
-    if any(runs.waiting(trial_jobs(experiment, task, a, t)) for a, (s, _) in found.items() for t in s.trials):
-        return found
-    return along(experiment.tuning.finalists, max(len(searched.trials) for searched, _ in found.values()))
+    searches = along(None, 0)
+    searches = along(None, max(len(searched.trials) for searched, _ in searches.values()))
+    if any(runs.waiting(trial_jobs(experiment, task, a, t)) for a, (s, _) in searches.items() for t in s.trials):
+        return searches
+    return along(experiment.tuning.finalists, max(len(searched.trials) for searched, _ in searches.values()))
 
 
 def _grid(experiment: Experiment, task: str, adapter: str, scores: Scores, greater_is_better: bool) -> Search:
@@ -169,15 +169,16 @@ def _search(experiment: Experiment, task: str, adapter: str, runs: Runs, rule: C
     rows: list[dict] = []
     rising = True
     while True:
-        found = rule(experiment, task, adapter, scores, rising)
-        new = {trial: _tried(experiment, task, adapter, trial, runs) for trial in found.trials if trial not in scores}
+        searched = rule(experiment, task, adapter, scores, rising)
+        untried = [trial for trial in searched.trials if trial not in scores]
+        new = {trial: _tried(experiment, task, adapter, trial, runs) for trial in untried}
         known = {trial: values for trial, values in new.items() if values is not None}
         if not known:
-            return found, rows
+            return searched, rows
         rising = _greater_is_better(experiment, task, adapter, [*scores, *known], runs)
         for trial, values in known.items():
             scores[trial] = None if None in values else values
-            about = {"task": task, "adapter": adapter, "setting": _told(trial.setting), "trial": trial}
+            about = {"task": task, "adapter": adapter, "setting": _setting_text(trial.setting), "trial": trial}
             about |= {"steps": allowed.of(trial) // len(experiment.tuning.seeds) or None, "full": not trial.short}
             seeds = seeds_of(experiment, trial)
             rows += [about | {"seed": seed, "score": value} for seed, value in zip(seeds, values, strict=True)]
@@ -185,15 +186,16 @@ def _search(experiment: Experiment, task: str, adapter: str, runs: Runs, rule: C
 
 def _distinct(tried: Sequence[dict], chosen: Setting | None) -> list[dict]:
     """Return the row of each run once, marked as chosen if it is a full run of the chosen setting."""
-    found = {}
+    distinct = {}
     for row in tried:
         trial = row["trial"]
-        found[trial.setting, trial.short, row["seed"]] = row | {"chosen": trial.setting == chosen and not trial.short}
-    return list(found.values())
+        is_chosen = trial.setting == chosen and not trial.short
+        distinct[trial.setting, trial.short, row["seed"]] = row | {"chosen": is_chosen}
+    return list(distinct.values())
 
 
 def _tried(experiment: Experiment, task: str, adapter: str, trial: Trial, runs: Runs) -> list[float | None] | None:
-    """Return the score of each tuning seed (None: diverged or gave up); return None if a run is missing."""
+    """Return the score of each tuning seed (None: diverged or given up); return None if a run is missing."""
     jobs = trial_jobs(experiment, task, adapter, trial)
     if runs.waiting(jobs):
         return None
@@ -208,7 +210,7 @@ def _greater_is_better(experiment: Experiment, task: str, adapter: str, trials: 
     return next((record.greater_is_better for record in records), True)
 
 
-def _told(setting: Setting) -> str:
+def _setting_text(setting: Setting) -> str:
     return " ".join(f"{knob}={value:g}" for knob, value in setting)
 
 

@@ -28,11 +28,11 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
         UserError: the claims cannot be read or name an unknown experiment, task or row, or the page lacks its marks.
     """
     claims = load_claims(results / CLAIMS)
-    found, problems = compared(claims, results)
-    everything = [one for comparisons in found.values() for one in comparisons]
+    judged, problems = compared(claims, results)
+    everything = [one for comparisons in judged.values() for one in comparisons]
     primaries, caption = primary_families(everything), verdict_caption(claims.level, claims.unpooled)
     written, sections = [], ["# The verdict on every claim\n"]
-    for name, comparisons in found.items():
+    for name, comparisons in judged.items():
         table = verdict_table(comparisons, primaries, claims.level, caption)
         written += write_table(table, results / FOLDER, name)
         sections.append(_section(name, claims.claims[name], comparisons))
@@ -87,7 +87,7 @@ def _into_page(page: Path, text: str) -> Path:
     before, begin, rest = old.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UserError(f"{page} lacks its marks: the verdict goes between the lines {BEGIN} and {END}")
+        raise UserError(f"{page} lacks the marks of the verdict: add the lines {BEGIN} and {END}")
     return _write(page, f"{before}{begin}\n\n{text}\n{end}{after}")
 
 

@@ -22,11 +22,11 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
         try:
             check_files(record, run_folder(folder, record.run_id), cache)
         except UserError as error:
-            problems.append(f"{error}; the same run makes it again")
+            problems.append(f"{error}; make the run again to replace it")
     checked, absent, unequal = _check_contents(experiment, places, cache)
     print(
         f"{experiment.name}: {len(records)} records read, {checked} data sets and models compared with their digests"
-        + (f", {absent} not" if absent else "")
+        + (f", {absent} not available here" if absent else "")
     )
     return problems + unequal
 
@@ -40,18 +40,18 @@ def _check_contents(experiment: Experiment, places: Sequence[str], cache: FileCa
     checked, absent, problems = 0, 0, []
     for content in sorted(wanted):
         try:
-            found = read_content(content, cache)
+            digest = read_content(content, cache)
         except UserError as error:
             absent += 1
             if content.group in given:  # the user named a place, and its files cannot be read
                 problems.append(str(error))
             else:
-                print(f"not compared: {error}")
+                print(f"not available: {error}")
             continue
         checked += 1
         if content.digest is None:
-            key = f"{content.group}.digest={found}"
-            problems.append(f"{content.group} {content.name} declares no digest: put {key} among its overrides")
-        elif found != content.digest:
-            problems.append(f"{content.group} {content.name} is {found} here, {content.digest} is declared")
+            key = f"{content.group}.digest={digest}"
+            problems.append(f"{content.group} {content.name} declares no digest: add {key} to its overrides")
+        elif digest != content.digest:
+            problems.append(f"{content.group} {content.name} has digest {digest} here, but declares {content.digest}")
     return checked, absent, problems

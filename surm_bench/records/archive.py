@@ -26,7 +26,7 @@ class Read(NamedTuple):
 
 
 class Archive:
-    """The authoritative record of each run, chosen by the function that_counts.
+    """The authoritative record of each run, chosen by the function authoritative.
 
     Attributes:
         problems: a line for each record that cannot be used.
@@ -35,52 +35,52 @@ class Archive:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         collected, own = read_collected(self.folder / COLLECTED), read_runs(self.folder)
-        self.problems = [f"{problem}; it is left out: restore the file" for problem in collected.problems]
+        self.problems = [f"{problem}; this line is left out: restore the file" for problem in collected.problems]
         self.problems += own.problems
-        self._found: dict[str, dict[str, Record]] = defaultdict(dict)  # run id -> checksum -> record
+        self._records: dict[str, dict[str, Record]] = defaultdict(dict)  # run id -> checksum -> record
         for record in [*collected.records, *own.records]:
-            self._found[record.run_id][record.checksum] = record
-        self._counting = {run_id: self._choose(list(found.values())) for run_id, found in self._found.items()}
+            self._records[record.run_id][record.checksum] = record
+        self._authoritative = {run_id: self._choose(list(of.values())) for run_id, of in self._records.items()}
 
     @property
     def is_empty(self) -> bool:
         """Whether the folder has no usable record."""
-        return not self._found
+        return not self._records
 
     def record(self, run_id: str) -> Record | None:
         """Return the authoritative record of a run, also if it is not a result; None without one."""
-        return self._counting.get(run_id)
+        return self._authoritative.get(run_id)
 
     def records(self) -> list[Record]:
         """Return the authoritative record of every run, ordered by id."""
-        return [record for _, record in sorted(self._counting.items()) if record is not None]
+        return [record for _, record in sorted(self._authoritative.items()) if record is not None]
 
     def results(self) -> list[Record]:
         """Return every record of finished runs, also repeats and disagreeing records, ordered by id and time."""
-        found = [record for of_run in self._found.values() for record in of_run.values() if record.is_done]
-        return sorted(found, key=lambda record: (record.run_id, *_age(record)))
+        results = [record for of_run in self._records.values() for record in of_run.values() if record.is_done]
+        return sorted(results, key=lambda record: (record.run_id, *_age(record)))
 
-    def _choose(self, found: list[Record]) -> Record | None:
+    def _choose(self, of_run: list[Record]) -> Record | None:
         try:
-            return that_counts(found)
+            return authoritative(of_run)
         except Disagreement as error:
             self.problems.append(str(error))
             return None
 
 
-def that_counts(found: Sequence[Record]) -> Record:
+def authoritative(of_run: Sequence[Record]) -> Record:
     """Choose the authoritative record of one run: the earliest result, or the latest record if there is no result.
 
     Raises:
-        Disagreement: the run has several results, for example from several machines, that do not agree. None is used.
+        Disagreement: the run has results, for example from several machines, that do not agree. No result is used then.
     """
-    done = sorted((record for record in found if record.is_done), key=_age)
+    done = sorted((record for record in of_run if record.is_done), key=_age)
     if not done:
-        return max(found, key=_age)
+        return max(of_run, key=_age)
     first, *repeats = done
     if other := next((record for record in repeats if not agree(first, record)), None):
         raise Disagreement(
-            f"run {first.run_id} has results that do not agree, and none is used: {_shown(first)} and {_shown(other)}"
+            f"run {first.run_id} has results that do not agree, so none is used: {_shown(first)} and {_shown(other)}"
         )
     return first
 
@@ -95,15 +95,15 @@ def read_record(results_dir: str | Path, run_id: str) -> Record | None:
         UserError: the record made here has another schema version.
     """
     collected = _usable(_lines(Path(results_dir) / COLLECTED, containing=run_id))
-    found = {record.checksum: record for record in collected.records if record.run_id == run_id}
+    records = {record.checksum: record for record in collected.records if record.run_id == run_id}
     try:
         folder = run_folder(results_dir, run_id)
         if own := read_run(folder):
             check_files(own, folder)
-            found[own.checksum] = own
+            records[own.checksum] = own
     except Damaged:  # treated like a missing record
         pass
-    return that_counts(list(found.values())) if found else None
+    return authoritative(list(records.values())) if records else None
 
 
 def read_collected(path: Path) -> Read:
@@ -121,7 +121,7 @@ def read_runs(folder: Path) -> Read:
             if record := read_run(path.parent):
                 records.append(record)
         except UserError as error:
-            problems.append(f"{error}; it is left out: the same run makes it again")
+            problems.append(f"{error}; this record is left out: make the run again to replace it")
     return Read(records, problems)
 
 

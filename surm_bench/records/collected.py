@@ -44,19 +44,19 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "runs" / ".collect.lock"):
         if lost := read_collected(folder / COLLECTED).problems:
-            raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the line first)")
+            raise UserError(f"{lost[0]} (collecting would lose this line: mend or remove it first)")
         if lost := _read(folder / PREDICTIONS)[1]:
-            raise UserError(f"{lost[0]} (collecting would lose it: mend or remove the file first)")
+            raise UserError(f"{lost[0]} (collecting would lose the file: mend or remove it first)")
         archive = Archive(folder)
-        problems, found = list(archive.problems), archive.results()
+        problems, results = list(archive.problems), archive.results()
         for other in others:
             merged = _read_other(other)
             if not merged.records:
                 raise UserError(f"{other} holds no records: name a results folder of the experiment or a {COLLECTED}")
-            found += merged.records
+            results += merged.records
             problems += merged.problems
-        clean = {record.checksum: record for record in found if not record.environment.git_dirty}
-        if dropped := sum(bool(record.environment.git_dirty) for record in found):
+        clean = {record.checksum: record for record in results if not record.environment.git_dirty}
+        if dropped := sum(bool(record.environment.git_dirty) for record in results):
             problems.append(f"{dropped} records were made with changes that no commit has: they are not collected")
         kept = sorted(clean.values(), key=lambda record: (record.run_id, record.created, record.checksum))
         problems += _write_predictions(folder, kept, others)
@@ -86,7 +86,7 @@ def _predictions(folder: Path) -> tuple["pd.DataFrame", list[str]]:
         try:
             check_files(record, run)
         except UserError as error:
-            problems.append(f"{error}; it is left out: the same run makes it again")
+            problems.append(f"{error}; this file is left out: make the run again to replace it")
             continue
         own, damage = _read(run / PREDICTIONS)
         frames.append(own.assign(run_id=record.run_id, record=record.checksum))
@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple["pd.DataFrame", list[str]]:
             frame = table.to_pandas()
             declared = (table.schema.metadata or {}).get(DIGEST)  # absent in a run's file: the record has its digest
             if declared is not None and declared != _digest(frame):
-                raise ValueError("its rows are not those that were collected")
+                raise ValueError("its rows have changed since they were collected")
             return frame, []
         return pd.DataFrame(columns=COLUMNS), []
     except Exception as error:  # a flipped byte can make pyarrow raise any error

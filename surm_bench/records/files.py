@@ -25,9 +25,9 @@ def check_files(record: Record, folder: Path, cache: FileCache | None = None) ->
     Raises:
         Damaged: a file differs from the file that the run wrote.
     """
-    found = describe_files(folder, cache)
+    digests = describe_files(folder, cache)
     for name, digest in record.files.items():
-        if name in found and found[name] != digest:
+        if name in digests and digests[name] != digest:
             raise Damaged(f"{folder / name} is not the file that run {record.run_id} wrote")
 
 

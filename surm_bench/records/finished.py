@@ -23,7 +23,7 @@ def finished(folder: str | Path) -> tuple[Record, Config]:
     record = _record(folder)
     if record.status != "success":
         reason = f"run {record.run_id} has status {record.status!r}: only a finished run can be loaded"
-        raise UserError(f"{reason}; run.log in {folder} says more, and rerun=true tries it again")
+        raise UserError(f"{reason}; run.log in {folder} says more; give rerun=true to try it again")
     config = with_places(record.config, folder)
     if not all((folder / name).is_file() for name in ADAPTER):
         raise UserError(f"the adapter of run {record.run_id} is not in {folder}: {_again(record, config, folder)}")
@@ -40,7 +40,7 @@ def _record(folder: Path) -> Record:
         return read(folder / FILE)
     record = read_record(folder.parent.parent, folder.name)
     if record is None:
-        raise UserError(f"there is no run in {folder}: name the folder of one, as results/runs/<id>")
+        raise UserError(f"there is no run in {folder}: name the folder of a run, such as results/runs/<id>")
     return record
 
 

@@ -48,8 +48,7 @@ def locked(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterat
     with FileLock(folder / LOCK):
         if other := holder(folder, silence):
             raise Locked(
-                f"run {folder.name} is being trained by process {other['pid']} on {other['host']} "
-                f"(since {other['since']})"
+                f"process {other['pid']} on {other['host']} has been training run {folder.name} since {other['since']}"
             )
         _write(path, mine)
     stop = threading.Event()
@@ -82,19 +81,19 @@ def held(folder: Path) -> Iterator[None]:
 
 def check_held(folder: Path) -> None:
     """Raise Lost if this process no longer holds the lock of a run, or StorageError if the folder no longer exists."""
-    found = _read(folder / FILE)
-    if found is not None and _is_mine(found):
+    lock = _read(folder / FILE)
+    if lock is not None and _is_mine(lock):
         return
     check_there(folder)
-    by = f"process {found['pid']} on {found['host']}" if found else "another process"
-    raise Lost(f"run {folder.name} was taken over by {by}: this one stopped, and wrote no result")
+    other = f"process {lock['pid']} on {lock['host']}" if lock else "another process"
+    raise Lost(f"{other} took over run {folder.name}: this process stopped and wrote no result")
 
 
 def holder(folder: Path, silence: float = SILENCE) -> dict | None:
     """Return the contents of a run's lock (pid, host, since); None if no living process holds the lock."""
     path = folder / FILE
-    found = _read(path)
-    return found if found is not None and _holds(found, path, silence) else None
+    lock = _read(path)
+    return lock if lock is not None and _holds(lock, path, silence) else None
 
 
 def _myself() -> dict:

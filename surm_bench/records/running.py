@@ -23,9 +23,9 @@ class Running(NamedTuple):
 
 def running(folder: Path) -> list[Running]:
     """Return the runs in a folder that are being trained, ordered by id."""
-    found = []
+    runs = []
     for path in sorted(folder.glob(f"runs/*/{FILE}")):
         if held := holder(path.parent):
             where = (held["pid"], held["host"], held["since"])
-            found.append(Running(path.parent.name, *where, last_line(path.parent) or "begins"))
-    return found
+            runs.append(Running(path.parent.name, *where, last_line(path.parent) or "begins"))
+    return runs

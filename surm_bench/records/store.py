@@ -73,7 +73,7 @@ def read_run(folder: Path) -> Record | None:
         return None
     record = read(folder / FILE)
     if folder.name != record.run_id:
-        raise Damaged(f"{folder / FILE} is a copy of run {record.run_id}: it lies in the folder of another")
+        raise Damaged(f"{folder / FILE} is the record of run {record.run_id}, but lies in the folder of another run")
     return record
 
 
@@ -86,9 +86,9 @@ def parse(text: str, place: str) -> Record:
         raise Damaged(f"unreadable record {place}: {error}") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if version is None:
-        raise Damaged(f"unreadable record {place}: it has no schema_version")
+        raise Damaged(f"unreadable record {place}: schema_version is missing")
     if version != SCHEMA_VERSION:
-        raise UserError(f"record {place} has schema_version {version!r}: this version reads {SCHEMA_VERSION}")
+        raise UserError(f"record {place} has schema_version {version!r}: this surm-bench reads {SCHEMA_VERSION}")
     if record.get("checksum") != checksum:
         raise Damaged(f"record {place} was changed after it was written: its checksum does not fit")
     return Record.of_document(record)

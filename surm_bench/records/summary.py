@@ -19,7 +19,7 @@ def summary(record: Record) -> str:
 
 
 def _compared(baseline: Baseline) -> str:
-    """Say how many times fewer or more parameters than LoRA the adapter has."""
+    """Describe how many times fewer or more parameters than LoRA the adapter has."""
     ratio = baseline.ratio
     if ratio is None:
         return "no adapter"

@@ -1,4 +1,4 @@
-"""Train and evaluate a run and write its record. The record is written before the tracker finishes."""
+"""Train and evaluate a run, and write its record before the tracker finishes."""
 
 import shutil
 import time
@@ -105,8 +105,8 @@ def needed_bytes(model: PeftModel, data: TaskData, config: Config) -> int:
 
 
 def results(history: History, objective: Objective, config: Config) -> dict[str, Any]:
-    """Return the fields of a record that training fills: the scores of every split at the last step and in the best
-    epoch, and how they came about.
+    """Return the fields of a record that training fills: scores of every split at the last step and in the best epoch,
+    the split that chose this epoch, and the course of training.
     """
     selection = CHOOSING[config.task.validation]
     last, best = history.evaluations[-1], objective.best(history.evaluations, selection)
@@ -126,7 +126,7 @@ def _log(tracker: Tracker, config: Config) -> Callable[[dict[str, float], int], 
 
 
 def _checkpoint(config: Config, record: Record, folder: Path) -> Checkpoint:
-    """Return where the state is saved. A saved state is continued only by equal code.
+    """Return the checkpoint of the run. A saved state is continued only by equal code.
 
     A cached prefix counts as other code, because the parameters then have other names.
     """

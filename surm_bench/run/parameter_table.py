@@ -1,4 +1,4 @@
-"""Count every adapter's parameters on a model. Only the architecture is needed: no weights, no hub."""
+"""Count every adapter's parameters on a model, from its architecture alone: weights and the hub are not needed."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from surm_bench.report.console import print_table
 from surm_bench.report.tables import Cell, Column, Table, show_ratio, write_table
 
 TASKS = {"text": "glue/rte", "vision": "images/cifar10"}  # two and ten labels, which decide the size of the head
-REFERENCES = ("lora", "adapter_houlsby")  # with r=8 and m=64 from their config files
+REFERENCES = ("lora", "adapter_houlsby")  # their config files set r=8 and m=64
 CAPTION = (
     "Adapter parameters of {model} with a head for {labels} labels, counted on the architecture without weights. "
     "Adapter: trained, without the head, which every method trains; stored: the least to keep per task to serve the "

@@ -34,7 +34,9 @@ def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tu
             or the hidden states need more than half of the available memory.
     """
     if data.augment is not None:
-        raise UserError("trainer.cache_prefix computes each image once, task.augment changes it: leave one of them off")
+        raise UserError(
+            "trainer.cache_prefix computes each image once, but task.augment changes images: leave out one of the two"
+        )
     suffix = cut(model).eval()
     accelerator = make_accelerator(trainer.precision)
     suffix.to(accelerator.device)
@@ -54,8 +56,8 @@ def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tu
             generator=torch.Generator(),  # a loader draws from it, not from the stream of dropout
         )
         batches = track(loader, "hidden states", transient=True, disable=not trainer.progress)
-        found = (example for batch in batches for example in _examples(suffix, batch, accelerator, ragged))
-        examples = dict(zip(order, found, strict=True))
+        computed = (example for batch in batches for example in _examples(suffix, batch, accelerator, ragged))
+        examples = dict(zip(order, computed, strict=True))
         return Examples([examples[index] for index in range(len(split))])
 
     train, splits = states(data.train), {name: states(split) for name, split in data.splits.items()}
@@ -98,6 +100,6 @@ def _check_room(probe: Tensor, data: TaskData, ragged: bool, processes: int) -> 
     needed, limit = rows * probe[0, 0].nbytes, available_memory_bytes() // 2 // processes
     if needed > limit:
         raise UserError(
-            f"trainer.cache_prefix needs {needed / 2**30:,.3f} GiB for the hidden states of {examples:,} examples, and "
-            f"half of the available memory is {limit / 2**30:,.3f} GiB: leave it off, or take fewer examples"
+            f"trainer.cache_prefix needs {needed / 2**30:,.3f} GiB for the hidden states of {examples:,} examples, but "
+            f"half of the available memory is {limit / 2**30:,.3f} GiB: leave it out, or use fewer examples"
         )

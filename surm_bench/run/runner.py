@@ -49,10 +49,10 @@ logger = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | None = None) -> Record:
-    """Train, evaluate and record one run. Without cfg.rerun, the record of a finished run is read instead.
+    """Train, evaluate and record one run. If the run is already finished, return its record (unless cfg.rerun).
 
-    An interrupted run that is started again continues from its saved state. A loss that is not finite is a result: the
-    record then has status "diverged".
+    An interrupted run continues from its saved state when it is started again. A loss that is not finite is a result:
+    the record then has status "diverged".
 
     Args:
         cfg: a composed configuration with surm_bench.config.Config as its schema.
@@ -77,8 +77,8 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
     if earlier and earlier.is_done:
         return _already(_renamed(earlier, config, command), report)
     if earlier and earlier.is_given_up:
-        reason = f"run {identifier} failed {earlier.attempts} times, last with: {earlier.error}"
-        raise UserError(f"{reason}; rerun=true tries it again")
+        reason = f"run {identifier} failed {earlier.attempts} times; the last error is: {earlier.error}"
+        raise UserError(f"{reason}; give rerun=true to try it again")
     check_tracking(config.tracking)
     if not main:
         return _attempt(config, _begun(config, earlier, command), reader)
@@ -87,7 +87,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         if earlier and earlier.is_done:  # another process finished the run meanwhile
             return _already(earlier, report)
         if reason := records.set_aside(folder):
-            logger.warning("%s and the run is made again", reason)
+            logger.warning("%s, and the run is made again", reason)
         with records.run_log(folder):
             record = _begun(config, earlier, command)
             records.LINES.info("attempt %d, on %s", record.attempts, record.environment.device)
@@ -97,8 +97,9 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
 
 
 def checked(config: Config) -> tuple[Config, TaskReader]:
-    """Refuse invalid input before anything expensive. Complete the configuration with what its content says: class
-    names, number of labels, reported split, and digests of data and weights.
+    """Refuse invalid input before any expensive work, and complete the configuration from its data and weights.
+
+    Data and weights determine class names, number of labels, reported split and digests.
 
     Returns:
         The complete configuration, and the reader of its task, which keeps the rows that were read.
@@ -165,11 +166,11 @@ def _earlier(config: Config, identifier: str) -> Record | None:
     try:
         return records.read_record(config.results_dir, identifier)
     except UserError as error:  # results that do not agree, or a record of another version
-        raise UserError(f"{error}; rerun=true makes it again") from None
+        raise UserError(f"{error}; give rerun=true to make the run again") from None
 
 
 def _already(record: Record, report: Callable[[str], None]) -> Record:
-    report(f"{summary(record)} (already done; rerun=true repeats it)")
+    report(f"{summary(record)} (already done; give rerun=true to repeat it)")
     return record
 
 

@@ -109,7 +109,10 @@ def test_a_package_that_is_missing_is_one_line(arguments):
     ("line", "says"),
     [
         ("", "surm-bench: the following arguments are required: COMMAND (surm-bench --help has more)"),
-        ("plan", "surm-bench plan: the following arguments are required: experiment (surm-bench plan --help has more)"),
+        (
+            "plan",
+            "surm-bench plan: the following arguments are required: experiment (surm-bench plan --help has more)",
+        ),
         ("study it", "surm-bench study: argument STUDY: invalid choice: 'it' (choose from "),
         ("run model=vit_digits task=glue/rte", "family 'vision': choose a text model"),
         ("run model=vit_digits task=digits task.kind=picture", "unknown task.kind 'picture': choose from image, text"),
@@ -120,12 +123,15 @@ def test_a_package_that_is_missing_is_one_line(arguments):
         ("run model=vit_digits task=digits task.renamed=1", "'task.renamed'. Key 'renamed' not in 'TaskConfig'"),
         (
             "plan demo --config-dir nowhere",
-            "--config-dir nowhere is not a folder: name one that is laid out as configs",
+            "--config-dir nowhere is not a folder: name one with subfolders",
         ),
         ("status nope --watch", "unknown experiment 'nope'"),
-        ("collect demo --results file/results", "Not a directory: name another place"),
-        ("report demo --results nowhere", "below nowhere: run one first, or name a folder by --results"),
-        ("reproduce demo --results nowhere", "to be repeated: run it first, or name a folder by --results"),
+        ("collect demo --results file/results", "Not a directory: name another path"),
+        ("report demo --results nowhere", "below nowhere: run one first, or name another folder with --results"),
+        (
+            "reproduce demo --results nowhere",
+            "nowhere/demo: run it first, or name another folder with --results",
+        ),
     ],
 )
 def test_a_refusal_is_one_line_that_names_the_next_step(line, says, capsys, monkeypatch, tmp_path):

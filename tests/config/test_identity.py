@@ -376,5 +376,5 @@ def test_content_that_is_not_known(group):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite(value):
-    with pytest.raises(UserError, match=f"adapter.method.alpha={value} is not possible: not a finite number"):
+    with pytest.raises(UserError, match=f"adapter.method.alpha={value} is not possible: give finite numbers"):
         run_id(changed(composed(*TEXT), "adapter.peft.alpha", value))

@@ -75,8 +75,8 @@ def test_flags_stand_anywhere():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "x", "adapter=lora"], "run has no option --data: all is given as key=value"),
-        (["adapter=lora", "--config-dir"], "--config-dir needs a value behind it"),
+        (["--data", "x", "adapter=lora"], "run has no option --data: write key=value"),
+        (["adapter=lora", "--config-dir"], "--config-dir needs a value after it"),
     ],
 )
 def test_flags_that_are_refused(arguments, message):
@@ -88,8 +88,8 @@ def test_flags_that_are_refused(arguments, message):
     ("override", "message"),
     [
         ("trainer.workers=100000", "trainer.workers=100000 is not possible: at most"),
-        ("trainer.workers=99999999999999999999", "no whole number here has more than 64 bits"),
-        ("trainer.batch_size=-99999999999999999999", "no whole number here has more than 64 bits"),
+        ("trainer.workers=99999999999999999999", "give a whole number of at most 64 bits"),
+        ("trainer.batch_size=-99999999999999999999", "give a whole number of at most 64 bits"),
     ],
 )
 def test_numbers_beyond_reason(override, message, tmp_path, capsys):
@@ -101,4 +101,4 @@ def test_a_name_that_is_too_long_is_one_line(tmp_path, capsys):
     subdir = f"hydra.sweep.subdir={'a' * 300}"
     assert exit_code(command, ["run", "-m", "model=vit_digits", "task=digits", subdir, f"results_dir={tmp_path}"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "surm-bench" in line]
-    assert "File name too long: name another place" in line
+    assert "File name too long: name another path" in line

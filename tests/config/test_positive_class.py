@@ -40,7 +40,7 @@ def test_the_positive_class_by_name_or_number(given, names, number, name, shown)
     [
         ({"positive_class": "2"}, "unknown task.positive_class '2': choose from 0, 1"),
         ({"positive_class": "same", "label_names": NAMES}, "'same': choose from equivalent, not_equivalent"),
-        ({"positive_class": "1", "metric": "accuracy"}, "positive_class=1 has no effect: task.metric=accuracy"),
+        ({"positive_class": "1", "metric": "accuracy"}, "positive_class=1 has no effect with task.metric=accuracy"),
         ({"num_labels": 3}, "mine has 3: give task.metric=macro_f1_accuracy task.primary_metric=macro_f1"),
     ],
 )

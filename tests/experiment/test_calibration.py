@@ -23,8 +23,8 @@ from surm_bench.experiment.calibrate import calibrate
 from surm_bench.experiment.calibration import (
     FILE,
     Calibration,
-    Timed,
-    Timing,
+    TimedTask,
+    UnitTimes,
     digest_of,
     read_calibration,
     run_length,
@@ -71,9 +71,9 @@ def here(monkeypatch):
 def calibration(experiment: Experiment, load: float = 1.0) -> Calibration:
     """Two tasks of one model; by circulant, the second takes a third of the time of the first."""
     rows = {"tuning": [900, 100], "reported": [1000, 400]}
-    first = {"circulant": Timing(3, 0.003, 0.3, 0.03), "full": Timing(6, 0.003, 0.9, 0.06)}
-    second = {"circulant": Timing(1, 0.001, 0.1, 0.01)}
-    tasks = {"digits": Timed("vit", rows, first), "fewer": Timed("vit", rows, second)}
+    first = {"circulant": UnitTimes(3, 0.003, 0.3, 0.03), "full": UnitTimes(6, 0.003, 0.9, 0.06)}
+    second = {"circulant": UnitTimes(1, 0.001, 0.1, 0.01)}
+    tasks = {"digits": TimedTask("vit", rows, first), "fewer": TimedTask("vit", rows, second)}
     return Calibration(digest_of(experiment), "2026-01-02T03:04:05+00:00", *HERE, 2, load, tasks)
 
 
@@ -246,7 +246,7 @@ def test_a_calibration_of_other_runs_or_a_broken_one_is_told_and_not_used(tiny, 
     tiny.overrides.append("trainer.max_steps=31")
     commands.plan(tiny, Options(tmp_path))
     printed = capsys.readouterr()
-    assert "calibration.json is older than the experiment's file: plan --calibrate makes it anew" in printed.err
+    assert "calibration.json is older than the experiment's file: plan --calibrate makes a new one" in printed.err
     assert "time left not known yet" in printed.out
     for text in ("", "[]", '{"tasks": {"digits": {}}}'):
         (tmp_path / "calibration.json").write_text(text)
@@ -260,7 +260,7 @@ def test_a_calibration_of_another_device_is_told_and_not_used(tiny, tmp_path, ca
     monkeypatch.setattr(reading, "device_here", lambda experiment: ("some CPU", 2))
     assert command(tiny, Options(tmp_path)) == []
     printed = capsys.readouterr()
-    device = "was made on some CPU, 1 thread, this is some CPU, 2 threads: plan --calibrate makes it anew"
+    device = "was made on some CPU, 1 thread, but this machine is some CPU, 2 threads: plan --calibrate makes a new one"
     assert device in printed.err and "time left not known yet" in printed.out
 
 
@@ -276,7 +276,7 @@ def made_up_timing(monkeypatch, fail=lambda settings: None):
     def time_run(settings):
         timed.append((settings.adapter.name, settings.task.max_train_samples))
         fail(settings)
-        return Timing(1, 1, 1, 1)
+        return UnitTimes(1, 1, 1, 1)
 
     monkeypatch.setattr(calibrating, "time_run", time_run)
     monkeypatch.setattr(os, "getloadavg", lambda: (0.3, 9, 9))
@@ -303,7 +303,7 @@ def test_a_few_steps_are_timed_and_those_that_warm_up_are_not_counted(tiny, tmp_
     monkeypatch.setattr(os, "getloadavg", lambda: (0.3, 9, 9))
     del tiny.adapters["full"]
     (problem,) = calibrate(tiny, pairs(tiny), tmp_path)
-    assert problem.startswith("no time known: nowhere: ") and "\n" not in problem
+    assert problem.startswith("not timed: nowhere: ") and "\n" not in problem
     found = read_calibration(tiny, tmp_path)
     assert (found.load, found.is_busy) == (0.3, False)
     assert {name: list(task.adapters) for name, task in found.tasks.items()} == {
@@ -341,14 +341,14 @@ def test_a_calibration_that_is_stopped_goes_on(tiny, tmp_path, monkeypatch, caps
     timed.clear()
     capsys.readouterr()
     assert calibrate(tiny, pairs(tiny), tmp_path) == [] == timed
-    again = f"remove {tmp_path / FILE} to time it again"
-    assert capsys.readouterr().out == f"tiny: all that is left has been timed; {again}\n"
+    again = f"remove {tmp_path / FILE} to time them again"
+    assert capsys.readouterr().out == f"tiny: all remaining runs have been timed; {again}\n"
 
 
 def test_an_experiment_without_runs_has_nothing_to_be_timed(tiny, tmp_path, capsys):
     tiny.tasks = {}
     assert commands.plan(tiny, Options(tmp_path, calibrate=True)) == [] == list(tmp_path.iterdir())
-    assert "tiny: nothing is left to be timed\n" in capsys.readouterr().out
+    assert "tiny: no runs are left to be timed\n" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_is_timed_anew(tiny, tmp_path, monkeypatch):
@@ -374,7 +374,7 @@ def test_only_what_is_left_is_timed(tiny, tmp_path, monkeypatch):
         tiny, [wanted[pair] for pair in (("digits", "circulant"), ("digits", "full"), ("fewer", "full"))], tmp_path
     )
     assert timed[1:] == [("circulant", None), ("full", None), ("full", 160)]
-    assert read_calibration(tiny, tmp_path).timing("fewer", "circulant") == Timing(1, 1, 1, 1)
+    assert read_calibration(tiny, tmp_path).timing("fewer", "circulant") == UnitTimes(1, 1, 1, 1)
 
 
 def test_the_plan_times_the_rows_that_are_asked_for(tiny, tmp_path, monkeypatch, capsys):
@@ -396,7 +396,7 @@ def test_an_adapter_that_cannot_be_timed_is_a_line_and_the_rest_goes_on(tiny, tm
 
     timed = made_up_timing(monkeypatch, fail)
     (problem,) = calibrate(tiny, pairs(tiny), tmp_path)
-    assert problem == "no time known: circulant on digits, circulant on fewer: out of memory at 0x0"
+    assert problem == "not timed: circulant on digits, circulant on fewer: out of memory at 0x0"
     assert [adapter for adapter, rows in timed if rows == 160] == ["circulant", "lora"]
 
 
@@ -406,7 +406,7 @@ def test_weights_that_are_not_here_are_told_once_and_the_plan_fails(tiny, tmp_pa
     assert complain_of(commands.plan(tiny, nowhere)) == 1
     assert timed == []
     lines = [line for line in capsys.readouterr().err.splitlines() if "/nowhere" in line]
-    assert len(lines) == 1 and lines[0].startswith("surm-bench: no time known: digits, fewer: ")
+    assert len(lines) == 1 and lines[0].startswith("surm-bench: not timed: digits, fewer: ")
 
 
 def test_a_busy_machine_is_told_before_anything_is_timed(tiny, tmp_path, monkeypatch, capsys):

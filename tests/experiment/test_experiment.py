@@ -335,7 +335,7 @@ def test_labels_that_could_collide_once_tuned_are_refused(tiny):
     tiny.adapters = {"fixed": ["adapter=lora", "adapter.peft.r=2"], "tuned": ["adapter=lora"]}
     tiny.tuning.knobs = {"default": {LR: [1e-3]}, "tuned": {"adapter.peft.r": [1.0, 2.0]}}
     assert composable(tiny) == [
-        "tuned left out: its label 'LoRA r=2' is that of fixed, too: give one of them adapter.label=…"
+        "tuned left out: fixed has its label 'LoRA r=2', too: give one of the two another adapter.label"
     ]
 
 
@@ -402,7 +402,7 @@ def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, mo
     assert "tiny, tuning: 3 done, 0 missing, 0 failed of 3 runs; nothing left to run" in output
     for _ in range(3):
         (failure,) = run_jobs(reported_jobs(tiny, CHOICES), options.folder, "tiny")
-    assert len(trained) == 6 and "failed 3 times" in failure and "rerun=true tries it again" in failure
+    assert len(trained) == 6 and "failed 3 times" in failure and "give rerun=true to try it again" in failure
 
 
 def test_a_diverged_run_takes_the_mean_of_its_setting(tiny, options, monkeypatch):
@@ -431,8 +431,8 @@ def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
     with records.locked(records.run_folder(options.folder, *ids([held], options.folder))):
         problems = command(tiny, options)
     assert len(trained) == len(others)
-    assert "left to another process: run" in capsys.readouterr().out
-    output = ["1 runs are left to other processes: tune again when they are done"]
+    assert "skipped: run" in capsys.readouterr().out
+    output = ["other processes make the last 1 runs: tune again when they are done"]
     assert problems == (output if command is commands.tune else [])
     assert command(tiny, options) == [] and len(trained) == len(others) + 1
 
@@ -496,7 +496,7 @@ def test_content_that_is_neither_declared_nor_here_is_told_once_and_looked_for_o
     out, err = capsys.readouterr()
     assert "tiny, tuning: 0 done, 6 missing" in out
     (line,) = err.splitlines()
-    assert "task glue/rte is neither declared nor here" in line and "nowhere" in line
+    assert "task glue/rte has no declared digest and is not available here" in line and "nowhere" in line
     assert looked.count("glue/rte") == 1
 
 
@@ -556,7 +556,7 @@ def test_results_of_other_machines_are_merged(tiny, options, tmp_path, capsys):
     assert commands.collect(tiny, replace(options, merge=(tmp_path / "other",))) == []
     assert "tiny: 4 records" in capsys.readouterr().out
     (problem,) = commands.collect(tiny, replace(options, merge=(tmp_path / "dirty",)))
-    assert problem == "1 records were made with changes that no commit has: they are not collected"
+    assert problem == "1 records were made by code with uncommitted changes: they are not collected"
     assert len(Runs(options.folder).results(jobs)) == 4
 
 
@@ -600,7 +600,7 @@ def test_broken_foreign_and_disagreeing_records_are_told_and_left_out(tiny, opti
     assert len(problems) == 3
     assert any(str(first) in line and "unreadable" in line for line in problems)
     assert any("schema_version 7" in line for line in problems)
-    disagree = f"run {third.parent.name} has results that do not agree, and none is used: 0.5000 .* and 0.9000"
+    disagree = f"run {third.parent.name} has results that do not agree, so none is used: 0.5000 .* and 0.9000"
     assert any(pd.Series([line]).str.match(disagree).item() for line in problems)
     runs = pd.read_csv(options.folder / "runs.csv")
     assert runs["score"].tolist() == [0.75], "neither the twins nor another learning rate is in a mean"
@@ -609,27 +609,27 @@ def test_broken_foreign_and_disagreeing_records_are_told_and_left_out(tiny, opti
 BAD = {
     "a seed of both kinds": (
         {"tuning": {"seeds": [1], "knobs": {"default": {LR: [0.1]}}}},
-        r"seeds \[1\] are both tuned on and reported",
+        r"\[1\] are in both seeds and tuning.seeds",
     ),
     "no tuning seeds": ({"tuning": MINIMAL["tuning"] | {"seeds": []}}, "tuning.seeds needs at least one number"),
     "a seed twice": ({"seeds": [3, 3]}, r"seeds is \[3, 3\]: give each number once"),
-    "a seed below 0": ({"seeds": [-1, 0]}, r"seeds is \[-1, 0\]: each is from 0 to 2\*\*32 - 1"),
+    "a seed below 0": ({"seeds": [-1, 0]}, r"seeds is \[-1, 0\]: each must be from 0 to 2\*\*32 - 1"),
     "a tuning seed too large": (
         {"tuning": MINIMAL["tuning"] | {"seeds": [2**32]}},
         r"tuning.seeds is \[4294967296\]: each is from 0",
     ),
     "a seed among the overrides": (
         {"overrides": ["seed=3"]},
-        "seed=3 among the overrides: give seeds and tuning.seeds",
+        "the override seed=3 is not possible: give seeds and tuning.seeds",
     ),
-    "a seed of a task": ({"tasks": {"digits": ["task=digits", "seed=3"]}}, "seed=3 among the overrides"),
-    "a mapping among the overrides": ({"overrides": [{"a": "b"}]}, "{'a': 'b'} among the overrides: write it as key="),
+    "a seed of a task": ({"tasks": {"digits": ["task=digits", "seed=3"]}}, "the override seed=3 is not possible"),
+    "a mapping among the overrides": ({"overrides": [{"a": "b"}]}, "{'a': 'b'} is not possible: write it as key="),
     "a name of its own": ({"name": "mine"}, "unknown key 'name': choose from adapters"),
     "no tasks": ({"tasks": {}}, "tasks is empty: give at least one"),
     "no adapters": ({"adapters": {}}, "adapters is empty: give at least one"),
     "survivors that are all": (
         {"tuning": {"seeds": [2], "survivors": 2, "knobs": {"default": {LR: [0.1, 0.2]}}}},
-        "tuning.survivors=2 is not possible: below 2, the first values",
+        "tuning.survivors=2 is not possible: below 2, the number of first settings",
     ),
     "an unknown key": (
         {"repeats": 3},
@@ -641,7 +641,7 @@ BAD = {
     ),
     "a key that is missing": (
         {"tuning": {"seeds": [2]}},
-        "tuning.knobs is missing: give for each adapter, or default, its knobs, and for each of these a list",
+        "tuning.knobs is missing: give for each adapter, or for default, its knobs, and a list",
     ),
     "a word for a number": ({"seeds": ["one"]}, r"seeds\[0\]='one' is not possible: give a list of whole numbers$"),
     "a number for a list": ({"seeds": 3}, "yaml: seeds=3 is not possible: give a list of whole numbers$"),
@@ -730,12 +730,12 @@ def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
     assert (list(experiment.tasks), list(experiment.adapters)) == (["digits"], ["lora", "sgd", "start"])
     for output in (
         "moons left out: unknown task 'moons'",
-        "mixed left out: adapter.peft.r=2 among its overrides: it belongs to an adapter",
+        "mixed left out: it has the override adapter.peft.r=2: give it to an adapter",
         "odd left out: ",
         "typo left out: unknown adapter 'circulent': choose from",
         "rr left out: ",
-        "longer left out: trainer.epochs=99 among its overrides",  # the protocol is the same for all
-        "again left out: its label 'LoRA r=8' is that of lora, too",
+        "longer left out: it has the override trainer.epochs=99",  # the protocol is the same for all
+        "again left out: lora has its label 'LoRA r=8', too",
         "momentum left out: ",
     ):
         (line,) = (line for line in problems if output in line)
@@ -782,7 +782,7 @@ def test_a_pair_that_is_not_tuned_is_told_and_the_tuned_ones_run(tiny, options, 
     for job in trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0])):
         make_record(job, options.folder)
     without_training(monkeypatch, lambda config: 0.5)
-    output = "not tuned yet: circulant on digits; `make tune EXPERIMENT=tiny` does it"
+    output = "not tuned yet: circulant on digits; `make tune EXPERIMENT=tiny` tunes them"
     assert commands.run(tiny, options) == [output]
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
     assert "\n| Circulant" in (options.folder / "table.md").read_text(), "the untuned adapter keeps its row"
@@ -833,7 +833,7 @@ def test_plans_tables_and_figures_need_no_torch(tmp_path):
     [
         (["plan", "demmo"], 2, "unknown experiment 'demmo'"),
         (["experiment"], 2, "the following arguments are required: experiment"),
-        (["reproduce", "some", "--sample", "0"], 2, "0 is not possible: at least 1"),
+        (["reproduce", "some", "--sample", "0"], 2, "0 is not possible: give at least 1"),
         (["collect", "some", "--merge", "nowhere"], 2, "nowhere"),
         (["experiment", "some"], 1, "not tuned yet"),
         (["merge", "some", "nowhere"], 2, "nowhere"),

@@ -163,7 +163,7 @@ def test_what_a_file_may_not_say_of_untuned_rows_and_best_epochs(tmp_path, monke
         file.write_text(f"{what}tuning: {{seeds: [], knobs: {knobs}}}\n{more}")
 
     for given, output in (
-        ({"more": "best_epoch: [lorra]"}, "best_epoch names lorra, which is none of its adapters"),
+        ({"more": "best_epoch: [lorra]"}, "best_epoch names lorra: name adapters of the file"),
         ({"knobs": "{lora: {optimizer.lr: [0.1, 0.2]}}"}, "tuning.seeds needs at least one number"),
         ({"seeds": "[]"}, "lora has no knobs"),
         ({"knobs": "{}"}, "lora has no knobs"),

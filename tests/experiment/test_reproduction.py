@@ -78,7 +78,7 @@ def test_on_the_same_machine_a_repeated_run_is_equal_and_a_changed_expectation_i
     records.write(record, options.folder)
     code, out, err = reproduce()
     assert code == 1 and "0 of 1 repeated runs agree" in out
-    output = "differs by 0.0010, though kind of machine, versions and code are the same"
+    output = "differs by 0.0010, although the kind of machine, versions and code are the same"
     assert err == f"surm-bench: lora on digits, seed 0, lr=0.001: {output}\n"
 
 
@@ -152,7 +152,7 @@ def test_the_spread_over_seeds_is_that_of_the_records(options, monkeypatch, caps
 def test_a_sample_is_drawn_of_what_is_done_and_what_fails_is_told(options, monkeypatch, capsys):
     tiny = tiny_experiment()
     assert commands.reproduce(tiny, options) == [
-        f"tiny has no result in {options.folder} to be repeated: run it first, or name a folder by --results"
+        f"tiny has no result to repeat in {options.folder}: run it first, or name another folder with --results"
     ]
     for adapter in tiny.adapters:
         for setting in tiny.settings(adapter):
@@ -220,7 +220,7 @@ def test_verify_names_changed_data_though_their_digest_is_cached(one, options, t
     output = commands.verify(one, options)
     digests = {group: read_content(content) for group, content in contents().items()}
     assert output == [
-        f"{group} {name} declares no digest: put {group}.digest={digests[group]} among its overrides"
+        f"{group} {name} declares no digest: add {group}.digest={digests[group]} to its overrides"
         for group, name in (("model", "roberta_tiny"), ("task", "glue/rte"))
     ]
     one.tasks["rte"] += [f"{group}.digest={digest}" for group, digest in digests.items()]
@@ -229,14 +229,14 @@ def test_verify_names_changed_data_though_their_digest_is_cached(one, options, t
     assert read_content(contents()["task"]) == digests["task"], "the cache does not see it"
     (problem,) = commands.verify(one, options)
     train, _ = digests["task"].split("-")
-    assert re.fullmatch(rf"task glue/rte is {train}-\w{{12}} here, {digests['task']} is declared", problem)
+    assert re.fullmatch(rf"task glue/rte has digest {train}-\w{{12}} here, but declares {digests['task']}", problem)
     file.write_bytes(b"no parquet")
     capsys.readouterr()
     (problem,) = commands.verify(one, options)  # it was named, and cannot be read
     assert "is not a readable parquet file" in problem
-    assert "1 data sets and models compared with their digests, 1 not" in capsys.readouterr().out
+    assert "1 data sets and models compared with their digests, 1 not available" in capsys.readouterr().out
     assert commands.verify(one, replace(options, places=())) == []  # it was not named: on the hub, out of reach
-    assert "not compared: " in capsys.readouterr().out
+    assert "not available: " in capsys.readouterr().out
 
 
 def test_verify_names_a_changed_record(tuned_by_hand, options):
@@ -244,4 +244,4 @@ def test_verify_names_a_changed_record(tuned_by_hand, options):
     path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.6'))
     (problem,) = commands.verify(tuned_by_hand, options)
     changed = f"record {path} was changed after it was written: its checksum does not fit"
-    assert problem == f"{changed}; it is left out: the same run makes it again"
+    assert problem == f"{changed}; this record is left out: make the run again to replace it"

@@ -64,7 +64,7 @@ def test_another_choice_of_tuning_is_told(tmp_path):
 
 def test_machines_without_a_common_run_are_refused(tmp_path):
     trials(tmp_path / "here", TRIALS, GPU)
-    with pytest.raises(UserError, match="no run of tiny is on both machines"):
+    with pytest.raises(UserError, match="no run of tiny was made on both machines"):
         compared(tmp_path / "here", tmp_path / "there")
 
 
@@ -86,7 +86,7 @@ def test_the_command_writes_the_table_and_refuses_what_is_no_folder(tmp_path):
     options = commands.Options(tmp_path / "here", other=tmp_path / "there")
     assert commands.compare(tiny_experiment(), options) == []
     assert "| digits | tuning |" in " ".join((tmp_path / "here" / "second_machine.md").read_text().split())
-    with pytest.raises(UserError, match="nowhere is no folder: name the other machine's results of tiny"):
+    with pytest.raises(UserError, match="nowhere is not a folder: name the other machine's results of tiny"):
         commands.compare(tiny_experiment(), commands.Options(tmp_path / "here", other=tmp_path / "nowhere"))
 
 

@@ -135,7 +135,7 @@ def test_the_page_is_written_between_its_marks_and_the_same_twice(results):
     write_verdict(results)
     assert (results / "README.md").read_text() == page
     (results / "README.md").write_text("no marks")
-    with pytest.raises(UserError, match="lacks its marks"):
+    with pytest.raises(UserError, match="lacks the marks"):
         write_verdict(results)
 
 

@@ -160,7 +160,7 @@ def test_what_is_not_collected(tmp_path):
     records.write(ended("diverged", "d" * 12), tmp_path)
     records.write(record("e" * 12, git_dirty=None), tmp_path)  # of an installed package
     count, (problem,) = collect(tmp_path)
-    assert count == 2 and problem == "1 records were made with changes that no commit has: they are not collected"
+    assert count == 2 and problem == "1 records were made by code with uncommitted changes: they are not collected"
     assert [json.loads(line)["run_id"] for line in collected(tmp_path).splitlines()] == ["d" * 12, "e" * 12]
 
 
@@ -177,7 +177,7 @@ def test_a_damaged_line_is_named_and_never_lost_by_collecting(tmp_path, spoil):
     assert [made.run_id for made in archive.records()] == [A]
     assert len(archive.problems) == 1 and "records.jsonl, line 2" in archive.problems[0]
     assert read_record(clone, B) is None
-    with pytest.raises(UserError, match=r"records.jsonl, line 2.*collecting would lose it"):
+    with pytest.raises(UserError, match=r"records.jsonl, line 2.*collecting would lose this line"):
         collect(clone)
     assert collected(clone) == before
 
@@ -232,7 +232,7 @@ def test_predictions_that_are_not_what_was_written(tmp_path):
         path.write_bytes(content)
         found, problems = read_predictions(Archive(tmp_path))
         assert set(found["run_id"]) == {B}
-        problem = f"{path} is not the file that run {A} wrote; it is left out: the same run makes it again"
+        problem = f"{path} is not the file that run {A} wrote; this file is left out: make the run again to replace it"
         assert problems == [problem]
     shutil.rmtree(tmp_path / "runs")
     (tmp_path / "predictions.parquet").write_bytes(whole[:100])

@@ -39,7 +39,7 @@ def test_collecting_does_not_replace_predictions_that_cannot_be_read(tmp_path):
     shutil.rmtree(tmp_path / "runs")
     damaged = (tmp_path / "predictions.parquet").read_bytes()[:-20]
     (tmp_path / "predictions.parquet").write_bytes(damaged)
-    with pytest.raises(UserError, match=r"predictions\.parquet cannot be read .*collecting would lose it") as error:
+    with pytest.raises(UserError, match=r"parquet cannot be read .*collecting would lose the file") as error:
         records.collect(tmp_path)
     assert "\n" not in str(error.value)
     assert (tmp_path / "predictions.parquet").read_bytes() == damaged
@@ -50,7 +50,7 @@ def test_a_run_whose_record_is_of_another_version_is_refused_in_one_line_and_mad
     made = start(tmp_path, *IMAGES, "adapter=lora")
     path = folder_of(tmp_path, made) / "record.json"
     path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
-    with pytest.raises(UserError, match="schema_version 3: this version reads 2; rerun=true makes it again") as error:
+    with pytest.raises(UserError, match="this surm-bench reads 2; give rerun=true to make the run again") as error:
         start(tmp_path, *IMAGES, "adapter=lora")
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert start(tmp_path, *IMAGES, "adapter=lora", "rerun=true").files == made.files

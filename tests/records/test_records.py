@@ -61,7 +61,7 @@ def test_a_crash_before_the_rename_leaves_the_old_record(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         records.write(record(command="new"), tmp_path)
     folder = records.run_folder(tmp_path, A)
-    assert records.read_run(folder)["note"] == "old"
+    assert records.read_run(folder).command == "old"
     assert [file.name for file in folder.iterdir()] == ["record.json"]
 
 
@@ -84,9 +84,9 @@ def test_check_writable(tmp_path):
         (b'{"schema_version": 2, "run_id": "a', "unreadable record"),
         (b"", "unreadable record"),
         (b"\xff\xfe\x00", "unreadable record"),
-        (b"[1, 2]", "it has no schema_version"),
-        (b'{"run_id": "a"}', "it has no schema_version"),
-        (b'{"schema_version": 1}', "has schema_version 1: this version reads 2"),
+        (b"[1, 2]", "schema_version is missing"),
+        (b'{"run_id": "a"}', "schema_version is missing"),
+        (b'{"schema_version": 1}', "has schema_version 1: this surm-bench reads 2"),
         (b'{"schema_version": 2, "run_id": "a"}', "its checksum does not fit"),
         (b'{"schema_version": 2, "lr": NaN}', "unreadable record"),
         (b'{"schema_version": 2, "lr": 1e999}', "unreadable record"),
@@ -103,7 +103,7 @@ def test_a_bad_record_is_one_line_and_the_others_are_read(tmp_path, content, say
     assert str(bad) in one_line(error)
     archive = Archive(tmp_path)
     assert archive.records() == [good] and archive.problems == [
-        f"{error.value}; it is left out: the same run makes it again"
+        f"{error.value}; this record is left out: make the run again to replace it"
     ]
     assert isinstance(error.value, Damaged) == ("schema_version 1" not in says)
 
@@ -133,7 +133,7 @@ def test_a_copy_of_a_folder_is_not_another_run(tmp_path):
     archive = Archive(tmp_path)
     assert archive.records() == [written]
     (problem,) = archive.problems
-    assert f"is a copy of run {A}" in problem and B in problem
+    assert f"is the record of run {A}" in problem and B in problem
 
 
 def test_flipped_bits_of_a_record_are_never_read_as_another(tmp_path):

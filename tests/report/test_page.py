@@ -266,7 +266,7 @@ def test_without_records_there_is_no_page(results, tmp_path, named, message):
 
 def test_runs_of_no_experiment_are_pointed_to(tmp_path):
     records.write(made_record(list(METHODS)[0], *ON, 0, 0.5).having(files={}), tmp_path)
-    with pytest.raises(UserError, match=f"belong to none: --folder {tmp_path} shows them"):
+    with pytest.raises(UserError, match=f"belong to no experiment: --folder {tmp_path} shows them"):
         page.write_report(tmp_path, None, tmp_path / "report.html")
 
 

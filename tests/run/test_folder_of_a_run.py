@@ -68,7 +68,7 @@ def test_an_own_model_is_used_without_its_configurations(own, tmp_path, monkeypa
         found = read(out, lines=True) if ending == ".jsonl" else read(out)
         assert list(found) == ["row", "prediction", "probability_0", "probability_1"] and len(found) == 1
     assert exit_code(command, ["predict", str(run), str(tmp_path / "in.csv"), "--out", str(tmp_path / "out.xlsx")]) == 2
-    assert "another ending than .csv, .jsonl, .parquet" in capsys.readouterr().err
+    assert "name a file that ends in .csv, .jsonl, .parquet" in capsys.readouterr().err
 
     assert exit_code(command, ["export", str(run), str(tmp_path / "adapter"), "--adapter"]) == 0
     digest = record.config.model.digest
@@ -99,7 +99,7 @@ def test_an_edited_architecture_is_another_run(own, tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"layer_norm_eps": 1e-3}))
     assert start(tmp_path, *OWN, f"model.weights={own}", "trainer.max_steps=1").run_id != first.run_id
     file.write_text("[]")
-    with pytest.raises(UserError, match="own.json is not the config.json of a model"):
+    with pytest.raises(UserError, match="own.json is not the config.json of a transformers model"):
         start(tmp_path, *OWN, f"model.weights={own}")
 
 

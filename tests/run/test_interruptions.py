@@ -71,7 +71,7 @@ def test_while_one_trains_the_others_are_refused(tmp_path):
     for process in others:
         process.join(120)
         assert process.exitcode == 2
-        assert f"is being trained by process {first.pid} on " in said(tmp_path, process)
+        assert f"process {first.pid} on " in said(tmp_path, process)
     assert first.is_alive()
     stop(first)
     assert first.exitcode in (143, -15)  # -15: it had not yet begun to train
@@ -87,7 +87,7 @@ def test_a_run_that_another_took_over_stops_and_writes_nothing(tmp_path):
         temporary.write_text(json.dumps(other))
     process.join(60)
     line = said(tmp_path, process).splitlines()[-1]
-    assert process.exitcode == 2 and f"was taken over by process {process.pid} on another: this one stopped" in line
+    assert process.exitcode == 2 and f"process {process.pid} on another took over run " in line
     assert json.loads(lock.read_text()) == other
     assert records.Archive(tmp_path).is_empty and not list(tmp_path.glob("runs/*/adapter"))
 
@@ -129,7 +129,7 @@ def test_of_four_at_once_one_trains(tmp_path):
     trained = [text for text in output if "LoRA r=8 on digits" in text and "already done" not in text]
     assert len(trained) == 1, output
     for process, text in zip(processes, output, strict=True):
-        refused = "is being trained by process" in text
+        refused = "has been training run" in text
         assert process.exitcode == (2 if refused else 0)
         assert refused or "LoRA r=8 on digits" in text
     record = results(tmp_path)

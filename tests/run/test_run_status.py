@@ -40,7 +40,7 @@ def test_a_finished_run_is_not_repeated_unless_asked_to(copied, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(measure, "fit", never)
         assert start(folder, *LORA, report=output.append) == record
-    assert "already done; rerun=true repeats it" in output[0] and "\n" not in output[0]
+    assert "already done; give rerun=true to repeat it" in output[0] and "\n" not in output[0]
     again = start(folder, *LORA, "rerun=true")
     assert again.files == record.files and again.timing != record.timing
 
@@ -62,7 +62,7 @@ def test_results_that_do_not_agree_are_refused_in_one_line(copied, monkeypatch):
     records.write(record.having(scores=other, created="2099"), folder)
     with monkeypatch.context() as patched:
         patched.setattr(measure, "fit", never)
-        with pytest.raises(UserError, match="do not agree, and none is used: .*; rerun=true makes it again") as error:
+        with pytest.raises(UserError, match="so none is used: .*; give rerun=true to make the run again") as error:
             start(folder, *LORA)
     assert "\n" not in str(error.value)
     assert start(folder, *LORA, "rerun=true").files == record.files
@@ -138,7 +138,7 @@ def test_a_run_that_fails_is_tried_again_and_given_up_after_three_times(tmp_path
     monkeypatch.undo()
     with pytest.raises(UserError) as error:
         start(tmp_path, *LORA)
-    assert "failed 3 times, last with: RuntimeError: out of memory; rerun=true tries it again" in str(error.value)
+    assert "failed 3 times; the last error is: RuntimeError: out of memory; give rerun=true" in str(error.value)
     assert start(tmp_path, *LORA, "rerun=true").status == "success"
 
 

@@ -144,7 +144,7 @@ def test_placement_decides_where_residual_adapters_go(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["+adapter.nothing=1"], "there is no key adapter.nothing"),
+        (["+adapter.nothing=1"], "unknown key adapter.nothing"),
         (
             ["adapter=lora_pevit", "trainer.eval_batch_size=64"],
             "trainer.eval_batch_size=64 is not possible with lora_pevit, .* leave it at 128",

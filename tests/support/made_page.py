@@ -11,7 +11,7 @@ import pandas as pd
 
 from surm_bench.records import Record
 from surm_bench.report.frames import adapter_family, columns_of
-from surm_bench.report.page import Results, Trial
+from surm_bench.report.page import Results, TriedSetting
 
 DEMO = Path(__file__).parents[2] / "results" / "demo" / "records.jsonl"
 PEFT = {
@@ -83,7 +83,7 @@ def made_results(folder: Path, reported: int = 1000, tuning: int = 1000) -> Resu
     trials = []
     for cell, lr in islice(product(cells, range(5)), tuning // 2):
         of_trial = [made_record(*cell, seed, score(cell), tuning=True, lr=lr) for seed in (100, 101)]
-        trials.append(Trial(cell[2], cell[0], f"lr={lr}", 100, lr == 0, of_trial))
+        trials.append(TriedSetting(cell[2], cell[0], f"lr={lr}", 100, lr == 0, of_trial))
     columns = list(dict.fromkeys(column for record in records for column in columns_of(record.config)))
     families = {method: adapter_family(PEFT[method.split()[0]]) for method in METHODS}
     rows = [
@@ -99,4 +99,4 @@ def made_results(folder: Path, reported: int = 1000, tuning: int = 1000) -> Resu
         for run in trial.records
     ]
     scores = pd.DataFrame(rows)
-    return Results("made up", folder, families, columns, records, trials=trials, tuning_scores=scores)
+    return Results("made up", folder, families, columns, records, tried=trials, tuning_scores=scores)

@@ -86,9 +86,9 @@ def test_missing_folder_or_file(tmp_path):
         ({"shots": 2, "max_train_samples": 5}, "task.shots and task.max_train_samples do not go together"),
         ({"vtab1k": True}, "task.vtab1k=true has no effect with task.kind=text: only image reads it"),
         ({"num_labels": None}, "task.num_labels of glue/rte is null"),
-        ({"extra_eval_splits": {"validation": "test"}}, "cannot have the name 'validation'"),
-        ({"extra_eval_splits": {"reported": "test"}}, "cannot have the name 'reported'"),
-        ({"extra_eval_splits": {"a/b": "test"}}, "cannot have the name 'a/b'"),
+        ({"extra_eval_splits": {"validation": "test"}}, "'validation' in task.extra_eval_splits is not possible"),
+        ({"extra_eval_splits": {"reported": "test"}}, "'reported' in task.extra_eval_splits is not possible"),
+        ({"extra_eval_splits": {"a/b": "test"}}, "'a/b' in task.extra_eval_splits is not possible"),
         (
             {"extra_eval_splits": {"test": "test"}},
             "rte/test.parquet, the extra split 'test' .*'~task.extra_eval",
@@ -106,7 +106,7 @@ def test_choices_are_refused_before_the_data_are_read(monkeypatch):
     for changes in ({"fraction": 2.0}, {"shots": 1, "vtab1k": True}, {"validation": "no"}):
         with pytest.raises(UserError):
             load_task(task_config("digits", **changes), 0)
-    with pytest.raises(UserError, match="task.shots is for classes, glue/stsb is a regression"):
+    with pytest.raises(UserError, match="task.shots needs classes, but glue/stsb is a regression"):
         load_task(task_config("glue/stsb", shots=3), 0)
 
 

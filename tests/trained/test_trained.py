@@ -246,7 +246,7 @@ def test_predictions_do_not_replace_their_input(texts, tmp_path, capsys):
     (tmp_path / "link.csv").symlink_to("in.csv")
     for out in ("in.csv", "link.csv"):
         line = refused(["predict", texts, tmp_path / "in.csv", "--out", tmp_path / out], capsys)
-        assert "is the input, which would be lost: name another file" in line
+        assert "is the input, which would be overwritten: name another file" in line
     assert (tmp_path / "in.csv").read_text() == content
 
 

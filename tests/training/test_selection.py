@@ -194,7 +194,7 @@ def test_tables_say_which_rows_are_of_the_best_epoch():
 )
 def test_the_reported_split_never_chooses(trainer, said):
     check_config(trainer=trainer, validation="holdout")
-    with pytest.raises(UserError, match=f"trainer.{said} would choose an epoch by the split that is reported") as error:
+    with pytest.raises(UserError, match=f"trainer.{said} would choose an epoch by the reported split") as error:
         check_config(trainer=trainer, validation="dev")
     assert "\n" not in str(error.value)
 

@@ -31,7 +31,7 @@ ENDS = ("mean", "low", "high")
 MIB = 2**20
 
 
-class Trial(NamedTuple):
+class TriedSetting(NamedTuple):
     """A setting that tuning tried on a task of an experiment, with the record of each of its seeds (at least one)."""
 
     task: str
@@ -54,7 +54,7 @@ class Results:
         records: the records of the reported runs, of any status.
         protocol: sentences about how settings were chosen and where the runs come from.
         best_epoch: the labels that show the score of the best epoch.
-        trials: the settings that tuning tried.
+        tried: the settings that tuning tried.
         tuning_scores: the scores of tuning, one row per trial and seed.
         differences: one row per method and reference.
         published: published results, to be shown beside measured ones.
@@ -68,7 +68,7 @@ class Results:
     records: Sequence[Record]
     protocol: str = ""
     best_epoch: Sequence[str] = ()
-    trials: Sequence[Trial] = ()
+    tried: Sequence[TriedSetting] = ()
     tuning_scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     differences: Sequence[dict] = ()
     published: Published = field(default_factory=Published)
@@ -88,7 +88,7 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
     frame["memory"] = frame["run_id"].map(memory).astype("float64") / MIB
     curves = curves_frame(results.records)
     cells = _cells(frame, results.columns)
-    tried = [record for trial in results.trials for record in trial.records]
+    tried = [record for setting in results.tried for record in setting.records]
     return {
         "name": results.name,
         "protocol": results.protocol,
@@ -107,7 +107,7 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
         "runs": {record.run_id: _run(record, results.folder, base) for record in [*results.records, *tried]},
         "curves": _curves(curves, results.columns),
         "leading": leading(_last(curves), looks),
-        "trials": [_trial(trial, results.columns) for trial in results.trials],
+        "trials": [_tried(setting, results.columns) for setting in results.tried],
         "expected": _expected(results.tuning_scores),
         "differences": list(results.differences),
         "published": _published(results.published, results.columns),
@@ -223,18 +223,18 @@ def _last(curves: pd.DataFrame) -> pd.DataFrame:
     return curves.groupby(CELL)["mean"].last().unstack()
 
 
-def _trial(trial: Trial, columns: Sequence[TaskColumn]) -> dict:
-    scores = [record.score for record in trial.records]
-    column = columns_of(trial.records[0].config)[0]
+def _tried(tried: TriedSetting, columns: Sequence[TaskColumn]) -> dict:
+    scores = [record.score for record in tried.records]
+    column = columns_of(tried.records[0].config)[0]
     return {
         "column": _places(columns)[column[:4]],
-        "task": trial.task,
-        "method": trial.label,
-        "setting": trial.setting,
-        "steps": trial.steps,
-        "chosen": trial.chosen,
+        "task": tried.task,
+        "method": tried.label,
+        "setting": tried.setting,
+        "steps": tried.steps,
+        "chosen": tried.chosen,
         "mean": None if None in scores else _number(np.mean(scores)),
-        "runs": [record.run_id for record in trial.records],
+        "runs": [record.run_id for record in tried.records],
     }
 
 
