@@ -160,7 +160,8 @@ class Record:
             return self.source
         document = asdict(replace(self, source=None))
         document["timing"] = self.timing and {k: v for k, v in document["timing"].items() if v is not None}
-        return {name: value for name, value in document.items() if value is not None and name != "checksum"}
+        known = {name: value for name, value in document.items() if value not in (None, {}, []) and name != "checksum"}
+        return known | {"command": self.command, "files": self.files}
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Record":

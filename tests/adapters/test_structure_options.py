@@ -4,13 +4,12 @@ import json
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from peft import PeftModel, get_peft_model
 from support import oracles
 from torch import nn
 
 from surm_bench.adapters import ResidualAdapterConfig, SurmConfig
-from surm_bench.config.composition import compose
+from surm_bench.config.composition import resolved
 from surm_bench.config.identity import run_id
 from surm_bench.errors import UserError
 from surm_bench.structured import StructuredMatrix
@@ -67,9 +66,9 @@ def test_an_option_counts_as_the_field_of_its_name():
     by_option = {"options": by_field}
     first, second = (tuned(structure="ldr", **fields).state_dict() for fields in (by_field, by_option))
     assert all(torch.equal(first[key], second[key]) for key in first.keys() | second.keys())
-    config = OmegaConf.to_container(compose(["model.digest=a", "task.digest=b"]), resolve=True)
+    config = resolved(["model.digest=a", "task.digest=b"])
     peft = {"_target_": "surm_bench.adapters.SurmConfig", "structure": "ldr"}
-    ids = [run_id(config | {"adapter": config.adapter | {"peft": peft | f}}) for f in (by_field, by_option, {})]
+    ids = [run_id(config.having(adapter={"peft": peft | f})) for f in (by_field, by_option, {})]
     assert ids[0] == ids[1] != ids[2]
 
 

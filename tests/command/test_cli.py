@@ -105,9 +105,9 @@ BAD = {
     "missing weights": (lambda tmp: [*DIGITS, f"model.weights={tmp}/none.safetensors"], "does not exist"),
     "infinite rate": (lambda tmp: [*DIGITS, "optimizer.lr=1e400"], "optimizer.lr=inf is not possible: give a finite"),
     "infinite scale": (lambda tmp: [*DIGITS, "adapter.peft.alpha=nan"], "adapter.peft.alpha=nan is not possible"),
-    "eps of zero": (lambda tmp: [*DIGITS, "optimizer.eps=0"], "optimizer.eps=0.0 is not possible: give a number"),
-    "length of images": (lambda tmp: [*DIGITS, "task.max_length=64"], "task.max_length=64 has no effect: digits is a"),
-    "size of texts": (lambda tmp: [*GRAMMAR, "model.image_size=96"], "model.image_size=96 has no effect: roberta_tiny"),
+    "eps of zero": (lambda tmp: [*DIGITS, "optimizer.eps=0"], "optimizer.eps=0.0 is not possible: above 0"),
+    "length of images": (lambda tmp: [*DIGITS, "task.max_length=64"], "task.max_length=64 has no effect with "),
+    "size of texts": (lambda tmp: [*GRAMMAR, "model.image_size=96"], "model.image_size=96 has no effect with "),
     "name that leaves a folder": (lambda tmp: [*DIGITS, "adapter.name=../up"], "adapter.name='../up' is not possible"),
     "environment in a label": (
         lambda tmp: [*DIGITS, "adapter.label=${oc.env:HOME}"], "would write an environment variable into records: "),

@@ -28,7 +28,7 @@ def results(folder) -> dict:
         (signal.SIGTERM, 143, DROPOUT),
         pytest.param(signal.SIGINT, 130, ADALORA, marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR1, 128 + signal.SIGUSR1, ADALORA, marks=pytest.mark.slow),
-        (signal.SIGKILL, -9, DROPOUT),
+        pytest.param(signal.SIGKILL, -9, DROPOUT, marks=pytest.mark.slow),
     ],
     ids=["SIGTERM", "SIGINT", "SIGUSR1", "SIGKILL"],
 )
@@ -121,6 +121,7 @@ def test_whatever_comes_of_a_run_that_another_took_over_is_not_written(tmp_path,
     assert not list(tmp_path.glob("runs/*/adapter")) and not list(tmp_path.glob("runs/*/predictions.parquet"))
 
 
+@pytest.mark.slow
 def test_of_four_at_once_one_trains(tmp_path):
     processes = [begin(tmp_path, *DIGITS, "adapter=lora") for _ in range(4)]
     for process in processes:

@@ -176,7 +176,7 @@ def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):
     output = []
     record = start(tmp_path, *diverging, report=output.append)
     assert record.status == "diverged" and record.is_done
-    assert "is nan at step" in record.error and "scores" not in record
+    assert "is nan at step" in record.error and record.scores == {} and "scores" not in record.document()
     assert "diverged, " in output[0] and "\n" not in output[0]
     monkeypatch.setattr(measure, "fit", never)
     assert start(tmp_path, *diverging) == record

@@ -36,6 +36,7 @@ def test_a_descent_ends_at_the_mean_of_every_diagonal(name, wrap):
     assert row["errors"][-1] == pytest.approx(np.linalg.norm(matrix - nearest) / np.linalg.norm(matrix), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_w_of_a_large_r_holds_every_matrix_and_a_larger_r_is_nearer():
     """r·2·16 numbers: with r = 20 there are more than the 256 of the target."""
     errors = [approximate(f"W(G, H), r = {r}", "Gaussian", 0, LONG)["errors"][-1] for r in (1, 2, 4, 20)]

@@ -255,7 +255,7 @@ def test_the_records_have_every_pair_and_the_references(finished, study):
         (cka_report.PRETRAINED, None, 0), (cka_report.PRETRAINED, None, 1),
     }  # fmt: skip
     compared = {r.run_id for r in recorded(finished) if r.config.adapter.name != "linear_probe"}
-    assert {r.run_id for r in content["runs"]} == compared
+    assert {r["run_id"] for r in content["runs"]} == compared
     assert content["environment"]["torch"] == torch.__version__
     pretrained = next(p for p in content["pairs"] if p["label"] == cka_report.PRETRAINED)
     assert pretrained["cka_delta"] == [None] * 8 and 0 < pretrained["cka_features"] < 1
@@ -335,7 +335,7 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     assert re.search("left out, LoRA r=8 with seed 0: .* its record says 0.900", output)
     assert re.search("left out, Full fine-tuning with seed 1: .*adapter_model.safetensors is not the file that", output)
     content = measurements.read(tmp_path / "study" / "measurements.json")
-    assert {(r["label"], r.seed) for r in content["runs"]} == {("Full fine-tuning", 0), ("LoRA r=8", 1)}
+    assert {(r["label"], r["seed"]) for r in content["runs"]} == {("Full fine-tuning", 0), ("LoRA r=8", 1)}
 
 
 def test_without_runs_one_line_names_the_command_that_makes_them(tmp_path):

@@ -14,18 +14,16 @@ from support.wandb_file import items, records
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
+from surm_bench.config import Config
+from surm_bench.config.composition import resolved
 from surm_bench.run.runner import load_run
 from surm_bench.tracking.tensorboard_tracker import TensorBoardTracker
 
 SCORE = "score/vit_digits/digits/rows_120"
-CONFIG = {
-    "model": {"name": "vit_digits"},
-    "task": {"name": "digits", "validation": "dev"},
-    "adapter": {"name": "lora", "label": "LoRA r=8"},
-    "optimizer": {"name": "adamw", "lr": 0.005},
-    "trainer": {"batch_size": 32},
-    "seed": 3,
-}
+
+
+def config(folder: Path) -> Config:
+    return resolved([*DIGITS, "adapter=lora", "optimizer.lr=0.005", "seed=3"]).having(results_dir=str(folder))
 
 
 def read(folder):
@@ -45,7 +43,7 @@ def settings(folder):
 
 def test_a_writer_is_closed_though_a_point_was_refused(tmp_path, capsys):
     before = threading.active_count()
-    tracker = TensorBoardTracker(CONFIG | {"results_dir": str(tmp_path)}, "0123456789ab")
+    tracker = TensorBoardTracker(config(tmp_path), "0123456789ab")
     tracker.log({"train/loss": 1.0}, 1)
     tracker.log({"train/loss": object()}, 2)
     tracker.close(0)
@@ -53,7 +51,7 @@ def test_a_writer_is_closed_though_a_point_was_refused(tmp_path, capsys):
 
 
 def test_curves_settings_and_results_are_there(tmp_path):
-    tracker = TensorBoardTracker(CONFIG | {"results_dir": str(tmp_path)}, "0123456789ab")
+    tracker = TensorBoardTracker(config(tmp_path), "0123456789ab")
     for step in (10, 20):
         tracker.log({"train/loss": 1 / step, SCORE: step / 100}, step)
     tracker.summary({"lora/ratio": None, "parameters/adapter": 512})
@@ -72,7 +70,7 @@ def test_curves_settings_and_results_are_there(tmp_path):
 
 def test_a_run_that_goes_on_from_a_saved_state_replaces_what_it_repeats(tmp_path):
     for steps in ((10, 20, 30), (20, 30, 40)):
-        tracker = TensorBoardTracker(CONFIG | {"results_dir": str(tmp_path)}, "run")
+        tracker = TensorBoardTracker(config(tmp_path), "run")
         for step in steps:
             tracker.log({"train/loss": step + steps[0]}, step)
         tracker.close(1 if steps[0] == 10 else 0)
@@ -83,7 +81,7 @@ def test_a_run_that_goes_on_from_a_saved_state_replaces_what_it_repeats(tmp_path
 
 def test_what_cannot_be_written_costs_one_line(tmp_path, capsys):
     (tmp_path / "tensorboard").write_text("in the way")
-    tracker = TensorBoardTracker(CONFIG | {"results_dir": str(tmp_path)}, "run")
+    tracker = TensorBoardTracker(config(tmp_path), "run")
     for step in (10, 20):
         tracker.log({"train/loss": 1.0}, step)
     tracker.summary({"parameters/adapter": 512})

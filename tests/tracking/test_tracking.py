@@ -14,34 +14,25 @@ from support.wandb_file import items, records
 from support.wandb_server import Server
 
 from surm_bench.config import TrackingConfig
+from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.system.installation import config_dir
 from surm_bench.tracking import KINDS, check_tracking, track, wandb_tracker
 
 LOSSES = [0.123456789 + step for step in range(30)]
 
-CONFIG = {
-    "model": {"name": "vit_digits"},
-    "task": {
-        **{"name": "digits", "primary_metric": "accuracy", "validation": "dev"},
-        **{"fraction": None, "shots": None, "max_train_samples": None, "vtab1k": False},
-    },
-    "adapter": {"name": "circulant", "label": "Circulant"},
-    "optimizer": {"name": "adamw", "lr": 0.005},
-    "trainer": {"batch_size": 32},
-    "tracking": {"kind": "wandb", "project": "surm-bench", "entity": None},
-    "seed": 3,
-}
+RUN_OF = ["model=vit_digits", "task=digits", "adapter=circulant", "tracking=wandb", "optimizer.lr=0.005", "seed=3"]
 
 # A run of 3 s: its record is written inside the block. argv: folder, seconds that W&B may cost, what happens, config.
 RUN = """
 import json, os, signal, sys, time, psutil
 from pathlib import Path
+from surm_bench.config import Config
 from surm_bench.tracking import track, wandb_tracker
 
 folder, seconds, event = Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 wandb_tracker.SECONDS = seconds
-config = json.loads(sys.argv[4]) | {"results_dir": str(folder)}
+config = Config.of_document(json.loads(sys.argv[4])).having(results_dir=str(folder))
 with track(config, "run", "group") as tracker:
     for step in range(30):
         tracker.log({"loss": 0.123456789 + step}, step=step)
@@ -99,7 +90,7 @@ def stub(monkeypatch):
 
 
 def config(folder, kind="wandb"):
-    return CONFIG | {"tracking": CONFIG["tracking"] | {"kind": kind}, "results_dir": str(folder)}
+    return resolved(RUN_OF).having(tracking={"kind": kind}, results_dir=str(folder))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +133,7 @@ def test_wandb_is_told_who_and_what(tmp_path, stub):
         "job_type": "train",
         "name": "Circulant on digits, vit_digits, lr 0.005, seed 3",
         "tags": ["vit_digits", "digits", "circulant", "new"],
-        "config": config(tmp_path / "new") | {"experiment": "new"},
+        "config": config(tmp_path / "new").document() | {"experiment": "new"},
         "dir": str(tmp_path / "new"),
         "mode": "offline",
     }
@@ -245,7 +236,7 @@ class Outcome:
     """One run in a process of its own: exit code, what it wrote, seconds from its end to the end of the process."""
 
     def __init__(self, folder, url, seconds=15, event="nothing"):
-        command = [sys.executable, "-c", RUN, str(folder), str(seconds), event, json.dumps(CONFIG)]
+        command = [sys.executable, "-c", RUN, str(folder), str(seconds), event, json.dumps(resolved(RUN_OF).document())]
         done = subprocess.run(
             command, env=os.environ | {"WANDB_BASE_URL": url}, stderr=subprocess.PIPE, text=True, timeout=300
         )
@@ -283,7 +274,7 @@ def test_a_server_gets_points_while_the_run_goes_on(tmp_path, server, online):
             str(tmp_path),
             "15",
             "nothing",
-            json.dumps(CONFIG),
+            json.dumps(resolved(RUN_OF).document()),
         ],
         env=os.environ | {"WANDB_BASE_URL": server.url},
     )

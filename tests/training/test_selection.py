@@ -119,7 +119,7 @@ def results_dir(tmp_path_factory) -> Path:
     [
         [*DIGITS, "adapter=circulant"],
         pytest.param([*GRAMMAR, "adapter=lora"], marks=pytest.mark.slow),
-        [*DIGITS, "adapter=adalora"],
+        pytest.param([*DIGITS, "adapter=adalora"], marks=pytest.mark.slow),
         pytest.param([*DIGITS, "adapter=lora2", "optimizer.lr=0.15"], marks=pytest.mark.slow),
     ],
     ids=lambda overrides: overrides[4] if overrides[4:] else overrides[-1],
