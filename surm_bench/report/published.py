@@ -46,7 +46,7 @@ class Result:
 
 
 @dataclass
-class Claim:
+class PublishedClaim:
     """A statement that a paper makes about its results, in one sentence."""
 
     source: str = MISSING
@@ -58,7 +58,7 @@ class Published:
     """The contents of a file of published results."""
 
     sources: dict[str, Source] = field(default_factory=dict)
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[PublishedClaim] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
 
     def metric(self, result: Result, key: str) -> str:

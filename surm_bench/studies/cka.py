@@ -21,7 +21,7 @@ from surm_bench.records import Record
 from surm_bench.run.build import build
 from surm_bench.run.runner import evaluate, load_run
 from surm_bench.studies import cka_report, measurements
-from surm_bench.studies.cka_models import Tuned, deltas, features, pretrained, random_like, weights
+from surm_bench.studies.cka_models import AdaptedModel, deltas, features, pretrained, random_like, weights
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.system import environment
 from surm_bench.tasks import TaskData
@@ -96,7 +96,7 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
             backbone, _ = build(settings)
             loader = evaluation_loader(data.splits["reported"], data.collate, settings.trainer)
         module = model.get_base_model()
-        tuned = Tuned(_label(run), run.seed, deltas(module, backbone), features(module, backbone, loader))
+        tuned = AdaptedModel(_label(run), run.seed, deltas(module, backbone), features(module, backbone, loader))
         (full if _name(run) == FULL else methods).append(tuned)
         used.append({"run_id": run.run_id, "label": tuned.label, "seed": tuned.seed, "score": _score(run)})
     if full:
@@ -133,7 +133,7 @@ def _readable(runs: list[dict], results_dir: Path) -> Iterator[tuple[dict, PeftM
             yield run, model, data, settings
 
 
-def similarities(one: Tuned, full: Tuned, weights: dict[str, np.ndarray]) -> dict:
+def similarities(one: AdaptedModel, full: AdaptedModel, weights: dict[str, np.ndarray]) -> dict:
     """Return the measures of a pair: lists by layer, and one number for the features; NaN where there is no value."""
     layers = [(weight, one.deltas[name], full.deltas[name]) for name, weight in weights.items()]
     return {

@@ -357,8 +357,8 @@ def tune_by_hand(tiny, folder):
 def test_run_report_and_go_on(tiny, options, monkeypatch):
     """Trained in earnest."""
     tune_by_hand(tiny, options.folder)
-    measure, trained = runner.measure, []
-    monkeypatch.setattr(runner, "measure", lambda *given: trained.append(given[0].seed) or measure(*given))
+    train, trained = runner.train_and_record, []
+    monkeypatch.setattr(runner, "train_and_record", lambda *given: trained.append(given[0].seed) or train(*given))
     assert run_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "tiny") == []
     assert commands.run(tiny, options) == []
     assert commands.run(tiny, options) == []

@@ -216,7 +216,7 @@ def test_features_of_text_are_those_of_the_first_token():
 
 def test_random_deltas_have_the_norms_and_the_effect_that_they_say(finished):
     module, backbone, loader = opened(run_of(finished, "full", 1))
-    full = cka_models.Tuned("full", 1, cka_models.deltas(module, backbone), np.empty((0, 0)))
+    full = cka_models.AdaptedModel("full", 1, cka_models.deltas(module, backbone), np.empty((0, 0)))
     before = {name: p.clone() for name, p in backbone.module.named_parameters()}
     drawn = cka_models.random_like("random", full, backbone, loader)
     assert all(torch.equal(p, before[name]) for name, p in backbone.module.named_parameters())

@@ -69,17 +69,17 @@ def test_exact_match_and_loss_by_hand():
     loss, exact = answer(model, ids, labels)
     assert exact.tolist() == [True, False, True]
     assert loss.item() == pytest.approx(50 / 6)  # one of six tokens, whose logit is 50 below the highest
-    found = study.measure(model, ids[:2], labels[:2], batch=2)
+    found = study.loss_and_exact(model, ids[:2], labels[:2], batch=2)
     assert found == {"loss": pytest.approx(50 / 4), "exact": 0.5}
 
 
 def test_a_measurement_weighs_tokens_not_batches():
     """Batches of one pair: two tokens of loss 0, and one of loss 50."""
     labels = torch.tensor([[IGNORED, IGNORED, 2, 3], [IGNORED, IGNORED, 2, IGNORED]])
-    found = study.measure(Stub(certain([[0, 2, 3]])), torch.zeros(2, 4, dtype=torch.long), labels, batch=1)
+    found = study.loss_and_exact(Stub(certain([[0, 2, 3]])), torch.zeros(2, 4, dtype=torch.long), labels, batch=1)
     assert found == {"loss": pytest.approx(0, abs=1e-6), "exact": 1.0}
     labels[1, 2] = 1
-    found = study.measure(Stub(certain([[0, 2, 3]])), torch.zeros(2, 4, dtype=torch.long), labels, batch=1)
+    found = study.loss_and_exact(Stub(certain([[0, 2, 3]])), torch.zeros(2, 4, dtype=torch.long), labels, batch=1)
     assert found == {"loss": pytest.approx(50 / 3), "exact": 0.5}
 
 
