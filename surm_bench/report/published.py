@@ -144,10 +144,10 @@ def _check(published: Published, result: Result, place: str) -> None:
     _check_source(published, result.source, place)
     for key, text in [*result.scores.items(), ("average", result.average or "0")]:
         if not SCORE.fullmatch(text) or float(text.split()[0]) > 100:
-            raise UserError(f"{place}: {key} of {result.method} is {text!r}: give percent, as 90.2 or 90.2 ± 0.5")
+            raise UserError(f"{place}: {key} of {result.method} is {text!r}: give percent, such as 90.2 or 90.2 ± 0.5")
     for key in result.scores:
         if not published.metric(result, key):
-            raise UserError(f"{place}: {key} of {result.method} has no metric, neither here nor in its source")
+            raise UserError(f"{place}: {key} of {result.method} has no metric: give it here or in the source's metrics")
 
 
 def _check_source(published: Published, source: str, place: str) -> None:

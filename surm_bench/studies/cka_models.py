@@ -17,7 +17,7 @@ from surm_bench.training import make_accelerator, predict
 
 @dataclass(frozen=True)
 class AdaptedModel:
-    """A pretrained model after a run, or a reference.
+    """A pretrained model with the adapter of a run, or a reference model.
 
     Attributes:
         label: the label of the method or reference.
@@ -51,14 +51,14 @@ def deltas(module: nn.Module, backbone: Backbone) -> dict[str, np.ndarray]:
         module: the tuned model with its adapters, not merged (``PeftModel.get_base_model()``).
         backbone: the same model before tuning.
     """
-    found = {}
+    deltas = {}
     for name, pretrained in weights(backbone).items():
         layer = module.get_submodule(name)
         if hasattr(layer, "get_delta_weight"):
-            found[name] = sum(_numpy(layer.get_delta_weight(adapter)) for adapter in layer.active_adapters)
+            deltas[name] = sum(_numpy(layer.get_delta_weight(adapter)) for adapter in layer.active_adapters)
         else:
-            found[name] = _numpy(layer.weight) - pretrained
-    return found
+            deltas[name] = _numpy(layer.weight) - pretrained
+    return deltas
 
 
 def features(module: nn.Module, backbone: Backbone, loader: DataLoader) -> np.ndarray:

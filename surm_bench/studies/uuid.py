@@ -85,7 +85,7 @@ def main(
     given = {name: value for name, value in (("pairs", pairs), ("steps", steps)) if value is not None}
     for name, value in given.items():
         if value < 1:
-            raise UserError(f"{name} {value} is not possible: give 1 or more")
+            raise UserError(f"{name}={value} is not possible: give at least 1")
     settings = replace(QUICK if quick else REAL if model else Settings(), **given)
     about: dict[str, Any] = {
         "study": "uuid",

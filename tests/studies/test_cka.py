@@ -332,8 +332,10 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     output = capsys.readouterr().out
     assert "digits (vit_digits): no saved run of circulant, symmetric_toeplitz, toeplitz, kronecker, ldr" in output
     assert "`make demo`" in output and "truncated/record.json" in output
-    assert re.search("left out, LoRA r=8 with seed 0: .* its record says 0.900", output)
-    assert re.search("left out, Full fine-tuning with seed 1: .*adapter_model.safetensors is not the file that", output)
+    assert re.search("LoRA r=8 with seed 0 is left out: .* but its record has 0.900", output)
+    assert re.search(
+        "Full fine-tuning with seed 1 is left out: .*adapter_model.safetensors is not the file that", output
+    )
     content = measurements.read(tmp_path / "study" / "measurements.json")
     assert {(r["label"], r.seed) for r in content["runs"]} == {("Full fine-tuning", 0), ("LoRA r=8", 1)}
 

@@ -206,7 +206,7 @@ def test_the_tokens_of_a_model(llama):
 @pytest.mark.parametrize("options", [{"pairs": 0}, {"steps": -1}])
 def test_a_size_below_one_is_refused(options, tmp_path):
     name, value = next(iter(options.items()))
-    with pytest.raises(UserError, match=f"^{name} {value} is not possible: give 1 or more$"):
+    with pytest.raises(UserError, match=f"^{name}={value} is not possible: give at least 1$"):
         study.main(tmp_path / "study", quick=True, **options)
     assert not (tmp_path / "study").exists()
 
@@ -217,5 +217,5 @@ def test_what_is_no_llama_is_refused(llama, tmp_path):
         study.main(tmp_path / "study", quick=True, model=str(llama))
     config = json.loads((llama / "config.json").read_text())
     (llama / "config.json").write_text(json.dumps(config | {"model_type": "mistral"}))
-    with pytest.raises(UserError, match=f"model {llama} is of type mistral: give a Llama"):
+    with pytest.raises(UserError, match=f"model {llama} is of type mistral: give a model of type llama"):
         study.main(tmp_path / "study", quick=True, model=str(llama))

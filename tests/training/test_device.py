@@ -47,7 +47,7 @@ def test_several_processes_do_not_share_one_gpu(two_gpus, monkeypatch):
 
 def test_half_precision_is_refused_where_the_cpu_is_chosen(two_gpus):
     check_config(trainer=dict(precision="fp16"))
-    assert "trainer.precision='fp16' needs a GPU" in refused(precision="fp16", device="cpu")
+    assert "trainer.precision=fp16 needs a CUDA GPU" in refused(precision="fp16", device="cpu")
 
 
 def test_a_process_may_go_from_one_device_to_another(monkeypatch):
