@@ -667,7 +667,7 @@ BAD = {
     "a reference to nothing": ({"tasks": {"d": ["${nope}"]}}, r"tasks.d\[0\]: Interpolation key 'nope' not found$"),
     "knobs of nobody": (
         {"tuning": {"seeds": [2], "knobs": {"default": {LR: [0.1]}, "lorra": {LR: [1.0]}}}},
-        "knobs of lorra, which is none",
+        "tuning.knobs names lorra: name adapters",
     ),
     "no knobs": ({"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {}}}, "lora has no knobs"),
     "a range not above 0": (

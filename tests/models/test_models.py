@@ -432,8 +432,8 @@ def test_pickles_and_broken_files_are_refused(toy, tmp_path):
         ("vit_tiny", {"image_size": 100}, "image_size=100 is not a multiple of vit_tiny's patch size 16"),
         ("vit_tiny", {"family": "audio"}, "choose from text, vision"),
         ("vit_tiny", {"source": "disk"}, "choose from embedded, hub, package"),
-        ("vit_tiny", {"checkpoint": "resnet18.a1_in1k"}, "resnet18 is a ResNet in timm"),
-        ("vit_tiny", {"checkpoint": "deit_tiny_distilled_patch16_224"}, "is a VisionTransformerDistilled in timm"),
+        ("vit_tiny", {"checkpoint": "resnet18.a1_in1k"}, "resnet18 is a ResNet of timm"),
+        ("vit_tiny", {"checkpoint": "deit_tiny_distilled_patch16_224"}, "is a VisionTransformerDistilled of timm"),
         ("vit_tiny", {"checkpoint": "vit_huge_patch99"}, "timm has no model 'vit_huge_patch99'"),
         (
             "minilm",

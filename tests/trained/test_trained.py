@@ -122,7 +122,7 @@ def test_another_task_and_another_place(texts, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["task=digits"], "task digits has kind 'image', the run was trained with 'text'"),
+        (["task=digits"], "task digits has kind 'image', but the run was trained with 'text'"),
         (["task=grammar/similarity"], "task grammar/similarity has num_labels 1, but the run was trained with 2"),
         (["task=nothing"], "unknown task 'nothing': choose from digits"),
         (["seed=3"], "'seed=3' cannot be changed after training: give task=NAME"),
@@ -323,7 +323,7 @@ def test_a_merge_that_changes_answers_is_refused(images):
     model, _, _ = load_model(images)
     layer = next(module for module in model.modules() if hasattr(module, "get_delta_weight"))
     layer.merge = lambda **_: None  # as of a method whose merge is wrong
-    with pytest.raises(UserError, match="Circulant cannot be merged .* merging changes the logits by"):
+    with pytest.raises(UserError, match="Circulant cannot be merged .*merging changes the logits by"):
         merge(model, {"x": torch.randn(2, 1, 8, 8)}, "Circulant")
 
 
