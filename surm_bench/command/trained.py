@@ -65,7 +65,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     for score in evaluate(options.run, record, changed):
         recorded = "" if score.recorded is None else f"  (record: {score.recorded:.4f})"
-        print(f"{score.split:<12} {score.metric:<22} {score.found:.4f}{recorded}")
+        print(f"{score.split:<12} {score.metric:<22} {score.value:.4f}{recorded}")
     return 0
 
 

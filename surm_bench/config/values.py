@@ -24,9 +24,7 @@ def plain(cfg: DictConfig) -> dict:
     """
     for key, value in _leaves(OmegaConf.to_container(cfg, resolve=False)):
         if isinstance(value, str) and "oc.env" in value and key not in PLACES:
-            raise UserError(
-                f"{key}={value} would put an environment variable into records: only {_paths()} may have one"
-            )
+            raise UserError(f"{key}={value} would put an environment variable into records: only {_paths()} may do so")
     config = OmegaConf.to_container(cfg, resolve=True)
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):

@@ -132,8 +132,8 @@ def _in_8_bits(deep: Deep, white: float | None, name: str) -> np.ndarray:
     low, high = deep.values.min(), deep.values.max()
     if white is None:
         raise UserError(
-            f"{name} holds values from {low:g} to {high:g} and its format does not say which is white: save it with 8 "
-            "or 16 bits, or give task.white"
+            f"{name} holds values from {low:g} to {high:g}, and its format does not define white: save it with 8 or 16 "
+            "bits, or give task.white"
         )
     if not 0 <= low <= high <= white:  # this also refuses NaN
         raise UserError(f"{name} holds values from {low:g} to {high:g}, outside 0..{white:g}: give another task.white")
@@ -145,7 +145,7 @@ def _in_8_bits(deep: Deep, white: float | None, name: str) -> np.ndarray:
 def _check_colours(image: PIL.Image.Image, white: float | None, name: str) -> None:
     """Refuse 16-bit colours if a white is given: Pillow keeps their upper 8 bits, so white is always 65,535."""
     if white is not None and any(";16" in str(tile[3]) for tile in image.tile):
-        raise UserError(f"{name} has colours of 16 bits, for which task.white={white:g} has no effect: save it with 8")
+        raise UserError(f"{name} has 16-bit colours, so task.white={white:g} has no effect: save it with 8 bits")
 
 
 def _check_transparency(image: PIL.Image.Image, name: str) -> None:
@@ -153,7 +153,7 @@ def _check_transparency(image: PIL.Image.Image, name: str) -> None:
     if image.has_transparency_data:
         *colours, alpha = image.convert("RGBA").getextrema()
         if alpha[0] < alpha[1] and all(low == high for low, high in colours):
-            raise UserError(f"{name} is of one colour and has its picture in its transparency: put it on a background")
+            raise UserError(f"{name} has one colour and shows its picture only by transparency: put it on a background")
 
 
 @contextmanager

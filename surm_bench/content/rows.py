@@ -66,6 +66,6 @@ def rows_digest(
 def _labels(values: list, name: str) -> list[bytes]:
     labels = np.asarray(values)
     if labels.dtype.kind not in "iuf":
-        raise UserError(f"column {name} must hold numbers, found for instance {values[0]!r}")
+        raise UserError(f"column {name} must hold numbers, but holds for instance {values[0]!r}")
     dtype, tag = ("<f4", b"float32 ") if labels.dtype.kind == "f" else ("<i8", b"int64 ")
     return [tag + value.tobytes() for value in labels.astype(dtype)]

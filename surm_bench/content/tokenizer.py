@@ -64,16 +64,16 @@ def _fields(files: list[Path]) -> Iterator[bytes]:
 
 def _settings(files: list[Path]) -> list[bytes]:
     """Return the settings that count, grouped by file name."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for file in files:
         kept = {key: value for key, value in _read(file).items() if key not in WITHOUT_EFFECT and value is not None}
         if file.name == "special_tokens_map.json":
-            config = found.get("tokenizer_config.json", {})
+            config = settings.get("tokenizer_config.json", {})
             kept = {key: value for key, value in kept.items() if config.get(key) != value}  # not twice
         if kept:
-            found[file.name] = kept
-    settings = _bytes(found)
-    return [] if not found or fields_digest([settings]) in AS_BEFORE else [b"settings", settings]
+            settings[file.name] = kept
+    content = _bytes(settings)
+    return [] if not settings or fields_digest([content]) in AS_BEFORE else [b"settings", content]
 
 
 def _bytes(content: dict[str, Any]) -> bytes:
@@ -84,7 +84,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_bytes())
     except ValueError as error:
-        raise UserError(f"{file}: not readable JSON: {error}") from error
+        raise UserError(f"{file} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{file}: not a JSON object")
+        raise UserError(f"{file} is not a JSON object")
     return content

@@ -73,14 +73,14 @@ def read_tensors(file: Path) -> dict[str, StoredTensor]:
         header.pop("__metadata__", None)
         return {name: _tensor(content[start:], **entry) for name, entry in header.items()}
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{file}: not a readable safetensors file: {error}") from error
+        raise UserError(f"{file} is not a readable safetensors file: {error}") from error
 
 
 def _shards(index: Path) -> list[str]:
     try:
         return sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{index}: not a readable index of shards: {error}") from error
+        raise UserError(f"{index} is not a readable index of shards: {error}") from error
 
 
 def _tensor(content: memoryview, dtype: str, shape: list[int], data_offsets: list[int]) -> StoredTensor:
@@ -99,10 +99,10 @@ def _digest(files: list[Path], heads: re.Pattern[str] | None) -> str:
             if heads is not None and heads.search(name):
                 continue
             if name in tensors:
-                raise UserError(f"{file}: tensor {name} is there twice, once as {stored_name}")
+                raise UserError(f"{file} has the tensor {name} twice, once as {stored_name}")
             tensors[name] = tensor
     if not tensors:
-        raise UserError(f"{files[0]}: no tensors but those of a head")
+        raise UserError(f"{files[0]} has no tensors except those of a head")
     return fields_digest(_fields(tensors))
 
 

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: files of a pinned revision, compared with their digests; failures are told in one line."""
+"""The Hugging Face hub: download the files of a pinned revision and compare their digests; one line for a failure."""
 
 import logging
 import warnings

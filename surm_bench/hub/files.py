@@ -45,10 +45,10 @@ def fetch(repository: Repository, choose: Choice) -> Path:
         UserError: the hub does not have the files or refuses access, or files are damaged.
     """
     try:
-        found = _cached(repository, choose) if repository.is_pinned or not is_reachable() else None
-        if found is not None:
-            _compare(repository, *found)
-            return found[0]
+        cached = _cached(repository, choose) if repository.is_pinned or not is_reachable() else None
+        if cached is not None:
+            _compare(repository, *cached)
+            return cached[0]
     except OSError as error:  # the cache cannot be read
         raise refusal(str(repository), error) from error
     check_download(str(repository))
@@ -121,7 +121,7 @@ def _download(repository: Repository, choose: Choice, progress: Progress) -> tup
         options = {"repo_type": repository.kind, "revision": folder.name, "tqdm_class": progress.bar}
         arrived = Path(huggingface_hub.hf_hub_download(repository.name, file, **options))
         if arrived != folder / file:
-            raise UserError(f"{file} of {repository} cannot be read: another revision of it arrived: run it again")
+            raise UserError(f"{file} of {repository} cannot be read: the hub sent another revision: run again")
         progress.hear()
     return folder, files, new
 
@@ -137,7 +137,7 @@ def _compare(repository: Repository, folder: Path, files: dict[str, Listed], new
     if fresh := [name for name in damaged if name in new]:
         raise UserError(
             f"{', '.join(fresh)} of {repository} arrived damaged, with another digest than the hub's, and was deleted: "
-            "run again; if this happens again, something between here and the hub changes what is downloaded"
+            "run again; if this happens again, something between this machine and the hub changes downloads"
         )
     if damaged:
         places = " and ".join(str((folder / name).resolve()) for name in damaged)

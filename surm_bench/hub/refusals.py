@@ -8,10 +8,10 @@ from huggingface_hub import constants
 
 from surm_bench.errors import UserError
 
-LOGIN = "log in by `hf auth login`"
+LOGIN = "log in with `hf auth login`"
 NO_HUB = (
-    "name local data by --data (make: DATA=, a run: task.data_dir=) and local weights by --weights (make: WEIGHTS=, a "
-    "run: model.weights=), or run `make demo`, which needs neither"
+    "name local data with --data (make: DATA=, a run: task.data_dir=) and local weights with --weights (make: "
+    "WEIGHTS=, a run: model.weights=), or run `make demo`, which needs no downloads"
 )
 XET = "set HF_HUB_DISABLE_XET=1 to download over HTTP, without the hub's Xet store"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -20,24 +20,24 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 REASONS = {
     "GatedRepoError": f"access to it is restricted: ask for access on its page, then {LOGIN}",
     "DisabledRepoError": "access to it is disabled by the hub: choose another",
-    "RevisionNotFoundError": "there is no such revision: name a commit, a branch or a tag that is there, or none",
-    "RepositoryNotFoundError": f"there is no such repository, or it is private: check its name, or {LOGIN}",
-    "EntryNotFoundError": "a file is missing there",
-    "HFValidationError": "this is no name of a repository: write owner/name",
-    "ProxyError": "the proxy does not let it through: check HTTPS_PROXY and NO_PROXY",
-    "TooManyRedirects": "what answers redirects without end: check HF_ENDPOINT and the proxy",
-    "FileMetadataError": "what answers is not the hub: check HF_ENDPOINT, the proxy, and whether a login page is shown",
-    "JSONDecodeError": "what answers is not the hub: check HF_ENDPOINT, the proxy, and whether a login page is shown",
-    "LocalTokenNotFoundError": f"a token is wanted and there is none: {LOGIN}",
+    "RevisionNotFoundError": "this revision does not exist: name an existing commit, branch or tag, or none",
+    "RepositoryNotFoundError": f"this repository does not exist or is private: check its name, or {LOGIN}",
+    "EntryNotFoundError": "a file is missing in the repository",
+    "HFValidationError": "this is not the name of a repository: write owner/name",
+    "ProxyError": "the proxy refuses the connection: check HTTPS_PROXY and NO_PROXY",
+    "TooManyRedirects": "the server redirects without end: check HF_ENDPOINT and the proxy",
+    "FileMetadataError": "the answer is not from the hub: check HF_ENDPOINT, the proxy and login pages of the network",
+    "JSONDecodeError": "the answer is not from the hub: check HF_ENDPOINT, the proxy and login pages of the network",
+    "LocalTokenNotFoundError": f"a token is needed, and this machine has none: {LOGIN}",
 }
 VAGUE = ("LocalEntryNotFoundError", "IncompleteSnapshotError")  # raised for any failure: the cause has the reason
 STATUSES = {
     401: f"the token is not valid or has expired: {LOGIN}, or unset HF_TOKEN",
     403: "this account may not read it: ask for access on its page, or use a token that may read it",
-    404: "there is no such file or repository: check name, revision and HF_ENDPOINT",
+    404: "this file or repository does not exist: check name, revision and HF_ENDPOINT",
     407: "the proxy asks for a login: check HTTPS_PROXY",
-    416: "the download cannot be taken up again: run it again",
-    429: f"too many requests from here: wait some minutes, or {LOGIN}",
+    416: "the download cannot be continued: run again",
+    429: f"too many requests from this machine: wait some minutes, or {LOGIN}",
 }
 
 
@@ -74,33 +74,33 @@ def _reason(error: BaseException) -> str | None:
     if isinstance(error, OSError) and (error.errno in FULL or "Not enough disk space" in text):
         return f"the disk of {constants.HF_HOME} is full: make room, or set HF_HOME to a folder on another disk"
     if isinstance(error, OSError) and error.errno in FORBIDDEN:
-        return f"{error.filename or constants.HF_HOME} cannot be read or written: set HF_HOME to a folder that can"
+        return f"{error.filename or constants.HF_HOME} cannot be read or written: set HF_HOME to another folder"
     if "Xet" in names[0] or "xet" in type(error).__module__ or re.search(r"\b(xet|cas)\b", text, re.IGNORECASE):
         return f"the hub's Xet store does not answer: {XET}"
     for name in names:
         if name in REASONS:
             missing = re.search(r"/resolve/[^/]+/([^\s?]+?)\.?(\s|$)", text) if name == "EntryNotFoundError" else None
-            return f"there is no file {missing[1]} at this revision" if missing else REASONS[name]
+            return f"file {missing[1]} does not exist at this revision" if missing else REASONS[name]
     if status := _status(error):
         trouble = "the hub has trouble (HTTP status {}): try again later"
         return STATUSES.get(status) or trouble.format(status)
     if "Consistency check failed" in text:
-        return "a file arrived with another length than the hub says: run it again"
+        return "a file arrived with another length than the hub states: run again"
     if "TimeoutException" in names or isinstance(error, TimeoutError):
-        return f"no answer in time ({_first_line(error)}): try again later; where files do not arrive, {XET}"
+        return f"no answer in time ({_first_line(error)}): try again later; if only files do not arrive, {XET}"
     if "TransportError" in names or isinstance(error, ConnectionError):
-        return f"the connection broke off ({_first_line(error)}): run it again"
+        return f"the connection broke off ({_first_line(error)}): run again"
     return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, its cause, the cause of its cause, and so on."""
     seen: list[BaseException] = []
-    found: BaseException | None = error
-    while found is not None and found not in seen:
-        seen.append(found)
-        yield found
-        found = found.__cause__ or found.__context__
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _status(error: BaseException) -> int:

@@ -14,8 +14,8 @@ def checkpoint_layers(model: PeftModel) -> None:
     """
     if model.active_peft_config.is_prompt_learning:
         raise UserError(
-            "trainer.gradient_checkpointing=true is not possible with prefix tuning: a layer that is computed again "
-            "does not get the prefix"
+            "trainer.gradient_checkpointing=true is not possible with prefix tuning, because a layer that is computed "
+            "again does not get the prefix: leave it out"
         )
     base = model.get_base_model()
     if isinstance(base, VisionTransformer):

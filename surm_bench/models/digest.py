@@ -32,20 +32,20 @@ def check_model(config: ModelConfig, cache: FileCache | None = None) -> str:
     Raises:
         UserError: the digest is not the declared digest, or model_digest fails.
     """
-    found = model_digest(config, cache)
-    if config.digest is not None and found != config.digest:
+    digest = model_digest(config, cache)
+    if config.digest is not None and digest != config.digest:
         parts = ("weights", "tokenizer")
         differences = [
             f"{part} {wrong} instead of {right}"
-            for part, wrong, right in zip(parts, found.split("-"), config.digest.split("-"), strict=False)
+            for part, wrong, right in zip(parts, digest.split("-"), config.digest.split("-"), strict=False)
             if wrong != right
-        ] or [f"it is {found}"]  # one of the two digests has no tokenizer part
+        ] or [f"it is {digest}"]  # one of the two digests has no tokenizer part
         raise UserError(
-            f"model {config.name} in {_place(config)} is not the one that model.digest={config.digest} names: "
+            f"model {config.name} in {_place(config)} does not have the declared model.digest={config.digest}: "
             f"{' and '.join(differences)}; "
-            "give model.weights=path of the right ones, or model.digest=null to take what is there"
+            "give model.weights=path of the declared weights, or model.digest=null to accept these weights"
         )
-    return found
+    return digest
 
 
 def _place(config: ModelConfig) -> Path:

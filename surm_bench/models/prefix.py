@@ -48,7 +48,7 @@ class Suffix(nn.Module, ABC):
 
     @torch.no_grad()
     def prefix(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the hidden states (B, T, d) that enter the first module behind the cut; only those that it needs."""
+        """Return the hidden states (B, T, d) that the first module behind the cut needs."""
 
         def stop(_: nn.Module, arguments: tuple) -> None:
             raise _Reached(arguments[0])
@@ -63,7 +63,7 @@ class Suffix(nn.Module, ABC):
 
     @abstractmethod
     def _needed(self, hidden: Tensor) -> Tensor:
-        """Return the hidden states that are needed: if only the head is trained, only those that the head reads."""
+        """Return all hidden states, or only the states that the head reads if only the head is trained."""
 
 
 class VisionSuffix(Suffix):
@@ -128,11 +128,13 @@ def cut(model: PeftModel) -> Suffix:
     """
     base = model.get_base_model()
     if model.active_peft_config.is_prompt_learning:
-        raise UserError("there is no frozen prefix to cache: this adapter acts from the first layer on; leave "
-                        "trainer.cache_prefix off")  # fmt: skip
+        raise UserError(
+            "no frozen prefix can be cached: this adapter acts from the first layer on; leave out trainer.cache_prefix"
+        )
     family = next((suffix for kind, suffix in FAMILIES.items() if isinstance(base, kind)), None)
     if family is None:
-        raise UserError(f"a {type(base).__name__} cannot be cut: only {', '.join(kind.__name__ for kind in FAMILIES)}")
+        known = ", ".join(kind.__name__ for kind in FAMILIES)
+        raise UserError(f"trainer.cache_prefix is not possible with a {type(base).__name__}: choose from {known}")
     touched = {name: module for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)}
     touched |= {name: parameter for name, parameter in base.named_parameters() if parameter.requires_grad}
     suffix = family(model, min((layer_of(name) for name in touched if layer_of(name) is not None), default=None))
@@ -140,8 +142,8 @@ def cut(model: PeftModel) -> Suffix:
     before = [name for name, part in touched.items() if suffix.first == 0 or id(part) not in behind]
     if before:
         raise UserError(
-            f"there is no frozen prefix to cache: this adapter trains {before[0]}, in the first layer or before it; "
-            "give a later adapter.first_layer, take adapter=linear_probe, or leave trainer.cache_prefix off"
+            f"no frozen prefix can be cached: this adapter trains {before[0]}, in the first layer or before it; "
+            "give a later adapter.first_layer, choose adapter=linear_probe, or leave out trainer.cache_prefix"
         )
     _check_dropout({name: module for name, module in base.named_modules() if id(module) not in behind})
     return suffix
@@ -157,8 +159,8 @@ def _check_dropout(prefix: dict[str, nn.Module]) -> None:
     if dropped:
         others = f" and {len(dropped) - 1} more" if len(dropped) > 1 else ""
         raise UserError(
-            f"the frozen prefix cannot be cached: it drops out in training ({dropped[0]}{others}), so its hidden "
-            "states are never the same twice; leave trainer.cache_prefix off"
+            f"the frozen prefix cannot be cached: it has dropout in training ({dropped[0]}{others}), so its hidden "
+            "states change in every pass; leave out trainer.cache_prefix"
         )
 
 

@@ -1,4 +1,4 @@
-"""Text backbones: the kind of task names an auto class of transformers; the architecture is bundled here."""
+"""Text backbones of transformers. The architecture files are part of the package."""
 
 import fnmatch
 import json
@@ -55,7 +55,10 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
     tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(module))
     tokens, embeddings = len(tokenizer), architecture.vocab_size
     if tokens > embeddings:
-        raise UserError(f"the tokenizer of {source} has {tokens} tokens, {config.name} has {embeddings} embeddings")
+        raise UserError(
+            f"the tokenizer of {source} has {tokens} tokens, but {config.name} has {embeddings} embeddings: "
+            "give weights and tokenizer of one model"
+        )
     _draw_head(module)
     return module, tokenizer
 
@@ -82,7 +85,7 @@ def load(
 ) -> tuple[PreTrainedModel, dict]:
     """Load the weights of a folder into a model of an auto class; return the model and the report of misfits.
 
-    transformers gets the tensors, because with the folder's name it follows an adapter_config.json to other weights.
+    transformers gets the tensors and not the folder: an adapter_config.json there would lead it to other weights.
     """
     tensors: dict[str, torch.Tensor] = {}
     with readable(folder):
@@ -127,11 +130,11 @@ def wanted(checkpoint: str, names: Collection[str]) -> list[str]:
     weights = [FILE] if FILE in names else [INDEX, *fnmatch.filter(names, "model-*-of-*.safetensors")]
     if weights[0] not in names:
         others = [name for name in names if name.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack"))]
-        beside = f", only {others[0]}, which is not read as pickles can run code" if others else ""
+        beside = f", only {others[0]}, which is not read because a pickle can run code" if others else ""
         raise UserError(f"{checkpoint} has no {FILE} on the hub{beside}: choose another model or revision")
     tokens = [TOKENIZER] if TOKENIZER in names else [name for name in VOCABULARIES if name in names]
     if not tokens:
-        raise UserError(f"{checkpoint} has no tokenizer on the hub that is read: {TOKENIZER} or {VOCABULARIES[0]}")
+        raise UserError(f"{checkpoint} has no {TOKENIZER} or {VOCABULARIES[0]} on the hub: choose another model")
     return weights + tokens + [name for name in SETTINGS if name in names]
 
 

@@ -174,14 +174,14 @@ def _check_architecture(checkpoint: str) -> None:
     architecture = checkpoint.partition(".")[0]
     if not timm.is_model(architecture):
         raise UserError(
-            f"timm has no model {architecture!r}: timm.list_models('*vit*') and ('deit*') name those there are"
+            f"timm has no model {architecture!r}: timm.list_models('*vit*') and timm.list_models('deit*') list names"
         )
     with torch.device("meta"):
         kind = type(timm.create_model(architecture, pretrained=False))
     if kind is not VisionTransformer:
         raise UserError(
-            f"{architecture} is a {kind.__name__} in timm, and only its VisionTransformer is supported, which builds "
-            "vit_tiny_patch16_224 and deit_tiny_patch16_224, for example"
+            f"{architecture} is a {kind.__name__} of timm, but only a VisionTransformer is supported, such as "
+            "vit_tiny_patch16_224 or deit_tiny_patch16_224"
         )
 
 

@@ -40,7 +40,7 @@ def _inside_package(config: ModelConfig) -> Path:
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            f"model {config.name} reads its weights from the package {package}, which is not installed: "
+            f"the weights of model {config.name} are in the package {package}, which is not installed: "
             f"configs/model/{config.name}.yaml says how to install it"
         )
     return Path(spec.submodule_search_locations[0]) / folder
@@ -50,7 +50,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a folder's model.safetensors; never read a pickle."""
     file = path / FILE if path.is_dir() else path
     if file.suffix != ".safetensors" or not file.is_file():
-        raise UserError(f"no weights at {file}: expected a .safetensors file or a folder with {FILE}, never a pickle")
+        raise UserError(f"no weights at {file}: name a .safetensors file or a folder with {FILE}; pickles are not read")
     with readable(file):
         return load_file(file)
 
@@ -61,14 +61,14 @@ def readable(path: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
-        raise UserError(f"{path}: not a readable safetensors file: {error}") from error
+        raise UserError(f"{path} is not a readable safetensors file: {error}") from error
 
 
 def refuse_misfits(model: str, **misfits: Collection[str]) -> None:
     """Raise a UserError that names a few tensors of every kind of misfit (missing, misshapen, unexpected), if any."""
     parts = [f"{kind} {_some(sorted(names))}" for kind, names in misfits.items() if names]
     if parts:
-        raise UserError(f"these weights are not of the architecture of {model}: {'; '.join(parts)}")
+        raise UserError(f"these weights do not have the architecture of {model}: {'; '.join(parts)}")
 
 
 def _some(names: list[str], shown: int = 3) -> str:

@@ -67,10 +67,10 @@ def _caption(seeds: Sequence[int], where: str = "", change: str = "") -> str:
 
 def _column(cells: pd.DataFrame, places: Sequence[tuple[str, str]]) -> list[Cell]:
     """Return the cells of a column: means with their standard deviations, the best mean in bold."""
-    found = [cells.loc[place] if place in cells.index else None for place in places]
-    texts = [MISSING if cell is None else f"{100 * cell['mean']:.1f}" for cell in found]
-    spreads = ["" if cell is None or pd.isna(cell["std"]) else f" ± {100 * cell['std']:.1f}" for cell in found]
-    best = marks([None if cell is None else float(text) for cell, text in zip(found, texts, strict=True)])
+    column = [cells.loc[place] if place in cells.index else None for place in places]
+    texts = [MISSING if cell is None else f"{100 * cell['mean']:.1f}" for cell in column]
+    spreads = ["" if cell is None or pd.isna(cell["std"]) else f" ± {100 * cell['std']:.1f}" for cell in column]
+    best = marks([None if cell is None else float(text) for cell, text in zip(column, texts, strict=True)])
     return [
         Cell(text + spread, mark if mark == "best" else "")
         for text, spread, mark in zip(texts, spreads, best, strict=True)

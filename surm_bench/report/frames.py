@@ -143,8 +143,8 @@ def task_columns(frame: pd.DataFrame, tasks: Sequence[str] | None = None) -> lis
     come before the full training set, and the reported split before the other splits.
     """
     tasks = list(tasks or sorted(frame["task"].unique()))
-    found = frame[frame["task"].isin(tasks)][list(TaskColumn._fields)].drop_duplicates()
-    columns = [TaskColumn(*row) for row in found.itertuples(index=False)]
+    distinct = frame[frame["task"].isin(tasks)][list(TaskColumn._fields)].drop_duplicates()
+    columns = [TaskColumn(*row) for row in distinct.itertuples(index=False)]
     first = {model: min(tasks.index(c.task) for c in columns if c.model == model) for model, *_ in columns}
     return sorted(columns, key=lambda c: (first[c.model], c.model, tasks.index(c.task), _size(c.setting), c.split))
 

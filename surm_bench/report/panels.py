@@ -41,7 +41,7 @@ def new_figure(height: float) -> Figure:
 def panel_grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure of count panels in at most two columns; an unused cell is left for the legend."""
     if not count:
-        raise UserError("no finished run to draw")
+        raise UserError("no finished run can be drawn: finish a run first")
     columns = min(count, 2)
     rows = -(-count // columns)
     figure = new_figure(rows * height)

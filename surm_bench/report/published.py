@@ -46,7 +46,7 @@ class Result:
 
 
 @dataclass
-class Claim:
+class PublishedClaim:
     """A statement that a paper makes about its results, in one sentence."""
 
     source: str = MISSING
@@ -58,7 +58,7 @@ class Published:
     """The contents of a file of published results."""
 
     sources: dict[str, Source] = field(default_factory=dict)
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[PublishedClaim] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
 
     def metric(self, result: Result, key: str) -> str:
@@ -144,10 +144,10 @@ def _check(published: Published, result: Result, place: str) -> None:
     _check_source(published, result.source, place)
     for key, text in [*result.scores.items(), ("average", result.average or "0")]:
         if not SCORE.fullmatch(text) or float(text.split()[0]) > 100:
-            raise UserError(f"{place}: {key} of {result.method} is {text!r}: give percent, as 90.2 or 90.2 ± 0.5")
+            raise UserError(f"{place}: {key} of {result.method} is {text!r}: give percent, such as 90.2 or 90.2 ± 0.5")
     for key in result.scores:
         if not published.metric(result, key):
-            raise UserError(f"{place}: {key} of {result.method} has no metric, neither here nor in its source")
+            raise UserError(f"{place}: {key} of {result.method} has no metric: give it here or in the source's metrics")
 
 
 def _check_source(published: Published, source: str, place: str) -> None:

@@ -229,13 +229,13 @@ def _scores(
     """Yield the columns of one model, then the averages of each setting that has several tasks."""
     cells = measured.set_index(CELL)[["mean", "std", "n", "diverged"]].to_dict("index")
     for column in columns:
-        found = [cells.get((*column[:4], label)) for label in order]
-        texts = [cell and _score(**cell, seeds=seeds) for cell in found]
-        marked = _marked(texts, [cell and _mean(cell) for cell in found])
+        in_order = [cells.get((*column[:4], label)) for label in order]
+        texts = [cell and _score(**cell, seeds=seeds) for cell in in_order]
+        marked = _marked(texts, [cell and _mean(cell) for cell in in_order])
         yield Column(column.title, column.model), marked, _cells(others.scores(column))
     for setting, tasks in averaged(columns).items():
-        found = [[cells.get((*column[:4], label)) for column in tasks] for label in order]
-        scores = [[cell and _mean(cell) for cell in row] for row in found]
+        rows = [[cells.get((*column[:4], label)) for column in tasks] for label in order]
+        scores = [[cell and _mean(cell) for cell in row] for row in rows]
         means = [average(row) for row in scores]
         marked = _marked([None if mean is None else f"{100 * mean:.1f}" for mean in means], means)
         yield Column(f"Average {setting}".rstrip(), tasks[0].model), marked, _cells(others.averages(tasks))
@@ -251,8 +251,8 @@ def averaged(columns: Sequence[TaskColumn]) -> dict[str, list[TaskColumn]]:
     """Return the columns of one model that are averaged, by setting: those of the reported split, if several."""
     reported = [column for column in columns if not column.split]
     settings = dict.fromkeys(column.setting for column in reported)
-    found = {setting: [column for column in reported if column.setting == setting] for setting in settings}
-    return {setting: tasks for setting, tasks in found.items() if len(tasks) > 1}
+    by_setting = {setting: [column for column in reported if column.setting == setting] for setting in settings}
+    return {setting: tasks for setting, tasks in by_setting.items() if len(tasks) > 1}
 
 
 def average(means: Sequence[float | None]) -> float | None:

@@ -36,7 +36,7 @@ STATE = "state"  # the folder of the saved state, from which an interrupted run 
 CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"}  # the split that chooses the best epoch
 
 
-def measure(config: Config, record: Record, reader: TaskReader, began: float) -> Record:
+def train_and_record(config: Config, record: Record, reader: TaskReader, began: float) -> Record:
     """Train, evaluate and write the record, the predictions and the adapter. Return the record as written.
 
     Args:

@@ -30,7 +30,7 @@ from surm_bench.models.digest import model_digest
 from surm_bench.records.record import Code, Environment, Record
 from surm_bench.records.summary import summary
 from surm_bench.run.build import build, build_model
-from surm_bench.run.measure import measure
+from surm_bench.run.measure import train_and_record
 from surm_bench.system import environment
 from surm_bench.system.storage import StorageError, storage_errors
 from surm_bench.tasks import TaskData, TaskReader, check_metric, objective_for
@@ -219,7 +219,7 @@ def _attempt(config: Config, record: Record, reader: TaskReader) -> Record:
         keep_places(config, records.run_folder(config.results_dir, record.run_id))
     try:
         with storage_errors(config.results_dir):
-            return measure(config, record, reader, began)
+            return train_and_record(config, record, reader, began)
     except (StorageError, records.Lost):
         raise
     except Diverged as error:

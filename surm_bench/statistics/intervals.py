@@ -33,9 +33,9 @@ class ErrorVariance(NamedTuple):
 
 def mean_interval(scores: ArrayLike, level: float = 0.95) -> Interval:
     """Return the t interval of the mean of scores (seeds,), from their own variance and n - 1 degrees of freedom."""
-    found, n_missing = _finite(scores)
-    deviation = found.std(ddof=1) if len(found) > 1 else np.nan
-    return t_interval(found, deviation, len(found) - 1, n_missing, level)
+    finite, n_missing = _finite(scores)
+    deviation = finite.std(ddof=1) if len(finite) > 1 else np.nan
+    return t_interval(finite, deviation, len(finite) - 1, n_missing, level)
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> Interval:
@@ -53,7 +53,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, level: float = 0.95) 
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if first.shape != second.shape:
-        raise UserError(f"scores of shape {first.shape} and {second.shape} are no pairs: give the same seeds to both")
+        raise UserError(f"scores of shapes {first.shape} and {second.shape} cannot be paired: give both the same seeds")
     with np.errstate(invalid="ignore"):  # inf - inf is a missing pair
         return mean_interval(first - second, level)
 
@@ -91,13 +91,13 @@ def t_interval(scores: np.ndarray, deviation: float, df: float, n_missing: int, 
 def check_level(level: float) -> None:
     """Raise UserError unless level, the probability of an interval, is between 0 and 1."""
     if not 0 < level < 1:
-        raise UserError(f"level {level} of an interval: give a number between 0 and 1, as 0.95")
+        raise UserError(f"level={level} is not possible: give a number between 0 and 1, such as 0.95")
 
 
 def _finite(scores: ArrayLike) -> tuple[np.ndarray, int]:
     """Return the finite scores of scores (seeds,), and the number of scores that are not finite."""
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 1:
-        raise UserError(f"scores of shape {scores.shape}: give one score a seed, (seeds,)")
-    found = scores[np.isfinite(scores)]
-    return found, len(scores) - len(found)
+        raise UserError(f"scores of shape {scores.shape} are not possible: give one score for each seed, (seeds,)")
+    finite = scores[np.isfinite(scores)]
+    return finite, len(scores) - len(finite)

@@ -24,9 +24,9 @@ def example_interval(
     check_level(level)
     function, n = metric_function(metric, positive), len(labels)
     if METRICS[metric].kind == "proportion":
-        found = binomtest(round(n * float(function(labels, predictions))), n).proportion_ci(level, "wilson")
-        return float(found.low), float(found.high)
-    found = bootstrap(
+        interval = binomtest(round(n * float(function(labels, predictions))), n).proportion_ci(level, "wilson")
+        return float(interval.low), float(interval.high)
+    interval = bootstrap(
         (labels, predictions),
         function,
         paired=True,
@@ -36,11 +36,11 @@ def example_interval(
         method="percentile",
         rng=0,
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def interval_method(metric: str) -> str:
-    """Say how example_interval computes the interval of a metric."""
+    """Describe how example_interval computes the interval of a metric."""
     if METRICS[metric].kind == "proportion":
         return "Wilson's interval"
     return "percentiles of 2,000 bootstrap samples of the examples"

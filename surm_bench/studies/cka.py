@@ -21,7 +21,7 @@ from surm_bench.records import Record
 from surm_bench.run.build import build
 from surm_bench.run.runner import evaluate, load_run
 from surm_bench.studies import cka_report, measurements
-from surm_bench.studies.cka_models import Tuned, deltas, features, pretrained, random_like, weights
+from surm_bench.studies.cka_models import AdaptedModel, deltas, features, pretrained, random_like, weights
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.system import environment
 from surm_bench.tasks import TaskData
@@ -52,8 +52,8 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
     compared = [one for one in compared if any(cka_report.counts(pair) for pair in one["pairs"])]
     if not compared:
         raise UserError(
-            f"{results_dir}/runs has no task with saved runs of full fine-tuning and, with another seed, of one of "
-            f"{', '.join(ADAPTERS)}: {MAKE}"
+            f"{results_dir}/runs has no task with saved runs of full fine-tuning and, with another seed, of "
+            f"{', '.join(ADAPTERS[:-1])} or {ADAPTERS[-1]}: {MAKE}"
         )
     about = {"runs_from": str(results_dir), "quick": quick, "environment": environment.describe()}
     tables = {name: [row for one in compared for row in one[name]] for name in ("tasks", "runs", "pairs")}
@@ -91,12 +91,12 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
         Rows of the tables of measurements.json: tasks (one), runs (the readable ones) and pairs.
     """
     used, methods, full, pairs = [], [], [], []
-    for run, model, data, settings in _readable(runs, results_dir):
+    for run, model, data, config in _readable(runs, results_dir):
         if not used:
-            backbone, _ = build(settings)
-            loader = evaluation_loader(data.splits["reported"], data.collate, settings.trainer)
+            backbone, _ = build(config)
+            loader = evaluation_loader(data.splits["reported"], data.collate, config.trainer)
         module = model.get_base_model()
-        tuned = Tuned(_label(run), run.seed, deltas(module, backbone), features(module, backbone, loader))
+        tuned = AdaptedModel(_label(run), run.seed, deltas(module, backbone), features(module, backbone, loader))
         (full if _name(run) == FULL else methods).append(tuned)
         used.append({"run_id": run.run_id, "label": tuned.label, "seed": tuned.seed, "score": _score(run)})
     if full:
@@ -123,17 +123,17 @@ def _readable(runs: list[dict], results_dir: Path) -> Iterator[tuple[dict, PeftM
         folder = _folder(run, results_dir)
         try:
             with readable(folder / "adapter"):
-                model, data, settings = load_run(folder)
-            score = evaluate(model, data, settings)[run.primary_metric]
+                model, data, config = load_run(folder)
+            score = evaluate(model, data, config)[run.primary_metric]
             if abs(score - _score(run)) > TOLERANCE:
-                raise UserError(f"{folder / 'adapter'} scores {score:.3f}, its record says {_score(run):.3f}")
+                raise UserError(f"{folder / 'adapter'} scores {score:.3f}, but its record has {_score(run):.3f}")
         except UserError as error:
-            print(f"left out, {_label(run)} with seed {run.seed}: {error}")
+            print(f"{_label(run)} with seed {run.seed} is left out: {error}")
         else:
-            yield run, model, data, settings
+            yield run, model, data, config
 
 
-def similarities(one: Tuned, full: Tuned, weights: dict[str, np.ndarray]) -> dict:
+def similarities(one: AdaptedModel, full: AdaptedModel, weights: dict[str, np.ndarray]) -> dict:
     """Return the measures of a pair: lists by layer, and one number for the features; NaN where there is no value."""
     layers = [(weight, one.deltas[name], full.deltas[name]) for name, weight in weights.items()]
     return {

@@ -16,8 +16,8 @@ from surm_bench.training import make_accelerator, predict
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A pretrained model after a run, or a reference.
+class AdaptedModel:
+    """A pretrained model with the adapter of a run, or a reference model.
 
     Attributes:
         label: the label of the method or reference.
@@ -51,14 +51,14 @@ def deltas(module: nn.Module, backbone: Backbone) -> dict[str, np.ndarray]:
         module: the tuned model with its adapters, not merged (``PeftModel.get_base_model()``).
         backbone: the same model before tuning.
     """
-    found = {}
+    deltas = {}
     for name, pretrained in weights(backbone).items():
         layer = module.get_submodule(name)
         if hasattr(layer, "get_delta_weight"):
-            found[name] = sum(_numpy(layer.get_delta_weight(adapter)) for adapter in layer.active_adapters)
+            deltas[name] = sum(_numpy(layer.get_delta_weight(adapter)) for adapter in layer.active_adapters)
         else:
-            found[name] = _numpy(layer.weight) - pretrained
-    return found
+            deltas[name] = _numpy(layer.weight) - pretrained
+    return deltas
 
 
 def features(module: nn.Module, backbone: Backbone, loader: DataLoader) -> np.ndarray:
@@ -83,13 +83,13 @@ def features(module: nn.Module, backbone: Backbone, loader: DataLoader) -> np.nd
     return _numpy(torch.cat(seen))
 
 
-def pretrained(label: str, backbone: Backbone, loader: DataLoader) -> Tuned:
+def pretrained(label: str, backbone: Backbone, loader: DataLoader) -> AdaptedModel:
     """Return the model before any run."""
     zeros = {name: np.zeros_like(weight) for name, weight in weights(backbone).items()}
-    return Tuned(label, None, zeros, features(backbone.module, backbone, loader))
+    return AdaptedModel(label, None, zeros, features(backbone.module, backbone, loader))
 
 
-def random_like(label: str, reference: Tuned, backbone: Backbone, loader: DataLoader) -> Tuned:
+def random_like(label: str, reference: AdaptedModel, backbone: Backbone, loader: DataLoader) -> AdaptedModel:
     """Return the pretrained model plus Gaussian ΔW with the reference's seed and Frobenius norm in each layer."""
     rng = np.random.default_rng(reference.seed)
     drawn, module = {}, copy.deepcopy(backbone.module)
@@ -98,7 +98,7 @@ def random_like(label: str, reference: Tuned, backbone: Backbone, loader: DataLo
         drawn[name] = noise * (np.linalg.norm(delta) / np.linalg.norm(noise))
         weight = module.get_submodule(name).weight
         weight.data += torch.as_tensor(drawn[name], dtype=weight.dtype, device=weight.device)
-    return Tuned(label, reference.seed, drawn, features(module, backbone, loader))
+    return AdaptedModel(label, reference.seed, drawn, features(module, backbone, loader))
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

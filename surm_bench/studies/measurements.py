@@ -34,7 +34,7 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"unreadable measurements {path}: {error}") from error
     version = records.get("schema_version") if isinstance(records, dict) else None
     if version != SCHEMA_VERSION:
-        raise UserError(f"{path} has schema_version {version!r}: this version reads {SCHEMA_VERSION}")
+        raise UserError(f"{path} has schema_version {version!r}: this surm-bench reads {SCHEMA_VERSION}")
     return records
 
 

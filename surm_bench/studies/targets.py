@@ -18,7 +18,7 @@ def draw(name: str, side: int, trial: int) -> np.ndarray:
         UserError: side is below SMALLEST, where rank and bandwidth would be 0.
     """
     if side < SMALLEST:
-        raise UserError(f"side {side} is not possible: choose {SMALLEST} or more")
+        raise UserError(f"side={side} is not possible: give at least {SMALLEST}")
     matrix = TARGETS[name](np.random.default_rng(trial), side)
     return matrix * side / np.linalg.norm(matrix)
 

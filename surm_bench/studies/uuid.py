@@ -85,7 +85,7 @@ def main(
     given = {name: value for name, value in (("pairs", pairs), ("steps", steps)) if value is not None}
     for name, value in given.items():
         if value < 1:
-            raise UserError(f"{name} {value} is not possible: give 1 or more")
+            raise UserError(f"{name}={value} is not possible: give at least 1")
     settings = replace(QUICK if quick else REAL if model else Settings(), **given)
     about: dict[str, Any] = {
         "study": "uuid",
@@ -152,18 +152,18 @@ def memorise(
     measured = set(np.linspace(0, steps, points).astype(int).tolist())
     for step in range(steps):
         if step in measured:
-            rows.append({"steps": step} | measure(model, ids, labels, batch))
+            rows.append({"steps": step} | loss_and_exact(model, ids, labels, batch))
         chosen = torch.from_numpy(order.permutation(len(ids))[:batch]).to(device)
         loss, _ = answer(model, ids[chosen], labels[chosen])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    return [*rows, {"steps": steps} | measure(model, ids, labels, batch)]
+    return [*rows, {"steps": steps} | loss_and_exact(model, ids, labels, batch)]
 
 
 @torch.no_grad()
-def measure(model: nn.Module, ids: Tensor, labels: Tensor, batch: int) -> dict[str, float]:
+def loss_and_exact(model: nn.Module, ids: Tensor, labels: Tensor, batch: int) -> dict[str, float]:
     """Return the loss, a mean over the tokens of all values, and the fraction of pairs that are exactly right."""
     total, count, right = 0.0, 0, 0
     for of_ids, of_labels in zip(ids.split(batch), labels.split(batch), strict=True):
@@ -177,7 +177,7 @@ def choose(tried: list[dict]) -> float:
     """Return the rate with the least mean loss at the end; on a tie, the smallest. A diverged rate comes last."""
 
     def loss(rate: float) -> float:
-        found = float(np.mean([row["loss"][-1] for row in tried if row["rate"] == rate]))
-        return found if np.isfinite(found) else np.inf
+        last = float(np.mean([row["loss"][-1] for row in tried if row["rate"] == rate]))
+        return last if np.isfinite(last) else np.inf
 
     return min(sorted({row["rate"] for row in tried}), key=loss)

@@ -104,7 +104,7 @@ def _architecture(folder: Path, name: str) -> PreTrainedConfig:
         config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
     except (OSError, ValueError) as error:  # raised by transformers
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"no model of transformers at {name}: {reason}") from error
+        raise UserError(f"{name} is not a model of transformers: {reason}") from error
     if config.model_type != "llama":
-        raise UserError(f"model {name} is of type {config.model_type}: give a Llama, of type llama")
+        raise UserError(f"model {name} is of type {config.model_type}: give a model of type llama")
     return config

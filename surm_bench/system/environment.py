@@ -79,8 +79,8 @@ def peak_memory_bytes() -> int:
     if on_gpu():
         return torch.cuda.max_memory_allocated()
     with suppress(OSError):
-        if found := re.search(r"^VmHWM:\s+(\d+) kB$", (PROCESS / "status").read_text(), re.MULTILINE):
-            return int(found[1]) * 1024
+        if match := re.search(r"^VmHWM:\s+(\d+) kB$", (PROCESS / "status").read_text(), re.MULTILINE):
+            return int(match[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 

@@ -12,7 +12,7 @@ from surm_bench.errors import UserError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.EROFS, errno.ESTALE}
-CODE = re.compile(r"\(os error (\d+)\)")  # the error number in a message of safetensors (in Rust; no OSError)
+CODE = re.compile(r"\(os error (\d+)\)")  # the error number in a message of safetensors, which raises no OSError
 
 
 class StorageError(UserError):
@@ -52,21 +52,23 @@ def check_space(folder: str | Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise StorageError(
-            f"{what} needs {_megabytes(needed)} in {folder}, where {_megabytes(free)} are free: free space, "
+            f"{what} needs {_megabytes(needed)} in {folder}, but only {_megabytes(free)} are free: free space, "
             "then give the same command again to continue"
         )
 
 
 def _gone(folder: str | Path, reason: str) -> StorageError:
-    return StorageError(f"{folder} is gone ({reason}): bring it back, then give the same command again to continue")
+    return StorageError(
+        f"{folder} no longer exists ({reason}): restore it, then give the same command again to continue"
+    )
 
 
 def _code(error: Exception) -> int | None:
     """Return the system's number (errno) of an error."""
     if isinstance(error, OSError):
         return error.errno
-    found = CODE.search(str(error))
-    return int(found[1]) if found else None
+    match = CODE.search(str(error))
+    return int(match[1]) if match else None
 
 
 def _megabytes(size: int) -> str:

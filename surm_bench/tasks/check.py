@@ -36,7 +36,7 @@ def check_scored(split: Dataset, origin: str, config: TaskConfig) -> None:
     """Refuse to score a split in which no row has a label, such as the test splits of GLUE."""
     labels = labels_of(split, config)
     if (labels == NO_LABEL).all():
-        raise UserError(f"{origin}: no row has a label (all are -1): name another split by task.eval_split")
+        raise UserError(f"{origin}: no row has a label (all are -1): name another split with task.eval_split")
 
 
 def labels_of(dataset: Dataset, config: TaskConfig) -> np.ndarray:
@@ -50,11 +50,11 @@ def _check_input(dataset: Dataset, name: str, config: TaskConfig, origin: str) -
         raise UserError(f"{origin}: column {name} has missing values, the first in row {row} (from 0)")
     feature = dataset.features[name]
     if config.kind == "image":
-        fits, wanted = isinstance(feature, Image), "images (cast_column to the Image feature of datasets writes them)"
+        fits, wanted = isinstance(feature, Image), "images (cast_column it to the Image feature of datasets)"
     else:
         fits, wanted = getattr(feature, "dtype", None) in ("string", "large_string"), "strings"
     if not fits:
-        raise UserError(f"{origin}: column {name} must hold {wanted}, found {feature}")
+        raise UserError(f"{origin}: column {name} must hold {wanted}, but holds {feature}")
 
 
 def _check_labels(labels: np.ndarray, config: TaskConfig, origin: str, labelled: bool) -> None:
@@ -64,7 +64,7 @@ def _check_labels(labels: np.ndarray, config: TaskConfig, origin: str, labelled:
         return
     if labels.dtype.kind not in "iu":
         other = next(label for label in labels.tolist() if type(label) is not int)
-        raise UserError(f"{origin}: column {config.label} must hold whole numbers, found for instance {other!r}")
+        raise UserError(f"{origin}: column {config.label} must hold whole numbers, but holds for instance {other!r}")
     lowest = 0 if labelled else NO_LABEL
     outside = np.unique(labels[(labels < lowest) | (labels >= config.num_labels)]).tolist()
     if outside:

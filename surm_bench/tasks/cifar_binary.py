@@ -21,7 +21,7 @@ SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 
 
-class Archive(NamedTuple):
+class CifarArchive(NamedTuple):
     """An official archive: its address, the number of labels at the start of a record, and the files of each split."""
 
     address: str
@@ -30,12 +30,12 @@ class Archive(NamedTuple):
 
 
 ARCHIVES = {
-    "cifar10": Archive(
+    "cifar10": CifarArchive(
         "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
         1,
         {"train": [f"data_batch_{number}.bin" for number in range(1, 6)], "test": ["test_batch.bin"]},
     ),
-    "cifar100": Archive(
+    "cifar100": CifarArchive(
         "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz", 2, {"train": ["train.bin"], "test": ["test.bin"]}
     ),
 }
@@ -57,7 +57,7 @@ def read_binary(name: str, source: Path) -> list[Split]:
     """
     contents = dict(_members(source, _names(name)) if source.is_file() else _files(source, _names(name)))
     if missing := [file for file in _names(name) if file not in contents]:
-        raise UserError(f"{source} does not hold {', '.join(missing)}: give what {ARCHIVES[name].address} holds")
+        raise UserError(f"{source} lacks {', '.join(missing)}: give all files of {ARCHIVES[name].address}")
     return [
         Split(_rows([_records(name, contents[file], f"{file} of {source}") for file in files]), f"{split} of {source}")
         for split, files in ARCHIVES[name].files.items()
@@ -84,14 +84,14 @@ def _members(archive: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
                 if member.isfile() and name in names:
                     yield name, members.extractfile(member).read()
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise UserError(f"{archive} is not a readable .tar.gz archive ({error}): give it anew") from error
+        raise UserError(f"{archive} is not a readable .tar.gz archive ({error}): download it again") from error
 
 
 def _records(name: str, content: bytes, origin: str) -> np.ndarray:
     """Return the records of a file, (images, labels + 3,072), uint8."""
     size = ARCHIVES[name].labels + PIXELS
     if not content or len(content) % size:
-        raise UserError(f"{origin} has {len(content):,} bytes, not whole records of {size:,}: give it anew")
+        raise UserError(f"{origin} has {len(content):,} bytes, not whole records of {size:,}: download it again")
     return np.frombuffer(content, np.uint8).reshape(-1, size)
 
 

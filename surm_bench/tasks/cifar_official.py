@@ -56,6 +56,6 @@ def _check_parquet(name: str, source: Path) -> None:
     files = [source / name / f"{split}.parquet" for split in SPLITS]
     if missing := [str(file) for file in files if not file.is_file()]:
         raise UserError(
-            f"--source {source} holds neither {' and '.join(missing)} nor the .bin files of {ARCHIVES[name].address}: "
-            "give a folder that does, or that archive"
+            f"--source {source} has no images of {name}: give a folder with {' and '.join(missing)}, a folder with the "
+            f".bin files of {ARCHIVES[name].address}, or that archive"
         )

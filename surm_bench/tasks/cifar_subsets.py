@@ -74,7 +74,7 @@ def rebuild(name: str, folder: Path, source: Path | None = None) -> list[Path]:
     target = folder / name
     try:
         if target.exists():
-            raise UserError(f"{target} is there already: name another folder")
+            raise UserError(f"{target} exists already: name another folder")
         with atomic_folder(target) as temporary:
             for split, subset in _subsets(name, source).items():
                 subset.to_parquet(temporary / f"{split}.parquet")
@@ -93,15 +93,16 @@ def draw(pool: list[Split], manifests: dict[str, Manifest]) -> dict[str, Dataset
             manifest's.
     """
     keys = [key for split in pool for key in image_keys(split)]
-    found = {key: row for row, key in enumerate(keys)}  # any of several equal images will do
-    _check_found(found, len(keys), manifests)
+    rows = {key: row for row, key in enumerate(keys)}  # any of several equal images will do
+    _check_rows(rows, len(keys), manifests)
     images = concatenate_datasets([split.dataset for split in pool])
-    subsets = {split: images.select([found[key] for key in manifest.images]) for split, manifest in manifests.items()}
+    subsets = {split: images.select([rows[key] for key in manifest.images]) for split, manifest in manifests.items()}
     for split, subset in subsets.items():
         digest = rows_digest(subset, ["image"], "label", "image")
         if digest != manifests[split].rows:
             raise UserError(
-                f"the rows of {split} have the digest {digest}, their manifest says {manifests[split].rows}"
+                f"the rows of {split} have digest {digest}, but their manifest declares {manifests[split].rows}: "
+                "give the official images"
             )
     return subsets
 
@@ -117,7 +118,7 @@ def image_keys(split: Split) -> list[tuple[str, int]]:
         for row in split.dataset:
             keys.append((pixel_digest(row["image"]), row["label"]))
     except (OSError, ValueError, SyntaxError) as error:  # Pillow raises any of these, depending on the damage
-        raise UserError(f"row {len(keys)} of {split.origin} is not a readable image: give the file anew") from error
+        raise UserError(f"row {len(keys)} of {split.origin} is not a readable image: get the file again") from error
     return keys
 
 
@@ -141,13 +142,14 @@ def _subsets(name: str, source: Path | None) -> dict[str, Dataset]:
     return subsets
 
 
-def _check_found(found: dict[tuple[str, int], int], count: int, manifests: dict[str, Manifest]) -> None:
+def _check_rows(rows: dict[tuple[str, int], int], count: int, manifests: dict[str, Manifest]) -> None:
+    """Refuse rows that lack an image of a manifest, or have the image with another label."""
     listed = [key for manifest in manifests.values() for key in manifest.images]
-    known = {digest for digest, _ in found}
+    known = {digest for digest, _ in rows}
     absent = sum(digest not in known for digest, _ in listed)
-    relabelled = sum(key not in found for key in listed) - absent
-    problems = [f"{absent} are not among the {count} given ones"] if absent else []
-    problems += [f"{relabelled} are there with another label"] if relabelled else []
+    relabelled = sum(key not in rows for key in listed) - absent
+    problems = [f"{absent} are not among the {count} given images"] if absent else []
+    problems += [f"{relabelled} have another label in the given images"] if relabelled else []
     if problems:
         raise UserError(
             f"of the {len(listed)} images of {' and '.join(manifests)}, {' and '.join(problems)}: give the official "

@@ -14,7 +14,7 @@ from surm_bench.tasks.labels import classes_are
 from surm_bench.tasks.notices import tell
 from surm_bench.tasks.splits import FIRST, names_of_split
 
-KINDS = "files of a type that Pillow reads, as .png, .jpg, .webp or .tif"
+KINDS = "files of a type that Pillow reads, such as .png, .jpg, .webp or .tif"
 SHOWN = 5  # how many skipped files a message names
 
 
@@ -26,7 +26,7 @@ def split_folders(config: TaskConfig) -> list[Path]:
     """
     if config.data_dir is None:
         raise UserError(
-            f"task {config.name} reads a folder of images: name it by --data (make: DATA=, a run: task.data_dir=)"
+            f"task {config.name} reads a folder of images: name it with --data (make: DATA=, a run: task.data_dir=)"
         )
     root = Path(config.data_dir).expanduser()
     names = FIRST if config.eval_split is None else names_of_split(config.eval_split)
@@ -57,12 +57,12 @@ def read_folder(folder: Path, names: list[str]) -> Dataset:
     Raises:
         UserError: the folder has a class that the training split does not have.
     """
-    found = _subfolders(folder)
-    if strangers := [name for name in found if name not in names]:
-        raise UserError(f"{folder} has the class {strangers[0]!r}, {classes_are(names, strangers[0])}")
+    folders = _subfolders(folder)
+    if strangers := [name for name in folders if name not in names]:
+        raise UserError(f"{folder} has the class {strangers[0]!r}, but {classes_are(names, strangers[0])}")
     files, others = [], [entry for entry in _visible(folder) if not entry.is_dir()]
     for label, name in enumerate(names):
-        if name in found:
+        if name in folders:
             images, passed_over = image_files(folder / name)
             files += [(str(file), label) for file in images]
             others += passed_over
@@ -93,8 +93,8 @@ def tell_passed_over(folder: Path, files: Sequence[Path]) -> None:
     """Log one line with the number and the first names of a folder's skipped files."""
     if files:
         names = [file.relative_to(folder).as_posix() for file in files[:SHOWN]] + ["..."] * (len(files) > SHOWN)
-        reason = "of no type that Pillow reads, or not in the folder of a class"
-        tell(f"{folder}: {len(files):,} files are passed over ({reason}): {', '.join(names)}")
+        reason = "not of a type that Pillow reads, or not in the folder of a class"
+        tell(f"{folder}: {len(files):,} files are skipped ({reason}): {', '.join(names)}")
 
 
 def _is_unicode(name: str) -> bool:

@@ -44,8 +44,8 @@ def _prepared(repository: Repository, subset: str | None) -> Path | None:
     """Return the folder where `datasets` keeps these rows, or None if `datasets` has not prepared this commit."""
     owner, _, name = repository.name.rpartition("/")
     root = Path(datasets_config.HF_DATASETS_CACHE) / "___".join(filter(None, [owner, camelcase_to_snakecase(name)]))
-    found = sorted(root.glob(f"{subset or 'default'}/*/{repository.cached_commit}/{INFO}"))
-    return found[-1].parent if found else None
+    files = sorted(root.glob(f"{subset or 'default'}/*/{repository.cached_commit}/{INFO}"))
+    return files[-1].parent if files else None
 
 
 def _prepare(repository: Repository, subset: str | None) -> Path:
@@ -79,7 +79,7 @@ def _builder(pinned: Repository, folder: Path, subset: str | None) -> DatasetBui
             raise out_of_reach(str(pinned)) from error
     builder = load_dataset_builder(pinned.name, subset, revision=pinned.revision)
     if builder.hash != pinned.revision:
-        raise UserError(f"{pinned} cannot be read: the hub does not answer properly: run it again")
+        raise UserError(f"{pinned} cannot be read: the hub does not answer properly: run again")
     return builder
 
 

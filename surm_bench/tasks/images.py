@@ -15,7 +15,7 @@ from surm_bench.content import image_name, read_image
 from surm_bench.tasks.check import labels_of
 from surm_bench.tasks.notices import tell
 
-LONG = 2  # of an image with this ratio of long to short side, the centre crop keeps half
+LONG = 2  # the centre crop keeps half of an image whose long side is this many times its short side
 
 
 class Images(Dataset):
@@ -71,8 +71,8 @@ class Images(Dataset):
         image = read_image(stored, image_name(stored, place, self.origin), self.white)
         if self.crops and max(image.size) >= LONG * min(image.size):
             tell(
-                f"{self.origin}: half or more of some images is cut off, as they are {LONG} times as long as wide or "
-                "longer: model.crop_mode=squash or border keeps all of them"
+                f"{self.origin}: half or more of some images is cut off, because one side is at least {LONG} times the "
+                "other: model.crop_mode=squash or border keeps whole images"
             )
         return image
 

@@ -52,8 +52,8 @@ def names_of(train: Dataset, config: TaskConfig) -> list[str] | None:
         return stored if stored != numbers and config.num_labels in (None, len(stored)) else None
     if not _has_strings(train, config.label):
         return None
-    found = {name for name in train.unique(config.label) if _text(name) is not None}
-    return None if _are_whole(found) else sorted(found)
+    names = {name for name in train.unique(config.label) if _text(name) is not None}
+    return None if _are_whole(names) else sorted(names)
 
 
 def reconciled(splits: Sequence[Split], config: TaskConfig) -> list[Split]:
@@ -70,8 +70,8 @@ def reconciled(splits: Sequence[Split], config: TaskConfig) -> list[Split]:
         if isinstance(split.dataset.features[config.label], List | LargeList):
             example = split.dataset.select_columns(config.label)[0][config.label] if len(split.dataset) else []
             raise UserError(
-                f"{split.origin}: column {config.label} holds lists, as {example}: a row has one label, tasks with "
-                "several labels a row are not supported"
+                f"{split.origin}: column {config.label} holds lists such as {example}: give one label for each row; "
+                "tasks with several labels a row are not supported"
             )
     if config.num_labels == 1:
         return [_with_labels(split, config, _values_of_regression(split, config), Value("float64")) for split in splits]
@@ -87,15 +87,15 @@ def _numbering(train: Split, config: TaskConfig) -> Numbering:
             return Numbering(given, written=False)
         if given and set(stored) & set(given):
             raise UserError(
-                f"{train.origin} names its classes {', '.join(stored)}, task.label_names are {', '.join(given)}: give "
-                "the same names, in any order"
+                f"{train.origin} names its classes {', '.join(stored)}, but task.label_names are {', '.join(given)}: "
+                "give the same names, in any order"
             )
         return Numbering(stored, written=False)  # task.label_names only renames the same numbers
     if given is None:
         names = None if config.data_dir is None else names_of(train.dataset, config)
         return Numbering(names, written=names is not None)
-    found = {_named(_text(value), given) for value in _values(train, config)} - {None}
-    by_name = found <= set(given) or not _are_whole(found)
+    texts = {_named(_text(value), given) for value in _values(train, config)} - {None}
+    by_name = texts <= set(given) or not _are_whole(texts)
     return Numbering(given if by_name else None, written=by_name)
 
 
@@ -124,12 +124,12 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
         if text in (None, str(NO_LABEL)):
             return NO_LABEL
         if by_name:
-            raise UserError(f"{where} has the label {text!r}, {classes_are(names, text)}")
+            raise UserError(f"{where} has the label {text!r}, but {classes_are(names, text)}")
         if not isinstance(value, str):
             return int(text) if isinstance(value, float) and _are_whole([text]) else value
         if not _are_whole([text]):
             needed = "names of classes need task.label_names" if train else "the training split has numbers"
-            raise UserError(f"{where} must hold numbers, found {text!r}; {needed}")
+            raise UserError(f"{where} must hold numbers, but holds {text!r}; {needed}")
         if abs(_whole(text)) >= 2**63:
             raise UserError(f"{where} has the label {text}: classes are numbered from 0")
         return _whole(text)
@@ -143,20 +143,20 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
 def check_classes(names: Sequence[str], config: TaskConfig) -> None:
     """Raise UserError if there is only one class, or if two names look alike and so probably mean one class."""
     if len(names) < 2:
-        raise UserError(f"task {config.name} has one class, {', '.join(names)}: the training split needs two at least")
+        raise UserError(f"task {config.name} has one class, {', '.join(names)}: the training split needs at least two")
     looks: dict[str, str] = {}
     for name in names:
         if (other := looks.setdefault(_look(name), name)) != name:
             raise UserError(
-                f"task {config.name} has the classes {other!a} and {name!a}, which differ in blanks or in marks "
-                "that are not seen: give both one name"
+                f"task {config.name} has the classes {other!a} and {name!a}, which differ only in blanks or "
+                "invisible characters: give both the same name"
             )
 
 
 def classes_are(names: Sequence[str], stranger: str) -> str:
     """Return the part of an error message that lists the classes, and the class that an unknown name looks like."""
     twin = next((name for name in names if _look(name).casefold() == _look(stranger).casefold()), None)
-    alike = f": {stranger!a} is written otherwise than {twin!a}, give both one name" if twin else ""
+    alike = f": {stranger!a} is not written like {twin!a}, give both the same name" if twin else ""
     return f"the classes are {', '.join(names)}{alike}"
 
 
@@ -169,7 +169,7 @@ def _look(name: str) -> str:
 def _names_of_codes(codes: Sequence[int | None], names: Sequence[str], where: str) -> list:
     """Replace the codes of a ClassLabel by their names; rows without a label stay unchanged."""
     if wrong := [code for code in codes if code not in (None, NO_LABEL) and not 0 <= code < len(names)]:
-        raise UserError(f"{where} holds {wrong[0]}, outside 0..{len(names) - 1} of its names {', '.join(names)}")
+        raise UserError(f"{where} holds {wrong[0]}, outside 0..{len(names) - 1}, the numbers of {', '.join(names)}")
     return [code if code in (None, NO_LABEL) else names[code] for code in codes]
 
 
@@ -177,14 +177,14 @@ def _values_of_regression(split: Split, config: TaskConfig) -> list[float] | Non
     """Parse a column of strings as numbers; return None if the column does not hold strings."""
     where = f"{split.origin}: column {config.label}"
     if stored := _stored_names(split.dataset, config):
-        raise UserError(f"{where} holds classes ({', '.join(stored)}) and a regression needs numbers: store the values")
+        raise UserError(f"{where} holds classes ({', '.join(stored)}), but a regression needs numbers: store numbers")
     if not _has_strings(split.dataset, config.label):
         return None
     values = _values(split, config)
     if None in values or "" in values:
         raise UserError(f"{where} has rows without a label")
     if wrong := [value for value in values if not _is_number(value)]:
-        raise UserError(f"{where} must hold numbers, found {wrong[0]!r}")
+        raise UserError(f"{where} must hold numbers, but holds {wrong[0]!r}")
     return [float(value) for value in values]
 
 

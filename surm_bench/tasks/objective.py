@@ -92,16 +92,16 @@ def check_metric(config: TaskConfig) -> None:
     """
     if config.num_labels < 1:
         raise UserError(
-            f"task.num_labels={config.num_labels} is not possible: the number of classes, or 1 for a regression"
+            f"task.num_labels={config.num_labels} is not possible: give the number of classes, or 1 for a regression"
         )
     if (config.num_labels == 1) != (config.metric == "correlation"):
         raise UserError(
             f"task.metric={config.metric!r} does not fit task.num_labels={config.num_labels}: "
-            "'correlation' is for regression (num_labels=1), all others are for classes"
+            "'correlation' is for regression (num_labels=1), all other metrics are for classes"
         )
     if config.metric == METRIC and config.num_labels > 2:
         raise UserError(
-            f"task.metric={METRIC} is F1 of one of two classes, {config.name} has {config.num_labels}: give "
+            f"task.metric={METRIC} needs two classes, but {config.name} has {config.num_labels}: give "
             "task.metric=macro_f1_accuracy task.primary_metric=macro_f1, the mean over all classes"
         )
     try:

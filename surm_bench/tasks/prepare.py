@@ -47,8 +47,8 @@ def prepare(raw: RawTask, processor: Callable, virtual_tokens: int = 0) -> TaskD
     """Prepare a task for a checkpoint: tokenise texts once, or transform images on access.
 
     Args:
-        processor: the backbone's: a tokenizer for text, or PIL image -> tensor for images (surm_bench.tasks.images).
-        virtual_tokens: the number of tokens that the adapter puts before a text; the text has that many positions less.
+        processor: of the backbone: a tokenizer for text, or PIL image -> tensor for images (surm_bench.tasks.images).
+        virtual_tokens: the number of positions that the adapter takes for itself before each text.
 
     Raises:
         UserError: a text task meets a vision model or the reverse, or max_length is too small for a single token.
@@ -57,7 +57,7 @@ def prepare(raw: RawTask, processor: Callable, virtual_tokens: int = 0) -> TaskD
     is_tokenizer = isinstance(processor, PreTrainedTokenizerBase)
     if is_tokenizer != (config.kind == "text"):
         family = "text" if config.kind == "text" else "vision"
-        raise UserError(f"{config.name} is a task of {config.kind}: choose a {family} model")
+        raise UserError(f"task {config.name} is of kind {config.kind}: choose a {family} model")
     return _text(raw, processor, virtual_tokens) if is_tokenizer else _images(raw, processor)
 
 
@@ -117,10 +117,10 @@ def _limit(tokenizer: PreTrainedTokenizerBase, config: TaskConfig, virtual_token
     if limit > special:
         return limit
     if config.max_length <= special:
-        raise UserError(f"task.max_length={config.max_length} leaves no place for text beside {special} special tokens")
+        raise UserError(f"task.max_length={config.max_length} leaves no room for text beside {special} special tokens")
     raise UserError(
-        f"adapter.peft.num_virtual_tokens={virtual_tokens} leaves no place for text: the model has "
-        f"{tokenizer.model_max_length} positions, {special} of them for special tokens; give fewer virtual tokens"
+        f"adapter.peft.num_virtual_tokens={virtual_tokens} leaves no room for text: the model has "
+        f"{tokenizer.model_max_length} positions, and special tokens take {special}; give fewer virtual tokens"
     )
 
 

@@ -30,7 +30,7 @@ class TaskReader:
 
     @cached_property
     def config(self) -> TaskConfig:
-        """The task with what its data say: the names and the number of its classes, and the reported split.
+        """The task, completed from its data: the names and the number of its classes, and the reported split.
 
         Raises:
             UserError: local data are missing, or have other classes than the configuration.
@@ -58,11 +58,11 @@ class TaskReader:
         if declared and self._digests != declared:
             origins = [split.origin for split in self._splits]
             each = zip(origins, self._digests, declared, strict=False)
-            wrong = [origin for origin, found, given in each if found != given]
+            wrong = [origin for origin, digest, given in each if digest != given]
             raise UserError(
-                f"task {self._given.name} has other rows than task.digest={self._given.digest} declares, in "
-                f"{' and '.join(wrong) or 'the number of its splits'}: give the declared data, or task.digest=null to "
-                "take these rows"
+                f"task {self._given.name} has other rows than task.digest={self._given.digest} declares; different: "
+                f"{' and '.join(wrong) or 'the number of splits'}: give the declared data, or task.digest=null to "
+                "accept these rows"
             )
         return self._checked
 

@@ -54,8 +54,8 @@ def labels(config: TaskConfig) -> tuple[list[str] | None, int]:
         return names, len(names)
     if config.num_labels is None:
         raise UserError(
-            f"task.num_labels of {config.name} is null: it is counted only for a folder of images, and for local rows "
-            "whose labels are names"
+            f"task.num_labels of {config.name} is null: give the number of classes; only classes of image folders and "
+            "class names in local rows are counted"
         )
     return None, config.num_labels
 
@@ -67,13 +67,13 @@ def label_names(config: TaskConfig) -> list[str] | None:
         UserError: local data are missing, or a folder of images does not have the configured classes.
     """
     if config.source == "folder":
-        found = class_names(local_files(config)[0])
+        names = class_names(local_files(config)[0])
         given = config.label_names and [str(name) for name in config.label_names]
-        if given not in (None, found):
+        if given not in (None, names):
             raise UserError(
-                f"task.label_names={','.join(given)}, but task.data_dir={config.data_dir} has {','.join(found)}"
+                f"task.label_names={','.join(given)}, but task.data_dir={config.data_dir} has {','.join(names)}"
             )
-        return found
+        return names
     if config.label_names is not None:
         return [str(name) for name in config.label_names]
     if config.data_dir is None:
@@ -94,14 +94,14 @@ def local_files(config: TaskConfig) -> list[Path]:
     missing = [str(path) for path in paths[:2] if not path.exists()]
     if missing:
         raise UserError(
-            f"task.data_dir={config.data_dir} does not hold {' and '.join(missing)}: expected {expected}; "
+            f"task.data_dir={config.data_dir} lacks {' and '.join(missing)}: expected {expected}; "
             f"{_there(paths[0].parent)}"
         )
     for name, path in zip(config.extra_eval_splits, paths[2:], strict=True):
         if not path.exists():
             raise UserError(
-                f"task.data_dir={config.data_dir} does not hold {path}, the extra split {name!r} of {config.name}: "
-                f"put it there, or do without by '~task.extra_eval_splits.{name}'"
+                f"task.data_dir={config.data_dir} lacks {path}, the extra split {name!r} of {config.name}: "
+                f"add it, or leave the split out with '~task.extra_eval_splits.{name}'"
             )
     return paths
 
@@ -138,9 +138,9 @@ def _there(folder: Path) -> str:
     """Return the end of an error message: the contents of a folder, and how to name other splits."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if not names:
-        return f"{folder} is {'empty' if folder.is_dir() else 'not there'}"
+        return f"{folder} {'is empty' if folder.is_dir() else 'does not exist'}"
     some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-    return f"there is {some}; task.eval_split and task.train_split name other splits"
+    return f"{folder} has {some}; name other splits with task.eval_split and task.train_split"
 
 
 def _from_hub(config: TaskConfig) -> list[Split]:

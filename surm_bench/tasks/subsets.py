@@ -39,7 +39,7 @@ def split_rows(
     if not held.any():
         raise UserError(
             f"task.validation={config.validation} needs more than the {len(rows)} training rows of {config.name}: "
-            "a class of two rows at least"
+            "at least one class must have two rows"
         )
     return rows[~held], rows[held]
 
@@ -47,7 +47,7 @@ def split_rows(
 def shuffled_head(rows: int, size: int, option: str, seed: int) -> np.ndarray:
     """Return the first ``size`` rows of a seeded shuffle; a larger subset contains every smaller one."""
     if not 1 <= size <= rows:
-        raise UserError(f"{option}={size} is outside 1..{rows}, the rows of that split")
+        raise UserError(f"{option}={size} is outside 1..{rows}, the number of rows of the split")
     return np.random.default_rng(seed).permutation(rows)[:size]
 
 
@@ -90,8 +90,8 @@ def _shots_size(classes: np.ndarray, names: list[str], config: TaskConfig) -> in
     smallest = sizes.argmin()
     if config.shots > sizes[smallest]:
         raise UserError(
-            f"task.shots={config.shots} is more than the {sizes[smallest]} training rows of class "
-            f"{names[smallest]!r} of {config.name}, its smallest"
+            f"task.shots={config.shots} is more than the {sizes[smallest]} training rows of the smallest class, "
+            f"{names[smallest]!r}, of {config.name}"
         )
     return config.shots * config.num_labels
 
@@ -101,8 +101,8 @@ def _fraction_size(classes: np.ndarray, config: TaskConfig) -> int:
     size = round(config.fraction * rows)
     if size < needed:
         raise UserError(
-            f"task.fraction={config.fraction} leaves {size} of {rows} training rows of {config.name}, fewer than one "
-            f"of each class: the smallest possible fraction is {needed}/{rows} = {needed / rows:.6g}"
+            f"task.fraction={config.fraction} keeps {size} of {rows} training rows of {config.name}, fewer than one "
+            f"row of each class: the smallest possible fraction is {needed}/{rows} = {needed / rows:.6g}"
         )
     return size
 
@@ -117,8 +117,8 @@ def _unused(rows: np.ndarray, classes: np.ndarray, config: TaskConfig) -> np.nda
     needed = len(np.unique(classes))
     if len(held) < needed:
         raise UserError(
-            f"task.validation={config.validation} takes rows that are not trained on: here {len(held)} of the "
-            f"{len(classes)} training rows of {config.name}, fewer than its {needed} classes; train on less, or raise "
+            f"task.validation={config.validation} holds out unused rows, here {len(held)} of the {len(classes)} "
+            f"training rows of {config.name}, fewer than its {needed} classes: train on fewer rows, or raise "
             f"task.validation_rows={config.validation_rows}"
         )
     return held

@@ -29,7 +29,7 @@ class Line(NamedTuple):
     fields: dict[str, Any]
 
 
-class Table(NamedTuple):
+class FileRows(NamedTuple):
     """The wanted columns of a table, and the number of each row in the file, from 0; blank lines count as rows."""
 
     rows: Dataset
@@ -39,15 +39,14 @@ class Table(NamedTuple):
 def find_table(folder: Path, split: str) -> Path:
     """Return the existing file of a split whose ending comes first in ENDINGS; if none exists, the .parquet path."""
     files = [folder / f"{split}{ending}" for ending in ENDINGS]
-    there = [file for file in files if file.is_file()]
-    if len(there) > 1:
-        tell(
-            f"{there[0]} is read; not {', '.join(file.name for file in there[1:])} beside it: remove what is not meant"
-        )
-    return [*there, files[0]][0]
+    existing = [file for file in files if file.is_file()]
+    if len(existing) > 1:
+        others = ", ".join(file.name for file in existing[1:])
+        tell(f"{existing[0]} is read, but not {others} beside it: remove the files that should not be read")
+    return [*existing, files[0]][0]
 
 
-def read_table(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> Table:
+def read_table(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> FileRows:
     """Read the wanted columns into memory (load_dataset would copy them to a cache first). CSV values are strings.
 
     Args:
@@ -63,10 +62,10 @@ def read_table(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> Tab
         return _read_parquet(file, wanted, rename)
     names, lines = TEXTS[kind](file)
     if not lines:
-        raise UserError(f"{file}: no rows")
+        raise UserError(f"{file} has no rows")
     columns = columns_of(names, wanted, rename, str(file))
     arrays = {new: _array(file, old, lines) for new, old in columns.items()}
-    return Table(Dataset(pyarrow.table(arrays)), [line.place for line in lines])
+    return FileRows(Dataset(pyarrow.table(arrays)), [line.place for line in lines])
 
 
 def columns_of(names: Sequence[str], wanted: Sequence[str], rename: dict[str, str], origin: str) -> dict[str, str]:
@@ -77,16 +76,16 @@ def columns_of(names: Sequence[str], wanted: Sequence[str], rename: dict[str, st
     """
     renamed = {old: new for old, new in rename.items() if old in names}
     if taken := {*renamed.values()} & {*names} - {*renamed}:
-        raise UserError(f"task.rename names a column of {origin} {', '.join(taken)}, as another one is named")
-    found = [(renamed.get(old, old), old) for old in names]
-    if missing := [name for name in wanted if name not in dict(found)]:
+        raise UserError(f"task.rename gives a column of {origin} the name of another column, {', '.join(taken)}")
+    pairs = [(renamed.get(old, old), old) for old in names]
+    if missing := [name for name in wanted if name not in dict(pairs)]:
         whole = len(names) == 1 and any(mark in names[0] for mark in ",;|\t")
-        divided = " as one column: commas divide the fields of .csv, tabs those of .tsv" if whole else ""
-        raise UserError(f"{origin}: no column {', '.join(missing)}; found {', '.join(map(_shown, names))}{divided}")
+        divided = " as one column: separate fields by commas in .csv and by tabs in .tsv" if whole else ""
+        raise UserError(f"{origin} has no column {', '.join(missing)}; it has {', '.join(map(_shown, names))}{divided}")
     for name in wanted:
-        if sum(new == name for new, _ in found) > 1:
-            raise UserError(f"{origin}: column {name} is there twice: name each column differently")
-    return {name: dict(found)[name] for name in wanted}
+        if sum(new == name for new, _ in pairs) > 1:
+            raise UserError(f"{origin} has the column {name} twice: name each column differently")
+    return {name: dict(pairs)[name] for name in wanted}
 
 
 def _shown(name: str) -> str:
@@ -94,7 +93,7 @@ def _shown(name: str) -> str:
     return name if name.isprintable() and name == name.strip() else ascii(name)
 
 
-def _read_parquet(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> Table:
+def _read_parquet(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> FileRows:
     try:
         names = pyarrow.parquet.read_schema(file).names
         columns = columns_of(names, wanted, rename, str(file))
@@ -105,9 +104,9 @@ def _read_parquet(file: Path, wanted: Sequence[str], rename: dict[str, str]) -> 
         raise
     except Exception as error:  # a damaged file makes pyarrow and datasets raise many types
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{file} is not a readable parquet file ({reason}): give it anew") from error
+        raise UserError(f"{file} is not a readable parquet file ({reason}): write or download it again") from error
     rows = rows.rename_columns({old: new for new, old in columns.items() if old != new})
-    return Table(rows, list(range(len(rows))))
+    return FileRows(rows, list(range(len(rows))))
 
 
 def _plain(table: pyarrow.Table) -> pyarrow.Table:
@@ -135,8 +134,8 @@ def _delimited(file: Path, delimiter: str) -> tuple[list[str], list[Line]]:
             place += 1
             if fields and len(fields) != len(header):
                 raise UserError(
-                    f"{file}, line {number} does not fit the header: fields {len(fields)}, columns {len(header)}; a "
-                    f"field that holds {delimiter!r} needs quotation marks"
+                    f"{file}, line {number} has {len(fields)} fields, but the header has {len(header)} columns: put a "
+                    f"field that holds {delimiter!r} in quotation marks"
                 )
             if fields:
                 lines.append(Line(number, place, dict(zip(header, fields, strict=True))))
@@ -160,7 +159,7 @@ def _json_object(text: str, origin: str) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
         if len(fields) < len(pairs):
-            raise ValueError("a name is there twice")
+            raise ValueError("a name occurs twice")
         return fields
 
     try:
@@ -168,7 +167,7 @@ def _json_object(text: str, origin: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{origin} is not a JSON object: {error}") from error
     if not isinstance(fields, dict):
-        raise UserError(f"{origin} is not a JSON object: a line of JSON Lines is {{column: value, ...}}")
+        raise UserError(f"{origin} is not a JSON object: write each line as {{column: value, ...}}")
     return fields
 
 
@@ -181,7 +180,7 @@ def _text(file: Path) -> str:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}, line {number}: not in UTF-8: save the file in UTF-8") from error
+        raise UserError(f"{file}, line {number} is not in UTF-8: save the file in UTF-8") from error
     if "\0" in text:
         raise UserError(f"{file} holds zero bytes, as UTF-16 does: save the file in UTF-8")
     return text
@@ -191,7 +190,7 @@ def _array(file: Path, column: str, lines: list[Line]) -> pyarrow.Array:
     """Return a column as an arrow array; raise UserError with the line of the first value of a different type."""
     for line in lines:
         if column not in line.fields:
-            raise UserError(f"{file}, line {line.number}: no field {column}")
+            raise UserError(f"{file}, line {line.number} has no field {column}")
     values = [line.fields[column] for line in lines]
     try:
         return pyarrow.array(values)

@@ -1,4 +1,4 @@
-"""The contents that a tracker receives of a run: readable names, a comparable score, and the summary."""
+"""What a run sends to its tracker: readable names, a comparable score, and the summary."""
 
 import hashlib
 from dataclasses import asdict
@@ -55,8 +55,8 @@ def score_name(config: Config) -> str:
 def with_score(values: dict[str, float], config: Config) -> dict[str, float]:
     """Return the values of one step; an evaluation also has the primary metric under its ``score_name``."""
     split = "validation" if config.task.validation == "tuning" else "reported"
-    found = values.get(f"eval/{split}/{config.task.primary_metric}")
-    return values if found is None else values | {score_name(config): found}
+    score = values.get(f"eval/{split}/{config.task.primary_metric}")
+    return values if score is None else values | {score_name(config): score}
 
 
 def summary_of(record: Record) -> dict[str, Any]:

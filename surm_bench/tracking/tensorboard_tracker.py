@@ -12,7 +12,7 @@ from surm_bench.tracking.tracker import Tracker
 
 
 class TensorBoardTracker(Tracker):
-    """A tracker of curves, and of a row of settings and results on the tab HPARAMS. A failed write costs one line."""
+    """Write curves, and a row of settings and results for the tab HPARAMS. A failed write prints one line."""
 
     def __init__(self, config: Config, run_id: str) -> None:
         name = re.sub(r"[^\w.=-]+", " ", run_name(config).replace("/", "-")).strip()
@@ -45,7 +45,7 @@ class TensorBoardTracker(Tracker):
                 self._error = self._error or error
         if self._error is not None:
             reason = f"{self._error}".partition("\n")[0]
-            print(f"surm-bench: TensorBoard does not have all of run {self._run_id} ({reason})", file=sys.stderr)
+            print(f"surm-bench: TensorBoard files of run {self._run_id} are not complete ({reason})", file=sys.stderr)
 
     def _open(self) -> Any:
         if self._writer is None:

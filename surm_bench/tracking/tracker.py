@@ -1,4 +1,4 @@
-"""The data that a run sends to its tracker."""
+"""The interface of experiment trackers."""
 
 from typing import Any
 

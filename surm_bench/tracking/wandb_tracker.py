@@ -113,9 +113,9 @@ class WandbTracker(Tracker):
     def _missing(self) -> str:
         name, error = f"run {self._arguments['id']}", " ".join(str(self._error or "").split())
         if self._run is None:
-            return f"W&B has nothing of {name}: {error or 'it did not start in time'}"
+            return f"W&B received nothing of {name}: {error or 'it did not start in time'}"
         cause = f" ({error})" if error else ""
-        return f"W&B does not have all of {name}{cause}; to send it: wandb sync {self._run.settings.sync_dir}"
+        return f"W&B did not receive all of {name}{cause}; to send it: wandb sync {self._run.settings.sync_dir}"
 
 
 def online() -> bool:

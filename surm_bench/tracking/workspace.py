@@ -100,4 +100,4 @@ def save(made: "Workspace") -> str:
         made.entity = made.entity or wandb.Api().default_entity
         return made.save().url
     except Exception as error:  # several libraries raise different errors
-        raise UserError(f"W&B did not take the workspace: {str(error).partition(chr(10))[0]}") from error
+        raise UserError(f"W&B refused the workspace: {str(error).partition(chr(10))[0]}") from error

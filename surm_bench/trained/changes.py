@@ -29,7 +29,8 @@ def changed_config(config: Config, overrides: Sequence[str]) -> Config:
         now, before = getattr(changed.task, key), getattr(config.task, key)
         if now not in (before, None):  # None: the classes of an image folder are counted later
             raise UserError(
-                f"task {changed.task.name} has {key} {now!r}, the run was trained with {before!r}: name another task"
+                f"task {changed.task.name} has {key} {now!r}, but the run was trained with {before!r}: "
+                "name another task"
             )
     check_reach(changed)
     return changed
@@ -41,7 +42,7 @@ def _changed(config: Config, overrides: Sequence[str]) -> Config:
         key, given, _ = override.partition("=")
         if not given or not (key in CHANGEABLE or key == "task" or key.startswith("task.")):
             raise UserError(
-                f"{override!r} cannot be changed of a run that is trained: "
+                f"{override!r} cannot be changed after training: "
                 f"give task=NAME, task.KEY=…, {'=…, '.join(CHANGEABLE)}=…"
             )
     of_task = [override for override in overrides if override.startswith("task")]

@@ -1,4 +1,4 @@
-"""Scores of a finished run's model, on its own task or on another task with as many labels."""
+"""Scores of a finished run's model, on its own task or on another task with the same number of labels."""
 
 import surm_bench.system.torchvision_stub  # noqa: F401
 
@@ -21,7 +21,7 @@ class Score(NamedTuple):
 
     split: str
     metric: str
-    found: float
+    value: float
     recorded: float | None
 
 
@@ -54,12 +54,12 @@ def _checked(record: Record, config: Config) -> Config:
     reader = TaskReader(config.task)
     names, count = reader.config.label_names, reader.config.num_labels
     if count != trained.num_labels:
-        reason = f"task {config.task.name} has {count} labels, the run was trained with {trained.num_labels}"
-        raise UserError(f"{reason}: name a task of {trained.num_labels}")
+        reason = f"task {config.task.name} has {count} labels, but the run was trained with {trained.num_labels}"
+        raise UserError(f"{reason}: name a task with {trained.num_labels} labels")
     if trained.label_names and names != trained.label_names and sorted(names or []) == sorted(trained.label_names):
         raise UserError(
-            f"task {config.task.name} numbers its classes {', '.join(names)}, the run {', '.join(trained.label_names)}"
-            f": give task.label_names=[{','.join(trained.label_names)}]"
+            f"task {config.task.name} orders its classes {', '.join(names)}, but the run orders them "
+            f"{', '.join(trained.label_names)}: give task.label_names=[{','.join(trained.label_names)}]"
         )
     check_metric(reader.config)
     return replace(config, task=replace(reader.config, digest=reader.digest))
@@ -67,5 +67,5 @@ def _checked(record: Record, config: Config) -> Config:
 
 def _task(config: Config) -> dict:
     """Return the values of a configuration's task that determine the scores of a given model."""
-    found = {key: value for key, value in identity(config).items() if key.startswith("task.")}
-    return found | {"extra": config.task.extra_eval_splits}
+    values = {key: value for key, value in identity(config).items() if key.startswith("task.")}
+    return values | {"extra": config.task.extra_eval_splits}

@@ -66,14 +66,14 @@ def merge(model: PeftModel, inputs: dict[str, Tensor], label: str) -> nn.Module:
     """
     before = forward(model, inputs)
     if not hasattr(model.base_model, "merge_and_unload"):  # prompts: PEFT does not wrap the backbone
-        raise _unmergeable(label, "it changes no weight")
+        raise _unmergeable(label, "it does not change weights")
     try:
         merged = model.merge_and_unload().eval()
     except (NotImplementedError, ValueError, AttributeError) as error:
         raise _unmergeable(label, str(error).partition("\n")[0]) from error
     difference = (forward(merged, inputs) - before).abs().max() / before.abs().max()
     if not difference <= TOLERANCE:
-        raise _unmergeable(label, f"the merged model's logits are off by {difference:.2g} of the largest")
+        raise _unmergeable(label, f"merging changes the logits by {difference:.2g} of the largest logit")
     return merged
 
 

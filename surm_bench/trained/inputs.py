@@ -1,4 +1,4 @@
-"""Reader of new inputs, texts of a file or images of a folder, as rows of a task; unknown labels are set to 0."""
+"""Read new inputs, texts of a file or images of a folder, as rows of a task. Their unknown labels are set to 0."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ def read_inputs(source: Path, task: TaskConfig) -> Inputs:
             column, or a text is missing.
     """
     if not source.exists():
-        raise UserError(f"there is no file or folder {source}")
+        raise UserError(f"{source} does not exist: name a file or a folder")
     inputs = (_images if task.kind == "image" else _texts)(source, task)
     rows = inputs.rows.add_column(task.label, [0] * len(inputs.names))
     check_inputs(Split(rows, str(source)), task)
@@ -41,7 +41,7 @@ def read_inputs(source: Path, task: TaskConfig) -> Inputs:
 def _images(source: Path, task: TaskConfig) -> Inputs:
     files, others = image_files(source) if source.is_dir() else ([source], [])
     if not files or files[0].suffix.lower() not in extensions():
-        raise UserError(f"{source} is no image and has none: the task needs {KINDS}")
+        raise UserError(f"{source} contains no images: the task needs {KINDS}")
     tell_passed_over(source, others)
     names = [file.relative_to(source).as_posix() if source.is_dir() else file.name for file in files]
     (column,) = task.inputs
@@ -52,10 +52,10 @@ def _images(source: Path, task: TaskConfig) -> Inputs:
 
 def _texts(source: Path, task: TaskConfig) -> Inputs:
     if source.suffix.lower() not in ENDINGS or not source.is_file():
-        raise UserError(f"{source}: the task is of text and needs a file that ends in {', '.join(ENDINGS)}")
+        raise UserError(f"{source} is not possible: a text task needs a file that ends in {', '.join(ENDINGS)}")
     rows, places = read_table(source, task.inputs, task.rename)
     if not places:
-        raise UserError(f"{source}: no rows")
+        raise UserError(f"{source} has no rows")
     if blank := places[-1] + 1 - len(places):
-        tell(f"{source}: {blank:,} blank lines have no prediction; the rows behind keep their place in the file")
+        tell(f"{source}: {blank:,} blank lines get no prediction; row numbers count blank lines too")
     return Inputs(rows, "row", places)

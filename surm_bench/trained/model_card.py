@@ -73,9 +73,9 @@ def score_interval(record: Record, run: Path) -> tuple[float, float] | None:
     file = run / PREDICTIONS
     if not file.is_file():
         return None
-    found = pd.read_parquet(file)
-    found = found[found["split"] == record.split]
-    labels, predictions = found["label"].to_numpy(), found["prediction"].to_numpy()
+    rows = pd.read_parquet(file)
+    rows = rows[rows["split"] == record.split]
+    labels, predictions = rows["label"].to_numpy(), rows["prediction"].to_numpy()
     positive = positive_class(record.config.task)
     return example_interval(labels, predictions, record.primary_metric, positive=positive)
 

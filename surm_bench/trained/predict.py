@@ -50,7 +50,7 @@ def _logits(model, backbone: Backbone, config: Config, inputs: Inputs) -> np.nda
     task = RawTask(config.task, rows.select([0]), {"input": rows}, {"input": np.arange(len(rows))})
     data, accelerator = prepared(task, backbone, config), make_accelerator("no")
     loader = evaluation_loader(data.splits["input"], data.collate, config.trainer)
-    found, _ = predict(*accelerator.prepare(model, loader), accelerator)
-    logits = np.empty_like(found)
-    logits[data.rows["input"]] = found  # texts are scored in order of length
+    scored, _ = predict(*accelerator.prepare(model, loader), accelerator)
+    logits = np.empty_like(scored)
+    logits[data.rows["input"]] = scored  # texts are scored in order of length
     return logits

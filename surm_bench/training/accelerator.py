@@ -20,14 +20,16 @@ def check_device_name(name: str | None) -> None:
     if name is not None and name not in devices():
         raise unknown("trainer.device", name, devices())
     if name is not None and ":" in name and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError(f"trainer.device={name} is one GPU for several processes: give cuda, of which each takes one")
+        raise UserError(
+            f"trainer.device={name} is one GPU, but the run has several processes: give cuda, a GPU for each"
+        )
 
 
 def check_fp32() -> None:
     """Refuse environment variables that make NVIDIA's libraries or oneDNN reduce fp32; raises UserError."""
     for name, exact in FP32.items():
         if (value := os.environ.get(name, exact)).lower() not in ("", exact):
-            raise UserError(f"{name}={value} is set, by which fp32 is computed in fewer bits: unset it")
+            raise UserError(f"{name}={value} makes fp32 less precise: unset it")
 
 
 def devices() -> list[str]:

@@ -23,4 +23,4 @@ def _check_compiler(device: str) -> None:
         torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
     except Exception as error:  # several packages raise many kinds of errors
         reason = str(error).partition("\n")[0]
-        raise UserError(f"trainer.compile=true does not work here, torch.compile says: {reason}") from error
+        raise UserError(f"trainer.compile=true does not work on this machine: {reason}: leave it out") from error

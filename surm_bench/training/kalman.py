@@ -55,7 +55,7 @@ class KalmanStep:
     ) -> None:
         self.model, self.loss, self.accelerator, self.hooks = model, loss, accelerator, hooks
         if accelerator.num_processes > 1:
-            raise UserError(f"optimizer.name=loko trains in one process, not in {accelerator.num_processes}")
+            raise UserError(f"optimizer.name=loko needs a single process, but the run has {accelerator.num_processes}")
         self.linears = trained_linears(model)
         head_lr = config.lr if config.head_lr is None else config.head_lr
         self.variance = torch.cat(
@@ -69,7 +69,9 @@ class KalmanStep:
         self.step = 0
         hooks.begin(steps)
         if isinstance(hooks.penalty(), Tensor):
-            raise UserError("optimizer.name=loko minimises no loss, to which this adapter could add a term")
+            raise UserError(
+                "optimizer.name=loko is not possible with this adapter, which adds a term to the loss: choose another"
+            )
 
     def __call__(self, batch: dict[str, Tensor]) -> Tensor:
         value, error, jacobian = self._observe(batch)
@@ -149,17 +151,17 @@ def update(variance: Tensor, noise: Tensor, jacobian: Tensor, error: Tensor) -> 
 
 def trained_linears(model: nn.Module) -> dict[str, nn.Linear]:
     """Return the Linears with a trained weight or bias, by name; raises UserError if other modules are trained."""
-    found = {}
+    linears = {}
     for name, module in model.named_modules():
         own = [key for key, parameter in module.named_parameters(recurse=False) if parameter.requires_grad]
         if own and not isinstance(module, nn.Linear):
             raise UserError(
-                f"optimizer.name=loko is for LoRA: it trains Linears, and {name}.{own[0]} is a parameter of a "
-                f"{type(module).__name__}"
+                f"optimizer.name=loko trains only Linears, as LoRA has them, but {name}.{own[0]} is a parameter of a "
+                f"{type(module).__name__}: choose another optimizer"
             )
         if own:
-            found[name] = module
-    return found
+            linears[name] = module
+    return linears
 
 
 def trained(linear: nn.Linear) -> list[nn.Parameter]:
@@ -171,7 +173,7 @@ def check_outputs(optimizer: OptimizerConfig, outputs: int) -> None:
     """Refuse the filter for more than MOST_OUTPUTS classes; raises UserError."""
     if optimizer.name == "loko" and outputs > MOST_OUTPUTS:
         raise UserError(
-            f"optimizer.name=loko takes a backward pass for each class: {MOST_OUTPUTS} at most, not {outputs}"
+            f"optimizer.name=loko needs a backward pass for each class: at most {MOST_OUTPUTS} classes, not {outputs}"
         )
 
 
@@ -188,9 +190,9 @@ def _slopes(linear: nn.Linear, x: Tensor, g: Tensor) -> list[Tensor]:
     They are computed from the input x and the gradient g of the output, both (B, …, features).
     """
     x, g = (t.float().reshape(len(t), -1, t.shape[-1]) for t in (x, g))
-    found = []
+    slopes = []
     if linear.weight.requires_grad:
-        found.append(torch.einsum("bto,bti->boi", g, x).flatten(1))
+        slopes.append(torch.einsum("bto,bti->boi", g, x).flatten(1))
     if linear.bias is not None and linear.bias.requires_grad:
-        found.append(g.sum(1))
-    return found
+        slopes.append(g.sum(1))
+    return slopes

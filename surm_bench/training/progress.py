@@ -63,7 +63,7 @@ class RunProgress:
             self.bar.console.print(f"{self.title}: {line}", highlight=False, markup=False, soft_wrap=True)
 
     def stop_early(self, step: int, patience: int) -> None:
-        """Log that training ends early, because the last evaluations were no better than an earlier evaluation."""
+        """Log that training ends early, because the last evaluations did not improve on an earlier evaluation."""
         LINES.info(f"stopped early at step {step} of {self.steps}: no new best in {patience} evaluations")
 
     def _left(self, step: int) -> timedelta:

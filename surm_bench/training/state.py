@@ -73,16 +73,17 @@ class Checkpoint:
             with safe_open(self.file, "pt") as file:
                 metadata = file.metadata() or {}
                 if metadata["code"] != self.code:
-                    logger.warning("%s is a state of other code: training starts anew", self.file)
+                    logger.warning("%s was saved by other code: training starts from the beginning", self.file)
                     return None
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             if metadata["digest"] != _digest(metadata["state"], tensors):
-                raise ValueError("its digest does not fit")
+                raise ValueError("its digest does not match its content")
             return unpack(json.loads(metadata["state"]), tensors.__getitem__)
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            logger.warning("%s cannot be read (%s): training starts anew", self.file, str(error).partition("\n")[0])
+            reason = str(error).partition("\n")[0]
+            logger.warning("%s cannot be read (%s): training starts from the beginning", self.file, reason)
             return None
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from surm_bench.benchmark import harness, layer, networks
-from surm_bench.benchmark.main import measure, write
+from surm_bench.benchmark.main import measure_part, write
 from surm_bench.benchmark.memory import step_peak
 from surm_bench.benchmark.parts import PARTS
 from surm_bench.benchmark.plan import QUICK
@@ -73,7 +73,7 @@ def test_plain_rfft_is_our_circulant():
 
 def test_whole_steps_learn():
     """A step of the benchmark is a training step: the loss of its batch falls."""
-    config = networks.settings_of("minilm", "circulant")
+    config = networks.config_of("minilm", "circulant")
     torch.manual_seed(0)
     module = networks.random_backbone(config)
     inputs, _ = networks.random_batch(config, 2, "cpu")
@@ -121,7 +121,7 @@ def test_verdicts():
 def test_every_part_is_measured_and_written(tmp_path):
     frames = {}
     for name, part in PARTS.items():
-        frames[name] = measure(name, TINY).assign(machine="here")
+        frames[name] = measure_part(name, TINY).assign(machine="here")
         write(part.table(frames[name], TINY, "here"), tmp_path / name)
         if part.figure:
             part.figure(frames[name], tmp_path / name)

@@ -92,7 +92,7 @@ BAD = {
     "labels out of range": (
         lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, labels=(0, 1, 2))}"], "labels 2 are outside 0..1"),
     "weights of another architecture": (
-        lambda tmp: [*DIGITS, f"model.weights={other_weights(tmp)}"], "not of the architecture of vit_digits"),
+        lambda tmp: [*DIGITS, f"model.weights={other_weights(tmp)}"], "do not have the architecture of vit_digits"),
     "read-only results folder": (
         lambda tmp: [*DIGITS, f"results_dir={(tmp / 'file').write_text('') or tmp / 'file'}/below"], "cannot write to"),
     "task of another kind": (lambda tmp: ["model=vit_digits", "task=grammar/sentiment"], "choose a text model"),

@@ -173,7 +173,7 @@ def test_what_makes_other_images():
 def test_rows_that_are_refused():
     with pytest.raises(UserError, match="unknown kind of rows 'sound': choose from image, text"):
         rows_digest(Dataset.from_dict(TEXTS), PAIR, "label", "sound")
-    with pytest.raises(UserError, match="column label must hold numbers, found for instance 'yes'"):
+    with pytest.raises(UserError, match="column label must hold numbers, but holds for instance 'yes'"):
         texts(label=["yes", "no"])
     with pytest.raises(UserError, match="not a readable image"):
         images([b"no image"], (3,))
@@ -291,9 +291,9 @@ def test_what_makes_other_weights(tmp_path):
 def test_weights_that_are_refused(tmp_path):
     with pytest.raises(UserError, match="no weights at"):
         weights_digest(tmp_path)
-    with pytest.raises(UserError, match="tensor x is there twice"):
+    with pytest.raises(UserError, match="has the tensor x twice"):
         weights(tmp_path, {"x": torch.ones(1), "bert.x": torch.ones(1)})
-    with pytest.raises(UserError, match="no tensors but those of a head"):
+    with pytest.raises(UserError, match="has no tensors except those of a head"):
         weights(tmp_path, {"classifier.bias": torch.ones(1)})
     weights(tmp_path, tensors())
     whole = (tmp_path / "w.safetensors").read_bytes()
@@ -371,7 +371,7 @@ def test_tokenizers_that_are_refused(tmp_path):
     with pytest.raises(UserError, match="no tokenizer at"):
         tokenizer_digest(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(UserError, match="not readable JSON"):
+    with pytest.raises(UserError, match="is not valid JSON"):
         tokenizer_digest(tmp_path)
 
 

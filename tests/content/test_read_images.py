@@ -107,18 +107,18 @@ def test_deep_images_are_turned_as_8_bit_images_are(orientation):
 @pytest.mark.parametrize(
     ("content", "white", "words"),
     [
-        (encoded(DEEP.astype(np.int32), "TIFF"), None, "values from 0 to 65535 and its format does not say which is"),
-        (encoded(GREYS.astype(np.float32), "TIFF"), None, "does not say which is white: .* or give task.white"),
+        (encoded(DEEP.astype(np.int32), "TIFF"), None, "values from 0 to 65535, and its format does not define white"),
+        (encoded(GREYS.astype(np.float32), "TIFF"), None, "does not define white: .* or give task.white"),
         (encoded(DEEP), 4095, "holds values from 0 to 65535, outside 0..4095: give another task.white"),
         (encoded(-GREYS.astype(np.int32), "TIFF"), 255, "holds values from -255 to 0, outside"),
         (encoded(np.full((2, 2), np.nan, np.float32), "TIFF"), 1, "values from nan to nan, outside"),
-        (COLOURS, 4095, "has colours of 16 bits, for which task.white=4095 has no effect: save it with 8"),
+        (COLOURS, 4095, "has 16-bit colours, so task.white=4095 has no effect: save it with 8"),
         (b"", None, "not a readable image .0 bytes in no format that Pillow reads"),
         (b"<html><body>404</body></html>", None, "no format that Pillow reads, b'<html><body>404<'"),
         (encoded(GREYS)[:50], None, "is not a readable image"),
         (encoded(GREYS, "JPEG")[:300], None, "is not a readable image"),
         (of_size(20000, 10000), None, "too large for Pillow, which reads up to 178,956,970 pixels: shrink"),
-        (encoded(np.dstack([GREYS * 0] * 3 + [GREYS])), None, "is of one colour and has its picture in its transp"),
+        (encoded(np.dstack([GREYS * 0] * 3 + [GREYS])), None, "has one colour and shows its picture only by transp"),
     ],
     ids=["int32", "float", "above", "below", "nan", "16", "empty", "html", "cut", "cut jpeg", "bomb", "transparent"],
 )  # fmt: skip
@@ -169,7 +169,7 @@ def test_every_type_that_pillow_reads_counts_and_others_are_told(tmp_path, monke
     raw = load_task(task_config("images/folder", data_dir=str(tmp_path)), 0)
     assert raw.train["label"][:] == [0] * 6 + [1] * 6 == raw.splits["reported"]["label"][:]
     assert len(set(told)) == 1
-    assert "train: 5 files are passed over" in told[0]
+    assert "train: 5 files are skipped" in told[0]
     assert told[0].endswith("beside.png, dark/g.heic, dark/notes.txt, light/h, light/link")
 
 

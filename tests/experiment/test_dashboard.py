@@ -112,7 +112,7 @@ def test_what_refuses_the_workspace_is_one_line(monkeypatch):
         def save(self):
             raise ConnectionError("no route to host\nlong story")
 
-    with pytest.raises(UserError, match="W&B did not take the workspace: no route to host$"):
+    with pytest.raises(UserError, match="W&B refused the workspace: no route to host$"):
         workspace.save(Refusing())
 
 

@@ -357,8 +357,8 @@ def tune_by_hand(tiny, folder):
 def test_run_report_and_go_on(tiny, options, monkeypatch):
     """Trained in earnest."""
     tune_by_hand(tiny, options.folder)
-    measure, trained = runner.measure, []
-    monkeypatch.setattr(runner, "measure", lambda *given: trained.append(given[0].seed) or measure(*given))
+    train, trained = runner.train_and_record, []
+    monkeypatch.setattr(runner, "train_and_record", lambda *given: trained.append(given[0].seed) or train(*given))
     assert run_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "tiny") == []
     assert commands.run(tiny, options) == []
     assert commands.run(tiny, options) == []
@@ -667,7 +667,7 @@ BAD = {
     "a reference to nothing": ({"tasks": {"d": ["${nope}"]}}, r"tasks.d\[0\]: Interpolation key 'nope' not found$"),
     "knobs of nobody": (
         {"tuning": {"seeds": [2], "knobs": {"default": {LR: [0.1]}, "lorra": {LR: [1.0]}}}},
-        "knobs of lorra, which is none",
+        "tuning.knobs names lorra: name adapters",
     ),
     "no knobs": ({"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {}}}, "lora has no knobs"),
     "a range not above 0": (

@@ -287,16 +287,16 @@ def test_an_adapter_config_in_a_local_folder(served, toy, tmp_path):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (status(401, "RepoNotFound"), "check its name, or log in by `hf auth login`"),
+        (status(401, "RepoNotFound"), "check its name, or log in with `hf auth login`"),
         (status(401, "GatedRepo"), "ask for access on its page"),
-        (status(404, "RevisionNotFound"), "there is no such revision"),
+        (status(404, "RevisionNotFound"), "this revision does not exist"),
         (
             status(401, None, {"X-Error-Message": "Invalid credentials in Authorization header"}),
             "the token is not valid",
         ),
         (status(403), "this account may not read it"),
         (status(429), "too many requests"),
-        (says(b"<html>Please log in</html>"), "what answers is not the hub"),
+        (says(b"<html>Please log in</html>"), "the answer is not from the hub"),
     ],
 )
 def test_what_is_wrong_and_what_to_do(fault, said, served, monkeypatch):
@@ -310,7 +310,7 @@ def test_names_that_are_not_there(served, toy):
     assert "no model.safetensors on the hub, only pytorch_model.bin" in refused(
         model_digest, model(revision=served.add("model", MODEL, {"pytorch_model.bin": b"pickle"}))
     )
-    assert "no tokenizer on the hub" in refused(
+    assert "has no tokenizer.json or" in refused(
         model_digest, model(revision=served.add("model", MODEL, {WEIGHTS: toy[WEIGHTS]}))
     )
     assert "owner/name" in refused(model_digest, model(checkpoint="me/toy/more"))

@@ -187,13 +187,13 @@ def test_states_are_kept_without_padding_and_only_as_far_as_they_are_read():
     [("circulant", "roberta.encoder.layer.0"), ("full", "roberta.embeddings"), ("layernorm", "roberta.embeddings")],
 )
 def test_no_frozen_prefix(tmp_path, adapter, trained):
-    with pytest.raises(UserError, match=f"no frozen prefix to cache: this adapter trains {trained}.*first_layer"):
+    with pytest.raises(UserError, match=f"no frozen prefix can be cached: this adapter trains {trained}.*first_layer"):
         start(tmp_path, *GRAMMAR, f"adapter={adapter}", "trainer.cache_prefix=true")
 
 
 def test_prefix_tuning_has_no_frozen_prefix(tmp_path):
     """Its own acts on every layer, and no layer of the backbone shows it."""
-    with pytest.raises(UserError, match="no frozen prefix to cache: this adapter acts from the first layer on"):
+    with pytest.raises(UserError, match="no frozen prefix can be cached: this adapter acts from the first layer on"):
         start(tmp_path, *GRAMMAR, "adapter=prefix", "trainer.cache_prefix=true")
 
 
@@ -208,7 +208,7 @@ def test_prefix_tuning_has_no_frozen_prefix(tmp_path):
 )
 def test_a_prefix_that_drops_out(backbone, message):
     model = get_peft_model(backbone(), late_lora(2))
-    with pytest.raises(UserError, match=f"cannot be cached: it drops out in training .{message}"):
+    with pytest.raises(UserError, match=f"cannot be cached: it has dropout in training .{message}"):
         cut(model)
 
 
@@ -219,7 +219,7 @@ def test_what_drops_out_behind_the_cut_may():
 def test_a_model_of_another_family():
     shape = {"vocab_size": 30, "dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16}
     model = DistilBertForSequenceClassification(DistilBertConfig(**shape))
-    with pytest.raises(UserError, match="DistilBertForSequenceClassification cannot be cut: only VisionTransformer"):
+    with pytest.raises(UserError, match="DistilBertForSequenceClassification: choose from VisionTransformer"):
         cut(get_peft_model(model, LoraConfig(target_modules=["q_lin"])))
 
 

@@ -186,7 +186,7 @@ def test_a_damaged_line_is_named_and_never_lost_by_collecting(tmp_path, spoil):
 def test_merging_nothing_is_refused(tmp_path, name):
     records.write(record(), tmp_path / "here")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=f"{name} holds no records"):
+    with pytest.raises(UserError, match=f"{name} has no records"):
         collect(tmp_path / "here", [tmp_path / name])
     assert not (tmp_path / "here" / "records.jsonl").exists()
 

@@ -104,7 +104,7 @@ def test_other_rows_than_declared(tmp_path, monkeypatch, wrong, output):
 def test_more_splits_than_declared(tmp_path, monkeypatch):
     train = digests(start(tmp_path, *GRAMMAR, *BRIEF))[1].partition("-")[0]
     message = refused(tmp_path, monkeypatch, *GRAMMAR, f"task.digest={train}")
-    assert "in the number of its splits" in message
+    assert "different: the number of splits" in message
 
 
 @pytest.mark.parametrize(("wrong", "output"), [(0, "weights"), (1, "tokenizer")])

@@ -83,7 +83,7 @@ def test_an_own_model_is_used_without_its_configurations(own, tmp_path, monkeypa
     }
     with torch.no_grad():
         assert torch.equal(forward(made["model"], batch), forward(before, batch))
-    with pytest.raises(UserError, match="is not the one that model.digest"):  # the card's code takes no other weights
+    with pytest.raises(UserError, match="not have the declared model.digest"):  # the card's code checks the weights
         run_code(code, EMBEDDED / "roberta_tiny", tmp_path / "adapter")
 
 
@@ -121,7 +121,7 @@ def test_no_other_split_is_scored(tmp_path, asked, there, read):
         (tmp_path / "mine" / f"{split}.csv").write_text("sentence,label\na,0\n")
     config = TaskConfig(name="mine", kind="text", source="hub", eval_split=asked, data_dir=str(tmp_path))
     if read is None:
-        with pytest.raises(UserError, match=rf"{asked}.parquet: .*there is .*{there}.csv.*; task.eval_split"):
+        with pytest.raises(UserError, match=rf"{asked}.parquet: .* has .*{there}.csv.*; name other splits with"):
             local_files(config)
     else:
         assert local_files(config)[1].stem == read and reported_split(config) == asked
@@ -135,7 +135,7 @@ def test_the_training_split_is_the_one_that_is_named(tmp_path):
     config.train_split = "few"
     assert local_files(config)[0].stem == "few"
     config.train_split = "train[:10]"
-    with pytest.raises(UserError, match="does not hold .*train.:10..parquet"):
+    with pytest.raises(UserError, match="lacks .*train.:10..parquet"):
         local_files(config)
 
 
@@ -152,7 +152,7 @@ def test_texts_that_fill_the_models_positions_leave_room_for_a_prefix(tmp_path):
         record = start(tmp_path, *mine, f"adapter={adapter}", *more, short=False)
         _, data, _ = load_run(folder_of(tmp_path, record))
         assert set(data.lengths) == {positions - virtual}
-    with pytest.raises(UserError, match="num_virtual_tokens=62 leaves no place for text: the model has 64 positions"):
+    with pytest.raises(UserError, match="num_virtual_tokens=62 leaves no room for text: the model has 64 positions"):
         start(tmp_path, *mine, "adapter=prefix", "adapter.peft.num_virtual_tokens=62", short=False)
 
 
@@ -162,7 +162,7 @@ def test_fp32_is_fp32(monkeypatch):
     assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cuda.matmul.allow_tf32
     for name, value in (("NVIDIA_TF32_OVERRIDE", "1"), ("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")):
         monkeypatch.setenv(name, value)
-        with pytest.raises(UserError, match=f"{name}={value} is set"):
+        with pytest.raises(UserError, match=f"{name}={value} makes fp32 less precise"):
             check_fp32()
         monkeypatch.setenv(name, {"1": "0", "BF16": "STRICT"}[value])
         check_fp32()

@@ -149,7 +149,7 @@ def test_placement_decides_where_residual_adapters_go(tmp_path):
             ["adapter=lora_pevit", "trainer.eval_batch_size=64"],
             "trainer.eval_batch_size=64 is not possible with lora_pevit, .* leave it at 128",
         ),
-        (["task=grammar/sentiment"], "of kind 'text', model vit_digits of family 'vision': choose a text model"),
+        (["task=grammar/sentiment"], "of kind 'text', but model vit_digits is of family 'vision': choose a text model"),
         (["adapter.peft._target_=peft.Nope"], "adapter.peft._target_='peft.Nope' is not the class of a PEFT config"),
         (["seed=-1"], "seed=-1"),
         (["task.primary_metric=f1"], "unknown task.primary_metric 'f1'"),

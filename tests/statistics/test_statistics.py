@@ -58,7 +58,7 @@ def test_a_level_is_between_0_and_1(level):
         lambda: mean_interval(FIRST, level),
         lambda: paired_difference_with_examples(rows, rows, np.zeros(3), accuracy, level=level),
     ):
-        with pytest.raises(UserError, match=f"level {level}"):
+        with pytest.raises(UserError, match=f"level={level} is not possible"):
             interval()
 
 

@@ -95,7 +95,7 @@ def test_banded_target():
 
 
 def test_too_small_a_side():
-    with pytest.raises(UserError, match="side 8 is not possible: choose 16 or more"):
+    with pytest.raises(UserError, match="side=8 is not possible: give at least 16"):
         draw("banded", 8, 0)
 
 
@@ -245,7 +245,7 @@ def test_records_are_whole_and_plain(tmp_path):
     with pytest.raises(UserError, match="unreadable measurements"):
         measurements.read(path)
     path.write_text(json.dumps({"schema_version": 99}))
-    with pytest.raises(UserError, match="schema_version 99: this version reads 1"):
+    with pytest.raises(UserError, match="schema_version 99: this surm-bench reads 1"):
         measurements.read(path)
     with pytest.raises(UserError, match="unreadable measurements"):
         measurements.read(tmp_path / "nowhere.json")
@@ -268,8 +268,8 @@ def test_the_command_line(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "arguments, complaint",
     [
-        (["--side", "8"], "side 8 is not possible: choose 16 or more"),
-        (["--side", "0"], "side 0 is not possible: choose 16 or more"),
+        (["--side", "8"], "side=8 is not possible: give at least 16"),
+        (["--side", "0"], "side=0 is not possible: give at least 16"),
         (["--folder", "file"], "cannot write to folder 'file': File exists"),
     ],
 )

@@ -216,7 +216,7 @@ def test_features_of_text_are_those_of_the_first_token():
 
 def test_random_deltas_have_the_norms_and_the_effect_that_they_say(finished):
     module, backbone, loader = opened(run_of(finished, "full", 1))
-    full = cka_models.Tuned("full", 1, cka_models.deltas(module, backbone), np.empty((0, 0)))
+    full = cka_models.AdaptedModel("full", 1, cka_models.deltas(module, backbone), np.empty((0, 0)))
     before = {name: p.clone() for name, p in backbone.module.named_parameters()}
     drawn = cka_models.random_like("random", full, backbone, loader)
     assert all(torch.equal(p, before[name]) for name, p in backbone.module.named_parameters())
@@ -332,8 +332,10 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     output = capsys.readouterr().out
     assert "digits (vit_digits): no saved run of circulant, symmetric_toeplitz, toeplitz, kronecker, ldr" in output
     assert "`make demo`" in output and "truncated/record.json" in output
-    assert re.search("left out, LoRA r=8 with seed 0: .* its record says 0.900", output)
-    assert re.search("left out, Full fine-tuning with seed 1: .*adapter_model.safetensors is not the file that", output)
+    assert re.search("LoRA r=8 with seed 0 is left out: .* but its record has 0.900", output)
+    assert re.search(
+        "Full fine-tuning with seed 1 is left out: .*adapter_model.safetensors is not the file that", output
+    )
     content = measurements.read(tmp_path / "study" / "measurements.json")
     assert {(r["label"], r["seed"]) for r in content["runs"]} == {("Full fine-tuning", 0), ("LoRA r=8", 1)}
 

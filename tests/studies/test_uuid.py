@@ -69,17 +69,17 @@ def test_exact_match_and_loss_by_hand():
     loss, exact = answer(model, ids, labels)
     assert exact.tolist() == [True, False, True]
     assert loss.item() == pytest.approx(50 / 6)  # one of six tokens, whose logit is 50 below the highest
-    found = study.measure(model, ids[:2], labels[:2], batch=2)
+    found = study.loss_and_exact(model, ids[:2], labels[:2], batch=2)
     assert found == {"loss": pytest.approx(50 / 4), "exact": 0.5}
 
 
 def test_a_measurement_weighs_tokens_not_batches():
     """Batches of one pair: two tokens of loss 0, and one of loss 50."""
     labels = torch.tensor([[IGNORED, IGNORED, 2, 3], [IGNORED, IGNORED, 2, IGNORED]])
-    found = study.measure(Stub(certain([[0, 2, 3]])), torch.zeros(2, 4, dtype=torch.long), labels, batch=1)
+    found = study.loss_and_exact(Stub(certain([[0, 2, 3]])), torch.zeros(2, 4, dtype=torch.long), labels, batch=1)
     assert found == {"loss": pytest.approx(0, abs=1e-6), "exact": 1.0}
     labels[1, 2] = 1
-    found = study.measure(Stub(certain([[0, 2, 3]])), torch.zeros(2, 4, dtype=torch.long), labels, batch=1)
+    found = study.loss_and_exact(Stub(certain([[0, 2, 3]])), torch.zeros(2, 4, dtype=torch.long), labels, batch=1)
     assert found == {"loss": pytest.approx(50 / 3), "exact": 0.5}
 
 
@@ -206,7 +206,7 @@ def test_the_tokens_of_a_model(llama):
 @pytest.mark.parametrize("options", [{"pairs": 0}, {"steps": -1}])
 def test_a_size_below_one_is_refused(options, tmp_path):
     name, value = next(iter(options.items()))
-    with pytest.raises(UserError, match=f"^{name} {value} is not possible: give 1 or more$"):
+    with pytest.raises(UserError, match=f"^{name}={value} is not possible: give at least 1$"):
         study.main(tmp_path / "study", quick=True, **options)
     assert not (tmp_path / "study").exists()
 
@@ -217,5 +217,5 @@ def test_what_is_no_llama_is_refused(llama, tmp_path):
         study.main(tmp_path / "study", quick=True, model=str(llama))
     config = json.loads((llama / "config.json").read_text())
     (llama / "config.json").write_text(json.dumps(config | {"model_type": "mistral"}))
-    with pytest.raises(UserError, match=f"model {llama} is of type mistral: give a Llama"):
+    with pytest.raises(UserError, match=f"model {llama} is of type mistral: give a model of type llama"):
         study.main(tmp_path / "study", quick=True, model=str(llama))

@@ -125,7 +125,7 @@ def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[Config]
     """
     trained = []
 
-    def measure(config: Config, record: Record, reader: TaskReader, began: float) -> Record:
+    def train_and_record(config: Config, record: Record, reader: TaskReader, began: float) -> Record:
         trained.append((config.adapter.name, config.seed, config.optimizer.lr))
         score = surface(config)
         if score is None:
@@ -135,5 +135,5 @@ def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[Config]
         made = Record.of_document(record.document() | where | measured(config, score))
         return records.write(made.having(), config.results_dir)
 
-    monkeypatch.setattr(runner, "measure", measure)
+    monkeypatch.setattr(runner, "train_and_record", train_and_record)
     return trained

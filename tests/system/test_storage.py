@@ -43,9 +43,9 @@ def full_in_rust(*_, **__):
         (OSError(errno.ENOSPC, FULL), f"is full .*{FULL}"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "is full .*quota"),
         (SafetensorError(f"I/O error: {FULL} (os error {errno.ENOSPC})\nmore"), f"is full .*{FULL}"),
-        (OSError(errno.ESTALE, "Stale file handle"), "is gone .*Stale"),
-        (OSError(errno.EROFS, "Read-only file system"), "is gone .*Read-only"),
-        (OSError(errno.EIO, "Input/output error"), "is gone .*Input"),
+        (OSError(errno.ESTALE, "Stale file handle"), "no longer exists .*Stale"),
+        (OSError(errno.EROFS, "Read-only file system"), "no longer exists .*Read-only"),
+        (OSError(errno.EIO, "Input/output error"), "no longer exists .*Input"),
     ],
 )
 def test_errors_of_the_disk_are_one_line(tmp_path, error, says):
@@ -66,7 +66,7 @@ def test_other_errors_pass(tmp_path, error):
 
 
 def test_a_missing_file_is_of_the_disk_where_the_folder_is_missing_too(tmp_path):
-    with pytest.raises(StorageError, match="is gone"), storage_errors(tmp_path / "gone"):
+    with pytest.raises(StorageError, match="no longer exists"), storage_errors(tmp_path / "gone"):
         (tmp_path / "gone" / "file").read_bytes()
 
 
@@ -76,7 +76,7 @@ def test_a_missing_file_is_of_the_disk_where_the_folder_is_missing_too(tmp_path)
 def test_too_little_space_is_found_by_hand(tmp_path, monkeypatch):
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=3_000_000))
     check_space(tmp_path, 3_000_000, "run a")
-    with pytest.raises(StorageError, match=r"run a needs 3\.1 MB in .*, where 3\.0 MB are free: free space"):
+    with pytest.raises(StorageError, match=r"run a needs 3\.1 MB in .*, but only 3\.0 MB are free: free space"):
         check_space(tmp_path, 3_100_000, "run a")
 
 
@@ -109,7 +109,7 @@ def test_a_run_that_has_too_little_space_does_not_train_and_is_no_failure(tmp_pa
     with monkeypatch.context() as patched:
         patched.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
         patched.setattr(measure, "fit", lambda *_, **__: pytest.fail("trained"))
-        with pytest.raises(StorageError, match=r"run [0-9a-f]{12} needs .* MB in .*, where 1\.0 MB are free"):
+        with pytest.raises(StorageError, match=r"run [0-9a-f]{12} needs .* MB in .*, but only 1\.0 MB are free"):
             start(tmp_path, *LORA)
     assert records.Archive(tmp_path).is_empty
     assert start(tmp_path, *LORA).attempts == 1
@@ -153,7 +153,7 @@ def test_a_run_whose_folder_is_removed_stops_and_does_not_make_it_again(tmp_path
     shutil.rmtree(folder)
     process.join(60)
     line = kept.read_text().splitlines()[-1]
-    assert process.exitcode == 2 and f"surm-bench: {folder}/runs/" in line and "is gone" in line
+    assert process.exitcode == 2 and f"surm-bench: {folder}/runs/" in line and "no longer exists" in line
     assert not folder.exists()
 
 
@@ -210,7 +210,7 @@ def test_a_folder_that_is_lost_between_two_runs_ends_a_sweep(tmp_path, monkeypat
         shutil.rmtree(folder)
 
     monkeypatch.setattr(runner, "run", run_and_lose)
-    with pytest.raises(StorageError, match="is gone"):
+    with pytest.raises(StorageError, match="no longer exists"):
         if launched:
             launch_jobs(jobs, folder, "joblib", ["n_jobs=1"])
         else:

@@ -93,15 +93,15 @@ def test_a_file_that_is_missing(tmp_path):
     (source / "data_batch_3.bin").unlink()
     packed = pack("cifar10", source, tmp_path / "official.tar.gz")
     for place in (source, packed):
-        with pytest.raises(UserError, match=f"{place} does not hold data_batch_3.bin: .*cifar-10-binary.tar.gz"):
+        with pytest.raises(UserError, match=f"{place} lacks data_batch_3.bin: .*cifar-10-binary.tar.gz"):
             rebuild("cifar10", tmp_path / "out", place)
 
 
 def test_an_archive_of_the_other_data_set(tmp_path):
     source = write_files("cifar10", tmp_path / "source", noise(5, seed=0), noise(1, seed=1))
-    with pytest.raises(UserError, match="does not hold train.bin, test.bin"):
+    with pytest.raises(UserError, match="lacks train.bin, test.bin"):
         rebuild("cifar100", tmp_path / "out", pack("cifar10", source, tmp_path / "official.tar.gz"))
-    with pytest.raises(UserError, match="holds neither .* nor the .bin files of .*cifar-100-binary.tar.gz"):
+    with pytest.raises(UserError, match="has no images of .*.bin files of .*cifar-100-binary.tar.gz"):
         rebuild("cifar100", tmp_path / "out", source)
 
 

@@ -116,9 +116,7 @@ def test_missing_images_are_counted(subset, tmp_path):
 def test_images_of_another_label_are_counted_apart(subset, tmp_path):
     splits = official(subset, without=1)
     changed = {split: rows.map(lambda row: {"label": (row["label"] + 1) % 10}) for split, rows in splits.items()}
-    message = (
-        "^of the 10 images of train and test, 2 are not among the 28 given ones and 8 are there with another label"
-    )
+    message = "^of the 10 images of train and test, 2 are not among the 28 given images and 8 have another label"
     with pytest.raises(UserError, match=message):
         rebuild("cifar100", tmp_path / "out", write_official(tmp_path / "source", changed, "cifar100"))
 
@@ -165,7 +163,7 @@ def test_a_manifest_that_contradicts_itself(subset, tmp_path):
 def test_files_that_are_there_are_kept(subset, tmp_path):
     source = write_official(tmp_path, official(subset))
     before = (tmp_path / "cifar10" / "train.parquet").read_bytes()
-    with pytest.raises(UserError, match="cifar10 is there already"):
+    with pytest.raises(UserError, match="cifar10 exists already"):
         rebuild("cifar10", tmp_path, source)
     assert (tmp_path / "cifar10" / "train.parquet").read_bytes() == before
 

@@ -66,9 +66,9 @@ def test_folders_name_their_splits(tmp_path):
     assert load().splits["reported"]["label"][:] == [1, 1, 2, 2]  # test goes before val
     assert load(eval_split="val").splits["reported"]["label"][:] == [0] * 6 + [1] * 6
     assert load(extra_eval_splits={"other": "val"}).splits["other"]["label"][:] == [0] * 6 + [1] * 6
-    with pytest.raises(UserError, match="does not hold .*/dev: expected"):
+    with pytest.raises(UserError, match="lacks .*/dev: expected"):
         load(eval_split="dev")
-    with pytest.raises(UserError, match="task.shots=7 is more than the 6 training rows of class 'Zinc'"):
+    with pytest.raises(UserError, match="task.shots=7 is more than the 6 training rows of the smallest class, 'Zinc'"):
         load(shots=7)
 
 
@@ -82,12 +82,12 @@ def test_folders_that_are_refused(tmp_path):
     with pytest.raises(UserError, match="task.num_labels=4, but task.data_dir=.* has 3"):
         load(tmp_path / "a", num_labels=4)
     (tmp_path / "a" / "validation" / "mauve").mkdir()
-    with pytest.raises(UserError, match="a/validation has the class 'mauve', the classes are Zinc, amber, teal"):
+    with pytest.raises(UserError, match="a/validation has the class 'mauve', but the classes are Zinc, amber, teal"):
         load(tmp_path / "a")
     (tmp_path / "a" / "validation" / "mauve").rmdir()
     (tmp_path / "a" / "train" / "teal ").mkdir()
     PillowImage.new("L", (9, 9)).save(tmp_path / "a" / "train" / "teal " / "0.png")
-    with pytest.raises(UserError, match="images/folder has the classes 'teal' and 'teal ', which differ in blanks"):
+    with pytest.raises(UserError, match="has the classes 'teal' and 'teal ', which differ only in blanks"):
         load(tmp_path / "a")
     (tmp_path / "a" / "train" / "teal " / os.fsdecode(b"\xff.png")).touch()
     with pytest.raises(UserError, match=r"train/teal /\\xff.png' has a name that is not in UTF-8: rename it"):
@@ -101,9 +101,9 @@ def test_folders_that_are_refused(tmp_path):
     (tmp_path / "b" / "train" / "teal").mkdir()
     with pytest.raises(UserError, match=r"b/train: no images \(.*as .png.*\) in teal"):
         load(tmp_path / "b")
-    with pytest.raises(UserError, match="does not hold .*/train and .*/validation: expected <class>.*is not there"):
+    with pytest.raises(UserError, match="lacks .*/train and .*/validation: expected <class>.*does not exist"):
         load(tmp_path / "nothing")
-    with pytest.raises(UserError, match="name it by --data .make: DATA="):
+    with pytest.raises(UserError, match="name it with --data .make: DATA="):
         load(None)
 
 

@@ -105,7 +105,10 @@ def test_of_several_files_parquet_comes_first_and_that_is_told(tmp_path, monkeyp
     written(tmp_path, "csv", NUMBERS[::-1])
     config = written(tmp_path, "parquet", NUMBERS)
     assert read_splits(config)[0].dataset[:]["label"] == NUMBERS
-    assert f"{tmp_path}/rte/train.parquet is read; not train.csv beside it: remove what is not meant" in told
+    assert (
+        f"{tmp_path}/rte/train.parquet is read, but not train.csv beside it: remove the files that should not be read"
+        in told
+    )
 
 
 def test_renamed_columns(tmp_path):
@@ -128,21 +131,33 @@ TWELVE = ["yes", "no"] * 6
             TWELVE,
             ["maybe", *TWELVE[1:]],
             {},
-            "rte/validation.csv: column label has the label 'maybe', the",
+            "rte/validation.csv: column label has the label 'maybe', but the",
         ),
-        ("jsonl", TWELVE, [" yes", *TWELVE[1:]], {}, "rte/validation.jsonl: column label has the label ' yes', the"),
-        ("csv", NUMBERS, ["one", *NUMBERS[1:]], {}, "rte/validation.csv: column label must hold numbers, found 'one'"),
+        (
+            "jsonl",
+            TWELVE,
+            [" yes", *TWELVE[1:]],
+            {},
+            "column label has the label ' yes', but the",
+        ),
+        (
+            "csv",
+            NUMBERS,
+            ["one", *NUMBERS[1:]],
+            {},
+            "validation.csv: column label must hold numbers, but holds 'one'",
+        ),
         ("csv", ["", *TWELVE[1:]], TWELVE, {}, "rte/train.csv: column label has rows without a label"),
         ("jsonl", [None, *TWELVE[1:]], TWELVE, {}, "rte/train.jsonl: column label has rows without a label"),
-        ("csv", TWELVE, TWELVE, {"num_labels": 1}, "rte/train.csv: column label must hold numbers, found 'yes'"),
+        ("csv", TWELVE, TWELVE, {"num_labels": 1}, "rte/train.csv: column label must hold numbers, but holds 'yes'"),
         ("csv", TWELVE, TWELVE, {"num_labels": 3}, "task.num_labels=3, but task.data_dir=.* has 2"),
-        ("csv", TWELVE, TWELVE, {"label_names": ["no", "si"]}, "the label 'yes', the classes are no, si"),
+        ("csv", TWELVE, TWELVE, {"label_names": ["no", "si"]}, "the label 'yes', but the classes are no, si"),
         (
             "csv",
             NUMBERS,
             NUMBERS,
             {"num_labels": None},
-            "is null: it is counted only for a folder of images",
+            "is null: give the number of classes",
         ),
         ("csv", [5, *NUMBERS[1:]], NUMBERS, {}, r"rte/train.csv: labels 5 are outside 0..1"),
         (
@@ -163,13 +178,13 @@ def test_labels_that_are_refused(tmp_path, ending, train, reported, changes, wor
 def test_files_that_are_refused(tmp_path):
     config = written(tmp_path, "csv", TWELVE)
     (tmp_path / "rte" / "validation.csv").write_text("sentence1,sentence2,label\na,b,no\nc,d,yes,what,else\n")
-    with pytest.raises(UserError, match="validation.csv, line 3 does not fit the header: fields 5, columns 3"):
+    with pytest.raises(UserError, match="validation.csv, line 3 has 5 fields, but the header has 3 columns"):
         load_task(config, 0)
     (tmp_path / "rte" / "validation.csv").write_text("sentence1,label\na,yes\n")
-    with pytest.raises(UserError, match="validation.csv: no column sentence2; found"):
+    with pytest.raises(UserError, match="validation.csv has no column sentence2; it has"):
         load_task(config, 0)
     (tmp_path / "rte" / "validation.csv").unlink()
-    with pytest.raises(UserError, match=r"does not hold .*rte/validation.parquet: expected .* \.csv, \.tsv or \.jsonl"):
+    with pytest.raises(UserError, match=r"lacks .*rte/validation.parquet: expected .* \.csv, \.tsv or \.jsonl"):
         load_task(config, 0)
 
 
@@ -215,27 +230,27 @@ def test_quoted_fields_are_texts_as_they_stand(tmp_path):
 @pytest.mark.parametrize(
     ("content", "ending", "words"),
     [
-        ("sentence,label\n1,a,0\n2,b,1\n", "csv", "train.csv, line 2 does not fit the header: fields 3, columns 2"),
-        ('sentence,label\n"a\nb",0\nc\n', "csv", "train.csv, line 4 does not fit the header: fields 1, columns 2"),
-        ("sentence,label\na,0,\n", "csv", "line 2 does not fit .* a field that holds ',' needs quotation marks"),
+        ("sentence,label\n1,a,0\n2,b,1\n", "csv", "train.csv, line 2 has 3 fields, but the header has 2 columns"),
+        ('sentence,label\n"a\nb",0\nc\n', "csv", "train.csv, line 4 has 1 fields, but the header has 2 columns"),
+        ("sentence,label\na,0,\n", "csv", "line 2 has .* put a field that holds ',' in quotation marks"),
         ('sentence,label\na,0\n"b,1\nc,1\n', "csv", "train.csv, line 3: unexpected end of data"),
         ('sentence,label\n"a" b,0\n', "csv", "train.csv, line 2: ',' expected after '\"': double the quotation marks"),
-        (GOOD.replace(",", ";"), "csv", "found sentence;label as one column: commas divide the fields of .csv, tabs"),
-        (GOOD.replace("label", "label "), "csv", "no column label; found sentence, 'label '$"),
-        (GOOD, "tsv", "found sentence,label as one column: commas divide the fields of .csv, tabs those of .tsv"),
-        ("sentence,label,label\na,0,1\n", "csv", "train.csv: column label is there twice"),
-        ("sentence,label\nZo\xeb,1\n".encode("latin-1"), "csv", "train.csv, line 2: not in UTF-8: save the file in"),
+        (GOOD.replace(",", ";"), "csv", "it has sentence;label as one column: separate fields by commas in .csv"),
+        (GOOD.replace("label", "label "), "csv", "no column label; it has sentence, 'label '$"),
+        (GOOD, "tsv", "it has sentence,label as one column: separate fields by commas in .csv and by tabs in .tsv"),
+        ("sentence,label,label\na,0,1\n", "csv", "train.csv has the column label twice"),
+        ("sentence,label\nZo\xeb,1\n".encode("latin-1"), "csv", "train.csv, line 2 is not in UTF-8: save the file in"),
         (GOOD.encode("utf-16"), "csv", "not in UTF-8"),
         (GOOD.encode("utf-16-le"), "csv", "train.csv holds zero bytes, as UTF-16 does"),
         ("", "csv", "train.csv is empty: the first line must name the columns"),
-        ("sentence,label\n", "csv", "train.csv: no rows"),
-        ("sentence\tlabel\na\tb\t0\n", "tsv", "train.tsv, line 2 does not fit the header: fields 3, columns 2"),
-        ('{"sentence": "a", "label": 0}\n{"label": 1}\n', "jsonl", "train.jsonl, line 2: no field sentence"),
+        ("sentence,label\n", "csv", "train.csv has no rows"),
+        ("sentence\tlabel\na\tb\t0\n", "tsv", "train.tsv, line 2 has 3 fields, but the header has 2 columns"),
+        ('{"sentence": "a", "label": 0}\n{"label": 1}\n', "jsonl", "train.jsonl, line 2 has no field sentence"),
         ('{"sentence": "a", "label": 0}\n{"sentence": 5, "label": 1}', "jsonl", "line 2: column sentence has 5 .*type"),
-        ('{"sentence": "a", "label": 0, "label": 1}\n', "jsonl", "line 1 is not a JSON object: a name is there twice"),
-        ('[{"sentence": "a", "label": 0}]\n', "jsonl", "line 1 is not a JSON object: a line of JSON Lines is"),
+        ('{"sentence": "a", "label": 0, "label": 1}\n', "jsonl", "line 1 is not a JSON object: a name occurs twice"),
+        ('[{"sentence": "a", "label": 0}]\n', "jsonl", "line 1 is not a JSON object: write each line as"),
         ('{"sentence": "\\ud800", "label": 0}\n', "jsonl", "line 1: column sentence has"),
-        ('{"sentence": "a", "label": [0, 1]}\n', "jsonl", r"column label holds lists, as \[0, 1\]: a row has one"),
+        ('{"sentence": "a", "label": [0, 1]}\n', "jsonl", r"column label holds lists such as \[0, 1\]: give one label"),
     ],
 )  # fmt: skip
 def test_files_that_are_refused_by_their_line(tmp_path, content, ending, words):
@@ -301,22 +316,22 @@ def test_the_same_class_has_the_same_number_in_all_splits(tmp_path, train, repor
 @pytest.mark.parametrize(
     ("train", "reported", "changes", "words"),
     [
-        (RATED, (["fair", "great"], [0, 1, 1]), {}, "validation.parquet: column label has the label 'great', the c"),
-        (RATED, ["good", "bad", "great"], {}, "has the label 'great', the classes are bad, fair, good"),
-        (["good", "bad", "fair"], [0, 1, 2], {}, "validation.parquet: column label has the label '0', the classes are"),
+        (RATED, (["fair", "great"], [0, 1, 1]), {}, "column label has the label 'great', but the c"),
+        (RATED, ["good", "bad", "great"], {}, "has the label 'great', but the classes are bad, fair, good"),
+        (["good", "bad", "fair"], [0, 1, 2], {}, "column label has the label '0', but the classes are"),
         (RATED, RATED, {"label_names": ["bad", "fair", "great"]}, "train.parquet names its classes bad, fair, good"),
-        ([[0, 2], [1], [2]], [0, 1, 2], {}, r"train.parquet: column label holds lists, as \[0, 2\]"),
-        (RATED, ["Good", "bad", "fair"], {}, "'Good' is written otherwise than 'good', give both one name"),
-        (RATED, ["good", "bad", " fair"], {}, "' fair' is written otherwise than 'fair', give both one name"),
-        (["café", "bad", "good"], ["cafe\u0301"], {}, r"'cafe\\u0301' is written otherwise than 'caf\\xe9', give"),
-        (["good", "bad", "good "], ["bad"], {}, "has the classes 'good' and 'good ', which differ in blanks or in"),
-        (["good", "bad", "good\u200b"], ["bad"], {}, r"and 'good\\u200b', which differ in blanks or in"),
-        (["café", "bad", "cafe\u0301"], ["bad"], {}, "'cafe.*' and 'caf.*', which differ in blanks or in"),
+        ([[0, 2], [1], [2]], [0, 1, 2], {}, r"train.parquet: column label holds lists such as \[0, 2\]"),
+        (RATED, ["Good", "bad", "fair"], {}, "'Good' is not written like 'good', give both the same name"),
+        (RATED, ["good", "bad", " fair"], {}, "' fair' is not written like 'fair', give both the same name"),
+        (["café", "bad", "good"], ["cafe\u0301"], {}, r"'cafe\\u0301' is not written like 'caf\\xe9', give"),
+        (["good", "bad", "good "], ["bad"], {}, "has the classes 'good' and 'good ', which differ only in blanks or"),
+        (["good", "bad", "good\u200b"], ["bad"], {}, r"and 'good\\u200b', which differ only in blanks or"),
+        (["café", "bad", "cafe\u0301"], ["bad"], {}, "'cafe.*' and 'caf.*', which differ only in blanks or"),
         (["0", "1", "2"], [str(2**63)], {}, "has the label 9223372036854775808: classes are numbered from 0"),
         (["good", "bad", " "], ["bad"], {"num_labels": 2}, "train.parquet: column label has rows without a label"),
-        ([0, 1, 2], ["good", "bad"], {"label_names": ["C", "B", "A"]}, "found 'good'; the training split has numbers"),
-        ([True, False, True], [0, 1, 2], {}, "must hold whole numbers, found for instance True"),
-        ([0, 1, 2], [-1, -1, -1], {}, "validation.parquet: no row has a label .*: name another split by task"),
+        ([0, 1, 2], ["good", "bad"], {"label_names": ["C", "B", "A"]}, "holds 'good'; the training split has numbers"),
+        ([True, False, True], [0, 1, 2], {}, "must hold whole numbers, but holds for instance True"),
+        ([0, 1, 2], [-1, -1, -1], {}, "validation.parquet: no row has a label .*: name another split with task"),
         ([0, -1, 2], [0, 1, 2], {}, r"train.parquet: labels -1 are outside 0..2 \(-1 marks a row without a label"),
     ],
 )  # fmt: skip
@@ -354,16 +369,18 @@ def test_codes_that_no_name_has_are_refused(tmp_path, code):
     file = tmp_path / "cola" / "validation.parquet"
     table = pyarrow.parquet.read_table(file)
     pyarrow.parquet.write_table(table.set_column(1, table.schema.field("label"), pyarrow.array([0, code])), file)
-    with pytest.raises(UserError, match=f"validation.parquet: column label holds {code}, outside 0..1 of its names b"):
+    with pytest.raises(
+        UserError, match=f"validation.parquet: column label holds {code}, outside 0..1, the numbers of b"
+    ):
         load_task(task_config("glue/cola", data_dir=str(tmp_path)), 0)
 
 
 def test_classes_are_no_values_and_one_class_is_none(tmp_path):
-    with pytest.raises(UserError, match=r"column label holds classes \(5.0, 1.0\) and a regression needs numbers"):
+    with pytest.raises(UserError, match=r"column label holds classes \(5.0, 1.0\), but a regression needs numbers"):
         of_splits(tmp_path, (["5.0", "1.0"], [0, 1]), [0.5, 1.0], num_labels=1, metric="correlation")
     with pytest.raises(UserError, match="must hold finite numbers"):  # infinite in the 32 bits that are trained on
         of_splits(tmp_path, [0.5, 1e39], [0.5, 1.0], num_labels=1, metric="correlation")
-    with pytest.raises(UserError, match="glue/cola has one class, good: the training split needs two at least"):
+    with pytest.raises(UserError, match="glue/cola has one class, good: the training split needs at least two"):
         of_splits(tmp_path, ["good", "good"], ["good"], num_labels=None)
 
 
@@ -383,7 +400,7 @@ def test_names_that_yaml_took_for_something_else(names):
 
 @pytest.mark.parametrize("names", [["yes"], ["yes", "yes"]])
 def test_names_that_are_none(names):
-    with pytest.raises(UserError, match="task.label_names=.* is not possible: at least two different names"):
+    with pytest.raises(UserError, match="task.label_names=.* is not possible: give two or more different names"):
         task_config("glue/rte", label_names=names).check()
 
 
@@ -411,4 +428,4 @@ def test_a_run_on_names_records_them_and_answers_with_them(tmp_path, capsys):
     other.to_csv(folder / "validation.csv", index=False)
     capsys.readouterr()
     assert exit_code(command, ["evaluate", str(run), f"task.data_dir={folder.parent}"]) == 2
-    assert "has the label 'ugly', the classes are bad, good" in capsys.readouterr().err
+    assert "has the label 'ugly', but the classes are bad, good" in capsys.readouterr().err

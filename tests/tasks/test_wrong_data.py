@@ -10,8 +10,8 @@ from surm_bench.tasks import check_metric, load_task, prepare
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"label": None}, "no column label; found sentence1, sentence2"),
-        ({"sentence2": None}, "no column sentence2; found sentence1, label"),
+        ({"label": None}, "no column label; it has sentence1, sentence2"),
+        ({"sentence2": None}, "no column sentence2; it has sentence1, label"),
         ({"label": [-1] * 40}, r"labels -1 are outside 0..1 \(-1 marks a row without a label: leave it out\)"),
         ({"label": [0, 2, 7, 1] * 10}, "labels 2, 7 are outside 0..1"),
         ({"label": list(range(40))}, "labels 2, 3, 4, 5, 6, ... are outside 0..1"),
@@ -30,7 +30,7 @@ def test_bad_splits(tmp_path, columns, words):
 
 def test_a_column_cannot_get_the_name_of_another(tmp_path):
     folder = write_rte(tmp_path)
-    with pytest.raises(UserError, match="task.rename names a column of .*/train.parquet sentence2, as another one"):
+    with pytest.raises(UserError, match="gives a column of .*/train.parquet the name of another column, sentence2"):
         load_task(task_config("glue/rte", data_dir=folder, rename={"sentence1": "sentence2"}), 0)
 
 
@@ -57,7 +57,7 @@ def test_missing_folder_or_file(tmp_path):
     with pytest.raises(UserError, match="train.parquet is not a readable parquet file"):
         load_task(task_config("glue/rte", data_dir=folder), 0)
     (tmp_path / "rte" / "validation.parquet").unlink()
-    with pytest.raises(UserError, match="does not hold .*rte/validation.parquet: expected"):
+    with pytest.raises(UserError, match="lacks .*rte/validation.parquet: expected"):
         load_task(task_config("glue/rte", data_dir=folder), 0)
 
 
@@ -78,13 +78,14 @@ def test_missing_folder_or_file(tmp_path):
         ({"fraction": 1.01}, "task.fraction=1.01 is not possible"),
         ({"fraction": -0.5}, "task.fraction=-0.5 is not possible"),
         ({"fraction": float("nan")}, "task.fraction=nan is not possible"),
-        ({"fraction": 0.02}, "leaves 1 of 40 training rows .* the smallest possible fraction is 2/40 = 0.05"),
+        ({"fraction": 0.02}, "keeps 1 of 40 training rows .* the smallest possible fraction is 2/40 = 0.05"),
         ({"shots": 0}, "task.shots=0 is not possible"),
-        ({"shots": 21}, "task.shots=21 is more than the 20 training rows of class '0'"),
-        ({"shots": 2, "num_labels": 3}, "task.shots=2 is more than the 0 training rows of class '2'"),
+        ({"shots": 21}, "task.shots=21 is more than the 20 training rows of the smallest class, '0'"),
+        ({"shots": 2, "num_labels": 3}, "task.shots=2 is more than the 0 training rows of the smallest class, '2'"),
         ({"shots": 2, "fraction": 0.5}, "task.fraction and task.shots do not go together: give at most one of"),
         ({"shots": 2, "max_train_samples": 5}, "task.shots and task.max_train_samples do not go together"),
-        ({"vtab1k": True}, "task.vtab1k=true has no effect with task.kind=text: only image reads it"),
+        ({"vtab1k": True, "fraction": 0.5}, "task.vtab1k=true has no effect with task.kind=text"),
+        ({"vtab1k": True}, "task.vtab1k=true has no effect with task.kind=text"),
         ({"num_labels": None}, "task.num_labels of glue/rte is null"),
         ({"extra_eval_splits": {"validation": "test"}}, "'validation' in task.extra_eval_splits is not possible"),
         ({"extra_eval_splits": {"reported": "test"}}, "'reported' in task.extra_eval_splits is not possible"),
@@ -117,15 +118,15 @@ def test_an_unknown_embedded_split():
 
 def test_a_task_and_a_model_of_two_kinds(tmp_path, tokenizer):
     raw = load_task(task_config("glue/rte", data_dir=write_rte(tmp_path)), 0)
-    with pytest.raises(UserError, match="task of text: choose a text model"):
+    with pytest.raises(UserError, match="is of kind text: choose a text model"):
         prepare(raw, lambda image: image)
-    with pytest.raises(UserError, match="task of image: choose a vision model"):
+    with pytest.raises(UserError, match="is of kind image: choose a vision model"):
         prepare(load_task(task_config("digits"), 0), tokenizer)
 
 
 def test_no_room_for_a_token(tmp_path, tokenizer):
     raw = load_task(task_config("glue/rte", data_dir=write_rte(tmp_path), max_length=4), 0)
-    with pytest.raises(UserError, match="max_length=4 leaves no place for text beside 4 special tokens"):
+    with pytest.raises(UserError, match="max_length=4 leaves no room for text beside 4 special tokens"):
         prepare(raw, tokenizer)
 
 

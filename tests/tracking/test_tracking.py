@@ -325,7 +325,7 @@ def test_an_interrupted_run_ends_at_once_though_the_server_is_away(tmp_path, awa
 def test_a_stuck_wandb_service_does_not_hold_the_process(tmp_path, online):
     run = Outcome(tmp_path, "http://127.0.0.1:9", seconds=3, event="stuck service")
     assert run.code == 0 and run.seconds < 30  # wandb by itself: without limit
-    assert "W&B does not have all of run run" in run.output  # wandb adds a traceback of its exit hook
+    assert "W&B did not receive all of run run" in run.output  # wandb adds a traceback of its exit hook
 
 
 @pytest.mark.slow

@@ -124,14 +124,14 @@ def test_another_task_and_another_place(texts, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["task=digits"], "task digits has kind 'image', the run was trained with 'text'"),
-        (["task=grammar/similarity"], "task grammar/similarity has num_labels 1, the run was trained with 2"),
+        (["task=digits"], "task digits has kind 'image', but the run was trained with 'text'"),
+        (["task=grammar/similarity"], "task grammar/similarity has num_labels 1, but the run was trained with 2"),
         (["task=nothing"], "unknown task 'nothing': choose from digits"),
-        (["seed=3"], "'seed=3' cannot be changed of a run that is trained: give task=NAME"),
+        (["seed=3"], "'seed=3' cannot be changed after training: give task=NAME"),
         (["trainer.epochs=3"], "'trainer.epochs=3' cannot be changed"),
         (["task.nothing=3"], "nothing"),
         (["task.primary_metric=f2"], "unknown task.primary_metric 'f2'"),
-        (["task.data_dir=/nowhere"], "task.data_dir=/nowhere does not hold"),
+        (["task.data_dir=/nowhere"], "task.data_dir=/nowhere lacks"),
         (["trainer.eval_batch_size=0"], "trainer.eval_batch_size=0 is not possible"),
     ],
 )
@@ -213,13 +213,13 @@ def test_images_of_a_folder_and_one_by_itself(images, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.csv", "sentence1\nA dog .\n", "no column sentence2; found sentence1"),
+        ("in.csv", "sentence1\nA dog .\n", "no column sentence2; it has sentence1"),
         ("in.csv", "sentence1,sentence2\n", "no rows"),
         ("in.csv", "", "in.csv is empty: the first line must name the columns"),
         (
             "in.csv",
             "sentence1,sentence2\n1,A dog .,A cat .\n",
-            "in.csv, line 2 does not fit the header: fields 3, columns 2",
+            "in.csv, line 2 has 3 fields, but the header has 2 columns",
         ),
         (
             "in.jsonl",
@@ -229,7 +229,7 @@ def test_images_of_a_folder_and_one_by_itself(images, tmp_path, capsys):
         ("in.jsonl", "{\n", "in.jsonl, line 1 is not a JSON object"),
         ("in.parquet", "no parquet", "in.parquet is not a readable parquet file"),
         ("in.txt", "A dog .\n", "needs a file that ends in .parquet, .csv, .tsv, .jsonl"),
-        ("other", None, "there is no file or folder"),
+        ("other", None, "does not exist: name a file"),
     ],
 )
 def test_inputs_that_are_refused(texts, name, content, message, tmp_path, capsys):
@@ -252,7 +252,7 @@ def test_predictions_do_not_replace_their_input(texts, tmp_path, capsys):
 
 def test_classes_in_another_order_are_not_scored_as_they_stand(texts, capsys):
     line = refused(["evaluate", texts, "task.label_names=[same,other]"], capsys)
-    assert "numbers its classes same, other, the run other, same: give task.label_names=[other,same]" in line
+    assert "but the run orders them other, same: give task.label_names=[other,same]" in line
 
 
 def test_deep_images_are_asked_as_their_8_bits(images, tmp_path, capsys):
@@ -266,7 +266,7 @@ def test_deep_images_are_asked_as_their_8_bits(images, tmp_path, capsys):
 
 
 def test_images_that_are_refused(images, tmp_path, capsys):
-    assert "is no image and has none" in refused(["predict", images, tmp_path], capsys)
+    assert "contains no images" in refused(["predict", images, tmp_path], capsys)
     (tmp_path / "broken.png").write_bytes(b"no image")
     assert "is not a readable image" in refused(["predict", images, tmp_path], capsys)
     assert "is a folder: name a file" in refused(["predict", images, tmp_path, "--out", tmp_path], capsys)
@@ -325,7 +325,7 @@ def test_a_merge_that_changes_answers_is_refused(images):
     model, _, _ = load_model(images)
     layer = next(module for module in model.modules() if hasattr(module, "get_delta_weight"))
     layer.merge = lambda **_: None  # as of a method whose merge is wrong
-    with pytest.raises(UserError, match="Circulant cannot be merged .* logits are off by"):
+    with pytest.raises(UserError, match="Circulant cannot be merged .*merging changes the logits by"):
         merge(model, {"x": torch.randn(2, 1, 8, 8)}, "Circulant")
 
 

@@ -41,7 +41,7 @@ def test_without_a_gpu_there_is_none_to_choose():
 
 def test_several_processes_do_not_share_one_gpu(two_gpus, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "trainer.device=cuda:1 is one GPU for several processes: give cuda" in refused(device="cuda:1")
+    assert "trainer.device=cuda:1 is one GPU, but the run has several processes: give cuda" in refused(device="cuda:1")
     check_config(trainer=dict(device="cuda"))
 
 

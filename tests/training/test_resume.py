@@ -189,7 +189,7 @@ def test_a_state_that_cannot_be_continued_is_told_and_replaced(damage, tmp_path,
     with caplog.at_level(logging.WARNING), pytest.raises(Interrupted):
         small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 4), disturbed=False)  # it has to start by itself
     (line,) = caplog.messages
-    assert "training starts anew" in line and "\n" not in line
+    assert "training starts from the beginning" in line and "\n" not in line
     went_on = small(Checkpoint(tmp_path, "code"))
     assert [one["to_step"] for one in went_on[0].segments] == [4, 26]
     assert_same(went_on, small())

@@ -157,13 +157,13 @@ def _averages(cells: Sequence[dict], columns: Sequence[TaskColumn]) -> list[dict
     """Return the averages of each model: title, the positions of the averaged columns, and the mean of each method."""
     means = {(cell["column"], cell["method"]): cell["score"]["mean"] for cell in cells}
     methods, places = dict.fromkeys(cell["method"] for cell in cells), _places(columns)
-    found = []
+    parts = []
     for model in dict.fromkeys(column.model for column in columns):
         for setting, tasks in averaged([column for column in columns if column.model == model]).items():
             of = [places[column[:4]] for column in tasks]
             averages = {method: average([means.get((place, method)) for place in of]) for method in methods}
-            found.append({"title": f"Average {setting}".rstrip(), "columns": of, "means": averages})
-    return found
+            parts.append({"title": f"Average {setting}".rstrip(), "columns": of, "means": averages})
+    return parts
 
 
 def _cell(row: pd.Series, runs: pd.DataFrame, place: Mapping[tuple, int]) -> dict:
