@@ -9,10 +9,7 @@ from transformers import AutoModelForSequenceClassification
 
 from surm_bench.adapters.roles import find_roles
 from surm_bench.config import ModelConfig
-from surm_bench.errors import unknown
-from surm_bench.models import text, vision
-
-FAMILIES = {"text": text, "vision": vision}
+from surm_bench.models.families import family_of
 
 
 @dataclass(frozen=True)
@@ -42,13 +39,13 @@ def build_backbone(
         UserError: the family or source is unknown, weights are missing or have another architecture, or the hub is out
             of reach.
     """
-    module, processor = _family(config).build(config, num_labels, model_class)
+    module, processor = family_of(config).build(config, num_labels, model_class)
     return Backbone(module, find_roles(name for name, _ in module.named_modules()), processor)
 
 
 def build_skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
     """Build the module on the meta device, for shapes and counts; this needs no hub and no weights."""
-    return _family(config).skeleton(config, num_labels)
+    return family_of(config).skeleton(config, num_labels)
 
 
 def save_merged(
@@ -60,10 +57,4 @@ def save_merged(
         module: the trained module with merged adapters; changed in place.
         label_names: names of the classes in order, if they are known.
     """
-    _family(config).save(module, config, folder, processor, label_names)
-
-
-def _family(config: ModelConfig):
-    if config.family not in FAMILIES:
-        raise unknown("model family", config.family, FAMILIES)
-    return FAMILIES[config.family]
+    family_of(config).save(module, config, folder, processor, label_names)

@@ -1,16 +1,12 @@
 """The digest of a pretrained model: of its weights and, for a text model, of its tokenizer."""
 
-import re
 from pathlib import Path
 
 from surm_bench.config import ModelConfig
 from surm_bench.content import FileCache, tokenizer_digest, weights_digest
 from surm_bench.errors import UserError
-from surm_bench.models import text, vision
+from surm_bench.models.families import family_of
 from surm_bench.models.weights import local_path
-
-HEADS = {"text": text.OUTSIDE_ENCODER, "vision": re.compile(r"^head\.")}  # heads are drawn anew, so they do not count
-DOWNLOADS = {"text": text.download, "vision": vision.download}
 
 
 def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
@@ -19,9 +15,9 @@ def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
     Raises:
         UserError: the place that the configuration names has no weights, or the hub is out of reach.
     """
-    path = _place(config)
-    digests = [weights_digest(path, HEADS[config.family], cache or FileCache())]
-    if config.family == "text":
+    path, family = _place(config), family_of(config)
+    digests = [weights_digest(path, family.HEAD, cache or FileCache())]
+    if family.HAS_TOKENIZER:
         digests.append(tokenizer_digest(path, cache or FileCache()))
     return "-".join(digests)
 
@@ -49,4 +45,4 @@ def check_model(config: ModelConfig, cache: FileCache | None = None) -> str:
 
 
 def _place(config: ModelConfig) -> Path:
-    return local_path(config) or DOWNLOADS[config.family](config)
+    return local_path(config) or family_of(config).download(config)

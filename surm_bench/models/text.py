@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -28,9 +28,12 @@ from surm_bench.errors import UserError
 from surm_bench.hub import Repository, fetch
 from surm_bench.models.weights import EMBEDDED, FILE, INDEX, local_path, readable, refuse_misfits
 
+LIBRARY = "transformers"
+HAS_TOKENIZER = True
 ARCHITECTURES = Path(__file__).parent / "architectures"
 # Tensors outside the encoder, which checkpoints may have or lack: heads of this and other objectives, a legacy buffer.
-OUTSIDE_ENCODER = re.compile(r"(^|\.)(classifier|pooler|lm_head|cls|position_ids)(\.|$)")
+# Heads are drawn anew, so they do not count in the digest of the weights.
+HEAD = re.compile(r"(^|\.)(classifier|pooler|lm_head|cls|position_ids)(\.|$)")
 
 
 def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.Module, Callable]:
@@ -138,6 +141,23 @@ def wanted(checkpoint: str, names: Collection[str]) -> list[str]:
     return weights + tokens + [name for name in SETTINGS if name in names]
 
 
+def hub_name(config: ModelConfig) -> str:
+    """Return the name of the checkpoint on the hub."""
+    return config.checkpoint
+
+
+def random_inputs(module: nn.Module, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
+    """Draw a batch of two texts, (2, 16) random tokens."""
+    return {"input_ids": torch.randint(len(tokenizer), (2, 16), generator=torch.Generator().manual_seed(0))}
+
+
+def loading_lines(config: ModelConfig, base: str, num_labels: int) -> tuple[list[str], list[str]]:
+    """Return imports and code, for a model card, that build this backbone from the hub with a new head as ``base``."""
+    revision = f", revision={config.revision!r}" if config.revision else ""
+    built = f"base = AutoModelForSequenceClassification.from_pretrained({base!r}, num_labels={num_labels}{revision})"
+    return ["from transformers import AutoModelForSequenceClassification"], [built]
+
+
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
     """Build the module on the meta device."""
     with torch.device("meta"):
@@ -178,7 +198,7 @@ def _positions(module: nn.Module) -> int:
 
 
 def _of_encoder(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not OUTSIDE_ENCODER.search(name)]
+    return [name for name in names if not HEAD.search(name)]
 
 
 def _draw_head(module: nn.Module) -> None:

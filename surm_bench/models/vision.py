@@ -1,6 +1,7 @@
 """Vision backbones: timm's VisionTransformer, with the fused qkv split into separate layers q, k and v."""
 
 import json
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,9 @@ from surm_bench.errors import UserError
 from surm_bench.hub import Repository, fetch
 from surm_bench.models.weights import EMBEDDED, FILE, local_path, read_safetensors, refuse_misfits
 
+LIBRARY = "timm"
+HAS_TOKENIZER = False
+HEAD = re.compile(r"^head\.")  # drawn anew, so it does not count in the digest of the weights
 STAND_IN = "vit_tiny_patch16_224"  # a timm name: any VisionTransformer will do, because all arguments are given
 OPEN_CLIP_FILE = "open_clip_model.safetensors"
 
@@ -137,6 +141,29 @@ def save(
         module.pretrained_cfg |= {"architecture": STAND_IN, "input_size": seen["input_size"], "fixed_input_size": True}
     names = {"label_names": list(label_names)} if label_names else None
     save_for_hf(module, str(folder), names, model_args=own, data_config=seen, safe_serialization=True)
+
+
+def hub_name(config: ModelConfig) -> str | None:
+    """Return the name of the checkpoint on the hub, as timm knows it."""
+    return timm.get_pretrained_cfg(config.checkpoint).hf_hub_id
+
+
+def random_inputs(module: nn.Module, _: ImageProcessor) -> dict[str, Tensor]:
+    """Draw a batch of two images of random pixels, (2, channels, height, width)."""
+    shape = (2, module.patch_embed.proj.in_channels, *module.patch_embed.img_size)
+    return {"x": torch.randn(shape, generator=torch.Generator().manual_seed(0))}
+
+
+def loading_lines(config: ModelConfig, base: str, num_labels: int) -> tuple[list[str], list[str]]:
+    """Return imports and code, for a model card, that build this backbone from the hub with a new head as ``base``."""
+    size = f", img_size={config.image_size}" if config.image_size else ""
+    at = f"@{config.revision}" if config.revision else ""
+    source = f"pretrained_cfg_overlay={{'hf_hub_id': '{base}{at}'}}"
+    built = [
+        f"base = timm.create_model({config.checkpoint!r}, pretrained=True, num_classes={num_labels}{size}, {source})",
+        "split_qkv(base)  # q, k and v as layers of their own",
+    ]
+    return ["import timm", "from surm_bench.models import split_qkv"], built
 
 
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:

@@ -11,10 +11,10 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
-from surm_bench.config import Config
 from surm_bench.config.places import with_places
 from surm_bench.errors import UserError
-from surm_bench.models import Backbone, save_merged
+from surm_bench.models import save_merged
+from surm_bench.models.families import family_of
 from surm_bench.records import Record
 from surm_bench.records.files import ADAPTER
 from surm_bench.run.runner import load_model
@@ -23,7 +23,6 @@ from surm_bench.trained.model_card import base_model, model_card, named_base
 from surm_bench.training import forward
 
 TOLERANCE = 1e-3  # largest change of logits by merging, relative to the largest logit; fp32 rounding is far below
-LIBRARIES = {"text": "transformers", "vision": "timm"}
 
 
 def export_merged(run: Path, record: Record, folder: Path) -> None:
@@ -33,10 +32,11 @@ def export_merged(run: Path, record: Record, folder: Path) -> None:
         UserError: the adapter cannot be merged, the merged model's logits differ, or weights are missing.
     """
     model, backbone, config = load_model(run)
-    merged = merge(model, probe(backbone, config), config.adapter.label)
+    family = family_of(config.model)
+    merged = merge(model, family.random_inputs(backbone.module, backbone.processor), config.adapter.label)
     with atomic_folder(folder) as temporary:
         save_merged(merged, config.model, temporary, backbone.processor, config.task.label_names)
-        _write_card(record, run, temporary, LIBRARIES[config.model.family])
+        _write_card(record, run, temporary, family.LIBRARY)
 
 
 def export_adapter(run: Path, record: Record, folder: Path) -> None:
@@ -75,15 +75,6 @@ def merge(model: PeftModel, inputs: dict[str, Tensor], label: str) -> nn.Module:
     if not difference <= TOLERANCE:
         raise _unmergeable(label, f"merging changes the logits by {difference:.2g} of the largest logit")
     return merged
-
-
-def probe(backbone: Backbone, config: Config) -> dict[str, Tensor]:
-    """Draw a batch of two random inputs: tokens (2, 16), or pixels (2, channels, height, width)."""
-    generator = torch.Generator().manual_seed(0)
-    if config.model.family == "text":
-        return {"input_ids": torch.randint(len(backbone.processor), (2, 16), generator=generator)}
-    embedding = backbone.module.patch_embed
-    return {"x": torch.randn(2, embedding.proj.in_channels, *embedding.img_size, generator=generator)}
 
 
 def _unmergeable(label: str, reason: str) -> UserError:

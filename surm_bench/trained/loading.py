@@ -3,6 +3,7 @@
 import dataclasses
 
 from surm_bench.config import Config, ModelConfig
+from surm_bench.models.families import family_of
 
 
 def loading(config: Config, base: str | None, library: str) -> str:
@@ -31,23 +32,10 @@ def loading(config: Config, base: str | None, library: str) -> str:
 
 def _adapter(config: Config, base: str) -> list[str]:
     """Return the code for a PEFT adapter on a backbone from the hub, built in the same way as in surm_bench.models."""
-    model, labels = config.model, config.task.num_labels
-    if model.family == "text":
-        imported = "from transformers import AutoModelForSequenceClassification"
-        revision = f", revision={model.revision!r}" if model.revision else ""
-        built = [f"base = AutoModelForSequenceClassification.from_pretrained({base!r}, num_labels={labels}{revision})"]
-    else:
-        size = f", img_size={model.image_size}" if model.image_size else ""
-        imported = "import timm\nfrom surm_bench.models import split_qkv"
-        at = f"@{model.revision}" if model.revision else ""
-        source = f"pretrained_cfg_overlay={{'hf_hub_id': '{base}{at}'}}"
-        built = [
-            f"base = timm.create_model({model.checkpoint!r}, pretrained=True, num_classes={labels}{size}, {source})",
-            "split_qkv(base)  # q, k and v as layers of their own",
-        ]
+    imports, built = family_of(config.model).loading_lines(config.model, base, config.task.num_labels)
     ours = "import surm_bench.adapters  # makes its methods known to PEFT"
     load = 'model = PeftModel.from_pretrained(base, "FOLDER").eval()'
-    return [ours, "from peft import PeftModel", imported, "", *built, load]
+    return [ours, "from peft import PeftModel", *imports, "", *built, load]
 
 
 def _adapter_of_ours(config: Config) -> list[str]:

@@ -7,13 +7,13 @@ and left out if there are none.
 from pathlib import Path
 
 import pandas as pd
-import timm
 from huggingface_hub import EvalResult, ModelCardData
 
 from surm_bench.config import ModelConfig, TaskConfig
 from surm_bench.config.composition import choices, resolved
 from surm_bench.config.places import with_places
 from surm_bench.config.positive_class import positive_class, shown_metric
+from surm_bench.models.families import family_of
 from surm_bench.records import Record
 from surm_bench.report.provenance import commit
 from surm_bench.statistics.of_one_run import example_interval, interval_method
@@ -56,7 +56,7 @@ def base_model(model: ModelConfig) -> str | None:
     """
     if model.source != "hub" or not (model.weights is None or model.digest == _declared(model.name)):
         return None
-    return model.checkpoint if model.family == "text" else timm.get_pretrained_cfg(model.checkpoint).hf_hub_id
+    return family_of(model).hub_name(model)
 
 
 def named_base(model: ModelConfig) -> str:

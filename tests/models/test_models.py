@@ -464,7 +464,7 @@ def test_bad_options(name, changes, words, request):
         ("minilm", {"crop_mode": "squash"}, "crop_mode=squash has no effect with model.family=text"),
         ("vit_tiny", {"crop_mode": "pad"}, "unknown model.crop_mode 'pad': choose from border, center, squash"),
         ("vit_tiny", {"std": [0.0]}, r"model.std=\[0.0\] is not possible: each above 0, or null"),
-        ("vit_tiny", {"mean": [0.0, 0.0]}, "one number for each channel, or one for all"),
+        ("vit_tiny", {"mean": [0.0, 0.0]}, "give a number for each channel, or one for all"),
     ],
 )
 def test_what_the_configuration_alone_shows_to_be_wrong(name, changes, words):

@@ -10,7 +10,7 @@ from surm_bench import records
 from surm_bench.config import TaskConfig
 from surm_bench.content import FileCache, rows_digest, tokenizer_digest, weights_digest
 from surm_bench.errors import UserError
-from surm_bench.models.text import OUTSIDE_ENCODER
+from surm_bench.models.text import HEAD
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run import measure
 from surm_bench.tasks import TaskReader
@@ -38,7 +38,7 @@ def test_what_is_not_declared_is_filled_in(tmp_path):
     record = start(tmp_path, *GRAMMAR, *BRIEF)
     model, task = digests(record)
     folder, rows = EMBEDDED / "roberta_tiny", grammar.load("acceptability")
-    assert model == f"{weights_digest(folder, OUTSIDE_ENCODER)}-{tokenizer_digest(folder)}"
+    assert model == f"{weights_digest(folder, HEAD)}-{tokenizer_digest(folder)}"
     assert task == "-".join(
         rows_digest(rows[split], ["sentence"], "label", "text") for split in ("train", "validation")
     )

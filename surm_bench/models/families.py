@@ -1,0 +1,21 @@
+"""The families of models: everything that differs between text and vision stands in the family's module.
+
+A family's module has build, skeleton, save, download, hub_name, random_inputs and loading_lines, and the constants
+LIBRARY (which loads exported models), HEAD (a pattern of the tensors that do not count in the digest of the weights)
+and HAS_TOKENIZER.
+"""
+
+from types import ModuleType
+
+from surm_bench.config import ModelConfig
+from surm_bench.errors import unknown
+from surm_bench.models import text, vision
+
+FAMILIES = {"text": text, "vision": vision}
+
+
+def family_of(config: ModelConfig) -> ModuleType:
+    """Return the module of a model's family; raises UserError if there is no such family."""
+    if config.family not in FAMILIES:
+        raise unknown("model.family", config.family, FAMILIES)
+    return FAMILIES[config.family]
