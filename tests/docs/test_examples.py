@@ -1,11 +1,13 @@
-"""The examples of docs/examples, as they stand there: offline, on tiny models with random weights."""
+"""The examples of docs/examples and of the README run as they are printed: offline, on models with random weights."""
 
+import re
 import runpy
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+CHECKOUT = Path(__file__).parents[2]
+EXAMPLES = CHECKOUT / "docs" / "examples"
 
 
 def main(name: str):
@@ -28,3 +30,10 @@ def test_surm_on_timm_without_training():
     """Chance, so that the test above can fail."""
     adapted, _ = main("surm_on_timm.py")(steps=0)
     assert adapted < 0.7
+
+
+def test_the_readme_has_an_example_that_runs(capsys):
+    """A circulant delta trains 2d numbers; the model has two layers of width 768, with q and v adapted."""
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    exec(code, {})
+    assert f"trainable params: {2 * 2 * 2 * 768:,} " in capsys.readouterr().out
