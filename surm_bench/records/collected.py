@@ -57,7 +57,7 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
             problems += merged.problems
         clean = {record.checksum: record for record in results if not record.environment.git_dirty}
         if dropped := sum(bool(record.environment.git_dirty) for record in results):
-            problems.append(f"{dropped} records were made with changes that no commit has: they are not collected")
+            problems.append(f"{dropped} records were made by code with uncommitted changes: they are not collected")
         kept = sorted(clean.values(), key=lambda record: (record.run_id, record.created, record.checksum))
         problems += _write_predictions(folder, kept, others)
         with atomic(folder / COLLECTED) as temporary:

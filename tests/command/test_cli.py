@@ -88,7 +88,7 @@ BAD = {
         lambda tmp: [*DIGITS, "adapter=kronecker", "adapter.peft.r=5"], "r=5 does not divide both"),
     "missing data folder": (lambda tmp: [*RTE, f"task.data_dir={tmp}/nowhere"], "validation.parquet: expected"),
     "parquet without the label column": (
-        lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, label='gold')}"], "no column label; found "),
+        lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, label='gold')}"], " has no column label; it has "),
     "labels out of range": (
         lambda tmp: [*RTE, f"task.data_dir={write_rte(tmp, labels=(0, 1, 2))}"], "labels 2 are outside 0..1"),
     "weights of another architecture": (
@@ -110,7 +110,7 @@ BAD = {
     "size of texts": (lambda tmp: [*GRAMMAR, "model.image_size=96"], "model.image_size=96 has no effect with "),
     "name that leaves a folder": (lambda tmp: [*DIGITS, "adapter.name=../up"], "adapter.name='../up' is not possible"),
     "environment in a label": (
-        lambda tmp: [*DIGITS, "adapter.label=${oc.env:HOME}"], "would write an environment variable into records: "),
+        lambda tmp: [*DIGITS, "adapter.label=${oc.env:HOME}"], "would put an environment variable into records: "),
     "generator": (lambda tmp: [*DIGITS, "task.dataset=lexicon"], "'lexicon': choose from digits, grammar"),
     "number for a class": (lambda tmp: [*DIGITS, "adapter.peft._target_=3"], "_target_='3' is not the class of a PEFT"),
     "field the adapter lacks": (lambda tmp: [*DIGITS, "adapter=lora", "+adapter.peft.rank=3"], "adapter 'lora'"),

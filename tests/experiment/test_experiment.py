@@ -431,7 +431,7 @@ def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
     with records.locked(records.run_folder(options.folder, *ids([held], options.folder))):
         problems = command(tiny, options)
     assert len(trained) == len(others)
-    assert "skipped: run" in capsys.readouterr().out
+    assert "skipped: process" in capsys.readouterr().out
     output = ["other processes make the last 1 runs: tune again when they are done"]
     assert problems == (output if command is commands.tune else [])
     assert command(tiny, options) == [] and len(trained) == len(others) + 1
@@ -616,7 +616,7 @@ BAD = {
     "a seed below 0": ({"seeds": [-1, 0]}, r"seeds is \[-1, 0\]: each must be from 0 to 2\*\*32 - 1"),
     "a tuning seed too large": (
         {"tuning": MINIMAL["tuning"] | {"seeds": [2**32]}},
-        r"tuning.seeds is \[4294967296\]: each is from 0",
+        r"tuning.seeds is \[4294967296\]: each must be from 0",
     ),
     "a seed among the overrides": (
         {"overrides": ["seed=3"]},
@@ -672,13 +672,16 @@ BAD = {
     "no knobs": ({"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {}}}, "lora has no knobs"),
     "a range not above 0": (
         {"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {LR: [0.0, 1.0]}}}},
-        r"lora has optimizer.lr in \[0.0, 1.0\]: give numbers above 0",
+        r"lora has the values \[0.0, 1.0\] of optimizer.lr: give numbers above 0",
     ),
     "a range that falls": (
         {"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {LR: [1.0, 0.1]}}}},
         "in rising order",
     ),
-    "an empty range": ({"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {LR: []}}}}, r"in \[\]"),
+    "an empty range": (
+        {"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {LR: []}}}},
+        r"lora has the values \[\] of optimizer.lr",
+    ),
     "a knob of the protocol": (
         {"adapters": {"lora": []}, "tuning": {"seeds": [2], "knobs": {"lora": {"trainer.epochs": [1.0]}}}},
         "cannot be tuned by trainer.epochs",

@@ -229,7 +229,7 @@ def test_more_states_than_half_of_the_memory(tmp_path, monkeypatch):
     overrides = [*DIGITS, *ADAPTERS["late circulant"], "trainer.cache_prefix=true"]
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2 * needed - 2))
     with pytest.raises(
-        UserError, match=r"needs 0.001 GiB for the hidden states of 190 examples, and half .* 0.001 GiB"
+        UserError, match=r"needs 0.001 GiB for the hidden states of 190 examples, but half .* 0.001 GiB"
     ):
         start(tmp_path, *overrides)
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2 * needed))
