@@ -52,7 +52,7 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
         for other in others:
             merged = _read_other(other)
             if not merged.records:
-                raise UserError(f"{other} holds no records: name a results folder of the experiment or a {COLLECTED}")
+                raise UserError(f"{other} has no records: name a results folder of the experiment or a {COLLECTED}")
             results += merged.records
             problems += merged.problems
         clean = {record.checksum: record for record in results if not record.environment.git_dirty}

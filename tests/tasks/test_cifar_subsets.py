@@ -101,14 +101,14 @@ def test_only_cifar100_is_drawn_from_pooled_splits(subset, tmp_path):
         write_official(tmp_path / "source", divided_anew(official(subset)), name)
     for file, expected in zip(rebuild("cifar100", tmp_path / "out", tmp_path / "source"), subset.values(), strict=True):
         assert digest(read(file)) == digest(expected)
-    with pytest.raises(UserError, match="images of train, [1-7] are not among the 12 given ones"):
+    with pytest.raises(UserError, match="images of train, [1-7] are not among the 12 given images"):
         rebuild("cifar10", tmp_path / "out", tmp_path / "source")
 
 
 def test_missing_images_are_counted(subset, tmp_path):
     """Of train's first two images none is the one that is there twice."""
     source = write_official(tmp_path / "source", official(subset, without=2))
-    with pytest.raises(UserError, match="^of the 7 images of train, 2 are not among the 15 given ones: give"):
+    with pytest.raises(UserError, match="^of the 7 images of train, 2 are not among the 15 given images: give"):
         rebuild("cifar10", tmp_path / "out", source)
     assert not list(tmp_path.glob("out/*"))
 
