@@ -89,7 +89,7 @@ def test_what_differs_is_not_compared():
     same = [{"train_loss": 1.0, "accuracy": 0.5}]
     harness._check_same(same, [{"train_loss": 1.0005, "accuracy": 0.51}])
     for other in ({"train_loss": 1.01, "accuracy": 0.5}, {"train_loss": 1.0, "accuracy": 0.55}):
-        with pytest.raises(RuntimeError, match="the other to"):
+        with pytest.raises(RuntimeError, match="the two runs differ"):
             harness._check_same(same, [other])
     with pytest.raises(ValueError, match="zip"):
         harness._check_same(same, 2 * same)

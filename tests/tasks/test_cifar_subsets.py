@@ -155,7 +155,7 @@ def test_a_manifest_that_contradicts_itself(subset, tmp_path):
     first, *lines = file.read_text().splitlines()
     file.write_text("\n".join([first, *reversed(lines)]))
     with pytest.raises(
-        UserError, match=f"the rows of test have the digest [0-9a-f]{{12}}, their manifest says {first}"
+        UserError, match=f"the rows of test have digest [0-9a-f]{{12}}, but their manifest declares {first}"
     ):
         rebuild("cifar10", tmp_path / "out", write_official(tmp_path / "source", official(subset)))
 
