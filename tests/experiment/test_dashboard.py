@@ -101,7 +101,7 @@ def curves(title: str, name: str) -> tuple[str, dict]:
 
 
 def test_without_a_table_there_is_nothing_to_show(tmp_path, state):
-    with pytest.raises(UserError, match="tiny has no table in .*: nothing to show"):
+    with pytest.raises(UserError, match="tiny has no table in .*: make its runs first"):
         make_dashboard(tiny_experiment(), state, tmp_path / "tiny", tmp_path / "out", TRACKING)
 
 

@@ -125,7 +125,7 @@ def test_a_run_that_diverges_again_agrees(tmp_path):
     assert compare(job, diverged, diverged, []).agrees
     for pair in ((diverged, success), (success, diverged)):
         found = compare(job, *pair, [])
-        assert not found.agrees and found.verdict == f"{pair[0]['status']}, again {pair[1]['status']}"
+        assert not found.agrees and found.verdict == f"{pair[0].status}, again {pair[1].status}"
 
 
 def test_the_spread_over_seeds_is_that_of_the_records(options, monkeypatch, capsys):

@@ -88,7 +88,7 @@ def refused(tmp_path, monkeypatch, *overrides: str) -> str:
             with pytest.raises(UserError) as error:
                 start(tmp_path / "refused", *overrides, *BRIEF)
     assert "\n" not in str(error.value)
-    assert all(not records.record.is_done for record in records.Archive(tmp_path / "refused").records())
+    assert all(not record.is_done for record in records.Archive(tmp_path / "refused").records())
     return str(error.value)
 
 
@@ -98,7 +98,7 @@ def test_other_rows_than_declared(tmp_path, monkeypatch, wrong, output):
     parts[wrong] = WRONG
     declared = "-".join(parts)
     message = refused(tmp_path, monkeypatch, *GRAMMAR, f"task.digest={declared}")
-    assert f"has other rows than task.digest={declared} declares, in grammar/acceptability, {output}: give" in message
+    assert f"has other rows than task.digest={declared} declares; different: grammar/acceptability, {output}: give" in message
 
 
 def test_more_splits_than_declared(tmp_path, monkeypatch):
@@ -112,13 +112,13 @@ def test_another_model_than_declared(tmp_path, monkeypatch, wrong, output):
     parts = digests(start(tmp_path, *GRAMMAR, *BRIEF))[0].split("-")
     found, parts[wrong] = parts[wrong], WRONG
     message = refused(tmp_path, monkeypatch, *GRAMMAR, f"model.digest={'-'.join(parts)}")
-    assert f"names: {output} {found} instead of {WRONG}; give" in message
+    assert f": {output} {found} instead of {WRONG}; give" in message
 
 
 def test_a_model_declared_without_its_tokenizer(tmp_path, monkeypatch):
     found = digests(start(tmp_path, *GRAMMAR, *BRIEF))[0]
     message = refused(tmp_path, monkeypatch, *GRAMMAR, f"model.digest={found.partition('-')[0]}")
-    assert f"names: it is {found}; give" in message
+    assert f": it is {found}; give" in message
 
 
 # The cache of digests
