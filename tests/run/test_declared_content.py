@@ -98,7 +98,10 @@ def test_other_rows_than_declared(tmp_path, monkeypatch, wrong, output):
     parts[wrong] = WRONG
     declared = "-".join(parts)
     message = refused(tmp_path, monkeypatch, *GRAMMAR, f"task.digest={declared}")
-    assert f"has other rows than task.digest={declared} declares; different: grammar/acceptability, {output}: give" in message
+    assert (
+        f"has other rows than task.digest={declared} declares; different: grammar/acceptability, {output}: give"
+        in message
+    )
 
 
 def test_more_splits_than_declared(tmp_path, monkeypatch):
