@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def png_alone():
     draw = Figure.savefig
 

@@ -6,7 +6,7 @@ import shutil
 import string
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -163,21 +163,20 @@ def _contents(folder: Path) -> dict[str, Case]:
         rows.to_parquet(data / "acceptability" / f"{split}.parquet")
 
     def backbone(overrides: list[str], path: Path) -> Callable[[], tuple[object, list[str]]]:
-        settings = resolved([*overrides, "adapter=lora"])
-        settings.model.digest = model_digest(settings.model)
-        settings.model.weights = str(path)
+        config = resolved([*overrides, "adapter=lora"])
+        config = config.having(model={"digest": model_digest(config.model), "weights": str(path)})
 
         def read() -> tuple[object, list[str]]:
-            built, task = build(settings)
+            built, task = build(config)
             return {"weights": built.module.state_dict(), "example": dict(task.train[0])}, []
 
         return read
 
-    settings = resolved([*TEXT, "adapter=lora"])
-    settings.task.digest, settings.task.data_dir = TaskReader(settings.task).digest, str(data)
+    task = resolved(TEXT).task
+    task = replace(task, digest=TaskReader(task).digest, data_dir=str(data))
 
     def rows() -> tuple[object, list[str]]:
-        return load_task(settings.task, 0).train[:], []
+        return load_task(task, 0).train[:], []
 
     return {
         "weights of text": Case(text / "model.safetensors", backbone(TEXT, text)),

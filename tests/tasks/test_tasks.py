@@ -1,6 +1,7 @@
 """The tasks of configs/task: their files, real data, and the hub."""
 
 import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_every_task_composes_and_has_its_primary_metric(name):
     read_files(f"task={one}" for one in NAMES)  # all in one call of Hydra
     config = resolved([f"task={name}"]).task
     assert config.name == name and CONFIGS[NAMES.index(name)].read_text().startswith("# ")
-    config.num_labels = config.num_labels or 7  # a folder's are counted
+    config = replace(config, num_labels=config.num_labels or 7)  # a folder's are counted
     check_metric(config)
     labels = np.arange(20) % max(2, config.num_labels)
     logits = labels[:, None].astype(float) if config.num_labels == 1 else np.eye(config.num_labels)[labels]

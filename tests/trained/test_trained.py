@@ -99,9 +99,8 @@ def test_other_rows_are_scored_and_no_record_is_beside_them(images, capsys):
     """All 360 test images instead of 60 of them; the score is the model's own, by scikit-learn."""
     assert command(["evaluate", str(images), "task.max_eval_samples=null"]) == 0
     out = capsys.readouterr().out
-    model, _, settings = load_run(images)
-    settings.task.max_eval_samples = None
-    _, data, _ = load_run(images, settings)
+    model, _, config = load_run(images)
+    _, data, _ = load_run(images, config.having(task={"max_eval_samples": None}))
     examples = [data.splits["reported"][i] for i in range(len(data.splits["reported"]))]
     assert len(examples) > 60
     chosen = answers(model, x=torch.stack([e["x"] for e in examples])).argmax(-1)
