@@ -95,6 +95,12 @@ def default_of(field: dataclasses.Field) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
+def of_known_fields(cls: type, values: dict[str, Any]) -> Any:
+    """Return a dataclass made of values by field name; names that the class does not have are left out."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    return cls(**{name: value for name, value in values.items() if name in names})
+
+
 def canonical(value: Any) -> Any:
     """Return one form for equal values: 1 for 1 and 1.0, a list for a list and a tuple."""
     if isinstance(value, dict):

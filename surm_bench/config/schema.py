@@ -1,10 +1,10 @@
 """The configuration of one run."""
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from surm_bench.config.adapter import AdapterConfig
-from surm_bench.config.keys import MISSING, Group, Part, key, shown
+from surm_bench.config.keys import MISSING, Group, Part, key, of_known_fields, shown
 from surm_bench.config.methods import method_of
 from surm_bench.config.model import ModelConfig
 from surm_bench.config.optimizer import OptimizerConfig
@@ -65,8 +65,8 @@ class Config:
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Config":
         """Return the configuration of a record. A key that the record lacks has its default, "as before"."""
-        groups = {name: _known(group, document[name]) for name, group in GROUPS.items() if name in document}
-        return _known(cls, document | groups)
+        groups = {name: of_known_fields(group, document[name]) for name, group in GROUPS.items() if name in document}
+        return of_known_fields(cls, document | groups)
 
     def _check_family(self) -> None:
         """Refuse a text model for images and a vision model for text."""
@@ -104,8 +104,3 @@ class Config:
                 f"trainer.eval_batch_size={size} is not possible with {self.adapter.name}, whose predictions depend on "
                 f"it: leave it at {only}"
             )
-
-
-def _known(cls: type, values: dict[str, Any]) -> Any:
-    names = {one.name for one in fields(cls)}
-    return cls(**{name: value for name, value in values.items() if name in names})

@@ -1,9 +1,10 @@
 """The record of a run, field by field. No torch here."""
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 from surm_bench.config import Config
+from surm_bench.config.keys import of_known_fields
 
 DONE = ("success", "diverged")  # diverged: loss or logits were not finite, a result of the run's settings
 RETRIES = 3  # after so many failures a run is not tried again automatically
@@ -166,9 +167,9 @@ class Record:
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Record":
         """Return the record with these JSON values. A field that an older record lacks has its default."""
-        parts = {name: _known(part, document[name]) for name, part in PARTS.items() if document.get(name)}
+        parts = {name: of_known_fields(part, document[name]) for name, part in PARTS.items() if document.get(name)}
         config = Config.of_document(document["config"])
-        return _known(cls, document | parts | {"config": config, "source": document})
+        return of_known_fields(cls, document | parts | {"config": config, "source": document})
 
 
 PARTS = {
@@ -179,10 +180,3 @@ PARTS = {
     "code": Code,
     "memory": Memory,
 }
-
-
-def _known(cls: type, values: dict[str, Any]) -> Any:
-    if is_dataclass(values):
-        return values
-    names = {one.name for one in fields(cls)}
-    return cls(**{name: value for name, value in values.items() if name in names})

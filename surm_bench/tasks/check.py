@@ -58,7 +58,7 @@ def _check_input(dataset: Dataset, name: str, config: TaskConfig, origin: str) -
 
 
 def _check_labels(labels: np.ndarray, config: TaskConfig, origin: str, labelled: bool) -> None:
-    if config.num_labels == 1:
+    if config.is_regression:
         if labels.dtype.kind not in "iuf" or not (np.abs(labels) <= np.finfo(np.float32).max).all():
             raise UserError(f"{origin}: column {config.label} must hold finite numbers (of 32 bits)")
         return

@@ -45,7 +45,7 @@ def names_of(train: Dataset, config: TaskConfig) -> list[str] | None:
     Args:
         train: the training split; names that occur only in other splits count as unknown.
     """
-    if config.num_labels == 1:
+    if config.is_regression:
         return None
     if stored := _stored_names(train, config):
         numbers = [str(number) for number in range(len(stored))]
@@ -73,7 +73,7 @@ def reconciled(splits: Sequence[Split], config: TaskConfig) -> list[Split]:
                 f"{split.origin}: column {config.label} holds lists such as {example}: give one label for each row; "
                 "tasks with several labels a row are not supported"
             )
-    if config.num_labels == 1:
+    if config.is_regression:
         return [_with_labels(split, config, _values_of_regression(split, config), Value("float64")) for split in splits]
     numbering = _numbering(splits[0], config)
     return [_numbered(split, numbering, config, train=split is splits[0]) for split in splits]

@@ -72,7 +72,7 @@ def _class_names(train: Dataset, config: TaskConfig) -> list[str]:
 
 def _scored_rows(name: str, split: Dataset, config: TaskConfig) -> np.ndarray:
     """Return the rows of a split that have a label, or a random task.max_eval_samples of these rows if that is set."""
-    rows = np.arange(len(split)) if config.num_labels == 1 else np.flatnonzero(labels_of(split, config) != NO_LABEL)
+    rows = np.arange(len(split)) if config.is_regression else np.flatnonzero(labels_of(split, config) != NO_LABEL)
     if len(rows) < len(split):
         missing = len(split) - len(rows)
         tell(f"{config.name}, {name} split: {missing:,} of {len(split):,} rows have no label and are not scored")

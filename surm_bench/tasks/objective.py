@@ -78,7 +78,7 @@ class Regression(Objective):
 
 def objective_for(config: TaskConfig) -> Objective:
     """Return the objective of a task; num_labels=1 means regression."""
-    kind = Regression if config.num_labels == 1 else Classification
+    kind = Regression if config.is_regression else Classification
     return kind(config.metric, config.primary_metric, positive_class(config))
 
 
@@ -94,7 +94,7 @@ def check_metric(config: TaskConfig) -> None:
         raise UserError(
             f"task.num_labels={config.num_labels} is not possible: give the number of classes, or 1 for a regression"
         )
-    if (config.num_labels == 1) != (config.metric == "correlation"):
+    if (config.is_regression) != (config.metric == "correlation"):
         raise UserError(
             f"task.metric={config.metric!r} does not fit task.num_labels={config.num_labels}: "
             "'correlation' is for regression (num_labels=1), all other metrics are for classes"

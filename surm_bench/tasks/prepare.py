@@ -129,6 +129,6 @@ def _tokenised(rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfi
     texts = (columns[name] for name in config.inputs)
     # No attention mask here: it is all ones until collate pads a batch and creates the mask.
     tokens = tokenizer(*texts, truncation=True, max_length=limit, return_attention_mask=False)
-    cast = float if config.num_labels == 1 else int
+    cast = float if config.is_regression else int
     tokens["labels"] = [cast(label) for label in columns[config.label]]
     return Examples([dict(zip(tokens, values, strict=True)) for values in zip(*tokens.values(), strict=True)])
