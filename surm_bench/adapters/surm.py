@@ -81,7 +81,6 @@ class SurmLinear(DeltaLinear):
         """Return α·ΔW of one adapter, shape (out_features, in_features), fp32 or wider."""
         return self.surm_alpha[adapter_name] * self.adapters[adapter_name].dense()
 
-    @torch.compiler.disable  # hand-written and planned by the number of tokens: compiling gains nothing
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
         if self.disable_adapters:

@@ -34,13 +34,15 @@ def _at(device: str, side: int, rounds: int) -> dict[str, float]:
     generators = {name: _generators(algebra, device) for name, algebra in algebras.items()}
 
     def correlation(name: str):
-        return lambda: own_adjoint(algebras[name], x, g, False, generators[name])
+        prepared = algebras[name].prepare(*generators[name])
+        return lambda: own_adjoint(algebras[name], x, g, False, prepared, torch.float32)
 
     def build(name: str):
         return lambda: _built(algebras[name], generators[name])
 
     with torch.no_grad():
-        steps = {"product": lambda: g.T @ x, "half": lambda: half[1].T @ half[0]}
+        one = torch.ones(1, device=device)
+        steps = {"product": lambda: g.T @ x, "half": lambda: half[1].T @ half[0], "launch": lambda: one + one}
         steps |= {f"{name} gradient": correlation(name) for name in algebras}
         steps |= {f"{name} build": build(name) for name in FILTERED}
         times = take_turns(steps, device, rounds).median()
@@ -59,6 +61,7 @@ def _at(device: str, side: int, rounds: int) -> dict[str, float]:
         "value": value,
         "entry": sum(entry) / len(entry),
         "half": times["half"] / times["product"],
+        "launch": times["launch"] / unit,
     }
 
 

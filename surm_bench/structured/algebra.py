@@ -13,13 +13,17 @@ class Cost(NamedTuple):
     product, gradient: cost per token by the matrix's own route: N·log₂N summed over the real FFTs of length N, or
         multiply-adds.
     passes: number of passes over the entries of the dense matrix that build it.
-    outer: the cost of ``Algebra.outer`` divided by the cost of the plain gᵀ·x.
+    outer: the cost of ``Algebra.outer`` divided by the cost of the plain gᵀ·x, on a CPU.
+    multiplied: multiply-adds of the matrix product that builds the dense matrix where few operations are preferred.
+    operations: number of operations, of the product or of the gradient, by the own route beyond those of the dense one.
     """
 
     product: float
     gradient: float
     passes: float
     outer: float = 1
+    multiplied: float = 0
+    operations: int = 0
 
 
 class Algebra(ABC):

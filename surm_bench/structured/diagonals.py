@@ -10,16 +10,35 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn.functional import pad
+
+from surm_bench.structured.recorded import is_recorded
 
 
 def toeplitz_dense(t: Tensor, rows: int, columns: int) -> Tensor:
     """Return T of shape (rows, columns) from t of shape (rows + columns − 1,)."""
-    return _Read.apply(t, rows, columns)
+    return hankel(t, columns).flip(1)
 
 
 def diagonal_sums(matrix: Tensor) -> Tensor:
     """Return the sum of every diagonal, in the order of t: (m, n) → (m + n − 1,)."""
-    return _Sum.apply(matrix)
+    return antidiagonal_sums(matrix.flip(1))
+
+
+def hankel(v: Tensor, columns: int) -> Tensor:
+    """Return the Hankel matrix H[i, j] = v[i + j]: (…, m + columns − 1) → (…, m, columns)."""
+    if not is_recorded():
+        return _Hankel.apply(v, columns)
+    rows = v.shape[-1] - columns + 1  # rows of v and a last zero, cut anew: each begins one place later than the last
+    repeated = v[..., None, :].expand(*v.shape[:-1], rows, -1).flatten(-2)
+    return pad(repeated, (0, rows)).unflatten(-1, (rows, -1))[..., :columns]
+
+
+def antidiagonal_sums(matrix: Tensor) -> Tensor:
+    """Return Σ M[i, j] over i + j = k for every k: (…, m, n) → (…, m + n − 1)."""
+    if not is_recorded():
+        return _AntidiagonalSums.apply(matrix)
+    return _antidiagonal_sums(matrix)
 
 
 def circulant_diagonals(c: Tensor, rows: int, columns: int) -> Tensor:
@@ -59,29 +78,33 @@ def group_mean(values: Tensor, group: Tensor, groups: int) -> Tensor:
     return total / torch.bincount(group.flatten(), minlength=groups)
 
 
-class _Read(Function):
-    """t → T: row i is a window of the reversed vector, one place further left than the window of row i − 1."""
+def _antidiagonal_sums(matrix: Tensor) -> Tensor:
+    """Lay the rows out one after another, each moved one place to the right, and add them up."""
+    rows, columns = matrix.shape[-2:]
+    laid_out = pad(matrix, (0, rows)).flatten(-2)[..., : rows * (rows + columns - 1)]
+    return laid_out.unflatten(-1, (rows, rows + columns - 1)).sum(-2)
+
+
+class _Hankel(Function):
+    """v → H as a view, and the antidiagonal sums of a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, t: Tensor, rows: int, columns: int) -> Tensor:
-        return t.flip(0).unfold(0, columns, 1).flip(0)
+    def forward(ctx: Any, v: Tensor, columns: int) -> Tensor:
+        return v.unfold(-1, columns, 1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return diagonal_sums(gradient), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return antidiagonal_sums(gradient), None
 
 
-class _Sum(Function):
-    """T → t: each row is shifted by one place against the next row, so that the diagonals become columns."""
+class _AntidiagonalSums(Function):
+    """The adjoint of ``_Hankel``."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
-        ctx.shape = rows, columns = matrix.shape
-        length = rows + columns - 1
-        skewed = matrix.new_zeros(rows, length)
-        skewed.as_strided((rows, columns), (length - 1, 1), rows - 1).copy_(matrix)  # column rows − 1 − i + j
-        return skewed.sum(0).flip(0)
+        ctx.columns = matrix.shape[-1]
+        return _antidiagonal_sums(matrix)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return toeplitz_dense(gradient, *ctx.shape)
+        return hankel(gradient, ctx.columns)

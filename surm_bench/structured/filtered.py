@@ -8,8 +8,9 @@ from torch import Tensor
 from surm_bench.structured.algebra import Cost
 from surm_bench.structured.convolution import Filter
 from surm_bench.structured.diagonals import toeplitz_dense
+from surm_bench.structured.recorded import prefers_few_operations
 from surm_bench.structured.structure import Structure
-from surm_bench.structured.toeplitz_product import toeplitz_product
+from surm_bench.structured.toeplitz_product import matrix_product, toeplitz_product
 
 
 class Filtered(Structure):
@@ -24,7 +25,7 @@ class Filtered(Structure):
 
     @property
     def cost(self) -> Cost:
-        return Cost(product=2 * self.filter.work, gradient=2 * self.filter.work, passes=1)
+        return Cost(product=2 * self.filter.work, gradient=2 * self.filter.work, passes=1, operations=8)
 
     @property
     def values_per_token(self) -> int:
@@ -68,7 +69,13 @@ class FilteredTwice(Structure):
     @property
     def cost(self) -> Cost:
         both = sum(f.work for f in self.filters)
-        return Cost(product=(1 + self.terms) * both, gradient=(1 + 2 * self.terms) * both, passes=1 + self.terms)
+        return Cost(
+            product=(1 + self.terms) * both,
+            gradient=(1 + 2 * self.terms) * both,
+            passes=1 + self.terms,
+            multiplied=self.terms * self.out_features * self.side * self.in_features,
+            operations=26,
+        )
 
     @property
     def values_per_token(self) -> int:
@@ -76,8 +83,14 @@ class FilteredTwice(Structure):
 
     def dense(self, left: Tensor, right: Tensor) -> Tensor:
         outer, inner = self.filters
-        vectors = outer.diagonals(left), inner.diagonals(right)
-        return toeplitz_product(*vectors, self.out_features, self.side, self.in_features)
+        left, right = outer.diagonals(left), inner.diagonals(right)
+        if prefers_few_operations(left.device):
+            return matrix_product(left, right, self.side, self.in_features)
+        return self.by_displacement(left, right)
+
+    def by_displacement(self, left: Tensor, right: Tensor) -> Tensor:
+        """Return the dense matrix in O(n²), from the Toeplitz vectors of the left and the right filters."""
+        return toeplitz_product(left, right, self.out_features, self.side, self.in_features)
 
     def prepare(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         outer, inner = self.filters

@@ -88,7 +88,7 @@ class Kronecker(Structure):
     @property
     def cost(self) -> Cost:
         product = self.in_features * self.shape_of_a[0] + self.out_features * self.shape_of_b[1]
-        return Cost(product, gradient=2 * product, passes=1)
+        return Cost(product, gradient=2 * product, passes=1, operations=4)
 
     def nearest(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """Find the nearest Kronecker product by the method of Van Loan & Pitsianis (1993).

@@ -1,7 +1,8 @@
 """Products with a structured matrix, each as a single autograd function that saves little memory for backward.
 
-Only the input, the frozen weight and the generators (O(n) numbers) are saved; backward rebuilds the rest. There is no
-second derivative.
+Only the input, the frozen weight and O(n) numbers of the matrix are saved; backward rebuilds the rest. There is no
+second derivative. Plain operations take the place of these functions in a recorded graph, and on a GPU where the dense
+matrix serves the product and the gradient: they are fewer, but autograd then saves a dense matrix.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from surm_bench.structured.algebra import Algebra
+from surm_bench.structured.chunks import by_chunks
 from surm_bench.structured.precision import without_autocast
-
-# Numbers per thread in the widest step of a chunk of tokens. On a CPU a chunk fits into the cache of a core; on a GPU a
-# chunk fills the GPU. A product by the matrix's own route takes this much memory in addition to its result.
-CHUNK = {"cpu": 2**17, "cuda": 2**23}
+from surm_bench.structured.recorded import is_recorded, prefers_few_operations
 
 
 class Term(NamedTuple):
@@ -37,13 +36,18 @@ def linear(x: Tensor, weight: Tensor | None, bias: Tensor | None, terms: list[Te
     dtype than x's is rounded to x's dtype, once.
     """
     plan = [(term.algebra, term.gradient, len(term.generators)) for term in terms]
+    generators = [tensor for term in terms for tensor in term.generators]
     with without_autocast(x.device):
-        return _Linear.apply(plan, x, weight, bias, *(tensor for term in terms for tensor in term.generators))
+        if prefers_few_operations(x.device) and all(term.gradient == "dense" for term in terms):
+            return F.linear(x, _total(plan, weight, generators).to(x.dtype), None if bias is None else bias.to(x.dtype))
+        return _Linear.apply(plan, x, weight, bias, *generators)
 
 
 def own_product(algebra: Algebra, x: Tensor, generators: Sequence[Tensor]) -> Tensor:
     """Return ``x @ dense.T`` by the algebra's own route, computed in the generators' dtype, returned in x's dtype."""
     with without_autocast(x.device):
+        if is_recorded():
+            return algebra.product(algebra.transform(x.to(generators[0].dtype)), *algebra.prepare(*generators)).to(x)
         return _OwnProduct.apply(algebra, x, *generators)
 
 
@@ -54,10 +58,7 @@ class _Linear(Function):
     ) -> Tensor:
         ctx.plan = plan
         ctx.save_for_backward(x, weight, *generators)
-        total = weight
-        for algebra, _, own in _share(plan, generators):
-            total = _plus(total, algebra.dense(*own))
-        assert total is not None, "neither a weight nor a term"
+        total = _total(plan, weight, generators)
         return F.linear(x, total.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
     @staticmethod
@@ -77,8 +78,10 @@ class _Linear(Function):
                     total = _plus(total, dense.detach()) if wants_x else None
                 if by_dense:
                     gradients += torch.autograd.grad(dense, leaves, algebra.outer(g_rows, rows).to(dense.dtype))
+                elif wants and rows.numel():
+                    gradients += own_adjoint(algebra, rows, g_rows, False, algebra.prepare(*own), own[0].dtype)[1]
                 else:
-                    gradients += own_adjoint(algebra, rows, g_rows, False, own)[1] if wants else [None] * len(own)
+                    gradients += [torch.zeros_like(tensor) for tensor in own]
             gradient_x = (g_rows @ total.to(g.dtype)).view_as(x) if wants_x else None
         return None, gradient_x, None, None, *gradients
 
@@ -86,47 +89,46 @@ class _Linear(Function):
 class _OwnProduct(Function):
     @staticmethod
     def forward(ctx: Any, algebra: Algebra, x: Tensor, *generators: Tensor) -> Tensor:
-        ctx.algebra = algebra
-        ctx.save_for_backward(x, *generators)
+        ctx.algebra, ctx.dtype = algebra, generators[0].dtype
         prepared = algebra.prepare(*generators)
-        y = x.new_empty(*x.shape[:-1], algebra.out_features)
-        for part, out in chunks(algebra, x, y):
-            out.copy_(algebra.product(algebra.transform(part.to(generators[0].dtype)), *prepared))
-        return y
+        ctx.save_for_backward(x, *prepared)
+
+        def step(x: Tensor) -> tuple[Tensor, tuple[()]]:
+            return algebra.product(algebra.transform(x.to(ctx.dtype)), *prepared).to(x.dtype), ()
+
+        y, _ = by_chunks(algebra.values_per_token, step, x)
+        assert y is not None
+        return y.view(*x.shape[:-1], algebra.out_features)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, *generators = ctx.saved_tensors
+        x, *prepared = ctx.saved_tensors
         with without_autocast(x.device):
-            gradient_x, gradients = own_adjoint(ctx.algebra, x, g, ctx.needs_input_grad[1], generators)
+            gradient_x, gradients = own_adjoint(ctx.algebra, x, g, ctx.needs_input_grad[1], prepared, ctx.dtype)
         return None, gradient_x, *gradients
 
 
 def own_adjoint(
-    algebra: Algebra, x: Tensor, g: Tensor, wants_x: bool, generators: Sequence[Tensor]
+    algebra: Algebra, x: Tensor, g: Tensor, wants_x: bool, prepared: Sequence[Tensor], dtype: torch.dtype
 ) -> tuple[Tensor | None, list[Tensor]]:
-    """Return the gradients of Σ g·(dense x) in x and in the generators, by the own route, summed chunk by chunk."""
-    prepared, dtype = algebra.prepare(*generators), generators[0].dtype
-    gradient_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wants_x else None
-    totals = [torch.zeros_like(tensor) for tensor in generators]
-    for part, g_part, out in chunks(algebra, x, g, x if gradient_x is None else gradient_x):
-        in_x, gradients = algebra.adjoint(algebra.transform(part.to(dtype)), g_part.to(dtype), wants_x, *prepared)
-        if in_x is not None:
-            out.copy_(in_x)
-        for total, gradient in zip(totals, gradients, strict=True):
-            total += gradient
-    return gradient_x, totals
+    """Return the gradients of Σ g·(dense x) in x and in the generators, by the own route, computed in dtype."""
+
+    def step(x: Tensor, g: Tensor) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+        in_x, gradients = algebra.adjoint(algebra.transform(x.to(dtype)), g.to(dtype), wants_x, *prepared)
+        return None if in_x is None else in_x.to(x.dtype), gradients
+
+    gradient_x, gradients = by_chunks(algebra.values_per_token, step, x, g)
+    return None if gradient_x is None else gradient_x.view(x.shape), gradients
 
 
-def chunks(algebra: Algebra, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Split tensors of shape (..., width) into chunks of tokens; yield one (tokens, width) part of each tensor."""
-    if tensors[0].numel() == 0:  # an FFT of an empty tensor is an error
-        return iter(())
-    device = tensors[0].device.type
-    numbers = CHUNK.get(device, CHUNK["cuda"]) * (torch.get_num_threads() if device == "cpu" else 1)
-    size = max(1, numbers // algebra.values_per_token)
-    return zip(*(tensor.reshape(-1, tensor.shape[-1]).split(size) for tensor in tensors), strict=True)
+def _total(plan: list, weight: Tensor | None, generators: Sequence[Tensor]) -> Tensor:
+    """Return weight + Σ dense."""
+    total = weight
+    for algebra, _, own in _share(plan, generators):
+        total = _plus(total, algebra.dense(*own))
+    assert total is not None, "neither a weight nor a term"
+    return total
 
 
 def _share(plan: list, generators: Sequence[Tensor]) -> Iterator[tuple[Algebra, str, list[Tensor]]]:

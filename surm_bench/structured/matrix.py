@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from surm_bench.structured.algebra import Algebra
 from surm_bench.structured.linear import Term, linear, own_product
 from surm_bench.structured.precision import product_dtype, without_autocast
+from surm_bench.structured.recorded import is_recorded
 from surm_bench.structured.routes import Plan, check_route, choose_route
 
 
@@ -68,7 +69,6 @@ class StructuredMatrix(nn.Module):
             generators = self.algebra.generators(*parameters)
             return generators if scale == 1 else self.algebra.scaled(scale, *generators)
 
-    @torch.compiler.disable  # written by hand, and planned by the number of tokens: nothing to compile
     def forward(self, x: Tensor, route: str | None = None, scale: float = 1.0) -> Tensor:
         """Multiply by scale times the matrix: (..., in_features) → (..., out_features), in x's dtype.
 
@@ -105,6 +105,8 @@ class StructuredMatrix(nn.Module):
         check_route(self.algebra, route)
         if route != "auto":
             return Plan(route, route)
+        if is_recorded():  # a graph serves any number of tokens
+            return Plan("dense", "dense")
         half = product_dtype(x).itemsize < 4
         return choose_route(self.algebra, x.shape[:-1].numel(), x.device.type, merged, half)
 

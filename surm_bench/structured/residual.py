@@ -9,8 +9,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from surm_bench.structured.algebra import Algebra
-from surm_bench.structured.linear import chunks
+from surm_bench.structured.chunks import by_chunks
 from surm_bench.structured.precision import without_autocast
+from surm_bench.structured.recorded import is_recorded
 
 
 def residual(
@@ -28,6 +29,9 @@ def residual(
     """
     with without_autocast(x.device):
         bias = bias.to(generators[0].dtype)
+        if is_recorded():
+            product = algebra.product(algebra.transform(x.to(bias.dtype)), *algebra.prepare(*generators))
+            return (y + activation(product) + bias).to(y.dtype)
         return _Residual.apply(algebra, activation, None if y is x else y, x, bias, *generators)
 
 
@@ -42,34 +46,36 @@ class _Residual(Function):
         bias: Tensor,
         *generators: Tensor,
     ) -> Tensor:
-        ctx.algebra, ctx.activation, ctx.separate = algebra, activation, y is not None
-        ctx.save_for_backward(x, bias, *generators)
-        y, dtype = x if y is None else y, bias.dtype
+        ctx.algebra, ctx.activation, ctx.separate, ctx.dtype = algebra, activation, y is not None, bias.dtype
         prepared = algebra.prepare(*generators)
-        total = torch.empty_like(y, memory_format=torch.contiguous_format)
-        for x_part, y_part, out in chunks(algebra, x, y, total):
-            answer = activation(algebra.product(algebra.transform(x_part.to(dtype)), *prepared))
-            out.copy_(answer.add_(bias).add_(y_part))
-        return total
+        ctx.save_for_backward(x, *prepared)
+
+        def step(x: Tensor, y: Tensor) -> tuple[Tensor, tuple[()]]:
+            answer = activation(algebra.product(algebra.transform(x.to(ctx.dtype)), *prepared))
+            return answer.add_(bias).add_(y).to(y.dtype), ()
+
+        y = x if y is None else y
+        total, _ = by_chunks(algebra.values_per_token, step, x, y)
+        assert total is not None
+        return total.view(y.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        x, bias, *generators = ctx.saved_tensors
-        algebra, dtype = ctx.algebra, bias.dtype
-        wants_x = ctx.needs_input_grad[3]
-        gradient_x = torch.empty_like(x, memory_format=torch.contiguous_format) if wants_x else None
-        totals = [torch.zeros_like(tensor) for tensor in (bias, *generators)]
+        x, *prepared = ctx.saved_tensors
+        algebra, wants_x = ctx.algebra, ctx.needs_input_grad[3]
+
+        def step(x: Tensor, g: Tensor) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+            dtype, x, g = x.dtype, algebra.transform(x.to(ctx.dtype)), g.to(ctx.dtype)
+            z = algebra.product(x, *prepared).requires_grad_()
+            with torch.enable_grad():
+                (g_inner,) = torch.autograd.grad(ctx.activation(z), z, g)
+            in_x, gradients = algebra.adjoint(x, g_inner, wants_x, *prepared)
+            if in_x is not None:
+                in_x = (in_x if ctx.separate else in_x.add_(g)).to(dtype)
+            return in_x, (g.sum(0), *gradients)
+
         with without_autocast(x.device):
-            prepared = algebra.prepare(*generators)
-            for x_part, g_part, out in chunks(algebra, x, g, x if gradient_x is None else gradient_x):
-                x_part, g_part = algebra.transform(x_part.to(dtype)), g_part.to(dtype)
-                z = algebra.product(x_part, *prepared).requires_grad_()
-                with torch.enable_grad():
-                    (g_inner,) = torch.autograd.grad(ctx.activation(z), z, g_part)
-                in_x, gradients = algebra.adjoint(x_part, g_inner, wants_x, *prepared)
-                if in_x is not None:
-                    out.copy_(in_x if ctx.separate else in_x.add_(g_part))
-                for total, gradient in zip(totals, (g_part.sum(0), *gradients), strict=True):
-                    total += gradient
-        return None, None, g if ctx.separate else None, gradient_x, *totals
+            gradient_x, gradients = by_chunks(algebra.values_per_token, step, x, g)
+        gradient_x = None if gradient_x is None else gradient_x.view(x.shape)
+        return None, None, g if ctx.separate else None, gradient_x, *gradients

@@ -32,6 +32,7 @@ class UnitCosts(NamedTuple):
     value: float  # one number of x or g, read once
     entry: float  # one entry of a dense matrix, in one pass
     half: float  # one multiply-add of a large product in half precision
+    launch: float  # one operation, however small; on a CPU the other costs contain it
 
 
 def multiplies_bf16() -> bool:
@@ -43,9 +44,10 @@ def multiplies_bf16() -> bool:
 UNIT_COSTS = {
     # Measured by ``make bench`` (results/performance/unit_costs.md) on an AMD EPYC, n = 256 … 4096: values
     # between the measurements on one thread and on two threads.
-    "cpu": UnitCosts(fft=5.5, factored=1.5, value=22, entry=85, half=0.27 if multiplies_bf16() else 1),
-    # Not measured: computed from the bandwidth (4.8 TB/s) and the peak rates that NVIDIA states for an H200.
-    "cuda": UnitCosts(fft=10, factored=3, value=25, entry=100, half=0.08),
+    "cpu": UnitCosts(fft=5.5, factored=1.5, value=22, entry=85, half=0.27 if multiplies_bf16() else 1, launch=0),
+    # Not measured: computed from the bandwidth (4.8 TB/s) and the peak rates (fp32: 33.5 · 10¹² multiply-adds per
+    # second) that NVIDIA states for an H200, and 10 µs for each operation that PyTorch dispatches.
+    "cuda": UnitCosts(fft=10, factored=3, value=25, entry=100, half=0.08, launch=3.35e8),
 }
 
 
@@ -82,13 +84,15 @@ def choose_route(algebra: Algebra, tokens: int, device: str, merged: bool, half:
     entries = algebra.out_features * algebra.in_features
     reading = costs.value * (algebra.out_features + algebra.in_features)
     large = tokens * entries * (costs.half if half else 1)
-    build = costs.entry * cost.passes * entries
+    cpu = device == "cpu"
+    build = costs.entry * cost.passes * entries + (0 if cpu else cost.multiplied)
+    launches = costs.launch * cost.operations
     product = {  # forward and backward; the dense matrix is built in both
         "dense": 2 * build + (0 if merged else 2 * large),
-        own: 2 * tokens * (unit * cost.product + reading),
+        own: 2 * tokens * (unit * cost.product + reading) + launches,
     }
     gradient = {
-        "dense": cost.outer * large + 2 * build,
-        own: tokens * (unit * cost.gradient + reading),
+        "dense": (cost.outer if cpu else 1) * large + 2 * build,
+        own: tokens * (unit * cost.gradient + reading) + launches,
     }
     return Plan(min(product, key=product.__getitem__), min(gradient, key=gradient.__getitem__))

@@ -11,6 +11,7 @@ from surm_bench.structured.centrosymmetric import centrosymmetric_outer
 from surm_bench.structured.convolution import ToeplitzFilter
 from surm_bench.structured.diagonals import diagonal_index, group_mean, symmetric_diagonals
 from surm_bench.structured.filtered import Filtered, FilteredTwice
+from surm_bench.structured.recorded import prefers_few_operations
 from surm_bench.structured.structure import drawn
 from surm_bench.structured.toeplitz_product import toeplitz_product
 
@@ -70,23 +71,25 @@ class SymmetricToeplitz(FilteredTwice):
 
     def generators(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the Toeplitz vectors of T(b)'s leading rows and of T(a)'s leading columns."""
-        left, right = symmetric_diagonals(b), symmetric_diagonals(a)
+        left, right = symmetric_diagonals(torch.stack((b, a))).unbind()
         return left[None, : self.out_features + self.side - 1], right[None, self.side - self.in_features :]
 
     @property
     def cost(self) -> Cost:
         return super().cost._replace(outer=0.6) if self._centrosymmetric else super().cost
 
-    def dense(self, left: Tensor, right: Tensor) -> Tensor:
+    def by_displacement(self, left: Tensor, right: Tensor) -> Tensor:
         """Return the matrix; if it is centrosymmetric, build only the upper half, whose reversal is the lower half."""
         if not self._centrosymmetric:
-            return super().dense(left, right)
+            return super().by_displacement(left, right)
         n, half = self.side, (self.side + 1) // 2
         upper = toeplitz_product(left[:, : half + n - 1], right, half, n, n)
         return torch.cat((upper, upper[: n - half].flip(0, 1)))
 
     def outer(self, g: Tensor, x: Tensor) -> Tensor:
-        return centrosymmetric_outer(g, x) if self._centrosymmetric else super().outer(g, x)
+        if not self._centrosymmetric or prefers_few_operations(x.device):
+            return super().outer(g, x)
+        return centrosymmetric_outer(g, x)
 
     @property
     def _centrosymmetric(self) -> bool:

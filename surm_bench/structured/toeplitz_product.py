@@ -1,4 +1,4 @@
-"""Dense products of two Toeplitz matrices in O(n²) instead of O(n³), by their low displacement rank."""
+"""Dense products of two Toeplitz matrices: in O(n²) by their low displacement rank, or by one matrix product."""
 
 from typing import Any
 
@@ -9,12 +9,18 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from surm_bench.structured.diagonals import diagonal_sums, toeplitz_dense
+from surm_bench.structured.diagonals import diagonal_sums, hankel, toeplitz_dense
 
-# Rows per step of the running sum. On a CPU, 8 rows are as fast, 32 and 64 are slower. A GPU waits for the launch of
-# each step: with 16 rows, a training step of ViT-Tiny took four times as long as with Toeplitz (docs/gpu.md). 256 is a
-# guess.
-BLOCK = {"cpu": 16, "cuda": 256}
+BLOCK = 16  # rows per step of the running sum; 8 rows are as fast, 32 and 64 are slower
+
+
+def matrix_product(left: Tensor, right: Tensor, inner: int, columns: int) -> Tensor:
+    """Return what ``toeplitz_product`` returns, by one matrix product in O(n³).
+
+    The inner index runs backwards, because then both matrices are Hankel matrices, which are views of their vectors.
+    """
+    a, b = hankel(left, inner), hankel(right.flip(-1), columns)  # (k, rows, inner), (k, inner, columns)
+    return a.transpose(0, 1).flatten(1) @ b.flatten(0, 1)
 
 
 def toeplitz_product(left: Tensor, right: Tensor, rows: int, inner: int, columns: int) -> Tensor:
@@ -53,7 +59,7 @@ class _FromDisplacement(Function):
     @staticmethod
     def forward(ctx: Any, down: Tensor, across: Tensor, edge: Tensor) -> Tensor:
         ctx.save_for_backward(down, across)
-        ctx.block = block = BLOCK.get(edge.device.type, BLOCK["cuda"])
+        ctx.block = block = BLOCK
         total = _shifts(down, block) @ _shifts(across, block).T
         for part, diagonals in _edges(total, edge, block):
             part += toeplitz_dense(diagonals, *part.shape)

@@ -14,10 +14,12 @@ from surm_bench.adapters import ResidualAdapterConfig, SurmConfig
 from surm_bench.adapters.residual import ACTIVATIONS
 from surm_bench.errors import UserError
 from surm_bench.structured import STRUCTURES, Structure, StructuredMatrix
-from surm_bench.structured.linear import CHUNK, Term, linear, own_product
+from surm_bench.structured import toeplitz_product as displacement
+from surm_bench.structured.chunks import CHUNK
+from surm_bench.structured.linear import Term, linear, own_product
 from surm_bench.structured.residual import residual
 from surm_bench.structured.routes import choose_route
-from surm_bench.structured.toeplitz_product import BLOCK, toeplitz_product
+from surm_bench.structured.toeplitz_product import toeplitz_product
 
 # name: (out_features, in_features)
 SIZES = {"odd": (7, 7), "even": (36, 36), "two blocks, odd": (35, 35), "tall": (40, 24), "wide": (9, 45), "one": (1, 1)}
@@ -339,7 +341,7 @@ def test_there_is_no_second_derivative():
 def test_displacement_recursion_in_steps_of_any_size(rows, inner, columns, block, monkeypatch):
     """Two products and their gradients against dense ones of torch in fp64, whatever the rows of a step: a GPU has
     other ones than a CPU."""
-    monkeypatch.setitem(BLOCK, "cpu", block)
+    monkeypatch.setattr(displacement, "BLOCK", block)
     generator = torch.Generator().manual_seed(0)
     left, right = (
         torch.randn(2, n, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -364,7 +366,7 @@ def test_displacement_recursion_in_steps_of_any_size(rows, inner, columns, block
 def test_displacement_recursion_holds_in_fp32(n, block, monkeypatch):
     """Forward on some columns, and backward from a gradient of rank one, both against scipy's Toeplitz products in
     fp64: 1e-5 relative at n = 4096."""
-    monkeypatch.setitem(BLOCK, "cpu", block)
+    monkeypatch.setattr(displacement, "BLOCK", block)
     generator = np.random.default_rng(0)
     a, b, u, v = generator.standard_normal((4, n))
     columns = generator.choice(n, min(n, 40), replace=False)
