@@ -136,7 +136,7 @@ class ToeplitzFilter(Filter):
 
     @property
     def length(self) -> int:
-        return next_fast_len(self.rows + self.columns - 1, real=True)
+        return _fast_length(self.rows + self.columns - 1)
 
     def transform(self, x: Tensor) -> Tensor:
         return torch.fft.rfft(x, n=self.length)
@@ -153,3 +153,8 @@ class ToeplitzFilter(Filter):
 
     def diagonals(self, vector: Tensor) -> Tensor:
         return vector
+
+
+@torch.compiler.assume_constant_result
+def _fast_length(least: int) -> int:
+    return next_fast_len(least, real=True)

@@ -47,7 +47,9 @@ def own_product(algebra: Algebra, x: Tensor, generators: Sequence[Tensor]) -> Te
     """Return ``x @ dense.T`` by the algebra's own route, computed in the generators' dtype, returned in x's dtype."""
     with without_autocast(x.device):
         if is_recorded():
-            return algebra.product(algebra.transform(x.to(generators[0].dtype)), *algebra.prepare(*generators)).to(x)
+            rows = x.reshape(-1, x.shape[-1]).to(generators[0].dtype)
+            y = algebra.product(algebra.transform(rows), *algebra.prepare(*generators))
+            return y.reshape(*x.shape[:-1], algebra.out_features).to(x.dtype)
         return _OwnProduct.apply(algebra, x, *generators)
 
 

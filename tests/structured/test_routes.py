@@ -444,20 +444,3 @@ def test_a_new_structure_needs_three_functions():
     for route in ("auto", "dense", "factored"):
         gradients = torch.autograd.grad(matrix(x, route), [x, matrix.d], g)
         close(gradients, [g * matrix.d.detach(), (g * x.detach()).sum((0, 1))], 1e-12)
-
-
-@pytest.mark.parametrize("config", [SurmConfig, ResidualAdapterConfig])
-def test_compiled(config):
-    """torch.compile leaves our functions alone and compiles around them."""
-    model = adapted(nn.Linear(12, 12), config(structure="ldr", target_modules=["0"]))
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            nn.init.normal_(parameter)
-    x = torch.randn(5, 12)
-    compiled = torch.compile(model, backend="eager")
-    torch.testing.assert_close(compiled(x), model(x))
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    for answer, wanted in zip(
-        torch.autograd.grad(compiled(x).sum(), parameters), torch.autograd.grad(model(x).sum(), parameters), strict=True
-    ):
-        torch.testing.assert_close(answer, wanted)

@@ -270,6 +270,19 @@ def test_compiled_is_what_trains_and_nothing_else(monkeypatch):
     assert all(torch.equal(p, q) for p, q in zip(compiled.parameters(), plain.parameters(), strict=True))
 
 
+@pytest.mark.slow
+def test_training_with_a_compiled_model_is_training():
+    """The compiler writes and builds its own code for a CPU; scores and parameters are the plain model's."""
+    models = {}
+    for compiled in (False, True):
+        torch.manual_seed(1)
+        models[compiled] = Classifier()
+        trainer = TrainerConfig(epochs=2, batch_size=8, progress=False, compile=compiled)
+        train(models[compiled], examples(), OptimizerConfig(lr=0.01), trainer)
+    for p, q in zip(models[True].parameters(), models[False].parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+
+
 def test_no_compiler_is_told_in_one_line(monkeypatch):
     def broken(function):
         raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1")
