@@ -1,15 +1,10 @@
 """The recipes of docs/own_*.md, carried out in a copy of the checkout as they stand there.
 
-The first line of a block is ``# PATH``, which it is written to, or ``# PATH: in NAME``, whose value it is put into; a
-block of bash is run. What a recipe needs beside it, data or weights, the tests make.
+What a recipe needs beside it, data or weights, the tests make.
 """
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow
@@ -18,65 +13,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from support.recipes import Recipe
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 pytestmark = pytest.mark.slow
 CHECKOUT = Path(__file__).parents[2]
 COPIED = ("surm_bench", "configs", "tests", "scripts")
-BLOCK = re.compile(r"^```(python|yaml|bash)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-
-
-class Recipe:
-    """A section of these pages, from its heading to the next one, and the copy that it is carried out in."""
-
-    def __init__(self, title: str, tree: Path) -> None:
-        pages = [page.read_text() for page in sorted((CHECKOUT / "docs").glob("own_*.md"))]
-        (section,) = (page.partition(f"\n## {title}\n")[2] for page in pages if f"\n## {title}\n" in page)
-        self.blocks, self.tree = BLOCK.findall(section.partition("\n## ")[0]), tree
-
-    def follow(self) -> str:
-        """Do all that it says; returns what its commands print."""
-        return "".join(self.run(block) if kind == "bash" else self.write(block) for kind, block in self.blocks)
-
-    def write(self, block: str) -> str:
-        path, place = re.match(r"# ([\w/.]+)(?:: in (\w+)$)?", block, re.MULTILINE).groups()
-        file = self.tree / path
-        if place is None:
-            assert not file.exists(), f"{path} is there already"
-            file.write_text(block)
-        else:
-            file.write_text(inserted(file.read_text(), place, block.splitlines()[1:]))
-        return ""
-
-    def run(self, commands: str) -> str:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.tree)}
-        shell = ["bash", "-e", "-o", "pipefail", "-c", commands]
-        done = subprocess.run(shell, cwd=self.tree, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{commands}{done.stdout}{done.stderr}"
-        return done.stdout
-
-    def tests(self, *arguments: str) -> None:
-        """Run tests of the copy; they pass, and there are some."""
-        self.run(f"python -m pytest -x {' '.join(arguments)}")
-
-    def record(self) -> dict:
-        """Of its only run, which went well."""
-        (file,) = self.tree.glob("results/runs/*/record.json")
-        record = json.loads(file.read_text())
-        assert record.status == "success"
-        return record
-
-
-def inserted(text: str, place: str, new: list[str]) -> str:
-    """Put new lines at the top of the dict or list of that name; imports go before the first import."""
-    lines = text.splitlines()
-    for line in new:
-        opening = r"from " if line.startswith("from ") else rf"{place}\b.*[\[{{:]$"
-        at = next(number for number, old in enumerate(lines) if re.match(opening, old))
-        lines.insert(at if line.startswith("from ") else at + 1, line)
-    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture
@@ -85,7 +28,14 @@ def recipe(tmp_path):
     for name in COPIED:
         shutil.copytree(CHECKOUT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
-    return lambda title: Recipe(title, tmp_path)
+    return lambda title: Recipe(section(title), tmp_path)
+
+
+def section(title: str) -> str:
+    """Return the section of these pages that has the title, up to the next heading."""
+    pages = [page.read_text() for page in sorted((CHECKOUT / "docs").glob("own_*.md"))]
+    (found,) = (page.partition(f"\n## {title}\n")[2] for page in pages if f"\n## {title}\n" in page)
+    return found.partition("\n## ")[0]
 
 
 def test_an_adapter(recipe):
@@ -140,7 +90,7 @@ def test_a_task(recipe):
     for split in ("train", "validation"):
         pyarrow.parquet.write_table(pyarrow.table(rows), task.tree / "data" / "paws" / f"{split}.parquet")
     task.follow()
-    assert task.record()["examples"] == {"reported": 40}
+    assert task.record().examples == {"reported": 40}
     task.tests("tests/tasks/test_tasks.py -k 'paws or is_complete'")
 
 
