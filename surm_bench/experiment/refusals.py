@@ -19,7 +19,7 @@ def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple
 
     Args:
         folder: the results folder, where records are written.
-        places: see surm_bench.experiment.jobs.composed.
+        places: see surm_bench.experiment.jobs.resolved.
     """
     reasons: dict[tuple, str] = {}
     for job in jobs:

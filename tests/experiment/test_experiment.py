@@ -18,7 +18,7 @@ from support.made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_exp
 from surm_bench import records
 from surm_bench.command.main import main
 from surm_bench.config import composition
-from surm_bench.config.composition import compose, typed
+from surm_bench.config.composition import compose
 from surm_bench.config.identity import identity, run_id
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, commands, contents, files, launching, load_experiment
@@ -26,7 +26,7 @@ from surm_bench.experiment.ahead import runs_left
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.estimates import Estimates
 from surm_bench.experiment.files import experiment_files
-from surm_bench.experiment.jobs import Job, composable, composed, pair, pairs, reported_jobs, resolved, trial_jobs
+from surm_bench.experiment.jobs import Job, composable, pair, pairs, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
@@ -135,7 +135,7 @@ def test_a_job_is_its_command_line(tiny):
     jobs += reported_jobs(tiny, {("digits", "lora"): setting})
     for job in jobs:
         whole = OmegaConf.to_container(compose(job.arguments()), resolve=True)
-        assert resolved(job).document() == whole == OmegaConf.to_container(composed(job), resolve=True)
+        assert resolved(job).document() == whole
     circulant, lora = resolved(jobs[0]), resolved(jobs[-1])
     assert (circulant.optimizer.name, circulant.optimizer.weight_decay) == ("adamw", 0.125)
     assert (circulant.trainer.batch_size, circulant.trainer.max_steps) == (64, 5)
@@ -482,8 +482,8 @@ def test_a_folder_of_images_has_the_id_that_the_runner_gives(tmp_path):
         Image.new("RGB", (8, 8), (len(name + split), 9, ord(name[0]))).save(tmp_path / "pets" / split / name / "0.png")
     overrides = ("model=vit_digits", "task=images/folder", "task.name=images/pets")
     job = Job("pets", "lora", 0, ((LR, 0.01),), overrides, ("adapter=lora",))
-    places = (f"task.data_dir={tmp_path / 'pets'}", f"results_dir={tmp_path}")
-    config, _ = runner.checked(typed(composed(job, places)))
+    places = (f"task.data_dir={tmp_path / 'pets'}",)
+    config, _ = runner.checked(resolved(job, places).having(results_dir=str(tmp_path)))
     assert Runs(tmp_path, places).id(job) == run_id(config)
 
 

@@ -52,7 +52,7 @@ def test_an_adapter_runs_saves_and_loads_to_the_same_scores(tmp_path, adapter):
 
 
 def test_the_record_says_everything(tmp_path):
-    record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", "seed=5")
+    record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", seed=5)
     path = folder_of(tmp_path, record) / "record.json"
     document = json.loads(path.read_text())
     assert document == record.document() and records.read(path) == record
@@ -82,7 +82,7 @@ def test_the_record_says_everything(tmp_path):
 @pytest.mark.parametrize("backbone", [DIGITS, GRAMMAR], ids=["digits", "grammar"])
 def test_the_same_seed_gives_the_same_bits(tmp_path, backbone):
     first, second = (start(tmp_path / name, *backbone, "adapter=circulant") for name in "ab")
-    other = start(tmp_path / "a", *backbone, "adapter=circulant", "seed=1")
+    other = start(tmp_path / "a", *backbone, "adapter=circulant", seed=1)
     assert first.run_id == second.run_id != other.run_id
     assert first.group_id == second.group_id == other.group_id
     assert first.history == second.history != other.history

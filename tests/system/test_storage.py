@@ -130,7 +130,7 @@ def test_a_run_that_has_too_little_space_does_not_train_and_is_no_failure(tmp_pa
     ids=["state", "adapter", "predictions", "record", "any file"],
 )
 def test_a_disk_that_is_full_while_a_run_writes(tmp_path, monkeypatch, where, name, fails):
-    earlier = start(tmp_path, *LORA, "seed=1")
+    earlier = start(tmp_path, *LORA, seed=1)
     with monkeypatch.context() as patched:
         patched.setattr(state, "PAUSE", 0)
         patched.setattr(where, name, fails)
