@@ -24,6 +24,7 @@ from surm_bench.experiment.jobs import reported_jobs, trial_jobs
 from surm_bench.experiment.search import Trial
 from surm_bench.system.installation import config_dir
 
+pytestmark = pytest.mark.usefixtures("empty_figures")
 SHORT = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
 
 
