@@ -86,19 +86,6 @@ def without(packages: str, code: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", f"{block}\n{code}"], capture_output=True, text=True)
 
 
-def test_adapters_need_no_package_of_the_benchmark():
-    extra = "hydra omegaconf wandb matplotlib datasets evaluate pandas pyarrow timm sklearn rich joblib"
-    code = """
-import surm_bench.system.torchvision_stub
-from surm_bench.adapters import SurmConfig
-from peft import get_peft_model
-from torch import nn
-model = get_peft_model(nn.Sequential(nn.Linear(8, 8)), SurmConfig(structure="circulant", target_modules=["0"]))
-print(sum(p.numel() for p in model.parameters() if p.requires_grad))"""
-    done = without(extra, code)
-    assert done.stdout == "16\n", done.stderr
-
-
 @pytest.mark.parametrize("arguments", [["plan", "demo"], ["run", "task=digits"], ["params", "vit_digits"]])
 def test_a_package_that_is_missing_is_one_line(arguments):
     done = without("hydra", f"from surm_bench.command.main import main; sys.argv[1:] = {arguments!r}; main()")
