@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.runs import ADAPTERS
 
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.schedule import schedule
@@ -35,6 +34,7 @@ BACKBONES = {
 }
 STEPS = ["trainer.epochs=2", "trainer.batch_size=16", "task.max_train_samples=64", "task.max_eval_samples=32"]
 TEXT_ONLY = ("prefix",)
+ON_BOTH = ("adapter_houlsby", "circulant", "lora")
 SMALLER = {"adapter_drop": ["adapter.first_layer=1"]}  # the default is for twelve layers
 TOLERANCE = 1e-4
 
@@ -85,10 +85,10 @@ def backbones(adapter: str) -> list[str]:
 
 
 def cases():
-    """Every adapter on one backbone, and one adapter of each class on both, in every run of the tests."""
+    """Every adapter on one backbone, and a few on both, in every run of the tests."""
     for adapter in composition.choices("adapter"):
         for backbone in backbones(adapter):
-            quick = adapter in ADAPTERS or backbone == backbones(adapter)[0]
+            quick = adapter in ON_BOTH or backbone == backbones(adapter)[0]
             yield pytest.param(adapter, backbone, marks=() if quick else pytest.mark.slow)
 
 

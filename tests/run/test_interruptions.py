@@ -1,6 +1,7 @@
 """Runs that are stopped go on to equal bits, and of several processes on one run one trains."""
 
 import json
+import shutil
 import signal
 
 import pytest
@@ -95,14 +96,12 @@ def test_a_state_of_another_kind_is_not_continued(tmp_path, monkeypatch):
     assert record.status == "success" and len(record.segments) == 1
 
 
-def test_while_one_trains_the_others_are_refused(tmp_path):
+def test_while_one_trains_another_is_refused(tmp_path):
     first = begin(tmp_path, *ENDLESS)
     wait_for(lambda: list(tmp_path.glob("runs/*/lock.json")))
-    others = [begin(tmp_path, *ENDLESS) for _ in range(2)]
-    for process in others:
-        process.join(120)
-        assert process.exitcode == 2
-        assert f"process {first.pid} on " in said(tmp_path, process)
+    other = begin(tmp_path, *ENDLESS)
+    other.join(120)
+    assert other.exitcode == 2 and f"process {first.pid} on " in said(tmp_path, other)
     assert first.is_alive()
     stop(first)
     assert first.exitcode in (143, -15)  # -15: it had not yet begun to train
@@ -121,6 +120,19 @@ def test_a_run_that_another_took_over_stops_and_writes_nothing(tmp_path):
     assert process.exitcode == 2 and f"process {process.pid} on another took over run " in line
     assert json.loads(lock.read_text()) == other
     assert records.Archive(tmp_path).is_empty and not list(tmp_path.glob("runs/*/adapter"))
+
+
+def test_a_run_whose_folder_is_removed_stops_and_does_not_make_it_again(tmp_path):
+    folder = tmp_path / "results"
+    process = begin(folder, *ENDLESS, "trainer.save_seconds=0.1")
+    wait_for(lambda: list(folder.glob("runs/*/state/state.safetensors")) or not process.is_alive())
+    output = folder / f"{process.pid}.txt"
+    kept = output.rename(tmp_path / output.name)
+    shutil.rmtree(folder)
+    process.join(60)
+    line = kept.read_text().splitlines()[-1]
+    assert process.exitcode == 2 and f"surm-bench: {folder}/runs/" in line and "no longer exists" in line
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("finished", [False, True])
