@@ -21,7 +21,7 @@ from surm_bench.tasks import TaskReader
 from surm_bench.training import Diverged
 
 LR = "optimizer.lr"
-FEW = ["task.max_train_samples=100", "task.max_eval_samples=40"]
+FEW = ["task.max_train_samples=100", "task.max_eval_samples=40", "task.validation_rows=40"]
 ENVIRONMENT = {
     "device": "cpu (2 cores)",
     "device_kind": "cpu",

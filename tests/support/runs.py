@@ -12,6 +12,7 @@ from surm_bench.config.composition import resolved
 from surm_bench.records import Record, run_folder
 
 SHORT = ["trainer.max_steps=4", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
+SHORT += ["task.validation_rows=100"]  # of the rows held out, if any
 DIGITS = ["model=vit_digits", "task=digits"]
 GRAMMAR = ["model=roberta_tiny", "task=grammar/acceptability"]
 SIMILARITY = ["model=roberta_tiny", "task=grammar/similarity"]
