@@ -33,6 +33,15 @@ def decoded_once():
         yield
 
 
+@pytest.fixture
+def empty_figures():
+    """Figures are empty files, which a test that only needs their names takes instead of drawn ones."""
+    from support.figures import drawn_as
+
+    with drawn_as():
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """A folder with glue/<task>/*.parquet and images/<task>/*.parquet."""

@@ -80,9 +80,9 @@ def kind(module: nn.Module) -> str:
 
     Quantisers and tuners, for example, have classes named Linear.
     """
-    found = type(module)
-    namesake = getattr(nn, found.__name__, found) is not found
-    return f"{found.__module__}.{found.__qualname__}" if namesake else found.__name__
+    cls = type(module)
+    namesake = getattr(nn, cls.__name__, cls) is not cls
+    return f"{cls.__module__}.{cls.__qualname__}" if namesake else cls.__name__
 
 
 def _plain(parameter: Tensor | None) -> bool:

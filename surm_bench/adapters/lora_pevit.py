@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.method import register_method
 from surm_bench.adapters.residual import Branch
-from surm_bench.adapters.roles import attention_heads, check_not_fused
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.adapters.tuner_layer import LinearTunerLayer, Unmergeable
@@ -50,10 +49,7 @@ class LoraPevitConfig(TunerConfig):
 
     def build(self, site: Site) -> Branch:
         rows, columns = site.shape
-        check_not_fused(site.layer_name, columns, rows)
-        heads = self.heads or attention_heads(site.model.modules())
-        if rows % heads:
-            raise UserError(f"heads={heads} does not divide a layer's {rows} outputs")
+        heads = site.heads(self.heads, rows)
         is_query = site.layer_name.rpartition(".")[2] in QUERIES
         scale = self.alpha / self.r * (math.sqrt(rows // heads) if is_query else 1)
         return MixedLora(columns, rows, scale, self.r, heads)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.method import register_method
-from surm_bench.adapters.roles import attention_heads, check_not_fused, layer_of
+from surm_bench.adapters.roles import layer_of
 from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.targets import is_target, place
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
@@ -42,10 +42,7 @@ class LortaConfig(TunerConfig):
 
     def build(self, site: Site) -> ThinDelta:
         width, split = site.shape
-        check_not_fused(site.layer_name, split, width)
-        heads = self.heads or attention_heads(site.model.modules())
-        if split % heads:
-            raise UserError(f"heads={heads} does not divide the inputs of a layer of {width}×{split}")
+        heads = site.heads(self.heads, split)
         shared = site.share(lambda: Factors(width, heads, split // heads, self._targets(site.model), self.r))
         factors = shared.module
         if (len(factors.a), len(factors.heads) * len(factors.b)) != (width, split):

@@ -2,8 +2,8 @@
 
 ΔW = (alpha/r)·blockdiag(B_1·A_1, …, B_n·A_n) has rank n·r and r·(in + out) parameters for every n (Ren et al., 2024,
 arXiv 2402.17263). Scale and initialisation follow the authors' code, where alpha and r belong to each small LoRA. The
-authors' scripts (ChasonShi/MELoRA) have alpha = 16 and dropout of 0.05 on the input; here alpha is 1 by default, and
-there is no dropout.
+authors' scripts (ChasonShi/MELoRA) have alpha = 16 and dropout of 0.05 on the input; here alpha is 1 by default,
+without dropout.
 """
 
 import math

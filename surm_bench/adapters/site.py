@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from torch import nn
 
+from surm_bench.adapters.roles import attention_heads, check_not_fused
 from surm_bench.adapters.tuner_layer import TunerLayer, tuner_layers
+from surm_bench.errors import UserError
 
 
 class Shared(NamedTuple):
@@ -47,6 +49,19 @@ class Site:
     def shape(self) -> tuple[int, int]:
         """The layer's output and input features."""
         return self.layer.out_features, self.layer.in_features
+
+    def heads(self, given: int | None, features: int) -> int:
+        """Return the number of attention heads that split these features: the given number, or the model's.
+
+        Raises:
+            UserError: q, k and v are fused in the layer, the model's number is unknown, or it does not divide.
+        """
+        rows, columns = self.shape
+        check_not_fused(self.layer_name, columns, rows)
+        heads = given or attention_heads(self.model.modules())
+        if features % heads:
+            raise UserError(f"heads={heads} does not divide {features}, the features of {self.layer_name} to split")
+        return heads
 
     def share(self, make: Callable[[], nn.Module], among: Callable[[str], bool] = lambda name: True) -> Shared:
         """Return the module that the adapter's layers share. The first layer makes it.

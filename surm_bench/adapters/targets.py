@@ -27,13 +27,13 @@ def role_targets(model: nn.Module, roles: Iterable[str], layers: Sequence[int] |
     if layers is None or layers == []:
         return names
     wanted = {layers} if isinstance(layers, int) else set(layers)
-    found = [name for name in names if layer_of(name) in wanted]
-    if not found:
+    chosen = [name for name in names if layer_of(name) in wanted]
+    if not chosen:
         there = sorted({layer for name in names if (layer := layer_of(name)) is not None})
         raise UserError(
             f"layers_to_transform={layers} is not possible: this model has layers {there[0]} to {there[-1]}"
         )
-    return found
+    return chosen
 
 
 def backbone_names(model: nn.Module) -> list[str]:
@@ -71,7 +71,7 @@ def check_targets(config: PeftConfig, model: nn.Module) -> None:
 
 
 def is_target(config: PeftConfig, name: str) -> bool:
-    """Return whether the config targets the named module. Modules that compute a parametrised weight are no targets."""
+    """Return whether the config targets the named module, which never computes a parametrised weight."""
     return ".parametrizations." not in name and bool(check_target_module_exists(config, name))
 
 

@@ -1,4 +1,4 @@
-"""The config of a method: the fields that all our methods share, and what a method tells of itself."""
+"""The config of a method: the fields that all our methods share, and the properties that each method declares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

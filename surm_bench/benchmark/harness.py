@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
 
 from surm_bench.benchmark.bare import bare_run
 from surm_bench.benchmark.timing import compare, take_turns
-from surm_bench.config.composition import compose
+from surm_bench.config import Config
+from surm_bench.config.composition import resolved
 from surm_bench.run.runner import run
 
 HARNESS = "harness ÷ bare loop"
@@ -76,9 +76,8 @@ def run_times(quick: bool) -> pd.DataFrame:
 
 
 def _of(case: Case) -> Iterator[dict]:
-    plain = _compose(case, "adapter=circulant")
-    bare = OmegaConf.to_object(plain)
-    yield _compare(case, HARNESS, lambda: _run(plain), lambda: bare_run(bare))
+    config = _resolved(case, "adapter=circulant")
+    yield _compare(case, HARNESS, lambda: _run(config), lambda: bare_run(config))
     if case.late is not None:
         yield _cached(case, "linear probe", "adapter=linear_probe")
         late = f"circulant from layer {case.late} on"
@@ -86,7 +85,7 @@ def _of(case: Case) -> Iterator[dict]:
 
 
 def _cached(case: Case, what: str, *overrides: str) -> dict:
-    with_cache, without = (_compose(case, *overrides, f"trainer.cache_prefix={on}") for on in ("true", "false"))
+    with_cache, without = (_resolved(case, *overrides, f"trainer.cache_prefix={on}") for on in ("true", "false"))
     return _compare(case, f"{what}: with cache_prefix ÷ without", lambda: _run(with_cache), lambda: _run(without))
 
 
@@ -100,13 +99,13 @@ def _compare(case: Case, name: str, ours: Callable[[], list[dict]], other: Calla
     return {"model": case.name, "case": name} | seconds | ratios
 
 
-def _compose(case: Case, *overrides: str) -> DictConfig:
-    return compose([*case.overrides, *overrides, "trainer.progress=false"])
+def _resolved(case: Case, *overrides: str) -> Config:
+    return resolved([*case.overrides, *overrides, "trainer.progress=false"])
 
 
-def _run(cfg: DictConfig) -> list[dict]:
+def _run(config: Config) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
-        history = run(OmegaConf.merge(cfg, {"results_dir": folder}), report=lambda line: None).history
+        history = run(config.having(results_dir=folder), report=lambda line: None).history
     return [{"train_loss": point["train_loss"], **point["scores"]["reported"]} for point in history]
 
 

@@ -93,7 +93,7 @@ def _job(cfg: DictConfig) -> None:
         check_reach(config)
         from surm_bench.run.runner import run  # torch is not needed for --help or bad input
 
-        run(cfg, command=shlex.join(["python", "-m", "surm_bench", *overrides]))
+        run(config, command=shlex.join(["python", "-m", "surm_bench", *overrides]))
     except UserError as error:
         complain(error)
         _refused.append(error)

@@ -10,7 +10,7 @@ from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
 
 TOKENIZER = "tokenizer.json"
-VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")  # read if there is no tokenizer.json
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt")  # read without a tokenizer.json
 SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 STATE = ("truncation", "padding")  # settings of the last call, not part of the tokenizer
 # Settings without effect on tokens: names and places, decoding to text, and settings that only other code reads.
@@ -30,7 +30,7 @@ AS_BEFORE = {
 def tokenizer_digest(folder: str | Path, cache: FileCache | None = None) -> str:
     """Return twelve hex digits of everything in a folder that decides the tokens of a text and their maximal number.
 
-    The digest covers tokenizer.json, or vocab.* and merges.txt if there is no tokenizer.json. It also covers the
+    The digest covers tokenizer.json, or vocab.* and merges.txt in a folder without this file. It also covers the
     settings beside these files, such as special and added tokens, add_prefix_space, do_lower_case and model_max_length.
     The order of keys and white space in JSON do not count. In tokenizer.json, the truncation and padding of the last
     call do not count.

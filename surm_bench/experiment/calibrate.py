@@ -18,8 +18,6 @@ from torch.utils.data import Subset
 
 from surm_bench.adapters.schedule import schedule
 from surm_bench.config import Config
-from surm_bench.config.composition import typed
-from surm_bench.config.places import override_of
 from surm_bench.errors import UserError
 from surm_bench.experiment.calibration import (
     FILE,
@@ -32,7 +30,7 @@ from surm_bench.experiment.calibration import (
 )
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.device import device_here
-from surm_bench.experiment.jobs import Job, composed, pair
+from surm_bench.experiment.jobs import Job, pair, resolved
 from surm_bench.models.digest import check_model
 from surm_bench.run.build import adapt, build_model, prepared
 from surm_bench.run.runner import checked, evaluate
@@ -66,8 +64,8 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
         print(f"the machine is busy ({load}): times will be too long; stop other work for better ones", file=sys.stderr)
 
     def config_of(task: str, adapter: str) -> Config:
-        cfg = composed(pair(experiment, task, adapter), (*places, override_of("results_dir", folder)))
-        return checked(typed(cfg))[0]
+        config = resolved(pair(experiment, task, adapter), places)
+        return checked(config.having(results_dir=str(folder)))[0]
 
     left_out = defaultdict(list)  # reason -> the tasks, or adapters on tasks, that are left out
     for task in dict.fromkeys(task for task, _ in wanted if task not in known.tasks):

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from surm_bench.config import Config, ModelConfig, TaskConfig
 from surm_bench.config.composition import value_of, with_architecture
@@ -15,13 +15,20 @@ from surm_bench.errors import UserError
 PLACES = {"task": "data_dir", "model": "weights"}  # the key that names the local files of each group
 
 
-class Content(NamedTuple):
-    """The data or weights that a group of the configuration reads: its keys as JSON, and the declared digest if any."""
+@dataclass(frozen=True)
+class Content:
+    """The data or weights that a group of the configuration reads, which are read once for equal groups.
+
+    Attributes:
+        key: the group's values as JSON, to compare groups.
+        digest: the declared digest, if any; ``config`` has none.
+    """
 
     group: str
     name: str
-    config: str
+    key: str
     digest: str | None
+    config: ModelConfig | TaskConfig = field(compare=False)
 
 
 def declared(config: Config, places: Sequence[str] = ()) -> list[Content]:
@@ -34,8 +41,8 @@ def declared(config: Config, places: Sequence[str] = ()) -> list[Content]:
     contents = []
     for name, place in PLACES.items():
         group = getattr(config, name)
-        values = asdict(group) | {"digest": None, place: given.get(f"{name}.{place}", getattr(group, place))}
-        contents.append(Content(name, group.name, json.dumps(values, sort_keys=True), group.digest))
+        read = replace(group, digest=None, **{place: given.get(f"{name}.{place}", getattr(group, place))})
+        contents.append(Content(name, group.name, json.dumps(asdict(read), sort_keys=True), group.digest, read))
     return contents
 
 
@@ -67,16 +74,15 @@ def read_content(content: Content, files: FileCache | None = None) -> str:
     from surm_bench.models.digest import model_digest  # imports torch, so only when needed
     from surm_bench.tasks import TaskReader
 
-    config = json.loads(content.config)
     if content.group == "model":
-        return model_digest(ModelConfig(**config), files)
-    return TaskReader(TaskConfig(**config), files).digest
+        return model_digest(content.config, files)
+    return TaskReader(content.config, files).digest
 
 
 def _read_task(content: Content) -> TaskConfig:
     from surm_bench.tasks import TaskReader
 
-    return TaskReader(TaskConfig(**json.loads(content.config))).config
+    return TaskReader(content.config).config
 
 
 def _once(read: Callable[[Content], Any], content: Content) -> Any:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, product
 
-from omegaconf import DictConfig
-
 from surm_bench.config import Config, composition
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, Setting
@@ -112,21 +110,16 @@ def composable(experiment: Experiment) -> list[str]:
     return problems
 
 
-def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
-    """Compose the configuration of a run.
+def resolved(job: Job, places: Sequence[str] = ()) -> Config:
+    """Return the configuration of a run. Its parts are shared: do not change them.
 
     Args:
-        places: overrides that do not change a run: results_dir, task.data_dir, model.weights, tracking.
+        places: overrides that do not change a run: task.data_dir, model.weights, tracking.
 
     Raises:
         UserError: the configuration refuses an override.
     """
-    return composition.compose([*job.arguments(), *places])
-
-
-def resolved(job: Job) -> Config:
-    """Return the configuration of a run. Its parts are shared: do not change them."""
-    return composition.resolved(_without_seed(job)).having(seed=job.seed)
+    return composition.resolved([*_without_seed(job), *places]).having(seed=job.seed)
 
 
 def _without_seed(job: Job) -> list[str]:

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 
+from surm_bench.config import Config
 from surm_bench.config.composition import add_config_dir, config_dirs
-from surm_bench.config.places import override_of
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.deadline import TIME_UP, TimeUp, deadline
-from surm_bench.experiment.jobs import Job, composed
+from surm_bench.experiment.jobs import Job, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.refusals import startable
 from surm_bench.records import Locked
 from surm_bench.system.storage import StorageError, check_there
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
-Work = tuple[DictConfig, str, list[Path], float | None]  # the arguments of _run_one
+Work = tuple[Config, str, list[Path], float | None]  # the arguments of _run_one
 
 
 def launch_jobs(
@@ -37,7 +37,7 @@ def launch_jobs(
         launcher: one of LAUNCHERS.
         options: key=value: arguments of joblib.Parallel, as n_jobs=2, or of submitit.AutoExecutor.update_parameters,
             as slurm_partition=gpu. Hydra's notation is accepted too: hydra.launcher.n_jobs=2.
-        places: see surm_bench.experiment.jobs.composed.
+        places: see surm_bench.experiment.jobs.resolved.
         until: the time at which to stop, in seconds since the epoch; None: when all jobs are done.
 
     Returns:
@@ -56,9 +56,7 @@ def launch_jobs(
     print(*refused, sep="\n", end="\n" * bool(refused))
     given = OmegaConf.to_container(OmegaConf.from_dotlist([o.removeprefix("hydra.launcher.") for o in options]))
     added = config_dirs()[1:]
-    work = [
-        (composed(job, (*places, override_of("results_dir", folder))), job.command, added, until) for job in waiting
-    ]
+    work = [(resolved(job, places).having(results_dir=str(folder)), job.command, added, until) for job in waiting]
     try:
         lines = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
     except NameError as error:  # how submitit refuses an option
@@ -102,7 +100,7 @@ class _Queued:
         return DelayedSubmission(self, *work)
 
 
-def _run_one(cfg: DictConfig, command: str, added: list[Path], until: float | None) -> str | None:
+def _run_one(config: Config, command: str, added: list[Path], until: float | None) -> str | None:
     """Make one run in the launcher's process, with the user's config folders; return the error, or TIME_UP.
 
     Raises:
@@ -114,11 +112,11 @@ def _run_one(cfg: DictConfig, command: str, added: list[Path], until: float | No
         Console().print(line, highlight=False, markup=False, soft_wrap=True)
 
     try:
-        check_there(Path(cfg.results_dir) / "runs")
+        check_there(Path(config.results_dir) / "runs")
         for folder in added:
             add_config_dir(folder)
         with deadline(until):
-            run(cfg, report, command)
+            run(config, report, command)
     except TimeUp:
         return TIME_UP
     except Locked:

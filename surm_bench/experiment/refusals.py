@@ -1,12 +1,12 @@
 """Find the runs that cannot start before any run starts: one line for each reason, with its number of runs."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from surm_bench.config import ModelConfig, TaskConfig, composition
+from surm_bench.config import composition
 from surm_bench.errors import UserError
 from surm_bench.experiment.contents import Content, declared, read_label_names, with_content
 from surm_bench.experiment.jobs import Job
@@ -19,7 +19,7 @@ def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple
 
     Args:
         folder: the results folder, where records are written.
-        places: see surm_bench.experiment.jobs.composed.
+        places: see surm_bench.experiment.jobs.resolved.
     """
     reasons: dict[tuple, str] = {}
     for job in jobs:
@@ -56,12 +56,12 @@ def _refusal(content: Content) -> str:
     from surm_bench.models.digest import check_model
     from surm_bench.tasks import TaskReader
 
-    config = json.loads(content.config) | {"digest": content.digest}
+    config = replace(content.config, digest=content.digest)
     try:
         if content.group == "model":
-            check_model(ModelConfig(**config))
+            check_model(config)
         else:
-            _ = TaskReader(TaskConfig(**config)).datasets
+            _ = TaskReader(config).datasets
     except UserError as error:
         return str(error)
     return ""

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from surm_bench.config.places import override_of
 from surm_bench.experiment.deadline import TIME_UP, TimeUp, deadline
-from surm_bench.experiment.jobs import Job, composed
+from surm_bench.experiment.jobs import Job, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.refusals import startable
 from surm_bench.records import Locked
@@ -23,7 +22,7 @@ def run_jobs(
 
     Args:
         folder: the results folder, where records are written.
-        places: see surm_bench.experiment.jobs.composed.
+        places: see surm_bench.experiment.jobs.resolved.
         until: the time at which to stop, in seconds since the epoch; None: when all jobs are done.
 
     Returns:
@@ -56,9 +55,9 @@ def run_jobs(
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
             check_there(folder / "runs")  # otherwise a new folder without the earlier results would be made
             try:
-                cfg = composed(job, (*places, override_of("results_dir", folder), "trainer.progress=true"))
+                config = resolved(job, (*places, "trainer.progress=true")).having(results_dir=str(folder))
                 with deadline(until):
-                    run(cfg, report, job.command)
+                    run(config, report, job.command)
             except TimeUp:
                 return [*failures, TIME_UP]
             except Locked as error:

@@ -38,7 +38,7 @@ def _check_contents(experiment: Experiment, places: Sequence[str], cache: FileCa
     wanted = {item for job in pairs(experiment) for item in declared(resolved(job), places)}
     given = {place.partition(".")[0] for place in places}
     checked, absent, problems = 0, 0, []
-    for content in sorted(wanted):
+    for content in sorted(wanted, key=lambda content: (content.group, content.name, content.key)):
         try:
             digest = read_content(content, cache)
         except UserError as error:

@@ -152,7 +152,7 @@ def _is_whole(path: Path, listed: Listed) -> bool:
 
 
 def _link(path: Path) -> Path:
-    """Return the blob, named by its digest, that a file of a snapshot links to; the file itself if it is no link."""
+    """Return the blob, named by its digest, that a file of a snapshot links to, or the file itself without a link."""
     return path.parent / path.readlink() if path.is_symlink() else path
 
 

@@ -152,8 +152,8 @@ def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence
             earliest.setdefault(record.run_id, record.checksum)
     places = [folder, *(other if other.is_dir() else other.parent for other in others)]
     read = [_predictions(place) for place in places]
-    found = _joined([frame for frame, _ in read])
-    table = found[found["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
+    joined = _joined([frame for frame, _ in read])
+    table = joined[joined["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
     if len(table):
         table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)
         stored = pyarrow.Table.from_pandas(table, preserve_index=False)

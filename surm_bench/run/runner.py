@@ -13,14 +13,13 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from omegaconf import DictConfig
 from peft import PeftModel
 
 from surm_bench import records
 from surm_bench.adapters.build import without_known_warnings
 from surm_bench.config import Config
 from surm_bench.config.code_digests import method_digest, source_digest
-from surm_bench.config.composition import typed, with_architecture
+from surm_bench.config.composition import with_architecture
 from surm_bench.config.identity import check_defaults, group_id, identity, run_id
 from surm_bench.config.places import keep_places, without_places
 from surm_bench.config.positive_class import named_class
@@ -48,14 +47,14 @@ from surm_bench.training import (
 logger = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | None = None) -> Record:
-    """Train, evaluate and record one run. If the run is already finished, return its record (unless cfg.rerun).
+def run(config: Config, report: Callable[[str], None] = print, command: str | None = None) -> Record:
+    """Train, evaluate and record one run. If the run is already finished, return its record (unless config.rerun).
 
     An interrupted run continues from its saved state when it is started again. A loss that is not finite is a result:
     the record then has status "diverged".
 
     Args:
-        cfg: a composed configuration with surm_bench.config.Config as its schema.
+        config: see surm_bench.config.composition.resolved.
         report: called with the outcome in one line.
         command: the command that repeats the run, for the record.
 
@@ -67,7 +66,7 @@ def run(cfg: DictConfig, report: Callable[[str], None] = print, command: str | N
         Locked: another process trains this run or took it over. Nothing is written.
         StorageError: the disk of the results is full or missing. No record can be written.
     """
-    config, reader = checked(typed(cfg))
+    config, reader = checked(config)
     use_device(config.trainer.device)
     main = PartialState().is_main_process  # only the main process writes record, report and W&B run
     report = report if main else (lambda line: None)

@@ -37,6 +37,6 @@ def fit(member: StructuredMatrix, target: Tensor, iterations: int) -> int:
 
     start = parameters_to_vector(parameters).detach().numpy()
     options = {"maxiter": iterations, "maxcor": MEMORY, "ftol": TOLERANCE, "gtol": 0.0}
-    found = minimize(objective, start, jac=True, method=METHOD, options=options)
-    vector_to_parameters(torch.from_numpy(found.x), parameters)
-    return int(found.nit)
+    result = minimize(objective, start, jac=True, method=METHOD, options=options)
+    vector_to_parameters(torch.from_numpy(result.x), parameters)
+    return int(result.nit)

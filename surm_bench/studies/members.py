@@ -45,9 +45,9 @@ def nearest(structure: str, target: Tensor, budget: int) -> StructuredMatrix | N
     member = build(structure, len(target), budget).to(target)
     values, rest = [], target
     for term in member.algebra.parts if isinstance(member.algebra, Sum) else [member.algebra]:
-        found = term.nearest(rest)
-        rest = rest - term.dense(*term.generators(*found))
-        values += found
+        nearest = term.nearest(rest)
+        rest = rest - term.dense(*term.generators(*nearest))
+        values += nearest
     member.assign(values)
     return member
 

@@ -24,7 +24,7 @@ def evaluation_loader(data: Dataset, collate: Callable, trainer: TrainerConfig) 
     )
 
 
-@torch.no_grad()  # inference_mode is no faster, and tensors that a method caches in it could not be used in training
+@torch.no_grad()  # inference_mode is not faster, and tensors that a method caches in it could not be trained
 def predict(model: nn.Module, loader: DataLoader, accelerator: Accelerator) -> tuple[np.ndarray, np.ndarray]:
     """Return logits (N, num_labels) in fp32 and labels (N,) of a prepared loader. Sets the model to evaluation mode."""
     model.eval()

@@ -191,13 +191,26 @@ def test_a_model_is_pickled_whole(name):
     assert torch.equal(logits(pickle.loads(pickle.dumps(model))), logits(model))
 
 
-def test_importing_our_adapters_leaves_the_warnings_of_the_process_alone():
-    program = (
-        "import surm_bench.system.torchvision_stub, warnings, transformers, peft, hydra.utils\n"
-        "before = list(warnings.filters)\n"
-        "import surm_bench.adapters.build\n"
-        "assert warnings.filters == before, set(warnings.filters) - set(before)"
-    )
+def test_our_adapters_need_no_package_of_the_benchmark_and_leave_the_warnings_of_the_process_alone():
+    program = """if True:
+        import sys
+        extra = "omegaconf hydra wandb matplotlib datasets evaluate pandas pyarrow timm sklearn rich joblib".split()
+        sys.modules.update(dict.fromkeys(extra))
+        import surm_bench.system.torchvision_stub, warnings, transformers, peft
+        from torch import nn
+        before = list(warnings.filters)
+        from surm_bench.adapters import SurmConfig
+        assert warnings.filters == before, set(warnings.filters) - set(before)
+        config = SurmConfig(structure="circulant", target_modules=["0"])
+        model = peft.get_peft_model(nn.Sequential(nn.Linear(8, 8)), config)
+        assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 16
+        for name in extra:
+            del sys.modules[name]
+        import hydra.utils
+        before = list(warnings.filters)
+        import surm_bench.adapters.build
+        assert warnings.filters == before, set(warnings.filters) - set(before)
+    """
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

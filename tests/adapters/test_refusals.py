@@ -55,7 +55,7 @@ MISFITS = {
     "n=0 is not possible": lambda: MeloraConfig(n=0),
     "r=25 is not possible: at most 24": lambda: get_peft_model(backbone(), LoraXsConfig(r=25)),
     "r=0 is not possible": lambda: LoraXsConfig(r=0),
-    "heads=5 does not divide the inputs of a layer of 24×24": lambda: get_peft_model(backbone(), LortaConfig(heads=5)),
+    "heads=5 does not divide 24, the features of": lambda: get_peft_model(backbone(), LortaConfig(heads=5)),
     "number of attention heads of this model is unknown: set heads": lambda: get_peft_model(
         nn.Sequential(nn.Linear(4, 4)), LortaConfig(target_modules=["0"])
     ),
@@ -63,7 +63,7 @@ MISFITS = {
         nn.Sequential(nn.Linear(8, 12), nn.Linear(12, 4)), LortaConfig(target_modules=["0", "1"], heads=2)
     ),
     "r=0 is not possible: at least 1": lambda: LoraFixConfig(r=0),
-    "heads=5 does not divide a layer's 24 outputs": lambda: get_peft_model(backbone(), LoraPevitConfig(heads=5)),
+    "heads=7 does not divide 24, the features of": lambda: get_peft_model(backbone(), LoraPevitConfig(heads=7)),
     "n=7 does not divide both sizes of a layer of 24×24": lambda: get_peft_model(backbone(), KAdaptationConfig(n=7)),
     "n=-1 is not possible": lambda: KAdaptationConfig(n=-1),
     "n=4 does not divide both a layer's width, 24, and its bottleneck, 24/16": lambda: get_peft_model(

@@ -122,7 +122,7 @@ def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path, case):
     arguments, message = BAD[case]
     given = arguments(tmp_path)
     results = [] if any("results_dir" in argument for argument in given) else [f"results_dir={tmp_path / 'results'}"]
-    code, out, err = command(monkeypatch, capsys, *given, *results)
+    code, out, err = command(monkeypatch, capsys, *SHORT, *given, *results)
     assert code == 2
     assert err.startswith("surm-bench: ") and message in err
     assert err.count("\n") == 1 and "Traceback" not in out + err

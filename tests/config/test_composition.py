@@ -15,8 +15,6 @@ from surm_bench.experiment.jobs import Job, composable, reported_jobs, trial_job
 from surm_bench.experiment.jobs import resolved as resolved_job
 from surm_bench.experiment.search import Trial
 
-SAMPLE = 3
-
 
 def by_hydra(overrides) -> dict:
     return OmegaConf.to_container(compose(overrides), resolve=True)
@@ -37,9 +35,10 @@ def jobs_of(name: str) -> list[Job]:
     return [*chain(*trials), *reported_jobs(experiment, {pair: experiment.settings(pair[1])[-1] for pair in pairs})]
 
 
+@pytest.mark.parametrize("number", [1, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", experiment_files())
-def test_jobs_are_composed_as_hydra_composes_their_command_line(name):
-    for job in random.Random(name).sample(jobs_of(name), SAMPLE):
+def test_jobs_are_composed_as_hydra_composes_their_command_line(name, number):
+    for job in random.Random(name).sample(jobs_of(name), number):
         assert resolved_job(job).document() == by_hydra(job.arguments()), job.command
 
 

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from surm_bench.experiment import load_experiment
-from surm_bench.experiment.jobs import composed, pair
+from surm_bench.experiment.jobs import pair, resolved
 from surm_bench.run.parameter_table import count
 
 CLAIMS = OmegaConf.to_container(OmegaConf.load(Path(__file__).parents[2] / "results" / "claims.yaml"))
@@ -22,8 +22,7 @@ def parameters(comparison: dict, role: str) -> int:
     experiment, problems = load_experiment(comparison["experiment"])
     assert problems == []
     assert comparison["task"] in experiment.tasks and comparison[role] in experiment.adapters
-    cfg = composed(pair(experiment, comparison["task"], comparison[role]))
-    return count(OmegaConf.to_object(cfg))["adapter"]
+    return count(resolved(pair(experiment, comparison["task"], comparison[role])))["adapter"]
 
 
 @pytest.mark.parametrize(("claim", "comparison"), COMPARISONS, ids=lambda part: str(part)[:60])

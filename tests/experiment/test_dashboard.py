@@ -18,7 +18,7 @@ from surm_bench.report.looks import SHADES
 from surm_bench.tracking import workspace
 
 TRACKING = TrackingConfig("wandb", "surm-bench", "me")
-SCORE = "score/vit_digits/digits/rows_200"
+SCORE = "score/vit_digits/digits/rows_100"
 OVER_SEEDS = {"groupAgg": "mean", "groupArea": "stddev"}
 
 
@@ -56,15 +56,15 @@ def test_the_workspace_shows_the_table_the_scores_and_what_they_cost(tmp_path, s
             (
                 "Scatter Plot",
                 {
-                    "chartTitle": "digits n=200 (vit_digits)",
+                    "chartTitle": "digits n=100 (vit_digits)",
                     "xAxis": "summary:parameters/adapter",
                     "xAxisLogScale": True,
                     "yAxis": f"summary:{SCORE}",
                 },
             )
         ],
-        "Score by task": [bars("digits n=200 (vit_digits)", SCORE)],
-        "Learning curves": [curves("digits n=200 (vit_digits)", SCORE)],
+        "Score by task": [bars("digits n=100 (vit_digits)", SCORE)],
+        "Learning curves": [curves("digits n=100 (vit_digits)", SCORE)],
         "Losses": [curves(name, name) for name in ("train/loss", "train/grad_norm", "eval/reported/loss")],
         "Time and memory": [bars(name, name) for name in ("time/step_ms", "time/train_seconds", "memory/peak_bytes")],
     }

@@ -21,6 +21,7 @@ from surm_bench.models import build_skeleton
 from surm_bench.tasks import TaskReader
 
 PAPER = ["core", "paper_glue", "paper_images", "paper_images_tuned", "paper_low_data", "paper_vtab", "two_pipelines"]
+pytestmark = pytest.mark.usefixtures("empty_figures")
 GLUE = ("cola", "mrpc", "rte", "sst2", "stsb")
 
 

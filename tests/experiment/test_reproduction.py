@@ -23,6 +23,8 @@ from surm_bench.experiment.reproduction import compare
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
 
+pytestmark = pytest.mark.usefixtures("empty_figures")
+
 
 @pytest.fixture(autouse=True)
 def no_other_cache(tmp_path, monkeypatch):

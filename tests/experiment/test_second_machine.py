@@ -15,6 +15,7 @@ from surm_bench.experiment.second_machine import second_machine
 from surm_bench.experiment.tuning import tuned
 
 GPU = ENVIRONMENT | {"device_kind": "a GPU"}
+pytestmark = pytest.mark.usefixtures("empty_figures")
 TRIALS = {("circulant", 1e-4): 0.5, ("circulant", 1e-2): 0.8, ("lora", 1e-3): 0.7}
 
 

@@ -19,6 +19,7 @@ from surm_bench.experiment.verdict import BEGIN, END, write_verdict
 from surm_bench.report.verdicts import Compared, primary_families, verdict_table
 from surm_bench.statistics import Interval
 
+pytestmark = pytest.mark.usefixtures("empty_figures")
 RESULTS = Path(__file__).parents[2] / "results"
 EXAMPLES = 400
 RIGHT = {("circulant", 0): 300, ("circulant", 1): 320, ("lora", 0): 280, ("lora", 1): 290}  # of EXAMPLES

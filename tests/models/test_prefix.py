@@ -7,6 +7,7 @@ import timm
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
+from support import runs
 from support.cases import slow_but
 from torch import nn
 from transformers import (
@@ -21,12 +22,11 @@ from transformers import (
 from surm_bench import records
 from surm_bench.adapters import SubsetConfig, SurmConfig
 from surm_bench.config import TrainerConfig
-from surm_bench.config.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.models import split_qkv
 from surm_bench.models.prefix import cut
 from surm_bench.run.prefix_cache import cache_prefix
-from surm_bench.run.runner import evaluate, load_run, run
+from surm_bench.run.runner import evaluate, load_run
 from surm_bench.tasks import TaskData
 from surm_bench.tasks.batches import TextCollator
 
@@ -45,8 +45,7 @@ DRY = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 def start(results_dir, *overrides: str) -> dict:
     short = ["task.max_train_samples=90", "task.max_eval_samples=70", "trainer.epochs=2"]
     short += ["task.validation=holdout", "task.validation_rows=30"]
-    cfg = compose([*overrides, *short, "trainer.progress=false", f"results_dir={results_dir}"])
-    return run(cfg, report=lambda line: None)
+    return runs.start(results_dir, *overrides, *short, "trainer.progress=false", short=False)
 
 
 def adapter_of(results_dir, record: dict) -> dict[str, torch.Tensor]:

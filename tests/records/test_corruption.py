@@ -53,4 +53,4 @@ def test_a_run_whose_record_is_of_another_version_is_refused_in_one_line_and_mad
     with pytest.raises(UserError, match="this surm-bench reads 2; give rerun=true to make the run again") as error:
         start(tmp_path, *IMAGES, "adapter=lora")
     assert str(path) in str(error.value) and "\n" not in str(error.value)
-    assert start(tmp_path, *IMAGES, "adapter=lora", "rerun=true").files == made.files
+    assert start(tmp_path, *IMAGES, "adapter=lora", rerun=True).files == made.files

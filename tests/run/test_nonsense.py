@@ -16,7 +16,7 @@ from surm_bench.config.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.run import measure
 
-EXAMPLES = int(os.environ.get("SURM_BENCH_EXAMPLES", "25"))  # 1000 where somebody looks for new ones
+EXAMPLES = int(os.environ.get("SURM_BENCH_EXAMPLES", "15"))  # 1000 where somebody looks for new ones
 SMALLEST = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=16"]
 ADAPTERS = ("circulant", "ldr", "kronecker", "lora", "adapter_houlsby", "c3a", "vera", "dora_dynamic", "linear_probe")
 LEFT_OUT = {  # places, what needs the network or a compiler, and processes that only cost time

@@ -41,7 +41,7 @@ def test_a_finished_run_is_not_repeated_unless_asked_to(copied, monkeypatch):
         patched.setattr(measure, "fit", never)
         assert start(folder, *LORA, report=output.append) == record
     assert "already done; give rerun=true to repeat it" in output[0] and "\n" not in output[0]
-    again = start(folder, *LORA, "rerun=true")
+    again = start(folder, *LORA, rerun=True)
     assert again.files == record.files and again.timing != record.timing
 
 
@@ -65,7 +65,7 @@ def test_results_that_do_not_agree_are_refused_in_one_line(copied, monkeypatch):
         with pytest.raises(UserError, match="so none is used: .*; give rerun=true to make the run again") as error:
             start(folder, *LORA)
     assert "\n" not in str(error.value)
-    assert start(folder, *LORA, "rerun=true").files == record.files
+    assert start(folder, *LORA, rerun=True).files == record.files
     assert records.Archive(folder).problems == []
 
 
@@ -139,7 +139,7 @@ def test_a_run_that_fails_is_tried_again_and_given_up_after_three_times(tmp_path
     with pytest.raises(UserError) as error:
         start(tmp_path, *LORA)
     assert "failed 3 times; the last error is: RuntimeError: out of memory; give rerun=true" in str(error.value)
-    assert start(tmp_path, *LORA, "rerun=true").status == "success"
+    assert start(tmp_path, *LORA, rerun=True).status == "success"
 
 
 def test_a_failure_that_passes_is_forgotten(tmp_path, monkeypatch):
@@ -167,7 +167,7 @@ def test_a_rerun_that_breaks_off_does_not_undo_a_result(copied, monkeypatch, err
     folder, record = copied
     monkeypatch.setattr(measure, "fit", broken(error))
     with pytest.raises(error):
-        start(folder, *LORA, "rerun=true")
+        start(folder, *LORA, rerun=True)
     assert records.read_record(folder, record.run_id) == record
 
 

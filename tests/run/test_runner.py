@@ -27,18 +27,7 @@ def last(record: dict, split: str = "reported") -> dict[str, float]:
     return record.scores[split]["last"]
 
 
-QUICK = (
-    "adalora",
-    "adapter_circulant",
-    "bitfit",
-    "circulant",
-    "fact",
-    "full",
-    "linear_probe",
-    "lora",
-    "prefix",
-    "vera",
-)
+QUICK = ("adalora", "circulant", "full", "linear_probe", "prefix")
 
 
 @pytest.mark.parametrize("adapter", slow_but(QUICK, ADAPTERS))
@@ -52,7 +41,7 @@ def test_an_adapter_runs_saves_and_loads_to_the_same_scores(tmp_path, adapter):
 
 
 def test_the_record_says_everything(tmp_path):
-    record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", "seed=5")
+    record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", seed=5)
     path = folder_of(tmp_path, record) / "record.json"
     document = json.loads(path.read_text())
     assert document == record.document() and records.read(path) == record
@@ -68,10 +57,10 @@ def test_the_record_says_everything(tmp_path):
     timing = {"train_seconds", "step_ms_median", "step_ms_p99", "samples_per_second", "wall_seconds"}
     assert set(document["timing"]) == timing
     assert record.timing.step_ms_median <= record.timing.step_ms_p99
-    assert record.history[-1]["step"] == 6 and record.examples == {"reported": 60}
+    assert record.history[-1]["step"] == 4 and record.examples == {"reported": 32}
     assert record.environment.torch == torch.__version__
     (segment,) = record.segments
-    assert (segment["from_step"], segment["to_step"]) == (0, 6)
+    assert (segment["from_step"], segment["to_step"]) == (0, 4)
     assert segment["device_kind"] == record.environment.device_kind
     adapter = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json", "predictions.parquet")
     assert set(record.files) == set(adapter)
@@ -79,10 +68,9 @@ def test_the_record_says_everything(tmp_path):
     assert not (path.parent / "state").exists() and not (path.parent / "lock.json").exists()
 
 
-@pytest.mark.parametrize("backbone", [DIGITS, GRAMMAR], ids=["digits", "grammar"])
-def test_the_same_seed_gives_the_same_bits(tmp_path, backbone):
-    first, second = (start(tmp_path / name, *backbone, "adapter=circulant") for name in "ab")
-    other = start(tmp_path / "a", *backbone, "adapter=circulant", "seed=1")
+def test_the_same_seed_gives_the_same_bits(tmp_path):
+    first, second = (start(tmp_path / name, *GRAMMAR, "adapter=circulant") for name in "ab")
+    other = start(tmp_path / "a", *GRAMMAR, "adapter=circulant", seed=1)
     assert first.run_id == second.run_id != other.run_id
     assert first.group_id == second.group_id == other.group_id
     assert first.history == second.history != other.history

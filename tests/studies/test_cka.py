@@ -9,16 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from scipy.stats import ortho_group
+from support.runs import start
 from transformers import BertConfig, BertForSequenceClassification
 
 from surm_bench import records
 from surm_bench.adapters.roles import find_roles
-from surm_bench.config.composition import compose
 from surm_bench.errors import UserError
 from surm_bench.models import Backbone
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run.build import build
-from surm_bench.run.runner import load_run, run
+from surm_bench.run.runner import load_run
 from surm_bench.studies import cka, cka_models, cka_report, measurements
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.training import evaluation_loader
@@ -122,10 +122,9 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     wanted = [("full", 0), ("full", 1), ("lora", 0), ("lora", 1), ("circulant", 1), ("linear_probe", 0)]
     for adapter, seed in wanted:
-        overrides = [f"adapter={adapter}", f"seed={seed}", "optimizer.lr=0.003", f"results_dir={folder}"]
+        overrides = [f"adapter={adapter}", "optimizer.lr=0.003"]
         overrides += ["adapter.peft.lora_alpha=4"] if adapter == "lora" else []  # a scale of 1/2
-        cfg = compose([*DIGITS, *SHORT, *overrides])
-        run(cfg, report=lambda line: None)
+        start(folder, *DIGITS, *SHORT, *overrides, short=False, seed=seed)
     return folder
 
 

@@ -21,6 +21,7 @@ from surm_bench.tasks import TaskReader
 from surm_bench.training import Diverged
 
 LR = "optimizer.lr"
+FEW = ["task.max_train_samples=100", "task.max_eval_samples=40", "task.validation_rows=40"]
 ENVIRONMENT = {
     "device": "cpu (2 cores)",
     "device_kind": "cpu",
@@ -39,7 +40,7 @@ def tiny_experiment() -> Experiment:
         tasks={"digits": load_experiment("demo")[0].tasks["digits"]},
         adapters={"circulant": ["adapter=circulant"], "lora": ["adapter=lora", "adapter.peft.r=1"]},
         seeds=[0, 1],
-        overrides=["trainer.max_steps=8", "trainer.progress=false", "task.max_train_samples=200"],
+        overrides=["trainer.max_steps=8", "trainer.progress=false", *FEW],
         tuning=Tuning(seeds=[100], knobs={"default": {LR: [1e-4, 1e-2]}, "lora": {LR: [1e-3]}}),
     )
 

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 from peft import PeftModel, get_peft_model
+from support.cases import slow_but
 from support.roberta import backbone, stir
 
 from surm_bench.adapters import (
@@ -84,6 +85,10 @@ def attached(name: str) -> PeftModel:
     return copy.deepcopy(_attached(name))
 
 
-every_method = pytest.mark.parametrize("name", [*DELTAS, *RESIDUALS, *LITERATURE, *BESIDE])
+# Structures differ in their parameters alone: PEFT's promises are kept by the layers that all structures share.
+STRUCTURES_ALIKE = ("symmetric_toeplitz", "toeplitz", "ldr")
+ALIKE = (*STRUCTURES_ALIKE, *(f"adapter_{name}" for name in (*STRUCTURES_ALIKE, "kronecker", "low_rank")))
+METHOD_NAMES = (*DELTAS, *RESIDUALS, *LITERATURE, *BESIDE)
+every_method = pytest.mark.parametrize("name", slow_but(set(METHOD_NAMES) - set(ALIKE), METHOD_NAMES))
 every_linear_method = pytest.mark.parametrize("name", [*DELTAS, *LITERATURE])
 every_delta = pytest.mark.parametrize("name", DELTAS)

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from surm_bench.config.composition import compose, resolved
-from surm_bench.records import run_folder
+from surm_bench.config.composition import resolved
+from surm_bench.records import Record, run_folder
 
-SHORT = ["trainer.max_steps=6", "trainer.progress=false", "task.max_train_samples=120", "task.max_eval_samples=60"]
+SHORT = ["trainer.max_steps=4", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=32"]
+SHORT += ["task.validation_rows=100"]  # of the rows held out, if any
 DIGITS = ["model=vit_digits", "task=digits"]
 GRAMMAR = ["model=roberta_tiny", "task=grammar/acceptability"]
 SIMILARITY = ["model=roberta_tiny", "task=grammar/similarity"]
@@ -26,12 +27,16 @@ ADAPTERS = [
 SMALLER = {"adapter_houlsby": ["adapter.peft.bottleneck=4"], "adapter_drop": ["adapter.first_layer=1"]}
 
 
-def start(results_dir: Path, *overrides: str, short: bool = True, report=lambda line: None) -> dict:
-    """Run and return the record."""
+def start(results_dir: Path, *overrides: str, short: bool = True, report=lambda line: None, **values) -> Record:
+    """Run and return the record.
+
+    Args:
+        values: of the configuration, such as seed.
+    """
     from surm_bench.run.runner import run
 
-    cfg = compose([*(SHORT if short else []), *overrides, f"results_dir={results_dir}"])
-    return run(cfg, report=report)
+    config = resolved([*(SHORT if short else []), *overrides])
+    return run(config.having(results_dir=str(results_dir), **values), report=report)
 
 
 def check_config(optimizer: dict | None = None, trainer: dict | None = None, seed: int = 0, **task) -> None:

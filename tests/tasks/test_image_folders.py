@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 from sklearn import metrics
+from support.runs import start
 from support.tasks import task_config
 
 from surm_bench import records
-from surm_bench.config.composition import compose, resolved
+from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
@@ -116,8 +117,7 @@ def test_a_broken_image_is_named(tmp_path):
 
 
 def run_task(results_dir: Path, *overrides: str) -> dict:
-    cfg = compose([*overrides, "adapter=lora", "trainer.progress=false", f"results_dir={results_dir}"])
-    return runner.run(cfg, report=lambda line: None)
+    return start(results_dir, *overrides, "adapter=lora", "trainer.progress=false", short=False)
 
 
 def test_a_run_on_a_folder_counts_its_classes_and_is_known_by_its_content(tmp_path):

@@ -23,7 +23,7 @@ LOSSES = [0.123456789 + step for step in range(30)]
 
 RUN_OF = ["model=vit_digits", "task=digits", "adapter=circulant", "tracking=wandb", "optimizer.lr=0.005", "seed=3"]
 
-# A run of 3 s: its record is written inside the block. argv: folder, seconds that W&B may cost, what happens, config.
+# A run of 1 s: its record is written inside the block. argv: folder, seconds that W&B may cost, what happens, config.
 RUN = """
 import json, os, signal, sys, time, psutil
 from pathlib import Path
@@ -36,7 +36,7 @@ config = Config.of_document(json.loads(sys.argv[4])).having(results_dir=str(fold
 with track(config, "run", "group") as tracker:
     for step in range(30):
         tracker.log({"loss": 0.123456789 + step}, step=step)
-        time.sleep(0.1)
+        time.sleep(0.03)
         if event.startswith("stuck service") and step == 10:
             (service,) = [c for c in psutil.Process().children() if c.name() == "wandb-core"]
             service.suspend()
@@ -270,7 +270,7 @@ def test_a_server_gets_points_while_the_run_goes_on(tmp_path, server, online):
         [
             sys.executable,
             "-c",
-            RUN.replace("range(30)", "range(600)"),
+            RUN.replace("range(30)", "range(2000)"),
             str(tmp_path),
             "15",
             "nothing",
@@ -306,7 +306,7 @@ def away(request):
 
 
 def test_a_server_that_is_away_costs_its_seconds_and_gets_the_run_later(tmp_path, away, server, online):
-    run = Outcome(tmp_path, away, seconds=5)
+    run = Outcome(tmp_path, away, seconds=3)
     assert run.code == 0 and (tmp_path / "record.json").exists()
     assert run.seconds < 20  # wandb by itself: 29 s
     assert run.output.count("\n") == 1 and f"wandb sync {run.file.parent}" in run.output

@@ -39,7 +39,7 @@ RUNS = {
     "cached prefix": [*DIGITS, "adapter=circulant", "adapter.first_layer=2", "trainer.cache_prefix=true"],
     "head_lr": [*DIGITS, "adapter=kronecker", "optimizer.head_lr=0.001", "optimizer.weight_decay=0.1"],
     "sgd": [*DIGITS, "adapter=lora", "optimizer=sgd", "optimizer.lr=0.01", "optimizer.schedule=cosine"],
-    "loko": [*DIGITS, "adapter=lora", "optimizer=loko"],
+    "loko": [*GRAMMAR, "adapter=lora", "adapter.peft.r=1", "optimizer=loko"],
     "bf16": [*DIGITS, "adapter=toeplitz", "trainer.precision=bf16", "optimizer=adam"],
     "images changed at random": [*DIGITS, "adapter=circulant", "task.augment=flip_and_shift"],
     "evaluated seldom": [*DIGITS, "adapter=adapter_circulant", "trainer.eval_steps=7", "task.validation=holdout"],
