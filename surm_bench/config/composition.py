@@ -228,7 +228,7 @@ def _split(overrides: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, .
 
 @cache
 def _block_of(override: str) -> tuple[str, ...]:
-    group = override.partition("=")[0].partition(".")[0]
+    group = _key(override).partition(".")[0]
     for block in BLOCKS:
         if group in block:
             return block
@@ -250,10 +250,25 @@ def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> list[tuple[st
         OmegaConf.set_struct(block, True)
         for override in overrides:
             if _choice(override) is None:
-                OmegaConf.update(block, override.partition("=")[0], _value(override), merge=True)
+                _update(block, override)
         return [(name, GROUPS[name](**values)) for name, values in plain(block).items()]
     except (HydraException, OmegaConfBaseException, KeyError):
         raise _NotInBlocks from None
+
+
+def _update(block: DictConfig, override: str) -> None:
+    """Set the value of a key, or add a new key to a dict, such as ``+adapter.peft.init_std=0.1``."""
+    key, is_new = _key(override), override.startswith("+")
+    if is_new:
+        place, _, name = key.rpartition(".")
+        parent = OmegaConf.select(block, place)
+        if OmegaConf.get_type(parent) is not dict or name in parent:
+            raise _NotInBlocks
+    OmegaConf.update(block, key, _value(override), merge=True, force_add=is_new)
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].removeprefix("+")
 
 
 @cache
