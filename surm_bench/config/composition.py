@@ -28,6 +28,7 @@ from surm_bench.config.values import plain
 from surm_bench.errors import UserError, unknown
 from surm_bench.system.installation import config_dir
 
+TOP = ("seed", "results_dir", "rerun")  # the keys outside of groups
 BLOCKS = (("model",), ("task",), ("adapter", "optimizer"), ("trainer",), ("tracking",))  # no block refers to another
 ConfigStore.instance().store(name="schema", node=Config)
 KEYS = "surm-bench run --cfg job lists all keys"
@@ -114,8 +115,12 @@ def resolved(overrides: Sequence[str]) -> Config:
     Raises:
         UserError: the configuration refuses an override.
     """
+    top = tuple(override for override in overrides if _key(override) in TOP)
+    others = [override for override in overrides if override not in top]
     try:
-        return replace(_defaults(), **{name: group for part in _split(overrides) for name, group in _block(*part)})
+        return replace(
+            _defaults(), **_top(top), **{name: group for part in _split(others) for name, group in _block(*part)}
+        )
     except _NotInBlocks:
         return _resolved_as_a_whole(tuple(overrides))
 
@@ -238,6 +243,18 @@ def _block_of(override: str) -> tuple[str, ...]:
 def _choice(override: str) -> Choice | None:
     group, _, name = override.partition("=")
     return Choice(group, name) if group in GROUPS else None
+
+
+@cache
+def _top(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of the keys outside of groups, as far as they are given."""
+    given = OmegaConf.structured(Config)
+    try:
+        for override in overrides:
+            _update(given, override)
+        return plain(OmegaConf.masked_copy(given, [_key(override) for override in overrides]))
+    except (HydraException, OmegaConfBaseException):
+        raise _NotInBlocks from None
 
 
 @cache

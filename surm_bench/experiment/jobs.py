@@ -121,7 +121,7 @@ def composed(job: Job, places: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: the configuration refuses an override.
     """
-    return composition.compose([*job.arguments(), *places])
+    return composition.editable(composition.resolved([*job.arguments(), *places]))
 
 
 def resolved(job: Job) -> Config:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 from torch import Tensor
@@ -13,13 +12,14 @@ from surm_bench.config import TaskConfig
 from surm_bench.config.positive_class import METRIC, positive_class
 from surm_bench.errors import UserError, unknown
 from surm_bench.metrics import METRICS
+from surm_bench.tasks.task_metrics import scores
 
 
 class Objective(ABC):
     """The loss and the metrics of a task, and the rule for the best of several evaluations.
 
     Args:
-        metric: a configuration of the evaluate module in surm_bench.tasks.task_metrics.
+        metric: a name of surm_bench.tasks.task_metrics.METRICS.
         primary_metric: the score by which evaluations are compared.
         positive: the class number of which F1 is computed; None for other metrics.
     """
@@ -39,8 +39,7 @@ class Objective(ABC):
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """Return the scores, by metric name, of logits (N, num_labels) against labels (N,)."""
-        predictions = self.predictions(logits)
-        return _metric(self.metric).compute(predictions=predictions, references=labels, positive=self.positive)
+        return scores(self.metric, labels, self.predictions(logits), self.positive)
 
     @property
     def greater_is_better(self) -> bool:
@@ -105,15 +104,8 @@ def check_metric(config: TaskConfig) -> None:
             "task.metric=macro_f1_accuracy task.primary_metric=macro_f1, the mean over all classes"
         )
     try:
-        scores = objective_for(config).metrics(np.zeros((2, config.num_labels)), np.arange(2))
+        made_up = objective_for(config).metrics(np.zeros((2, config.num_labels)), np.arange(2))
     except KeyError as error:
         raise UserError(error.args[0]) from None
-    if config.primary_metric not in scores:
-        raise unknown("task.primary_metric", config.primary_metric, scores)
-
-
-@cache
-def _metric(name: str):
-    from surm_bench.tasks.task_metrics import TaskMetrics  # evaluate is slow to import
-
-    return TaskMetrics(name)
+    if config.primary_metric not in made_up:
+        raise unknown("task.primary_metric", config.primary_metric, made_up)

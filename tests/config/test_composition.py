@@ -55,6 +55,7 @@ def test_jobs_are_composed_as_hydra_composes_their_command_line(name):
         ["task.subset=12", "task.inputs=[a,b]", "model.checkpoint='a, b'", "model.revision=null"],
         ["trainer=surm_glue", "trainer.epochs=3", "tracking=wandb", "results_dir=x", "seed=4", "rerun=true"],
         ["adapter='lora'", "adapter.peft.r=4", "adapter.peft.r=2"],
+        ["adapter.label='seed ${seed}'", "seed=4", "results_dir='a ${task.name}'"],
     ],
 )
 def test_any_command_line_is_composed_as_hydra_composes_it(overrides):
@@ -73,6 +74,7 @@ def test_what_was_composed_before_changes_nothing(overrides):
     [
         (["trainer.epoch=3"], "'trainer.epoch'"),
         (["trainer.epochs=many"], "'many'"),
+        (["seed=1.5"], "seed=1.5"),
         (["adapter=lora", "adapter.peft.rank=3"], "'adapter.peft.rank'"),
         (["adapter=lora", "+adapter.peft.r=3"], "already at 'adapter.peft.r'"),
         (["adapter=lora", "+adapter.rank=3"], "adapter.rank"),
