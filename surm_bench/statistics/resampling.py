@@ -1,7 +1,7 @@
 """Test examples are a sample too: paired differences over other seeds and other examples.
 
-Predictions have shape (seeds, examples), labels (examples,). A metric takes labels (..., n) and predictions (..., n) and
-returns scores (...), as those of ``surm_bench.metrics``. Each resample draws as many examples as there are, with
+Predictions have shape (seeds, examples), labels (examples,). A metric takes labels (..., n) and predictions (..., n)
+and returns scores (...), as those of ``surm_bench.metrics``. Each resample draws as many examples as there are, with
 replacement. Both methods and all seeds use the same drawn examples.
 """
 
@@ -37,7 +37,7 @@ def paired_difference_with_examples(
         first: predictions (seeds, examples). A pair with a non-finite number is missing.
         second: (seeds, examples), with the same seed and example at the same place as in first.
         labels: (examples,).
-        metric: from labels (n,) and predictions (..., n) to scores (...).
+        metric: from labels (..., n) and predictions (..., n) to scores (...).
 
     Raises:
         UserError: shapes do not fit, or level is not between 0 and 1.
