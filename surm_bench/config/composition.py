@@ -28,6 +28,7 @@ from surm_bench.config.values import plain
 from surm_bench.errors import UserError, unknown
 from surm_bench.system.installation import config_dir
 
+TOP = ("seed", "results_dir", "rerun")  # the keys outside of groups
 BLOCKS = (("model",), ("task",), ("adapter", "optimizer"), ("trainer",), ("tracking",))  # no block refers to another
 ConfigStore.instance().store(name="schema", node=Config)
 KEYS = "surm-bench run --cfg job lists all keys"
@@ -114,8 +115,12 @@ def resolved(overrides: Sequence[str]) -> Config:
     Raises:
         UserError: the configuration refuses an override.
     """
+    top = tuple(override for override in overrides if _key(override) in TOP)
+    others = [override for override in overrides if override not in top]
     try:
-        return replace(_defaults(), **{name: group for part in _split(overrides) for name, group in _block(*part)})
+        return replace(
+            _defaults(), **_top(top), **{name: group for part in _split(others) for name, group in _block(*part)}
+        )
     except _NotInBlocks:
         return _resolved_as_a_whole(tuple(overrides))
 
@@ -228,7 +233,7 @@ def _split(overrides: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, .
 
 @cache
 def _block_of(override: str) -> tuple[str, ...]:
-    group = override.partition("=")[0].partition(".")[0]
+    group = _key(override).partition(".")[0]
     for block in BLOCKS:
         if group in block:
             return block
@@ -241,6 +246,18 @@ def _choice(override: str) -> Choice | None:
 
 
 @cache
+def _top(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of the keys outside of groups, as far as they are given."""
+    given = OmegaConf.structured(Config)
+    try:
+        for override in overrides:
+            _update(given, override)
+        return plain(OmegaConf.masked_copy(given, [_key(override) for override in overrides]))
+    except (HydraException, OmegaConfBaseException):
+        raise _NotInBlocks from None
+
+
+@cache
 def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> list[tuple[str, Group]]:
     """Return a few groups with their names, composed without the other groups."""
     chosen = {choice.group: choice for override in overrides if (choice := _choice(override))}
@@ -250,10 +267,25 @@ def _block(groups: tuple[str, ...], overrides: tuple[str, ...]) -> list[tuple[st
         OmegaConf.set_struct(block, True)
         for override in overrides:
             if _choice(override) is None:
-                OmegaConf.update(block, override.partition("=")[0], _value(override), merge=True)
+                _update(block, override)
         return [(name, GROUPS[name](**values)) for name, values in plain(block).items()]
     except (HydraException, OmegaConfBaseException, KeyError):
         raise _NotInBlocks from None
+
+
+def _update(block: DictConfig, override: str) -> None:
+    """Set the value of a key, or add a new key to a dict, such as ``+adapter.peft.init_std=0.1``."""
+    key, is_new = _key(override), override.startswith("+")
+    if is_new:
+        place, _, name = key.rpartition(".")
+        parent = OmegaConf.select(block, place)
+        if OmegaConf.get_type(parent) is not dict or name in parent:
+            raise _NotInBlocks
+    OmegaConf.update(block, key, _value(override), merge=True, force_add=is_new)
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].removeprefix("+")
 
 
 @cache

@@ -1,7 +1,7 @@
 """The metrics of the tasks, computed for many sets of predictions at once so that resampling is fast.
 
-Each metric takes labels (n,) and predictions (..., n) and returns scores (...). A function of one set of predictions
-becomes such a metric by ``numpy.vectorize(function, signature="(n),(n)->()")``.
+Each metric takes labels (..., n) and predictions (..., n) and returns scores (...). A function of one set of
+predictions becomes such a metric by ``numpy.vectorize(function, signature="(n),(n)->()")``.
 """
 
 import numpy as np

@@ -9,14 +9,14 @@ import numpy as np
 
 from surm_bench.metrics.functions import accuracy, f1, macro_f1, matthews, pearson, spearman
 
-Function = Callable[..., np.ndarray]  # of labels (n,) and predictions (..., n), as Metric says
+Function = Callable[..., np.ndarray]  # of labels (..., n) and predictions (..., n), as Metric says
 
 
 class Metric(NamedTuple):
     """A metric of a task.
 
     Attributes:
-        function: from labels (n,) and predictions (..., n) to scores (...).
+        function: from labels (..., n) and predictions (..., n) to scores (...).
         kind: how a score comes from its examples, which decides its standard error and its interval. The score is the
             proportion of right examples, a correlation, or another function of all examples.
         greater_is_better: whether a greater score is better.

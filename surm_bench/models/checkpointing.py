@@ -1,7 +1,7 @@
 """Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): less memory, more time, by timm and transformers."""
 
 from peft import PeftModel
-from timm.models.vision_transformer import VisionTransformer
+from transformers import PreTrainedModel
 
 from surm_bench.errors import UserError
 
@@ -18,8 +18,8 @@ def checkpoint_layers(model: PeftModel) -> None:
             "again does not get the prefix: leave it out"
         )
     base = model.get_base_model()
-    if isinstance(base, VisionTransformer):
-        base.set_grad_checkpointing()
-    else:
+    if isinstance(base, PreTrainedModel):
         base.activation_checkpointing_enable({"use_reentrant": False})
         base.disable_input_require_grads()  # these hooks send gradients through frozen first layers
+    else:
+        base.set_grad_checkpointing()

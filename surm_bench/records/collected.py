@@ -78,7 +78,7 @@ def read_predictions(archive: Archive) -> tuple["pd.DataFrame", list[str]]:
 def _predictions(folder: Path) -> tuple["pd.DataFrame", list[str]]:
     """Return the predictions of all records in a folder, collected or made here, and a line for each damaged file."""
     collected, problems = _read(folder / PREDICTIONS)
-    frames, known = [collected], set(collected["record"])
+    frames, known = [collected], set(collected["record"].unique())
     for record in read_runs(folder).records:
         run = run_folder(folder, record.run_id)
         if record.checksum in known or PREDICTIONS not in record.files:
@@ -117,7 +117,7 @@ def _read(path: Path) -> tuple["pd.DataFrame", list[str]]:
 def _digest(frame: "pd.DataFrame") -> bytes:
     """Return a digest of the rows. Without it, a flipped bit in a parquet file may be read as another number."""
     return fields_digest(
-        "\n".join(frame[name]).encode() if name in TEXTS else frame[name].to_numpy("float64").tobytes()
+        "\n".join(frame[name].tolist()).encode() if name in TEXTS else frame[name].to_numpy("float64").tobytes()
         for name in COLUMNS
     ).encode()
 

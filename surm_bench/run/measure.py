@@ -23,7 +23,6 @@ from surm_bench.config import Config
 from surm_bench.records.record import Baseline, Memory, Parameters, Record, Timing
 from surm_bench.records.summary import summary
 from surm_bench.run.build import adapt, build
-from surm_bench.run.prefix_cache import cache_prefix
 from surm_bench.system import environment
 from surm_bench.system.atomic import atomic
 from surm_bench.system.storage import check_space
@@ -143,6 +142,8 @@ def _with_cached_prefix(
     """Return the module to train, its data, and the seconds of computing the cached prefix, if there is one."""
     if not config.trainer.cache_prefix:
         return model, data, None
+    from surm_bench.run.prefix_cache import cache_prefix  # imports timm, which takes a second
+
     clock = time.perf_counter()
     suffix, cached = cache_prefix(model, data, config.trainer)
     return suffix, cached, time.perf_counter() - clock

@@ -1,5 +1,6 @@
 """Count every adapter's parameters on a model, from its architecture alone: weights and the hub are not needed."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ from torch import nn
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.parameters import count_parameters
 from surm_bench.adapters.roles import find_roles, select
-from surm_bench.config import Config, composition
+from surm_bench.config import AdapterConfig, Config, composition
 from surm_bench.errors import UserError
 from surm_bench.models import build_skeleton
 from surm_bench.report.console import print_table
@@ -37,14 +38,17 @@ def parameter_table(model: str) -> Table:
     Adapters that do not fit the model are named in the caption.
     """
     chosen = [f"model={model}", f"task={TASKS[composition.resolved([f'model={model}']).model.family]}"]
-    configs = {
-        adapter: composition.resolved([*chosen, f"adapter={adapter}"]) for adapter in composition.choices("adapter")
-    }
+    adapters = composition.choices("adapter")
+    composition.read_files(f"adapter={adapter}" for adapter in adapters)
+    configs = {adapter: composition.resolved([*chosen, f"adapter={adapter}"]) for adapter in adapters}
     labels = {adapter: config.adapter.label for adapter, config in configs.items()}
+    base = composition.resolved(chosen)
+    skeleton = build_skeleton(base.model, base.task.num_labels)
+    roles = find_roles(name for name, _ in skeleton.named_modules())
     counted, misfits = {}, {}
     for adapter, config in configs.items():
         try:
-            counted[adapter] = count(config)
+            counted[adapter] = _count(skeleton, roles, config.adapter)
         except UserError as error:
             misfits[adapter] = f"{labels[adapter]} ({error})"
     counts = pd.DataFrame(counted).T
@@ -61,24 +65,32 @@ def parameter_table(model: str) -> Table:
         contents.append([Cell(show_ratio(ratio)) for ratio in counts[f"fewer_than_{reference}"]])
     counts.insert(0, "label", [labels[adapter] for adapter in counts.index])
     data = counts.rename_axis("name").reset_index()
-    task = next(iter(configs.values())).task
-    caption = CAPTION.format(model=model, labels=task.num_labels)
+    caption = CAPTION.format(model=model, labels=base.task.num_labels)
     if misfits:
         caption += f" Without what does not fit the model: {', '.join(misfits.values())}."
     return Table(columns, [list(row) for row in zip(*contents, strict=True)], caption, data)
 
 
 def count(config: Config) -> dict[str, int]:
-    """Count the parameters of an adapter on a model on the meta device. Raises UserError if they do not fit together.
-
-    Layers that a PEFT method adapts get zeros as weights. Some methods start from the weight (PiSSA's singular vectors,
-    SHiRA's positions) or change the weight (OLoRA), but no count depends on its values.
-    """
+    """Count the parameters of an adapter on a model. Raises UserError if they do not fit together."""
     module = build_skeleton(config.model, config.task.num_labels)
-    roles = find_roles(name for name, _ in module.named_modules())
-    if config.adapter.target.startswith("peft."):
-        for name in select(roles, config.adapter.roles):
-            layer = module.get_submodule(name)
-            for key, parameter in layer.named_parameters():
-                setattr(layer, key, nn.Parameter(torch.zeros(parameter.shape)))
-    return count_parameters(attach(module, roles, config.adapter))
+    return _count(module, find_roles(name for name, _ in module.named_modules()), config.adapter)
+
+
+def _count(skeleton: nn.Module, roles: dict[str, list[str]], adapter: AdapterConfig) -> dict[str, int]:
+    """Count the parameters of an adapter on a copy of a skeleton.
+
+    PEFT makes its adapters on the meta device, too: no count depends on a value. A few methods compute with values when
+    they are made (SHiRA chooses positions), and fail without any; their layers get zeros as weights.
+    """
+    if not adapter.target.startswith("peft."):
+        return count_parameters(attach(deepcopy(skeleton), roles, adapter))
+    try:
+        with torch.device("meta"):
+            return count_parameters(attach(deepcopy(skeleton), roles, adapter))
+    except UserError:
+        module = deepcopy(skeleton)
+        for name in select(roles, adapter.roles):
+            for parameter in module.get_submodule(name).to_empty(device="cpu").parameters():
+                nn.init.zeros_(parameter)
+        return count_parameters(attach(module, roles, adapter))

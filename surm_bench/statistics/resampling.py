@@ -1,7 +1,7 @@
 """Test examples are a sample too: paired differences over other seeds and other examples.
 
-Predictions have shape (seeds, examples), labels (examples,). A metric takes labels (n,) and predictions (..., n) and
-returns scores (...), as those of ``surm_bench.metrics``. Each resample draws as many examples as there are, with
+Predictions have shape (seeds, examples), labels (examples,). A metric takes labels (..., n) and predictions (..., n)
+and returns scores (...), as those of ``surm_bench.metrics``. Each resample draws as many examples as there are, with
 replacement. Both methods and all seeds use the same drawn examples.
 """
 
@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from surm_bench.errors import UserError
+from surm_bench.metrics import sample_scores
 from surm_bench.metrics.registry import Function
 from surm_bench.statistics.intervals import ErrorVariance, Interval, check_level, t_interval
+
+AT_ONCE = 50  # resamples: few enough that their arrays stay in the processor's cache
 
 
 def paired_difference_with_examples(
@@ -34,7 +37,7 @@ def paired_difference_with_examples(
         first: predictions (seeds, examples). A pair with a non-finite number is missing.
         second: (seeds, examples), with the same seed and example at the same place as in first.
         labels: (examples,).
-        metric: from labels (n,) and predictions (..., n) to scores (...).
+        metric: from labels (..., n) and predictions (..., n) to scores (...).
 
     Raises:
         UserError: shapes do not fit, or level is not between 0 and 1.
@@ -99,8 +102,9 @@ def _pairs(first: ArrayLike, second: ArrayLike, labels: ArrayLike) -> tuple[np.n
 def _resampled(pairs: np.ndarray, labels: np.ndarray, metric: Function, resamples: int, seed: int) -> np.ndarray:
     """Return scores (resamples, 2, pairs) of predictions (2, pairs, examples), on examples drawn with replacement."""
     rng, n = np.random.default_rng(seed), len(labels)
-    drawn = (rng.integers(n, size=n) for _ in range(resamples))
-    return np.array([metric(labels[examples], pairs[..., examples]) for examples in drawn])
+    sizes = [min(AT_ONCE, resamples - done) for done in range(0, resamples, AT_ONCE)]
+    scores = [sample_scores(metric, labels, pairs, rng.integers(n, size=(size, n))) for size in sizes]
+    return np.ascontiguousarray(np.moveaxis(np.concatenate(scores, axis=-1), -1, 0))
 
 
 def _difference(scores: np.ndarray) -> np.ndarray:

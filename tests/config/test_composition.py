@@ -47,12 +47,14 @@ def test_jobs_are_composed_as_hydra_composes_their_command_line(name, number):
     [
         [],
         ["adapter=lora", "+adapter.peft.route=dense"],
+        ["task=glue/cola", "+task.rename.x=sentence", "+adapter.peft.inner.init_std=0.1"],
         ["task=glue/mnli", "~task.extra_eval_splits.mismatched"],
         ["adapter=lora", "adapter.label='${model.name}: ${task.name}'", "task=glue/cola"],
         ["optimizer.lr=1e-3", "optimizer=sgd", "optimizer.betas=[0.5,0.6]", "adapter.lr=7"],
         ["task.subset=12", "task.inputs=[a,b]", "model.checkpoint='a, b'", "model.revision=null"],
         ["trainer=surm_glue", "trainer.epochs=3", "tracking=wandb", "results_dir=x", "seed=4", "rerun=true"],
         ["adapter='lora'", "adapter.peft.r=4", "adapter.peft.r=2"],
+        ["adapter.label='seed ${seed}'", "seed=4", "results_dir='a ${task.name}'"],
     ],
 )
 def test_any_command_line_is_composed_as_hydra_composes_it(overrides):
@@ -71,7 +73,10 @@ def test_what_was_composed_before_changes_nothing(overrides):
     [
         (["trainer.epoch=3"], "'trainer.epoch'"),
         (["trainer.epochs=many"], "'many'"),
+        (["seed=1.5"], "seed=1.5"),
         (["adapter=lora", "adapter.peft.rank=3"], "'adapter.peft.rank'"),
+        (["adapter=lora", "+adapter.peft.r=3"], "already at 'adapter.peft.r'"),
+        (["adapter=lora", "+adapter.rank=3"], "adapter.rank"),
         (["adapter=circulent"], "circulent"),
         (["optimizer.lr=1,2"], "optimizer.lr"),
         (["adapter.label=${nowhere}"], "nowhere"),

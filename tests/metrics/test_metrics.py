@@ -2,25 +2,26 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from surm_bench.metrics import METRICS, metric_function
+from surm_bench.metrics import METRICS, metric_function, sample_scores
+
+ORACLES = {
+    "accuracy": accuracy_score,
+    "f1": f1_score,
+    "macro_f1": partial(f1_score, average="macro"),
+    "matthews_correlation": matthews_corrcoef,
+    "pearson": lambda *both: stats.pearsonr(*both).statistic,
+    "spearmanr": lambda *both: stats.spearmanr(*both).statistic,
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "oracle"),
-    [
-        ("accuracy", accuracy_score),
-        ("f1", f1_score),
-        ("matthews_correlation", matthews_corrcoef),
-        ("pearson", lambda *both: stats.pearsonr(*both).statistic),
-        ("spearmanr", lambda *both: stats.spearmanr(*both).statistic),
-    ],
-)
+@pytest.mark.parametrize(("name", "oracle"), ORACLES.items())
 def test_metrics_are_those_of_scipy_and_sklearn(name, oracle):
     rng = np.random.default_rng(7)
     labels = rng.integers(2, size=40)
@@ -29,6 +30,17 @@ def test_metrics_are_those_of_scipy_and_sklearn(name, oracle):
         labels, predictions = labels + rng.integers(3, size=40), predictions + rng.normal(size=(2, 3, 40)).round(1)
     expected = np.vectorize(oracle, signature="(n),(n)->()")(labels, predictions)
     np.testing.assert_allclose(metric_function(name)(labels, predictions), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "oracle"), ORACLES.items())
+def test_scores_of_samples_are_those_of_scipy_and_sklearn_sample_by_sample(name, oracle):
+    rng = np.random.default_rng(8)
+    labels, predictions = rng.integers(3, size=40), rng.integers(3, size=(2, 3, 40))
+    if name == "f1":
+        labels, predictions = labels % 2, predictions % 2
+    drawn = rng.integers(40, size=(6, 40))
+    expected = [[[oracle(labels[rows], run[rows]) for rows in drawn] for run in runs] for runs in predictions]
+    np.testing.assert_allclose(sample_scores(metric_function(name), labels, predictions, drawn), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["f1", "matthews_correlation", "pearson", "spearmanr"])
