@@ -2,12 +2,15 @@
 
 surm-bench run model=vit_digits task=digits adapter=circulant seed=0
 surm-bench run -m model=roberta_base task=glue/rte adapter=circulant,lora seed=0,1,2
+
+With --quiet a run prints its outcome in one line and a sweep prints no table.
 """
 
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -23,6 +26,9 @@ from surm_bench.hub import check_reach
 from surm_bench.system.installation import config_dir
 from surm_bench.system.storage import StorageError
 
+if TYPE_CHECKING:
+    from surm_bench.command.sweep import Made
+
 # Hydra's flags, https://hydra.cc/docs/advanced/hydra-command-line-flags: VALUED flags take the next argument as a value
 VALUED = (
     *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--cfg", "-c", "--package", "-p"),
@@ -30,7 +36,10 @@ VALUED = (
 )
 INFO = ("--info", "-i")  # may take a value
 FLAGS = (*VALUED, *INFO, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
+QUIET = "--quiet"
 _refused: list[UserError] = []
+_made: list["Made"] = []
+_says_little = False  # with --quiet, and in a sweep
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -40,16 +49,24 @@ def run(arguments: Sequence[str]) -> int:
         UserError: bad input. In a sweep, bad input of one job is printed at once and the other jobs still run. Only a
             full or missing disk ends the sweep.
     """
+    global _says_little
+    quiet, arguments = QUIET in arguments, [argument for argument in arguments if argument != QUIET]
     overrides, flags = split(arguments)
     check(arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises errors here and prints no long traceback
     sweep = bool({"-m", "--multirun"} & set(arguments))
     sys.argv = ["surm-bench", *(with_quotes(override, sweep) for override in overrides), *flags]
     _refused.clear()
+    _made.clear()
+    _says_little = quiet or sweep
     try:
         _job()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{first_lines(error)} ({KEYS})") from error
+    if len(_made) > 1 and not quiet:
+        from surm_bench.command.sweep import print_sweep
+
+        print_sweep(_made)
     return 2 if _refused else 0
 
 
@@ -91,9 +108,16 @@ def _job(cfg: DictConfig) -> None:
         config = typed(cfg)
         config.check()
         check_reach(config)
-        from surm_bench.run.runner import run  # torch is not needed for --help or bad input
+        # torch is not needed for --help or bad input
+        from surm_bench.command.sweep import Made
+        from surm_bench.records.summary import next_steps
+        from surm_bench.run.runner import run, silent
 
-        run(config, command=shlex.join(["python", "-m", "surm_bench", *overrides]))
+        say = silent if _says_little else print
+        record = run(config, command=shlex.join(["python", "-m", "surm_bench", *overrides]), announce=say)
+        _made.append(Made(overrides, record))
+        if os.environ.get("RANK", "0") == "0":
+            say(next_steps(record, config.results_dir))
     except UserError as error:
         complain(error)
         _refused.append(error)

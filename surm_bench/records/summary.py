@@ -1,25 +1,42 @@
-"""The outcome of a run in one line."""
+"""The outcome of a run, in words."""
+
+from pathlib import Path
 
 from surm_bench.config.positive_class import shown_metric
+from surm_bench.records.agreement import standard_error
 from surm_bench.records.record import Baseline, Record
 
 
 def summary(record: Record) -> str:
-    """Return a line such as ``Circulant on digits (vit_digits, seed 0): accuracy 0.9700 (best epoch 0.9722), …``."""
+    """Return the outcome in a line: ``Circulant on digits (vit_digits, seed 0): accuracy 0.9700 ± 0.0077 (…), …``.
+
+    ± is the standard error of the score over the examples of its split.
+    """
     config = record.config
     what = f"{config.adapter.label} on {config.task.name} ({config.model.name}, seed {record.seed})"
     if record.status != "success":
         return f"{what}: {record.status}, {record.error}; run {record.run_id}"
     on = "" if record.split == "reported" else " on training rows held out"
+    score = f"{shown_metric(config.task)} {record.score:.4f} ± {standard_error(record):.4f}{on}"
     return (
-        f"{what}: {shown_metric(config.task)} {record.score:.4f}{on} (best epoch {record.best_score:.4f}), "
-        f"{record.parameters.adapter:,} adapter parameters, {_compared(record.baseline)}, "
+        f"{what}: {score} (best epoch {record.best_score:.4f}), "
+        f"{record.parameters.adapter:,} adapter parameters, {compared(record.baseline)}, "
         f"{record.timing.train_seconds:.1f} s, run {record.run_id}"
     )
 
 
-def _compared(baseline: Baseline) -> str:
-    """Describe how many times fewer or more parameters than LoRA the adapter has."""
+def next_steps(record: Record, results_dir: str) -> str:
+    """Say where a run lies and what can be done with it."""
+    folder = Path(results_dir) / "runs" / record.run_id
+    lines = {"record": f"{folder / 'record.json'}"}
+    if record.status == "success" and record.config.trainer.save_adapter:
+        lines["use it"] = f"surm-bench predict {folder} INPUT, or surm-bench export {folder} FOLDER"
+    lines["compare"] = f"surm-bench report --folder {results_dir}"
+    return "\n".join(f"  {name:<8} {text}" for name, text in lines.items())
+
+
+def compared(baseline: Baseline) -> str:
+    """Say how many times fewer or more parameters than LoRA an adapter has."""
     ratio = baseline.ratio
     if ratio is None:
         return "no adapter"

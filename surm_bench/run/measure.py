@@ -23,6 +23,7 @@ from surm_bench.config import Config
 from surm_bench.records.record import Baseline, Memory, Parameters, Record, Timing
 from surm_bench.records.summary import summary
 from surm_bench.run.build import adapt, build
+from surm_bench.run.opening import opening
 from surm_bench.system import environment
 from surm_bench.system.atomic import atomic
 from surm_bench.system.storage import check_space
@@ -35,13 +36,16 @@ STATE = "state"  # the folder of the saved state, from which an interrupted run 
 CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"}  # the split that chooses the best epoch
 
 
-def train_and_record(config: Config, record: Record, reader: TaskReader, began: float) -> Record:
+def train_and_record(
+    config: Config, record: Record, reader: TaskReader, began: float, announce: Callable[[str], None]
+) -> Record:
     """Train, evaluate and write the record, the predictions and the adapter. Return the record as written.
 
     Args:
         record: the fields that are known before training: configuration, environment and code.
         reader: the reader of the task.
         began: when the run began, by time.perf_counter().
+        announce: called before training with lines that say what is trained.
 
     Raises:
         Diverged: the loss is not finite.
@@ -53,6 +57,7 @@ def train_and_record(config: Config, record: Record, reader: TaskReader, began: 
     lora = lora_parameters(backbone.module, backbone.roles)
     model = adapt(backbone, config)
     parameters = Parameters(**count_parameters(model))
+    baseline = _against_lora(parameters.adapter, lora)
     hooks, objective, original = schedule(model), objective_for(config.task), original_weights(model)
     trained, data, prefix_seconds = _with_cached_prefix(model, data, config)
     environment.reset_peak_memory()
@@ -60,6 +65,7 @@ def train_and_record(config: Config, record: Record, reader: TaskReader, began: 
     main = PartialState().is_main_process
     if main:
         check_space(folder, needed_bytes(model, data, config), f"run {record.run_id}")
+        announce(opening(config, record.run_id, parameters, baseline, data))
     shown = record.config.having(results_dir=config.results_dir)  # without the paths of data and weights
     tracked = track(shown, record.run_id, record.group_id) if main else nullcontext(Tracker())
     with tracked as tracker:
@@ -67,7 +73,7 @@ def train_and_record(config: Config, record: Record, reader: TaskReader, began: 
         record = record.having(
             status="success",
             parameters=parameters,
-            baseline=_against_lora(parameters.adapter, lora),
+            baseline=baseline,
             timing=_timing(history, prefix_seconds),
             memory=Memory(environment.peak_memory_bytes()),
             **results(history, objective, config),

@@ -47,7 +47,14 @@ from surm_bench.training import (
 logger = logging.getLogger(__name__)
 
 
-def run(config: Config, report: Callable[[str], None] = print, command: str | None = None) -> Record:
+Say = Callable[[str], None]
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+
+
+def run(config: Config, report: Say = print, command: str | None = None, announce: Say = silent) -> Record:
     """Train, evaluate and record one run. If the run is already finished, return its record (unless config.rerun).
 
     An interrupted run continues from its saved state when it is started again. A loss that is not finite is a result:
@@ -57,6 +64,7 @@ def run(config: Config, report: Callable[[str], None] = print, command: str | No
         config: see surm_bench.config.composition.resolved.
         report: called with the outcome in one line.
         command: the command that repeats the run, for the record.
+        announce: called before training with a few lines that say what is trained.
 
     Returns:
         The record, equal to ``results_dir/runs/<run_id>/record.json``.
@@ -69,7 +77,7 @@ def run(config: Config, report: Callable[[str], None] = print, command: str | No
     config, reader = checked(config)
     use_device(config.trainer.device)
     main = PartialState().is_main_process  # only the main process writes record, report and W&B run
-    report = report if main else (lambda line: None)
+    report = report if main else silent
     identifier = run_id(config, PartialState().num_processes)
     folder = records.run_folder(config.results_dir, identifier)
     earlier = _earlier(config, identifier)
@@ -80,7 +88,7 @@ def run(config: Config, report: Callable[[str], None] = print, command: str | No
         raise UserError(f"{reason}; give rerun=true to try it again")
     check_tracking(config.tracking)
     if not main:
-        return _attempt(config, _begun(config, earlier, command), reader)
+        return _attempt(config, _begun(config, earlier, command), reader, silent)
     with storage_errors(config.results_dir), records.locked(folder):
         earlier = _earlier(config, identifier)
         if earlier and earlier.is_done:  # another process finished the run meanwhile
@@ -90,7 +98,7 @@ def run(config: Config, report: Callable[[str], None] = print, command: str | No
         with records.run_log(folder):
             record = _begun(config, earlier, command)
             records.LINES.info("attempt %d, on %s", record.attempts, record.environment.device)
-            record = _attempt(config, record, reader)
+            record = _attempt(config, record, reader, announce)
     report(summary(record))
     return record
 
@@ -211,14 +219,14 @@ def _begun(config: Config, earlier: Record | None, command: str | None) -> Recor
     )
 
 
-def _attempt(config: Config, record: Record, reader: TaskReader) -> Record:
+def _attempt(config: Config, record: Record, reader: TaskReader, announce: Say) -> Record:
     """Run and record the outcome, also of a failure."""
     began = time.perf_counter()
     if PartialState().is_main_process:
         keep_places(config, records.run_folder(config.results_dir, record.run_id))
     try:
         with storage_errors(config.results_dir):
-            return train_and_record(config, record, reader, began)
+            return train_and_record(config, record, reader, began, announce)
     except (StorageError, records.Lost):
         raise
     except Diverged as error:

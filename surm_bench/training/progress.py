@@ -7,6 +7,7 @@ from rich import progress
 
 from surm_bench.records.run_log import LINES
 
+TIMED = 10  # steps after which the time of a run is estimated
 SECONDS = 5.0  # fewest seconds between two lines outside a terminal: some epochs take a tenth of a second
 COLUMNS = (
     progress.TextColumn("{task.description}"), progress.BarColumn(), progress.MofNCompleteColumn(),
@@ -25,7 +26,7 @@ class RunProgress:
     """
 
     def __init__(self, title: str, steps: int, done: int, shown: bool) -> None:
-        self.title, self.steps, self.first, self.shown = title, steps, done, shown
+        self.title, self.steps, self.first, self.step, self.shown = title, steps, done, done, shown
         self.bar = progress.Progress(*COLUMNS, disable=not shown, transient=True)
         if shown and not self.bar.console.is_terminal:
             self.bar.disable = True
@@ -41,8 +42,11 @@ class RunProgress:
         self.bar.stop()
 
     def advance(self) -> None:
-        """Count a completed step."""
+        """Count a completed step. After the first steps, tell how long a long run will take."""
         self.bar.advance(self.task)
+        self.step += 1
+        if self.step == self.first + TIMED and self._seconds_left(self.step) > SECONDS:
+            self._print(f"about {self._left(self.step)} for {self.steps - self.step:,} steps")
 
     def set_loss(self, loss: float) -> None:
         """Show the loss of the last step."""
@@ -57,15 +61,21 @@ class RunProgress:
         parts += [self.scores] if scores else []
         line = ", ".join([*parts, f"{self._left(step)} left"])
         LINES.info(line)
-        now = time.monotonic()
-        if self.shown and self.bar.disable and now - self.printed >= SECONDS:
-            self.printed = now
-            self.bar.console.print(f"{self.title}: {line}", highlight=False, markup=False, soft_wrap=True)
+        if time.monotonic() - self.printed >= SECONDS:
+            self.printed = time.monotonic()
+            self._print(line)
 
     def stop_early(self, step: int, patience: int) -> None:
         """Log that training ends early, because the last evaluations did not improve on an earlier evaluation."""
         LINES.info(f"stopped early at step {step} of {self.steps}: no new best in {patience} evaluations")
 
+    def _print(self, line: str) -> None:
+        """Print a line where there is no bar."""
+        if self.shown and self.bar.disable:
+            self.bar.console.print(f"{self.title}: {line}", highlight=False, markup=False, soft_wrap=True)
+
     def _left(self, step: int) -> timedelta:
-        each = (time.monotonic() - self.began) / max(step - self.first, 1)
-        return timedelta(seconds=round(each * (self.steps - step)))
+        return timedelta(seconds=round(self._seconds_left(step)))
+
+    def _seconds_left(self, step: int) -> float:
+        return (time.monotonic() - self.began) / max(step - self.first, 1) * (self.steps - step)

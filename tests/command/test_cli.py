@@ -1,8 +1,11 @@
 """The command line: what it composes, and one clear line for whatever cannot be done."""
 
+import math
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -40,13 +43,37 @@ def recorded(folder) -> list[dict]:
 
 
 def test_a_run(monkeypatch, capsys, tmp_path):
+    """It says what is trained, the outcome, and what can be done with it. A circulant trains 2d numbers; d = 64."""
     code, out, _ = command(monkeypatch, capsys, *DIGITS, "adapter=circulant", *SHORT, f"results_dir={tmp_path}")
-    assert code == 0
-    assert "Circulant on digits" in out and "8.0x fewer than LoRA r=8" in out
     (record,) = recorded(tmp_path)
-    assert record.status == "success"
-    code, out, _ = command(monkeypatch, capsys, *DIGITS, "adapter=circulant", *SHORT, f"results_dir={tmp_path}")
-    assert code == 0 and "already done" in out
+    assert code == 0 and record.status == "success"
+    trained = f"{2 * 64 * 8:,} adapter parameters, 8.0x fewer than LoRA r=8; {64 * 10 + 10} in the head"
+    for line in (
+        f"Circulant on digits, seed 0: run {record.run_id}",
+        "data     64 training rows; scored by accuracy: 32 reported",
+        f"trained  {trained}",
+        "steps    2 of 32 rows on cpu, lr 0.002",
+        f"accuracy {record.score:.4f} ± {math.sqrt(record.score * (1 - record.score) / 32):.4f}",
+        f"record   {tmp_path / 'runs' / record.run_id / 'record.json'}",
+    ):
+        assert line in out
+    for again in ([], ["--quiet"]):
+        arguments = [*DIGITS, "adapter=circulant", *SHORT, f"results_dir={tmp_path}", *again]
+        code, out, _ = command(monkeypatch, capsys, *arguments)
+        assert code == 0 and "already done" in out
+    assert out.count("\n") == 1
+
+
+def test_a_sweep_ends_with_a_table(monkeypatch, capsys, tmp_path):
+    """A row for each adapter and rate, with mean and standard deviation over the seeds."""
+    sweep = ["-m", *DIGITS, "adapter=circulant", "optimizer.lr=0.001,0.01", "seed=0,1", *SHORT]
+    code, out, _ = command(monkeypatch, capsys, *sweep, f"results_dir={tmp_path}")
+    assert code == 0
+    for lr in (0.001, 0.01):
+        scores = [record.score for record in recorded(tmp_path) if record.config.optimizer.lr == lr]
+        row = rf"Circulant +vit_digits +digits +accuracy +optimizer.lr={lr} +1,024 "
+        assert re.search(row + rf"+{np.mean(scores):.4f} ± {np.std(scores, ddof=1):.4f} \(2 runs\)", out)
+    assert "\n  adapter " not in command(monkeypatch, capsys, "--quiet", *sweep, f"results_dir={tmp_path}")[1]
 
 
 def test_a_multirun_goes_on_after_a_failure_and_tells_it(monkeypatch, capsys, tmp_path):

@@ -126,7 +126,7 @@ def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[Config]
     """
     trained = []
 
-    def train_and_record(config: Config, record: Record, reader: TaskReader, began: float) -> Record:
+    def train_and_record(config: Config, record: Record, reader: TaskReader, began: float, announce) -> Record:
         trained.append((config.adapter.name, config.seed, config.optimizer.lr))
         score = surface(config)
         if score is None:
