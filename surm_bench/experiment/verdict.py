@@ -71,7 +71,7 @@ def _sentence(one: Compared, effect: float | None) -> str:
     names = f"**{one.first} against {one.partner}, {one.task}: {one.verdict}**"
     difference = one.difference
     if not one.complete:
-        return f"{names}, {difference.n} of {one.planned} pairs are there."
+        return f"{names}, {difference.n} of {one.planned} pairs of runs are complete."
     sentences = (
         f"{names}, {100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]."
     )
