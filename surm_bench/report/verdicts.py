@@ -50,6 +50,7 @@ class Compared:
         difference: first minus partner, as a fraction, by the rule that was declared.
         check: the same difference by the other rule for the variance over seeds.
         planned: the number of pairs fixed in advance.
+        runs: the ids of the runs of the pairs.
     """
 
     first: str
@@ -65,6 +66,7 @@ class Compared:
     difference: Interval
     check: Interval
     planned: int
+    runs: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

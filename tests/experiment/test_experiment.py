@@ -345,7 +345,9 @@ def test_where_all_are_chosen_at_the_same_edge_the_note_says_so_once():
     state = Tuned(at_edge={("digits", "lora"): (LR,), ("digits", "circulant"): (LR,)})
     assert "The chosen value is at the end of its range for all adapters (lr)." in tuning_note(tiny_experiment(), state)
     state.at_edge["digits", "lora"] = ()
-    assert "The chosen value is at the end of its range for circulant on digits (lr)." in tuning_note(tiny_experiment(), state)
+    assert "The chosen value is at the end of its range for circulant on digits (lr)." in tuning_note(
+        tiny_experiment(), state
+    )
 
 
 def tune_by_hand(tiny, folder):

@@ -1,5 +1,7 @@
 """The report's data against scipy, and the page as a file that needs nothing else."""
 
+import base64
+import gzip
 import json
 import subprocess
 import sys
@@ -169,19 +171,20 @@ class Parsed(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.links, self.tags, self.data, self._inside = [], [], "", False
+        self.links, self.tags, self.data, self.library, self._inside = [], [], "", "", ""
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.links += [value for name, value in attributes if name in ("src", "href", "data", "srcset")]
-        self._inside = tag == "script" and ("id", "data") in attributes
+        self._inside = dict(attributes).get("id", "") if tag == "script" else ""
 
     def handle_endtag(self, tag):
-        self._inside = False
+        self._inside = ""
 
     def handle_data(self, text):
-        self.data += text * self._inside
+        self.data += text * (self._inside == "data")
+        self.library += text * (self._inside == "library")
 
 
 def test_the_page_is_one_file_whatever_a_record_says(tmp_path):
@@ -190,7 +193,9 @@ def test_the_page_is_one_file_whatever_a_record_says(tmp_path):
     parsed = Parsed(text)
     assert json.loads(parsed.data) == output
     assert all(link.startswith(("#", "data:")) for link in parsed.links) and "link" in parsed.tags
-    assert parsed.tags.count("script") == 3 and "plotly.js v" in text
+    assert (
+        parsed.tags.count("script") == 3 and "plotly.js v" in gzip.decompress(base64.b64decode(parsed.library)).decode()
+    )
     assert "default-src 'none'" in text  # the browser itself keeps it from asking for anything
 
 
@@ -268,6 +273,20 @@ def test_runs_of_no_experiment_are_pointed_to(tmp_path):
     records.write(made_record(list(METHODS)[0], *ON, 0, 0.5).having(files={}), tmp_path)
     with pytest.raises(UserError, match=f"belong to no experiment: --folder {tmp_path} shows them"):
         page.write_report(tmp_path, None, tmp_path / "report.html")
+
+
+def test_experiments_are_in_the_order_of_importance():
+    """Every experiment of the checkout has its place; an unknown one comes last."""
+    names = [*page.experiment_files(), "a_new_one"]
+    assert set(page.ORDER) == set(names[:-1])
+    assert page._by_importance(names) == [*page.ORDER, "a_new_one"]
+
+
+def test_every_experiment_says_what_it_asks(tmp_path):
+    for path in page.experiment_files().values():
+        assert page.question_of(path).endswith("."), path
+    (tmp_path / "a.yaml").write_text("# One line,\n# and another.\n\n# A remark.\ntasks: {}\n")
+    assert page.question_of(tmp_path / "a.yaml") == "One line, and another."
 
 
 def test_an_experiment_that_there_is_not_is_one_line(tmp_path):
