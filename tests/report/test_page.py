@@ -228,7 +228,8 @@ def results(tmp_path, monkeypatch) -> Path:
     """A tiny experiment with its tuning, its reported runs and what they predicted, and a claim about it."""
     for module in (page, claims):
         monkeypatch.setattr(module, "load_experiment", lambda name: (tiny_experiment(), []))
-    monkeypatch.setattr(page, "experiment_files", lambda: {"other": None, "tiny": None})
+    (tmp_path / "tiny.yaml").write_text("# Whether it works.\n\n# A remark.\n")
+    monkeypatch.setattr(page, "experiment_files", lambda: dict.fromkeys(["other", "tiny"], tmp_path / "tiny.yaml"))
     folder, experiment, frames = tmp_path / "tiny", tiny_experiment(), []
     make_trials(folder, command="python -m surm_bench …")
     for job in reported_jobs(experiment, CHOICES):
@@ -249,7 +250,8 @@ def test_the_page_of_experiments(results, tmp_path):
     assert problems == []
     output = json.loads(Parsed(out.read_text()).data)
     (part,) = output["parts"]
-    assert part["name"] == "tiny" and [one["label"] for one in part["methods"]] == ["Circulant", "LoRA r=1"]
+    assert (part["name"], part["question"]) == ("tiny", "Whether it works.")
+    assert [one["label"] for one in part["methods"]] == ["Circulant", "LoRA r=1"]
     assert {cell["method"]: cell["score"]["mean"] for cell in part["cells"]} == {"Circulant": 0.705, "LoRA r=1": 0.605}
     (difference,) = part["differences"]
     assert difference["mean"] == pytest.approx(0.1) and difference["examples"] and difference["n"] == 2
@@ -260,6 +262,8 @@ def test_the_page_of_experiments(results, tmp_path):
     (claim,) = output["claims"]
     assert claim["comparisons"][0]["verdict"] == "better" and claim["paper"] == "p"
     assert claim["comparisons"][0]["mean"] == pytest.approx(0.1)
+    assert claim["comparisons"][0]["answer"].startswith("Circulant against LoRA r=1, digits: better, +10.0 points [")
+    assert len(claim["comparisons"][0]["runs"]) == 4 and set(claim["comparisons"][0]["runs"]) < set(part["runs"])
 
 
 @pytest.mark.parametrize("named, message", [(["tiny"], "no record of tiny"), (None, "no record of any experiment")])

@@ -314,7 +314,7 @@ function verdicts() {
     rows,
     columns: [
       { title: "Asked", text: true, value: ({ claim }) => claim.question, show: ({ claim }) => element("span", { className: "long" }, capital(claim.question)) },
-      { title: "Answer", text: true, value: ({ one }) => one?.answer ?? "", show: ({ one }) => element("span", { className: "long" }, one?.answer ?? "No comparison decides this question; the view Claims describes what was seen.") },
+      { title: "Answer", text: true, value: ({ one }) => one?.answer ?? "", show: ({ one }) => element("span", { className: "long" }, one?.answer ?? "No comparison decides this question; the view Claims has comparisons that describe it.") },
       { title: "Difference", value: ({ one }) => one?.mean ?? null, show: difference },
       { title: "Verdict", text: true, value: ({ one }) => one?.verdict ?? "", show: ({ one }) => element("strong", {}, one?.verdict ?? MISSING) },
       text("Experiment", ({ one, claim }) => (one ?? claim.comparisons[0])?.experiment ?? ""),
