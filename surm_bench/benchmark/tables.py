@@ -11,12 +11,12 @@ from surm_bench.report.tables import Cell, Column, Table
 
 MEGABYTE = 1e6
 HOW = (
-    "Cases take turns within a round; ratios are taken within the round, and their median over {rounds} rounds is "
-    "shown, with the quartiles in brackets. {machine}."
+    "In each round all cases run in turn, and each time is divided by the reference's time in the same round. The "
+    "table shows the median of these ratios over {rounds} rounds, with the quartiles in brackets. Machine: {machine}."
 )
 MEMORY = (
-    "Memory: the module's tensors and what the step holds at its peak beyond them, by PyTorch's record of every "
-    "allocation."
+    "Memory is the size of the module's tensors and of all other tensors at the peak of the step, from PyTorch's "
+    "record of every allocation."
 )
 
 
@@ -34,8 +34,8 @@ def layer_table(data: pd.DataFrame, side: int, tokens: int, machine: str) -> Tab
             texts += [f"{row['bytes'] / MEGABYTE:.0f}", f"{row['bytes'] / own.loc[REFERENCE, 'bytes']:.2f}"]
             rows.append(texts)
     caption = (
-        f"Forward and backward of one {side}×{side} layer, {tokens:,} tokens, its own weight frozen. {MEMORY} "
-        + HOW.format(rounds=_rounds(data), machine=machine)
+        f"Time and memory of forward and backward through one {side}×{side} layer with a frozen weight, on {tokens:,} "
+        f"tokens. {MEMORY} " + HOW.format(rounds=_rounds(data), machine=machine)
     )
     return _table(columns, rows, caption, data)
 
@@ -51,9 +51,10 @@ def network_table(data: pd.DataFrame, batch: int, machine: str) -> Table:
             texts = [_named(model, setting, data), row["case"], f"{row['ms']:.0f}", _spread(row)]
             rows.append([*texts, f"{row['bytes'] / MEGABYTE:.0f}", f"{row['bytes'] / bytes_there:.3f}"])
     caption = (
-        f"A training step (forward, loss, backward, AdamW) of a whole model on random weights, batch {batch}, texts of "
-        f"128 tokens, images of 224×224. Reference: LoRA r=8 for weight deltas, Houlsby m=64 for residual adapters. "
-        f"{MEMORY} " + HOW.format(rounds=_rounds(data), machine=machine)
+        "Time and memory of a training step (forward, loss, backward, AdamW) of a whole model with random weights: "
+        f"batch {batch}, texts of 128 tokens, images of 224×224. The reference is LoRA r=8 for weight deltas, and "
+        "Houlsby "
+        f"m=64 for residual adapters. {MEMORY} " + HOW.format(rounds=_rounds(data), machine=machine)
     )
     return _table(columns, rows, caption, data)
 
@@ -62,8 +63,9 @@ def merged_table(data: pd.DataFrame, machine: str) -> Table:
     """Return the table of inference after merging against the plain backbone."""
     rows = [[_named(row["model"], row["setting"], data), row["case"], f"{row['ms']:.1f}", _spread(row)]
             for _, row in data.iterrows()]  # fmt: skip
-    caption = "Inference of a model that a circulant delta was merged into, beside the plain backbone. " + HOW.format(
-        rounds=_rounds(data), machine=machine
+    caption = (
+        "Time of inference after merging a circulant delta into the model, and of the plain backbone. "
+        + HOW.format(rounds=_rounds(data), machine=machine)
     )
     return _table([Column("Model"), Column("Case"), Column("ms"), Column("÷ plain")], rows, caption, data)
 
@@ -75,9 +77,9 @@ def harness_table(data: pd.DataFrame, machine: str) -> Table:
         for _, row in data.iterrows()
     ]  # fmt: skip
     caption = (
-        "Seconds of whole runs: model and data made, trained, evaluated after each epoch; the harness also loads the "
-        "metric and writes record and adapter, the bare loop is hand-written PyTorch with the same steps. Both come to "
-        "the same losses and scores. " + HOW.format(rounds=_rounds(data), machine=machine)
+        "Seconds of whole runs: make model and data, train, and evaluate after each epoch. The harness also loads the "
+        "metric and writes the record and the adapter. The bare loop is hand-written PyTorch with the same steps. Both "
+        "give the same losses and scores. " + HOW.format(rounds=_rounds(data), machine=machine)
     )
     titles = ("Run", "Comparison", "s", "s, other", "Ratio")
     return _table([Column(title) for title in titles], rows, caption, data)
@@ -101,8 +103,8 @@ def growth_table(data: pd.DataFrame, machine: str) -> Table:
     columns = [Column(title) for title in ("Structure", "Side", "Tokens", "auto, ms", "dense, ms", "fft, ms")]
     columns += [Column(t) for t in ("factored, ms", "Fastest", "auto ÷ fastest", "auto ÷ LoRA r=8")]
     caption = (
-        "Forward and backward of one layer. Fastest: of the routes that can be asked for; auto may mix two. "
-        + HOW.format(rounds=_rounds(data), machine=machine)
+        "Time of forward and backward through one layer, by route. Fastest is the fastest of the routes that one can "
+        "choose; auto may combine two routes. " + HOW.format(rounds=_rounds(data), machine=machine)
     )
     return _table(columns, rows, caption, data)
 
@@ -116,8 +118,8 @@ def numerics_table(data: pd.DataFrame, machine: str) -> Table:
     ]  # fmt: skip
     titles = ("Structure", "Side", "Route", "Product", "Gradient, input", "Gradient, parameters")
     caption = (
-        "Relative error in the Frobenius norm of every route in fp32, of the product with the structured matrix alone, "
-        f"against the structure's other route in fp64. {machine}."
+        "Relative error (Frobenius norm) of every route in fp32, compared with the structure's other route in fp64, "
+        f"for the product with the structured matrix alone. Machine: {machine}."
     )
     return _table([Column(title) for title in titles], rows, caption, data)
 
@@ -131,7 +133,8 @@ def unit_cost_table(data: pd.DataFrame, machine: str) -> Table:
     ]  # fmt: skip
     caption = (
         "Unit costs of the cost model (surm_bench/structured/routes.py), in multiply-adds of a large fp32 product: "
-        f"what the rule uses, and what this run found, median and range over the sides of a layer. {machine}."
+        "the values in use, and the values measured in this run (median and range over the sides of a layer). Machine: "
+        f"{machine}."
     )
     return _table([Column(t) for t in ("Unit cost", "Used", "Found", "Range")], rows, caption, data)
 
@@ -151,7 +154,12 @@ def target_table(parts: dict[str, pd.DataFrame]) -> Table:
     ]  # fmt: skip
     machines = "; ".join(dict.fromkeys(machine for data in parts.values() for machine in data["machine"]))
     columns = [Column(title) for title in ("What", "Target", "Worst", "Result", "Each")]
-    return _table(columns, texts, f"Judged by two digits. {machines}.", pd.DataFrame(rows))
+    return _table(
+        columns,
+        texts,
+        f"A target is met if the ratio, rounded to two decimals, is not above it. Machine: {machines}.",
+        pd.DataFrame(rows),
+    )
 
 
 def _targets(parts: dict[str, pd.DataFrame]) -> Iterator[tuple[str, dict[str, float], float]]:

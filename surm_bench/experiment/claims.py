@@ -136,6 +136,7 @@ class _Evidence:
             difference=difference,
             check=check,
             planned=len(self._experiment.seeds),
+            runs=tuple(run.run_id for pair in pairs for run in pair),
         )
 
     def _error_variance(self, task: str) -> ErrorVariance | None:

@@ -93,23 +93,27 @@ class Experiment:
         """The rule by which settings are chosen, in words."""
         if self.tuning.finalists:
             return (
-                "Setting of each adapter on each task, by runs of full length scored after the last step on training "
-                "rows held out: the values of the first knob on the first tuning seed, and more of them while the best "
-                "is at an end; the other values of each further knob at the best setting; values halfway to the better "
-                "neighbour, until every adapter of the task has been given as many settings; the best "
-                f"{self.tuning.finalists} of these on all tuning seeds, whose mean chooses. No tuning seed is reported."
+                "Tuning chooses the setting of each adapter on each task by runs of full length, scored on held-out "
+                "training rows after the last step. The first tuning seed tries the values of the first "
+                "hyperparameter, and further values while the best one is at the end of the range; then the other "
+                "values of each further hyperparameter, at the best setting; then values halfway between the best one "
+                "and its better neighbour, until every adapter has tried equally many settings on the task. The best "
+                f"{self.tuning.finalists} settings run on all tuning seeds, and the best mean decides. Tuning seeds "
+                "are not reported."
             )
         halved = (
-            f" The first values are tried for a third of the steps, the best {self.tuning.survivors} of them in full."
+            f" The first values are tried with a third of the steps, and the best {self.tuning.survivors} of them "
+            "again with all steps."
             if self.tuning.survivors
             else ""
         )
         wider = (
-            f" While the best is at the end of a range the range grows, up to {self.tuning.steps:,} steps in all."
+            " While the best value is at the end of its range, values beyond the end are tried, up to "
+            f"{self.tuning.steps:,} steps in total."
             if self.tuning.steps
             else ""
         )
         return (
-            "Setting of each adapter on each task: the one with the best mean score after the last step on training "
-            f"rows held out, over tuning seeds that are not reported.{halved}{wider}"
+            "Tuning chooses the setting of each adapter on each task: the one with the best mean score on held-out "
+            f"training rows after the last step, over tuning seeds that are not reported.{halved}{wider}"
         )

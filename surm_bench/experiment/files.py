@@ -1,7 +1,7 @@
 """Read and check the files of experiments, configs/experiment/<name>.yaml, before anything is run."""
 
 from dataclasses import fields
-from itertools import chain
+from itertools import chain, takewhile
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ def experiment_files() -> dict[str, Path]:
     """Return the experiment files of configs/experiment and of the user's config folders, by experiment name."""
     files = {file.stem: file for folder in config_dirs() for file in (folder / "experiment").glob("*.yaml")}
     return dict(sorted(files.items()))
+
+
+def question_of(path: Path) -> str:
+    """Return what an experiment asks: the first paragraph of the comment at the top of its file; "" without one."""
+    lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in lines)
 
 
 def load_experiment(name: str) -> tuple[Experiment, list[str]]:

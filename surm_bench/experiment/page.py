@@ -1,6 +1,6 @@
 """The report of experiments, or of a folder of runs, as one HTML page, from records only: torch is not imported."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from surm_bench.errors import UserError
 from surm_bench.experiment.claims import compared, load_claims
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.differences import differences_to_lora
-from surm_bench.experiment.files import experiment_files, load_experiment
+from surm_bench.experiment.files import experiment_files, load_experiment, question_of
 from surm_bench.experiment.jobs import composable, reported_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.pairing import Predictions
 from surm_bench.experiment.reporting import comparison, labels_of_best_epoch, protocol
 from surm_bench.experiment.tuning import Tuned, tuned
-from surm_bench.experiment.verdict import CLAIMS
+from surm_bench.experiment.verdict import CLAIMS, answer
 from surm_bench.records import COLLECTED, Archive
 from surm_bench.report.console import print_table
 from surm_bench.report.distinct import with_distinct_labels
@@ -27,11 +27,20 @@ from surm_bench.report.published import load_published
 from surm_bench.report.tables import comparison_table, write_table
 from surm_bench.report.verdicts import primary_families, verdict_caption, verdict_table
 
+ORDER = (  # of the experiments on the page, the most important first; the others follow by name
+    *("reproduction_images", "reproduction_text", "base_text", "images_9000", "steps_text"),  # the registered claims
+    *("base_text_more", "extension_methods", "extension_cifar10", "extension_10k", "extension_text"),
+    *("paper_glue", "paper_images", "paper_images_tuned", "paper_vtab", "paper_low_data", "core"),
+    *("extension_two_pipelines", "two_pipelines", "rates_images", "what_decides", "what_decides_size"),
+    *("protocol_images", "protocol_images_warmup", "protocol_images_rates", "protocol_text"),
+    *("demo", "demo_low_resource", "catalogue", "catalogue_grammar"),
+)
+
 
 def write_report(results: Path, experiments: Sequence[str] | None, out: Path) -> tuple[Path, list[str]]:
     """Write the page of the named experiments; None stands for all experiments with records below results.
 
-    The page judges each claim of results/claims.yaml that compares methods of a shown experiment.
+    The page judges all claims of results/claims.yaml, or those that compare methods of a named experiment.
 
     Returns:
         The page, and a line for each record or part of an experiment that cannot be used.
@@ -39,7 +48,7 @@ def write_report(results: Path, experiments: Sequence[str] | None, out: Path) ->
     Raises:
         UserError: an experiment is unknown, or no experiment has a record.
     """
-    named = experiments or [name for name in experiment_files() if _has_records(results / name)]
+    named = experiments or [name for name in _by_importance(experiment_files()) if _has_records(results / name)]
     read = [_of_experiment(name, results / name) for name in named]
     parts = [shown for shown, _ in read if shown is not None]
     problems = [problem for _, problems in read for problem in problems]
@@ -49,7 +58,7 @@ def write_report(results: Path, experiments: Sequence[str] | None, out: Path) ->
         hint = single if _has_records(results) else ": run one first, or name another folder with --results"
         hint = f": {problems[0]}" if problems else hint
         raise UserError(nothing + hint)
-    claims, unusable = _claims(results, named)
+    claims, unusable = _claims(results, experiments)
     return _write(parts, claims, out), list(dict.fromkeys([*problems, *unusable]))
 
 
@@ -95,6 +104,10 @@ def _write(parts: Sequence[Results], claims: list[dict], out: Path) -> Path:
     return write_page({"newest": newest(records), "parts": documents, "claims": claims}, out)
 
 
+def _by_importance(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
 def _has_records(folder: Path) -> bool:
     return (folder / COLLECTED).is_file() or (folder / "runs").is_dir()
 
@@ -115,6 +128,7 @@ def _of_experiment(name: str, folder: Path) -> tuple[Results | None, list[str]]:
     scores, predictions = laid_out.named(state.scores), Predictions(runs.archive)
     shown = Results(
         name=name,
+        question=question_of(files[name]) if name in (files := experiment_files()) else "",
         folder=folder,
         families=laid_out.families,
         columns=laid_out.columns,
@@ -146,15 +160,16 @@ def _tried_settings(experiment: Experiment, state: Tuned, runs: Runs) -> list[Tr
     return [t._replace(chosen=t.chosen and (t.steps or 0) == longest[t.task, t.label]) for t in tried]
 
 
-def _claims(results: Path, named: Sequence[str]) -> tuple[list[dict], list[str]]:
-    """Judge the claims that compare methods of one of these experiments. Return also a line for each problem."""
+def _claims(results: Path, named: Sequence[str] | None) -> tuple[list[dict], list[str]]:
+    """Judge the claims that compare methods of a named experiment, or all. Return also a line for each problem."""
     if not (results / CLAIMS).is_file():
         return [], []
     claims = load_claims(results / CLAIMS)
     experiments = {
         name: {c.experiment for c in [*claim.primary, *claim.secondary]} for name, claim in claims.claims.items()
     }
-    claims.claims = {name: claim for name, claim in claims.claims.items() if experiments[name] & set(named)}
+    if named:
+        claims.claims = {name: claim for name, claim in claims.claims.items() if experiments[name] & set(named)}
     judged, unusable = compared(claims, results)
     primaries = primary_families([comparison for of_claim in judged.values() for comparison in of_claim])
     caption = verdict_caption(claims.level, claims.unpooled)
@@ -165,7 +180,7 @@ def _claims(results: Path, named: Sequence[str]) -> tuple[list[dict], list[str]]
             "question": claims.claims[name].question,
             "margin": claims.margin_of(name),
             "table": table_part(verdict_table(of_claim, primaries, claims.level, caption)),
-            "comparisons": [comparison_part(one) for one in of_claim],
+            "comparisons": [comparison_part(one, answer(one, claims.claims[name].effect)) for one in of_claim],
         }
         for name, of_claim in judged.items()
     ]

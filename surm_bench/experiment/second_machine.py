@@ -17,10 +17,10 @@ from surm_bench.report.provenance import provenance
 from surm_bench.report.tables import MISSING, Cell, Column, Table
 
 CAPTION = (
-    "The same runs, by their ids, on {here} and on {there}. Difference: the first machine's score minus the second's, "
-    "in points, mean ± standard deviation over runs that did not diverge; largest: without its sign. Agree: differ by "
-    "at most two standard errors of the score over its examples, or not at all on one kind of machine. {settings} "
-    "{codes}"
+    "Runs with the same id, made on {here} and again on {there}. Difference is the first machine's score minus the "
+    "second's, in points: mean ± standard deviation over the runs that did not diverge. Largest is the largest "
+    "absolute difference. Two scores agree if they differ by at most two standard errors of the score over its "
+    "examples; on one kind of machine they must be equal. {settings} {codes}"
 )
 
 

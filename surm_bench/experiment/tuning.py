@@ -83,14 +83,21 @@ def tuning_note(experiment: Experiment, state: Tuned) -> str:
         if knobs
     ]
     if len(edges) == len(state.at_edge) > 1 and len(knobs := set(state.at_edge.values())) == 1:
-        edges = [f"all ({', '.join(_short(knob) for knob in knobs.pop())})"]
+        edges = [f"all adapters ({', '.join(_short(knob) for knob in knobs.pop())})"]
     seeds = ", ".join(map(str, experiment.tuning.seeds))
     note = (
-        f"{experiment.rule} First values: {_first_values(experiment)}. Tuning seeds: {seeds}. "
-        + (_runs_each(state) if experiment.tuning.finalists else f"Chosen at an edge: {', '.join(edges) or 'none'}.")
-        + (f" Without a choice: {'; '.join(state.problems.values())}." if state.problems else "")
+        f"{experiment.rule} {_first_values(experiment)} Tuning seeds: {seeds}. "
+        + (_runs_each(state) if experiment.tuning.finalists else _at_edge(edges))
+        + (f" Tuning could not choose: {'; '.join(state.problems.values())}." if state.problems else "")
     )
     return note + (f" Not tuned: {', '.join(experiment.untuned)}." if experiment.untuned else "")
+
+
+def _at_edge(edges: Sequence[str]) -> str:
+    """Say which chosen values are at the end of their range."""
+    if not edges:
+        return "No chosen value is at the end of its range."
+    return f"The chosen value is at the end of its range for {', '.join(edges)}."
 
 
 def _runs_each(state: Tuned) -> str:
@@ -100,7 +107,7 @@ def _runs_each(state: Tuned) -> str:
 
 
 def _first_values(experiment: Experiment) -> str:
-    """List the first values of every tuned adapter; the values that most adapters share come last."""
+    """Say in sentences which values each tuned adapter tries first; the values that most adapters share come last."""
     groups: dict[str, list[str]] = {}
     for adapter in (adapter for adapter in experiment.adapters if experiment.knobs(adapter)):
         values = "; ".join(
@@ -109,8 +116,9 @@ def _first_values(experiment: Experiment) -> str:
         )
         groups.setdefault(values, []).append(adapter)
     most = max(groups, key=lambda values: len(groups[values]))
-    listed = [f"{', '.join(adapters)}: {values}" for values, adapters in groups.items() if values != most]
-    return ". ".join([*listed, f"{'all others' if listed else 'all'}: {most}"])
+    named = {values: ", ".join(adapters) for values, adapters in groups.items() if values != most}
+    named[most] = "all other adapters" if named else "all adapters"
+    return " ".join(f"First values of {adapters}: {values}." for values, adapters in named.items())
 
 
 Searched = tuple[Search, list[dict]]  # the search for one pair, and a row for each trial and seed tried

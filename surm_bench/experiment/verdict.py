@@ -55,30 +55,28 @@ def _columns(table: Table, titles: list[str]) -> Table:
 
 
 def _section(name: str, claim: Claim, comparisons: list[Compared]) -> str:
-    sentences = [_sentence(one, claim.effect) for one in comparisons if one.primary]
+    answers = [answer(one, claim.effect) for one in comparisons if one.primary]
     return "\n".join(
         [
             f"### {name.replace('_', ' ').capitalize()}\n",
             f"The paper: {claim.paper}. Asked here: {claim.question} (Registered {claim.registered}.)\n",
-            *(f"- {sentence}" for sentence in sentences),
+            *(f"- **{verdict}**, {reason}" for verdict, reason in answers),
             "",
         ]
     )
 
 
-def _sentence(one: Compared, effect: float | None) -> str:
-    """Return the answer of a primary comparison in words."""
-    names = f"**{one.first} against {one.partner}, {one.task}: {one.verdict}**"
+def answer(one: Compared, effect: float | None) -> tuple[str, str]:
+    """Return the verdict of a comparison and its reason in words; together they are one or two sentences."""
+    names = f"{one.first} against {one.partner}, {one.task}: {one.verdict}"
     difference = one.difference
     if not one.complete:
-        return f"{names}, {difference.n} of {one.planned} pairs are there."
-    sentences = (
-        f"{names}, {100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]."
-    )
+        return names, f"{difference.n} of {one.planned} pairs of runs are complete."
+    reason = f"{100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]."
     if effect is None:
-        return sentences
+        return names, reason
     where = "inside" if difference.low <= effect <= difference.high else "outside"
-    return f"{sentences} A gain of {100 * effect:g} points is {where} the interval."
+    return names, f"{reason} A gain of {100 * effect:g} points is {where} the interval."
 
 
 def _into_page(page: Path, text: str) -> Path:

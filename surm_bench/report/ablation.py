@@ -7,11 +7,11 @@ import pandas as pd
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 
 CAPTION = (
-    "Scores × 100 after the last step on training rows held out, {seeds}, every adapter at the best of the settings "
-    "tried{where}. Bold: best of a column.{change} {missing}: not run to its end."
+    "Scores × 100 on held-out training rows after the last step, {seeds}. Every adapter has the best of the settings "
+    "tried{where}. Bold: the best of a column.{change} {missing} means that tuning is not finished."
 )
-PARAMETERS = "Parameters: of the adapter, without the task head."
-CHANGE = " Change: mean over the adapters of the difference to the first row."
+PARAMETERS = "Parameters are those of the adapter, without the task head."
+CHANGE = " Change is the mean over the adapters of the difference from the first row."
 
 
 def ablation_table(
@@ -61,7 +61,7 @@ def adapters_table(
 def _caption(seeds: Sequence[int], where: str = "", change: str = "") -> str:
     listed = ", ".join(map(str, seeds))
     spread = f"mean ± sample standard deviation over the tuning seeds {listed}"
-    one = f"of one run, with the tuning seed {listed}"
+    one = f"from one run with the tuning seed {listed}"
     return CAPTION.format(seeds=spread if len(seeds) > 1 else one, where=where, change=change, missing=MISSING)
 
 

@@ -23,10 +23,15 @@ def best_epoch_note(runs: pd.DataFrame, labels: Sequence[str]) -> str:
     if not len(splits):
         return ""
     chosen_on = " or ".join(sorted(splits))
-    return f"Not the last epoch but the best one, by the score on the {chosen_on} split itself: {'; '.join(labels)}."
+    shown = f"the best epoch by the score on the {chosen_on} split itself, not the last"
+    return f"These rows show {shown}: {'; '.join(labels)}."
 
 
 def kept_note(records: Sequence[Record]) -> str:
     """Return a caption sentence that names the labels of runs with trainer.keep_best; "" without such runs."""
     labels = sorted({record.config.adapter.label for record in records if record.kept == "best"})
-    return f"Of the best epoch by rows held out, not the last one: {'; '.join(labels)}." if labels else ""
+    return (
+        f"These rows show the best epoch by the score on held-out rows, not the last: {'; '.join(labels)}."
+        if labels
+        else ""
+    )

@@ -9,9 +9,10 @@ from surm_bench.report.frames import columns_of
 from surm_bench.report.tables import Cell, Column, Table
 
 CAPTION = (
-    "The change ΔW of the weights W that an adapter trained, mean over layers and seeds. Rank: singular values above "
-    "1 % of the largest. Stable rank: ‖ΔW‖² over the square of the largest. 1 − cos: of the angle between W + ΔW and W "
-    "as vectors. A method that changes no weight (a probe, a bottleneck) has no row. By role and run: changes.csv."
+    "The change ΔW that training an adapter made to the weights W: means over layers and seeds. Rank is the number of "
+    "singular values of ΔW above 1 % of the largest. Stable rank is ‖ΔW‖² divided by the square of the largest "
+    "singular value. In 1 − cos, the angle is between W + ΔW and W, taken as vectors. A method that changes no weight "
+    "(a linear probe, a bottleneck) has no row. The file changes.csv has the values of each run and role."
 )
 MEASURES = ["rank", "stable_rank", "relative_norm", "cosine_distance"]
 

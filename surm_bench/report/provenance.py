@@ -16,11 +16,15 @@ def provenance(records: Sequence[Record]) -> str:
     dirty = sum(bool(record.environment.git_dirty) for record in records)
     sentences = []
     if len(kinds) > 1:
-        sentences.append(f"Runs on {len(kinds)} kinds of device: {_counted(kinds)}.")
+        sentences.append(
+            f"The runs were made on {len(kinds)} kinds of device (with the number of runs): {_counted(kinds)}."
+        )
     if len(codes) > 1:
-        sentences.append(f"Runs of {len(codes)} states of the code (digests {_counted(codes)}).")
+        sentences.append(
+            f"The runs were made by {len(codes)} versions of the code (digest, and number of runs): {_counted(codes)}."
+        )
     if dirty:
-        sentences.append(f"Made with changes that no commit has: {dirty} of {len(records)} runs.")
+        sentences.append(f"The code of {dirty} of {len(records)} runs had uncommitted changes.")
     return " ".join(sentences)
 
 
@@ -28,8 +32,8 @@ def commit(record: Record) -> str:
     """Return the commit of the code that made a run, or the version and digest of an installed package."""
     environment = record.environment
     if environment.git_commit is None:
-        return f"not known: surm_bench {environment.surm_bench}, sources {record.code.sources}"
-    return environment.git_commit + (" and changes that no commit has" if environment.git_dirty else "")
+        return f"unknown commit: surm_bench {environment.surm_bench}, sources {record.code.sources}"
+    return environment.git_commit + (" with uncommitted changes" if environment.git_dirty else "")
 
 
 def _counted(counter: Counter) -> str:

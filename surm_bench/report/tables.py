@@ -16,17 +16,18 @@ from surm_bench.system.atomic import atomic
 MISSING = "—"
 PROTOCOL = "Protocol."
 CONVENTION = (
-    "Parameters: of the adapter, without the task head; × fewer: than LoRA r=8 on q and v. Scores × 100 after the last "
-    "step, mean ± sample standard deviation over {n}; {metrics}. Bold: best, underlined: second; {missing}: not run."
+    "Parameters are those of the adapter, without the task head; × fewer compares them with LoRA r=8 on q and v. "
+    "Scores are × 100, after the last step: mean ± sample standard deviation over {n}. Metrics: {metrics}. In each "
+    "column the best score is bold and the second best underlined. {missing} means not run."
 )
 F1 = "F1 is that of class 1."
-AVERAGES = "Averages: over the reported split of each task, where all have a score."
-RANKS = "Mean rank: over the tasks, among the methods that have all; a description, and no test."
-FAILED = "{n} run{s} failed or broke off and {are} in no score."
+AVERAGES = "An average is over the reported splits of the tasks, and is shown if every task has a score."
+RANKS = "The mean rank is over the tasks, among the methods with a score on every task. It is not a statistical test."
+FAILED = "{n} run{s} failed or stopped early and {are} not part of any score."
 DIVERGED = "A setting that diverged on a seed has no mean."
 PUBLISHED = (
-    "Published rows are as their sources, below, print them, and are never marked as best ({missing}: not given); "
-    "{other_metric}: another metric than the column's."
+    "Published rows repeat the numbers of the sources below, and are never marked as best ({missing} means not given). "
+    "{other_metric} marks a score of another metric than the column's."
 )
 LATEX_CHARACTERS = {
     "\\": r"\textbackslash{}",
@@ -306,8 +307,8 @@ def _caption(
     for column in columns:
         if column.metric and not column.split:
             by_metric.setdefault(column.metric.replace("_", " "), []).append(column.task.rpartition("/")[2])
-    listed = "; ".join(f"{metric}: {', '.join(dict.fromkeys(tasks))}" for metric, tasks in sorted(by_metric.items()))
-    n = f"{seeds} seed{'s' * (seeds != 1)} unless (n=…) says fewer"
+    listed = "; ".join(f"{metric} for {', '.join(dict.fromkeys(tasks))}" for metric, tasks in sorted(by_metric.items()))
+    n = f"{seeds} seed{'s' * (seeds != 1)}, or fewer where (n=…) is given"
     sentences = [CONVENTION.format(n=n, metrics=listed or "no runs", missing=MISSING)]
     if "f1" in by_metric:
         sentences.append(F1)

@@ -13,18 +13,21 @@ from surm_bench.report.tables import MISSING, Cell, Column, Table
 from surm_bench.statistics import Interval, detectable, holm, p_value, probability_of_no_loss, verdict
 
 CAPTION = (
-    "Difference: first minus partner, in points, paired by seed (the same training rows, order and start of the head), "
-    "with its {level:.0%} interval over other seeds and other test examples (t, Welch–Satterthwaite), at the settings "
-    "that tuning chose: what another tuning would choose is not in it. Claims of {own} take the variance over seeds "
-    "from the two methods alone, and their check pools the error variance of all methods of the table but the linear "
-    "probe; later claims pool, and their check takes the two alone. Parameters: trained, and in brackets the fewest "
-    "numbers that hold the trained change, which is what the method spans (a circulant matrix C(a⊙b) trains 2d numbers "
-    "and spans d). Pairs: seeds of which both runs are there, of those that were fixed in advance. p: two-sided, never "
-    "given below 0.01 from three seeds, and corrected by Holm's method, for primary comparisons among all that were "
-    "registered on one day, for secondary ones within their claim ({missing}: not all of the family are there). Could "
-    "see: the true difference that the interval tells from zero with a probability of 80 %. No loss at 0: the "
-    "probability that the interval is above minus the margin where the true difference is zero. Verdict: better, no "
-    "loss (less than the margin), worse within the margin, worse, or undecided; pending until all pairs are there. "
+    "Difference is first minus partner, in points, with its {level:.0%} interval (t, Welch–Satterthwaite). Runs are "
+    "paired by seed: both runs of a pair have the same training rows, in the same order, and the same initial head. "
+    "The interval holds for other seeds and other test examples at the chosen settings; tuning again might choose "
+    "other settings, which the interval does not cover. There are two rules for the variance over seeds: the variance "
+    "of the two methods alone, or the error variance pooled over all methods of the table except the linear probe. "
+    "Claims of {own} use the two methods alone, later claims use the pooled variance; Check is the interval by the "
+    "other rule. Parameters are the trained numbers; in brackets is the smallest count of numbers that can represent "
+    "the trained change, if it is another (a circulant matrix C(a⊙b) trains 2d numbers and needs d). Pairs is the "
+    "number of seeds for which both runs have a score, of the seeds fixed in advance. p is two-sided, and never given "
+    "below 0.01 if there are three seeds. p (Holm) is corrected for several comparisons by Holm's method: primary "
+    "comparisons together with all primary comparisons registered on the same day, secondary comparisons within their "
+    "claim; {missing} means that a comparison of this family is not complete. Could see is the true difference that "
+    "the interval separates from zero with a probability of 80 %. No loss at 0 is the probability that the whole "
+    "interval lies above minus the margin if the true difference is zero. The verdict is better, no loss (the loss is "
+    "below the margin), worse within the margin, worse, or undecided; it is pending until all pairs are complete. "
     "Bold: a primary comparison."
 )
 COLUMNS = ["First", "Partner", "Parameters", "Experiment", "Task", "Pairs", "Scores", "Difference", "Check"]
@@ -47,6 +50,7 @@ class Compared:
         difference: first minus partner, as a fraction, by the rule that was declared.
         check: the same difference by the other rule for the variance over seeds.
         planned: the number of pairs fixed in advance.
+        runs: the ids of the runs of the pairs.
     """
 
     first: str
@@ -62,6 +66,7 @@ class Compared:
     difference: Interval
     check: Interval
     planned: int
+    runs: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -19,9 +19,10 @@ from surm_bench.report.tables import Cell, Column, Table, show_ratio, write_tabl
 TASKS = {"text": "glue/rte", "vision": "images/cifar10"}  # two and ten labels, which decide the size of the head
 REFERENCES = ("lora", "adapter_houlsby")  # their config files set r=8 and m=64
 CAPTION = (
-    "Adapter parameters of {model} with a head for {labels} labels, counted on the architecture without weights. "
-    "Adapter: trained, without the head, which every method trains; stored: the least to keep per task to serve the "
-    "adapter, without the head; × fewer: the reference's adapter parameters over those of the row."
+    "Parameters of every adapter on {model} with a head for {labels} labels, counted from the architecture, without "
+    "weights. Adapter parameters are trained; the head, which every method trains, is counted apart. Stored parameters "
+    "are the fewest numbers that must be kept for each task to serve the adapter, without the head. × fewer is the "
+    "reference's adapter parameters divided by those of the row."
 )
 
 
@@ -67,7 +68,7 @@ def parameter_table(model: str) -> Table:
     data = counts.rename_axis("name").reset_index()
     caption = CAPTION.format(model=model, labels=base.task.num_labels)
     if misfits:
-        caption += f" Without what does not fit the model: {', '.join(misfits.values())}."
+        caption += f" Left out, because they do not fit the model: {', '.join(misfits.values())}."
     return Table(columns, [list(row) for row in zip(*contents, strict=True)], caption, data)
 
 

@@ -257,7 +257,7 @@ def test_where_every_setting_diverges_the_pair_is_named_and_the_rest_is_run(tiny
     assert commands.tune(tiny, options) == [output]
     assert commands.run(tiny, options) == [output], "more tuning would not help"
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
-    assert f"Without a choice: {output}." in (options.folder / "table.md").read_text()
+    assert f"Tuning could not choose: {output}." in (options.folder / "table.md").read_text()
 
 
 def test_a_failed_trial_is_tried_three_times_and_then_given_up(tiny, options, monkeypatch, capsys):
@@ -343,9 +343,11 @@ def test_labels_that_could_collide_once_tuned_are_refused(tiny):
 
 def test_where_all_are_chosen_at_the_same_edge_the_note_says_so_once():
     state = Tuned(at_edge={("digits", "lora"): (LR,), ("digits", "circulant"): (LR,)})
-    assert "Chosen at an edge: all (lr)." in tuning_note(tiny_experiment(), state)
+    assert "The chosen value is at the end of its range for all adapters (lr)." in tuning_note(tiny_experiment(), state)
     state.at_edge["digits", "lora"] = ()
-    assert "Chosen at an edge: circulant on digits (lr)." in tuning_note(tiny_experiment(), state)
+    assert "The chosen value is at the end of its range for circulant on digits (lr)." in tuning_note(
+        tiny_experiment(), state
+    )
 
 
 def tune_by_hand(tiny, folder):
@@ -375,8 +377,8 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
     assert written >= {"table.md", "table.tex", "table.csv", "accuracy_against_parameters.png", "learning_curves.png"}
     caption = (options.folder / "table.md").read_text()
     assert "tuning seeds that are not reported" in caption and "Tuning seeds: 100." in caption
-    assert "First values: lora: lr 0.001. all others: lr 0.0001, 0.01." in caption
-    assert "Chosen at an edge: circulant on digits (lr)." in caption
+    assert "First values of lora: lr 0.001. First values of all other adapters: lr 0.0001, 0.01." in caption
+    assert "The chosen value is at the end of its range for circulant on digits (lr)." in caption
     for folder in options.folder.glob("runs/*/adapter"):
         assert records.read(folder.parent / "record.json").command.startswith("python -m surm_bench ")
 
@@ -542,7 +544,8 @@ def test_a_fresh_clone_rebuilds_everything_from_the_collected_records(tiny, opti
     for name in names:
         assert (clone.folder / name).read_bytes() == (options.folder / name).read_bytes(), name
     text = (clone.folder / "table.md").read_text()
-    assert "Runs on 2 kinds of device: cpu (3), gpu (1)." in text and "Runs of 2 states of the code" in text
+    assert "made on 2 kinds of device (with the number of runs): cpu (3), gpu (1)." in text
+    assert "made by 2 versions of the code" in text
     capsys.readouterr()
     commands.plan(tiny, clone)
     assert "tiny, reported: 4 done, 0 missing, 0 failed of 4 runs; nothing left to run" in capsys.readouterr().out

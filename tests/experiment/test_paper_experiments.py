@@ -128,7 +128,9 @@ def test_what_has_no_knobs_is_told_beside_what_is_tuned(tiny, tmp_path):
     state = tuned(tiny, Runs(tmp_path))
     assert {job.adapter for job in state.jobs} == {"circulant"} and state.choices == {("digits", "lora"): ()}
     note = tuning_note(tiny, state)
-    assert "First values: all: lr 0.01, 0.1. Tuning seeds: 100." in note and note.endswith("Not tuned: lora.")
+    assert "First values of all adapters: lr 0.01, 0.1. Tuning seeds: 100." in note and note.endswith(
+        "Not tuned: lora."
+    )
 
 
 def test_an_untuned_experiment_runs_without_tuning(tiny, tmp_path, capsys):
@@ -151,7 +153,9 @@ def test_a_row_shows_its_best_epoch_if_asked_to_and_says_so(tiny, tmp_path, caps
     assert table.loc["Circulant", "mean"] == runs.loc["Circulant", "best_score"]
     assert table.loc["LoRA r=1", "mean"] == runs.loc["LoRA r=1", "score"]
     caption = (options.folder / "table.md").read_text()
-    assert "Not the last epoch but the best one, by the score on the reported split itself: Circulant." in caption
+    assert (
+        "These rows show the best epoch by the score on the reported split itself, not the last: Circulant." in caption
+    )
 
 
 def test_what_a_file_may_not_say_of_untuned_rows_and_best_epochs(tmp_path, monkeypatch):

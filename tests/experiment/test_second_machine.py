@@ -53,7 +53,7 @@ def test_differences_are_those_of_the_runs_that_both_made(tmp_path):
     assert final["mean"] == pytest.approx((0.02 - 0.3) / 2) and final["largest"] == pytest.approx(0.3)
     assert final["std"] == pytest.approx(0.32 / 2**0.5)
     assert final["agree"] == 1  # of 100 examples two standard errors at 0.6 are 0.098
-    assert "on a GPU and on cpu." in table.caption
+    assert "made on a GPU and again on cpu." in table.caption
     assert "the same setting for 2 of the 2 pairs" in table.caption
 
 

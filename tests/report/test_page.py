@@ -1,5 +1,7 @@
 """The report's data against scipy, and the page as a file that needs nothing else."""
 
+import base64
+import gzip
 import json
 import subprocess
 import sys
@@ -169,19 +171,20 @@ class Parsed(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.links, self.tags, self.data, self._inside = [], [], "", False
+        self.links, self.tags, self.data, self.library, self._inside = [], [], "", "", ""
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.links += [value for name, value in attributes if name in ("src", "href", "data", "srcset")]
-        self._inside = tag == "script" and ("id", "data") in attributes
+        self._inside = dict(attributes).get("id", "") if tag == "script" else ""
 
     def handle_endtag(self, tag):
-        self._inside = False
+        self._inside = ""
 
     def handle_data(self, text):
-        self.data += text * self._inside
+        self.data += text * (self._inside == "data")
+        self.library += text * (self._inside == "library")
 
 
 def test_the_page_is_one_file_whatever_a_record_says(tmp_path):
@@ -190,7 +193,9 @@ def test_the_page_is_one_file_whatever_a_record_says(tmp_path):
     parsed = Parsed(text)
     assert json.loads(parsed.data) == output
     assert all(link.startswith(("#", "data:")) for link in parsed.links) and "link" in parsed.tags
-    assert parsed.tags.count("script") == 3 and "plotly.js v" in text
+    assert (
+        parsed.tags.count("script") == 3 and "plotly.js v" in gzip.decompress(base64.b64decode(parsed.library)).decode()
+    )
     assert "default-src 'none'" in text  # the browser itself keeps it from asking for anything
 
 
@@ -223,7 +228,8 @@ def results(tmp_path, monkeypatch) -> Path:
     """A tiny experiment with its tuning, its reported runs and what they predicted, and a claim about it."""
     for module in (page, claims):
         monkeypatch.setattr(module, "load_experiment", lambda name: (tiny_experiment(), []))
-    monkeypatch.setattr(page, "experiment_files", lambda: {"other": None, "tiny": None})
+    (tmp_path / "tiny.yaml").write_text("# Whether it works.\n\n# A remark.\n")
+    monkeypatch.setattr(page, "experiment_files", lambda: dict.fromkeys(["other", "tiny"], tmp_path / "tiny.yaml"))
     folder, experiment, frames = tmp_path / "tiny", tiny_experiment(), []
     make_trials(folder, command="python -m surm_bench …")
     for job in reported_jobs(experiment, CHOICES):
@@ -244,7 +250,8 @@ def test_the_page_of_experiments(results, tmp_path):
     assert problems == []
     output = json.loads(Parsed(out.read_text()).data)
     (part,) = output["parts"]
-    assert part["name"] == "tiny" and [one["label"] for one in part["methods"]] == ["Circulant", "LoRA r=1"]
+    assert (part["name"], part["question"]) == ("tiny", "Whether it works.")
+    assert [one["label"] for one in part["methods"]] == ["Circulant", "LoRA r=1"]
     assert {cell["method"]: cell["score"]["mean"] for cell in part["cells"]} == {"Circulant": 0.705, "LoRA r=1": 0.605}
     (difference,) = part["differences"]
     assert difference["mean"] == pytest.approx(0.1) and difference["examples"] and difference["n"] == 2
@@ -255,6 +262,8 @@ def test_the_page_of_experiments(results, tmp_path):
     (claim,) = output["claims"]
     assert claim["comparisons"][0]["verdict"] == "better" and claim["paper"] == "p"
     assert claim["comparisons"][0]["mean"] == pytest.approx(0.1)
+    assert claim["comparisons"][0]["answer"].startswith("Circulant against LoRA r=1, digits: better, +10.0 points [")
+    assert len(claim["comparisons"][0]["runs"]) == 4 and set(claim["comparisons"][0]["runs"]) < set(part["runs"])
 
 
 @pytest.mark.parametrize("named, message", [(["tiny"], "no record of tiny"), (None, "no record of any experiment")])
@@ -268,6 +277,20 @@ def test_runs_of_no_experiment_are_pointed_to(tmp_path):
     records.write(made_record(list(METHODS)[0], *ON, 0, 0.5).having(files={}), tmp_path)
     with pytest.raises(UserError, match=f"belong to no experiment: --folder {tmp_path} shows them"):
         page.write_report(tmp_path, None, tmp_path / "report.html")
+
+
+def test_experiments_are_in_the_order_of_importance():
+    """Every experiment of the checkout has its place; an unknown one comes last."""
+    names = [*page.experiment_files(), "a_new_one"]
+    assert set(page.ORDER) == set(names[:-1])
+    assert page._by_importance(names) == [*page.ORDER, "a_new_one"]
+
+
+def test_every_experiment_says_what_it_asks(tmp_path):
+    for path in page.experiment_files().values():
+        assert page.question_of(path).endswith("."), path
+    (tmp_path / "a.yaml").write_text("# One line,\n# and another.\n\n# A remark.\ntasks: {}\n")
+    assert page.question_of(tmp_path / "a.yaml") == "One line, and another."
 
 
 def test_an_experiment_that_there_is_not_is_one_line(tmp_path):

@@ -13,7 +13,7 @@ from surm_bench.report.verdicts import Compared, primary_families, verdict_table
 from surm_bench.statistics import Interval
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="needs Chromium: apt-get install chromium")
-VIEWS = ["scores", "tradeoff", "budget", "differences", "curves", "tuning", "claims", "runs"]
+VIEWS = ["answers", "scores", "tradeoff", "budget", "differences", "curves", "tuning", "claims", "runs"]
 MIB = 2**20
 
 
@@ -40,13 +40,14 @@ def data(tmp_path_factory):
             difference=difference,
             check=difference,
             planned=5,
+            runs=tuple(list(part["runs"])[:2]),
         )
         for primary in (True, False)
     ]
     claim = {
         **{"name": "more", "paper": "It gains.", "question": "Does it?", "margin": 0.01},
         "table": table_part(verdict_table(compared, primary_families(compared), 0.95)),
-        "comparisons": [comparison_part(one) for one in compared],
+        "comparisons": [comparison_part(one, ("Circulant 1: better", "+10.0 points.")) for one in compared],
     }
     return {"newest": "2026-01-01", "parts": [part, part | {"name": "another"}], "claims": [claim]}
 
@@ -65,7 +66,7 @@ def chromium(tmp_path_factory):
 @pytest.fixture
 def browser(chromium, page):
     """The page, just opened; at the end without a problem, and nothing else asked for."""
-    chromium.open(page)
+    chromium.open(page, "scores")
     yield chromium
     assert chromium.problems == []
     assert {url.partition("#")[0] for url in chromium.requests} <= {page.as_uri(), "about:blank"}
@@ -89,7 +90,7 @@ def numbers(browser, column):
 
 def test_two_thousand_runs_fit_in_fifteen_megabytes_and_open_in_seconds(browser, page):
     assert page.stat().st_size < 15 * MIB
-    seconds = browser.open(page)
+    seconds = browser.open(page, "scores")
     assert browser.js("document.querySelectorAll('#main table').length") == 2
     print(f"{page.stat().st_size / MIB:.1f} MiB, open after {seconds:.1f} s")
     assert seconds < 30  # on a busy machine; on an idle one it is about one
@@ -194,6 +195,51 @@ def test_a_claim_has_its_verdict(browser):
     browser.click("#views a[href='#claims']")
     browser.wait("document.querySelector('#main li')")
     assert texts(browser, "#main li") == ["Circulant 1 − LoRA 1, a: better, +10.0 [+5.0, +15.0]"]
+
+
+def test_the_page_opens_on_the_claims_and_draws_every_experiment_below(chromium, data, tmp_path):
+    """The scores of an experiment are drawn when they come into sight, without the filters of another view."""
+    part = data["parts"][0]
+    parts = [part | {"question": "What is best?"}, *(part | {"name": name} for name in ("b", "c", "another"))]
+    chromium.open(write_page({**data, "parts": parts}, tmp_path / "report.html"))
+    assert texts(chromium, "#main h2, #main h3") == ["The answer", part["name"], "b", "c", "another"]
+    assert texts(chromium, ".claims tbody td:nth-child(2)") == ["Circulant 1: better, +10.0 points."]
+    assert texts(chromium, ".experiment p")[0] == "What is best?"
+    chromium.click(".claims tbody button")
+    assert len(texts(chromium, "dialog h3")) == 2
+    chromium.press("Escape")
+    assert chromium.js("document.querySelectorAll('.late').length") > 0
+    chromium.js("document.querySelector('.experiment:last-child').scrollIntoView()")
+    chromium.wait("document.querySelector('.experiment:last-child table')")
+    assert methods(chromium)[-50:] == list(METHODS) * 2
+    chromium.click(".experiment:last-child > button")
+    chromium.wait("location.hash === '#tradeoff'")
+    assert chromium.js("document.querySelector('#part').selectedOptions[0].text") == "another"
+    assert chromium.problems == []
+
+
+def test_a_narrow_screen_is_not_scrolled_sideways(chromium, page):
+    chromium.send("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    try:
+        for view in VIEWS:
+            chromium.open(page, view)
+            assert chromium.js("document.documentElement.scrollWidth") == 390, view
+    finally:
+        chromium.send("Emulation.clearDeviceMetricsOverride")
+
+
+@pytest.mark.parametrize("format, begin", [("svg", b"<svg"), ("png", b"\x89PNG")])
+def test_a_figure_is_saved(browser, tmp_path, format, begin):
+    browser.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    browser.click("#views a[href='#tradeoff']")
+    browser.wait("document.querySelector('.js-plotly-plot .points path')")
+    browser.js("new Promise((go) => setTimeout(go, 300))")
+    browser.click(f"button[aria-label$='{format.upper()}']")
+    for _ in range(100):
+        browser.js("new Promise((go) => setTimeout(go, 100))")
+        if saved := list(tmp_path.glob(f"*.{format}")):
+            break
+    assert saved[0].read_bytes().startswith(begin)
 
 
 def test_a_click_on_a_point_opens_its_runs(browser):

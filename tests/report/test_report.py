@@ -220,7 +220,7 @@ def test_from_four_tasks_on_there_is_a_mean_rank():
     table = comparison_table(summary_frame(runs_frame(runs)), list(scores))
     assert [column.title for column in table.columns][-2:] == ["Average", "Mean rank"]
     assert [row[-1] for row in texts(table)] == ["1.4", "1.6", "—"]  # (1 + 2 + 1 + 1.5) / 4
-    assert "Mean rank: over the tasks" in table.caption
+    assert "The mean rank is over the tasks" in table.caption
     three = comparison_table(summary_frame(runs_frame([one for one in runs if one.config.task.name != "z"])))
     assert "Mean rank" not in [column.title for column in three.columns] and "rank" not in three.caption
 
@@ -244,8 +244,9 @@ def test_a_table_of_several_machines_or_states_of_the_code_says_so():
         )
     ]
     assert provenance(several) == (
-        "Runs on 2 kinds of device: cpu (3), gpu (1). Runs of 2 states of the code (digests a (2), b (2)). "
-        "Made with changes that no commit has: 1 of 4 runs."
+        "The runs were made on 2 kinds of device (with the number of runs): cpu (3), gpu (1). "
+        "The runs were made by 2 versions of the code (digest, and number of runs): a (2), b (2). "
+        "The code of 1 of 4 runs had uncommitted changes."
     )
 
 
@@ -254,7 +255,7 @@ def test_the_code_of_a_run_is_told_by_its_commit_or_else_by_its_sources():
     installed = {"device": "cpu", "surm_bench": "0.1.0"}
     of_code = made_up(code={"sources": "abc", "method": None})
     told = [commit(changed(of_code, environment=one)) for one in (known, dirty, installed)]
-    assert told == ["c", "c and changes that no commit has", "not known: surm_bench 0.1.0, sources abc"]
+    assert told == ["c", "c with uncommitted changes", "unknown commit: surm_bench 0.1.0, sources abc"]
 
 
 def test_what_a_change_of_protocol_is_worth_by_hand():
@@ -324,7 +325,7 @@ def test_many_adapters_have_a_row_each_by_hand():
     assert marks(table, "300") == ["", "best", ""] and marks(table, "900") == ["best", "", ""]
     assert "Change" not in table.caption and "seeds 100, 101" in table.caption
     one = adapters_table(frame, ["300"], ["LoRA"], [100], "The rule.")
-    assert "of one run, with the tuning seed 100" in one.caption
+    assert "from one run with the tuning seed 100" in one.caption
 
 
 def test_a_success_without_a_score_counts_as_failed():
@@ -515,8 +516,8 @@ def test_an_average_is_of_reported_splits_alone(glue):
         ["81.0 ± 1.4", "79.5 ± 0.7", "71.0 ± 1.4", "76.0"],  # (81 + 71) / 2; deviations 2/√2 and 1/√2
     ]
     assert marks(table, "mnli-mm") == ["best", "second"] and marks(table, "Average") == ["second", "best"]
-    assert "2 runs failed or broke off" in table.caption and "over 2 seeds" in table.caption
-    assert "mnli-mm" not in table.caption and "accuracy: mnli, rte" in table.caption
+    assert "2 runs failed or stopped early" in table.caption and "over 2 seeds" in table.caption
+    assert "mnli-mm" not in table.caption and "accuracy for mnli, rte" in table.caption
 
 
 def test_seeds_say_what_a_cell_should_have(glue):
@@ -540,7 +541,7 @@ def test_planned_rows_and_columns_are_shown_before_anything_was_run():
     titles = ["Adapter", "Parameters", "× fewer than LoRA r=8 on q, v", "mnli", "mnli-mm", "cola", "Average"]
     assert [column.title for column in table.columns] == titles
     assert texts(table) == [[label, *["—"] * 6] for label in ORDER]
-    assert "accuracy: mnli; matthews correlation: cola" in table.caption and "failed" not in table.caption
+    assert "accuracy for mnli; matthews correlation for cola" in table.caption and "failed" not in table.caption
 
 
 def test_each_model_and_each_setting_of_several_tasks_has_an_average():
@@ -704,8 +705,8 @@ def test_markdown(summary):
     assert rows[5] == ["linear probe", "0", "—", "<u>50.0 (n=1)</u>", "—", "—"]
     caption, blank, protocol = lines[-3:]
     assert (blank, protocol) == ("", "Protocol. Learning rate: the rule.")
-    assert "3 runs failed or broke off and are in no score." in caption
-    for part in ("without the task head", "last step", "over 3 seeds", "accuracy: rte, sst2"):
+    assert "3 runs failed or stopped early and are not part of any score." in caption
+    for part in ("without the task head", "last step", "over 3 seeds", "accuracy for rte, sst2"):
         assert part.lower() in caption.lower()
 
 

@@ -186,7 +186,8 @@ def test_the_log_of_a_run_says_that_it_stopped_early(results_dir):
 def test_tables_say_which_rows_are_of_the_best_epoch():
     labelled = {"config": {"adapter": {"label": "LoRA"}}}
     assert kept_note([record(**labelled)]) == ""
-    assert kept_note([record(**labelled, kept="best")]) == "Of the best epoch by rows held out, not the last one: LoRA."
+    note = kept_note([record(**labelled, kept="best")])
+    assert note == "These rows show the best epoch by the score on held-out rows, not the last: LoRA."
 
 
 @pytest.mark.parametrize(

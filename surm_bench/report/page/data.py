@@ -59,6 +59,7 @@ class Results:
         differences: one row per method and reference.
         published: published results, to be shown beside measured ones.
         table: shown instead of scores if only tuning was run.
+        question: what the results answer, in a sentence or two.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Results:
     differences: Sequence[dict] = ()
     published: Published = field(default_factory=Published)
     table: Table | None = None
+    question: str = ""
 
 
 def page_part(results: Results, base: Path) -> dict[str, Any]:
@@ -91,6 +93,7 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
     tried = [record for setting in results.tried for record in setting.records]
     return {
         "name": results.name,
+        "question": results.question,
         "protocol": results.protocol,
         "methods": [
             {"label": label, "family": look.family, "color": look.color, "symbol": SYMBOLS[look.marker]}
@@ -129,11 +132,21 @@ def interval_part(interval: Interval) -> dict[str, Any]:
     return {name: _number(getattr(interval, name)) for name in ENDS}
 
 
-def comparison_part(one: Compared) -> dict[str, Any]:
-    """Return a comparison that helps to decide a claim."""
+def comparison_part(one: Compared, answer: tuple[str, str]) -> dict[str, Any]:
+    """Return a comparison that helps to decide a claim, with its verdict and the reason in words."""
     title = f"{one.first} − {one.partner}, {one.task}"
+    verdict, reason = answer
     shown = {"color": decided_color(one.difference), "symbol": "circle" if one.primary else "circle-open"}
-    return {"title": title, "primary": one.primary, "verdict": one.verdict, **shown, **interval_part(one.difference)}
+    return {
+        "title": title,
+        "experiment": one.experiment,
+        "primary": one.primary,
+        "verdict": one.verdict,
+        "answer": f"{verdict}, {reason}",
+        "runs": list(one.runs),
+        **shown,
+        **interval_part(one.difference),
+    }
 
 
 def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:

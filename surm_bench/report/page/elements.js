@@ -62,6 +62,10 @@ function interval(value) {
   return significant(value.mean) + ends(value, significant);
 }
 
+function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
+}
+
 function plural(n, noun) {
   return `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
 }

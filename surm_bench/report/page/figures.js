@@ -12,6 +12,18 @@ const LAYOUT = {
   paper_bgcolor: "#fff",
 };
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
+let plotly = null; // a promise of the library, once a figure has asked for it
+
+/** Unpack the plotting library; only figures need it. */
+function library() {
+  plotly ??= (async () => {
+    const packed = Uint8Array.from(atob(byId("library").textContent), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    document.head.append(element("script", { textContent: await new Response(stream).text() }));
+  })();
+  return plotly;
+}
+
 const SIGHT = new IntersectionObserver(
   (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => entry.target.dispatchEvent(new Event("sight"))),
   { rootMargin: "500px" },
@@ -27,8 +39,10 @@ function figure({ title, summary, traces, layout, table, height = null, runs = (
   if (height !== null) plot.style.height = `${height}px`;
   plot.addEventListener(
     "sight",
-    () => {
+    async () => {
       SIGHT.unobserve(plot);
+      await library();
+      if (!plot.isConnected) return; // the reader has gone to another view
       Plotly.newPlot(plot, traces, { ...LAYOUT, ...layout }, CONFIG);
       plot.on("plotly_click", (event) => {
         const found = runs(event.points[0].customdata);
@@ -40,7 +54,14 @@ function figure({ title, summary, traces, layout, table, height = null, runs = (
   SIGHT.observe(plot);
   const details = element("details", {}, element("summary", {}, "The numbers"));
   details.ontoggle = () => details.open && details.children.length === 1 && details.append(table());
-  return element("figure", {}, element("figcaption", {}, title), plot, details);
+  const save = (format) => {
+    const button = element("button", { type: "button", className: "save" }, format.toUpperCase());
+    button.setAttribute("aria-label", `Save the figure ${title} as ${format.toUpperCase()}`);
+    button.onclick = () => Plotly.downloadImage(plot, { format, filename: title.replaceAll(/[^\w.=-]+/g, "_"), width: plot.clientWidth, height: plot.clientHeight, scale: format === "png" ? 3 : 1 });
+    return button;
+  };
+  const saving = element("p", { className: "saving" }, "Save as ", save("svg"), " ", save("png"));
+  return element("figure", {}, element("figcaption", {}, title), plot, saving, details);
 }
 
 function named(column) {

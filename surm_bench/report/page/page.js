@@ -272,7 +272,7 @@ function claims() {
     const drawn = claim.comparisons.filter((one) => one.low !== null);
     const primary = claim.comparisons.filter((one) => one.primary);
     return [
-      element("h3", {}, claim.name[0].toUpperCase() + claim.name.slice(1)),
+      element("h3", {}, capital(claim.name)),
       element("p", {}, `The paper: ${claim.paper}. Asked here: ${claim.question}`),
       element("ul", {}, ...primary.map((one) => element("li", {}, `${one.title}: `, element("strong", {}, one.verdict), one.mean === null ? "" : `, ${points(one.mean, true)}${ends(one, (end) => points(end, true))}`))),
       drawn.length
@@ -282,13 +282,69 @@ function claims() {
             axisTitle: "points, first minus partner (grey: a loss that counts as none)",
             margin: claim.margin,
             rows: drawn.map((one) => ({ ...one, name: one.title })),
-            table: () => plain(claim.table),
+            runs: (title) => [title, drawn.find((one) => one.title === title).runs.filter(runOf)],
+            table: () => plain(claim.table, claim.name),
           })
         : null,
-      plain(claim.table),
+      plain(claim.table, claim.name),
       note(claim.table.caption),
     ];
   });
+}
+
+/** The first view: the verdict on each claim, then every experiment, the most important first. */
+function answers() {
+  return [...(DATA.claims.length ? [verdicts()] : []), ...DATA.parts.map(experimentSection)];
+}
+
+/** A table of all primary comparisons. */
+function verdicts() {
+  const rows = DATA.claims.flatMap((claim) => {
+    const primary = claim.comparisons.filter((one) => one.primary);
+    return (primary.length ? primary : [null]).map((one) => ({ claim, one }));
+  });
+  const difference = ({ one }) => {
+    if (one === null || one.mean === null) return MISSING;
+    const after = ends(one, (end) => points(end, true));
+    const found = one.runs.filter(runOf);
+    return found.length ? traced(points(one.mean, true), after, found, one.title) : points(one.mean, true) + after;
+  };
+  const table = sortable({
+    caption: "Registered claims and what the runs say",
+    rows,
+    columns: [
+      { title: "Asked", text: true, value: ({ claim }) => claim.question, show: ({ claim }) => element("span", { className: "long" }, capital(claim.question)) },
+      { title: "Answer", text: true, value: ({ one }) => one?.answer ?? "", show: ({ one }) => element("span", { className: "long" }, one?.answer ?? "No comparison decides this question; the view Claims has comparisons that describe it.") },
+      { title: "Difference", value: ({ one }) => one?.mean ?? null, show: difference },
+      { title: "Verdict", text: true, value: ({ one }) => one?.verdict ?? "", show: ({ one }) => element("strong", {}, one?.verdict ?? MISSING) },
+      text("Experiment", ({ one, claim }) => (one ?? claim.comparisons[0])?.experiment ?? ""),
+    ],
+  });
+  const how = `Differences are in points, with their ${LEVEL} interval; a number opens its runs. The view Claims has the secondary comparisons, p values and figures.`;
+  return element("section", { className: "claims" }, table, note(how));
+}
+
+/** An experiment with its question; its scores are drawn when they come into sight. */
+function experimentSection(whole) {
+  const place = DATA.parts.indexOf(whole);
+  const late = element("div", { className: "late" });
+  late.addEventListener(
+    "sight",
+    () => {
+      SIGHT.unobserve(late);
+      late.classList.remove("late");
+      late.append(...ofPart(whole, scores).filter((made) => made !== null));
+    },
+    { once: true },
+  );
+  SIGHT.observe(late);
+  const explore = element("button", { type: "button" }, `Explore ${whole.name}`);
+  explore.onclick = () => {
+    byId("part").value = place;
+    choosePart();
+    location.hash = "tradeoff";
+  };
+  return element("section", { className: "experiment" }, element("h3", {}, whole.name), element("p", {}, whole.question), late, explore);
 }
 
 function runs() {
@@ -319,6 +375,7 @@ function runs() {
 }
 
 const VIEWS = {
+  ...(DATA.claims.length || DATA.parts.length > 1 ? { answers: ["The answer", answers] } : {}),
   scores: ["Scores", scores],
   tradeoff: ["Score against cost", tradeoffs],
   budget: ["Which adapter for my budget?", budget],
@@ -331,7 +388,7 @@ const VIEWS = {
 
 function view() {
   const name = location.hash.slice(1);
-  return name in VIEWS ? name : "scores";
+  return name in VIEWS ? name : Object.keys(VIEWS)[0];
 }
 
 /** Draw the view of the address; tell how much passes the filters. */
@@ -344,7 +401,8 @@ function draw() {
   }
   document.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.purge(plot));
   SIGHT.disconnect();
-  byId("main").replaceChildren(element("section", { id: "view" }, element("h2", {}, title), ...make().filter((made) => made !== null)));
+  byId("filters").hidden = name === "answers";
+  byId("main").replaceChildren(element("section", { id: "view" }, element("h2", {}, title), name === "answers" || !part().question ? null : element("p", { className: "question" }, part().question), ...make().filter((made) => made !== null)));
   const shown = new Set(columns().flatMap((column) => cells(column)).map((cell) => cell.method));
   byId("shown").textContent = `${shown.size} of ${plural(part().methods.length, "method")}, ${columns().length} of ${plural(part().columns.length, "column")}`;
 }
@@ -375,6 +433,7 @@ function start() {
     if (event.target.id === "as") budgetAs(event.target.value);
     draw();
   };
+  addEventListener("beforeprint", () => document.querySelectorAll(".late, .plot").forEach((late) => late.dispatchEvent(new Event("sight"))));
   addEventListener("hashchange", () => {
     draw();
     byId("main").focus();

@@ -3,8 +3,32 @@
 
 const DATA = JSON.parse(byId("data").textContent);
 
+let wholePart = null; // the part that is being drawn beside others, without filters
+
+/** The part shown: the reader's choice, unless several parts are drawn on one page. */
 function part() {
-  return DATA.parts[Number(byId("part").value) || 0];
+  return wholePart ?? DATA.parts[Number(byId("part").value) || 0];
+}
+
+/** Draw something of a part as a whole, whatever the reader has chosen. */
+function ofPart(whole, make) {
+  const before = wholePart;
+  wholePart = whole;
+  try {
+    return make();
+  } finally {
+    wholePart = before;
+  }
+}
+
+/** The value of a filter; "" where it does not apply. */
+function filtered(id) {
+  return wholePart === null ? byId(id).value : "";
+}
+
+/** A run of any part. */
+function runOf(id) {
+  return DATA.parts.map((one) => one.runs[id]).find(Boolean);
 }
 
 function method(label) {
@@ -13,8 +37,8 @@ function method(label) {
 
 /** The columns that pass the filters of model and task, each with its place among all. */
 function columns({ reported = false } = {}) {
-  const model = byId("model").value;
-  const task = byId("task").value;
+  const model = filtered("model");
+  const task = filtered("task");
   return part()
     .columns.map((column, place) => ({ ...column, place }))
     .filter((column) => (!model || column.model === model) && (!task || column.task === task))
@@ -22,6 +46,7 @@ function columns({ reported = false } = {}) {
 }
 
 function familiesShown() {
+  if (wholePart !== null) return new Set(wholePart.methods.map((one) => one.family));
   return new Set([...document.querySelectorAll("#families input:checked")].map((input) => input.value));
 }
 
@@ -33,7 +58,7 @@ function labels() {
 
 /** Whether a cell is within the budget; one that was not measured is, as nothing is known. */
 function within(cell) {
-  const limit = byId("most").value;
+  const limit = filtered("most");
   const cost = costOf(cell, byId("cost").value);
   return limit === "" || cost === null || cost <= Number(limit) * (1 + 1e-9);
 }

@@ -7,6 +7,7 @@
  * the row. below: elements that stay at the end. limit: how many rows are shown before a button is pressed.
  */
 function sortable({ caption, columns, rows, sort = null, limit = Infinity, below = [] }) {
+  const whole = wholePart;
   const body = element("tbody");
   const heads = columns.map((column) => {
     const button = element("button", { type: "button" }, column.title);
@@ -19,7 +20,7 @@ function sortable({ caption, columns, rows, sort = null, limit = Infinity, below
     const descending = column.text ? reverse : !reverse;
     heads.forEach((head) => head.removeAttribute("aria-sort"));
     heads[columns.indexOf(column)].setAttribute("aria-sort", descending ? "descending" : "ascending");
-    show([...rows].sort((a, b) => compare(column.value(a), column.value(b), descending)));
+    show(ofPart(whole, () => [...rows].sort((a, b) => compare(column.value(a), column.value(b), descending))));
   }
 
   const more = element("button", { type: "button", hidden: rows.length <= limit }, `Show all ${plural(rows.length, "row")}`);
@@ -32,17 +33,14 @@ function sortable({ caption, columns, rows, sort = null, limit = Infinity, below
 
   function show(sorted) {
     shown = sorted;
-    body.replaceChildren(
-      ...sorted.slice(0, limit).map((row) =>
-        element(
-          "tr",
-          {},
-          ...columns.map((column, i) =>
-            element(i ? "td" : "th", { scope: i ? null : "row", className: column.text ? "text" : "" }, column.show(row)),
-          ),
-        ),
-      ),
+    body.replaceChildren(...ofPart(whole, () => sorted.slice(0, limit).map(line)));
+  }
+
+  function line(row) {
+    const cells = columns.map((column, i) =>
+      element(i ? "td" : "th", { scope: i ? null : "row", className: column.text ? "text" : "" }, column.show(row)),
     );
+    return element("tr", {}, ...cells);
   }
 
   if (sort === null) show(rows);
@@ -66,7 +64,7 @@ function text(title, value) {
 }
 
 /** A table of texts as it is. */
-function plain(table) {
+function plain(table, name = "Table") {
   const head = element("tr", {}, ...table.titles.map((title) => element("th", { scope: "col" }, title)));
   const rows = table.rows.map((row) =>
     element(
@@ -75,7 +73,7 @@ function plain(table) {
       ...row.map((cell, i) => element(i ? "td" : "th", {}, cell.best ? element("strong", {}, cell.text) : cell.text)),
     ),
   );
-  return element("div", { className: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
+  return element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": name }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)));
 }
 
 const GLYPHS = {
@@ -113,7 +111,7 @@ function scoreOf(cell, seeds, title, best) {
 
 function showRuns(title, ids) {
   byId("dialog-title").textContent = title;
-  byId("dialog-body").replaceChildren(...ids.map((id) => runDetails(id, part().runs[id])));
+  byId("dialog-body").replaceChildren(...ids.map((id) => runDetails(id, runOf(id))));
   byId("dialog").showModal();
 }
 

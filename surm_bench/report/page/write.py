@@ -1,5 +1,7 @@
 """Write the page as one file: markup, style, script, data and the plotting library."""
 
+import base64
+import gzip
 import json
 from collections.abc import Mapping
 from importlib import resources
@@ -23,7 +25,7 @@ def write_page(data: Mapping[str, Any], out: Path) -> Path:
     payload = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     parts = {
         "style": _read("page.css"),
-        "library": get_plotlyjs(),
+        "library": base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode(),
         "data": payload.replace("<", "\\u003c"),  # so that no text of a record can close the script element
         "script": "\n".join(map(_read, SCRIPTS)),
     }
