@@ -2,8 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import ClassVar
 
@@ -28,13 +27,15 @@ class Combined(Algebra):
     """
 
     parts: tuple[Algebra, ...]
+    # The number of parameters and the number of generators of each part.
+    _counts: tuple[list[int], list[int]] = field(init=False, repr=False, compare=False)
 
     own_route: ClassVar[str] = "parts"
 
     @classmethod
     def options(cls) -> list[str]:
         """Return the names of the options, including ``parts``."""
-        return [field.name for field in fields(cls)]
+        return [option.name for option in fields(cls) if option.init]
 
     @classmethod
     @abstractmethod
@@ -44,6 +45,7 @@ class Combined(Algebra):
     def __post_init__(self) -> None:
         if not self.parts:
             raise ValueError(f"a {type(self).__name__} of no parts is not possible: give at least one")
+        object.__setattr__(self, "_counts", self._counted())  # computed once; the class is frozen
         self._check_shapes([(part.out_features, part.in_features) for part in self.parts])
 
     @abstractmethod
@@ -83,9 +85,7 @@ class Combined(Algebra):
         remaining = iter(tensors)
         return [(part, list(islice(remaining, count))) for part, count in zip(self.parts, counts, strict=True)]
 
-    @cached_property
-    def _counts(self) -> tuple[list[int], list[int]]:
-        """The number of parameters and the number of generators of each part."""
+    def _counted(self) -> tuple[list[int], list[int]]:
         with torch.device("meta"):
             starts = [tuple(part.start().values()) for part in self.parts]
             generators = [part.generators(*start) for part, start in zip(self.parts, starts, strict=True)]

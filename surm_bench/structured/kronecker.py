@@ -1,8 +1,7 @@
 """Kronecker products of two small matrices."""
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -35,6 +34,7 @@ class Kronecker(Structure):
     r: int | None = None
     factor: tuple[int, int] | None = None
     init_std: float | None = None
+    shape_of_a: tuple[int, int] = field(init=False, repr=False, compare=False)  # (p, q)
 
     label: ClassVar[str] = "Kronecker"
     growth: ClassVar[Growth] = "terms"
@@ -45,15 +45,14 @@ class Kronecker(Structure):
         if self.factor is None and self.r is not None and (self.r < 1 or common % self.r):
             raise ValueError(f"r={self.r} does not divide both {self.out_features} and {self.in_features}: choose from "
                              f"{divisors(common)}")  # fmt: skip
+        object.__setattr__(self, "shape_of_a", self._shape_of_a())  # computed once; the class is frozen
         for size, name in zip(self.shape_of_a, ("out_features", "in_features"), strict=True):
             features = getattr(self, name)
             if size < 1 or features % size:
                 raise ValueError(f"a Kronecker factor of side {size} does not divide {name}={features}: choose from "
                                  f"{divisors(features)}")  # fmt: skip
 
-    @cached_property
-    def shape_of_a(self) -> tuple[int, int]:
-        """The shape (p, q) of A."""
+    def _shape_of_a(self) -> tuple[int, int]:
         if self.factor is not None:
             return self.factor
         r = self.r or default_rank(self.out_features, self.in_features)

@@ -43,7 +43,7 @@ class Structure(Algebra):
     @classmethod
     def options(cls) -> list[str]:
         """Return the names of the options."""
-        return [field.name for field in fields(cls) if field.name not in ("out_features", "in_features")]
+        return [o.name for o in fields(cls) if o.init and o.name not in ("out_features", "in_features")]
 
     @classmethod
     def has_closed_form(cls) -> bool:
