@@ -129,7 +129,7 @@ def test_what_is_missing_is_told_in_a_line(recipe):
         for kind, block in part.blocks:
             if kind != "bash" and not block.startswith("# tests/"):
                 part.write(block)
-    wanted = "has_a_count_here or adapter_is_there or hub_models_are_pinned or test_value and hankel"
+    wanted = "has_a_count_here or has_committed_losses or hub_models_are_pinned or test_value and hankel"
     files = "tests/adapters/test_counts.py tests/adapters/test_few_steps.py "
     files += "tests/models/test_models.py tests/structured/test_structured.py"
     output = part.run(f"! python -m pytest --tb=line {files} -k '{wanted}'")

@@ -167,7 +167,8 @@ def test_two_processes_are_one_run(tmp_path):
         [*command, f"results_dir={tmp_path}"], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("LoRA r=8 on digits") == 1
+    assert done.stdout.count("LoRA r=8 on digits, seed 0: run ") == 1
+    assert done.stdout.count("LoRA r=8 on digits (vit_digits, seed 0): accuracy") == 1
     archive = records.Archive(tmp_path)
     (record,) = archive.records()
     assert archive.problems == [] and record.status == "success"
