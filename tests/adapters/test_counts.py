@@ -223,4 +223,4 @@ def test_the_table_leaves_out_what_does_not_fit_and_says_so(monkeypatch):
     monkeypatch.setattr(composition, "choices", lambda group: ["lora", "adapter_houlsby", "adapter_drop"])
     table = parameter_table("vit_digits")  # four layers
     assert [row[0].text for row in table.rows] == ["LoRA r=8", "Houlsby m=64"]
-    assert "does not fit the model: AdapterDrop n=5, m=48 (first_layer=5 is not possible: this" in table.caption
+    assert "do not fit the model: AdapterDrop n=5, m=48 (first_layer=5 is not possible: this" in table.caption
