@@ -70,7 +70,7 @@ class RunProgress:
         LINES.info(f"stopped early at step {step} of {self.steps}: no new best in {patience} evaluations")
 
     def _print(self, line: str) -> None:
-        """Print a line where there is no bar."""
+        """Print a line if progress is shown and the output is not a terminal, which has a bar instead."""
         if self.shown and self.bar.disable:
             self.bar.console.print(f"{self.title}: {line}", highlight=False, markup=False, soft_wrap=True)
 

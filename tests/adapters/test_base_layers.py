@@ -1,4 +1,4 @@
-"""What an adapter is put around, where that is not a plain Linear: its own forward pass, hooks, and what is merged."""
+"""Adapters on layers that are not a plain Linear: an own forward pass, hooks, and merging into such layers."""
 
 import pytest
 import torch

@@ -83,7 +83,7 @@ def put(module: nn.Module, mode: FakeTensorMode, device: str) -> None:
 @pytest.mark.parametrize("name", SHARING)
 def test_layers_on_two_devices_share_their_parts(name, monkeypatch):
     """A fake tensor refuses a product with one of another device."""
-    for module in (delta, affine):  # a fake tensor is no plain one
+    for module in (delta, affine):  # the check refuses fake tensors as weights
         monkeypatch.setattr(module, "check_mergeable", lambda *_: None)
     model, mode = get_peft_model(backbone(), method(name)), FakeTensorMode()
     for index, layer in enumerate(tuner_layers(model).values()):

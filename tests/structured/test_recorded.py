@@ -37,8 +37,7 @@ def check(name: str, made: StructuredMatrix, route: str, product=None) -> None:
 def test_operations_of_a_gpu(name, size, monkeypatch):
     """The dense matrix as one matrix product, and gradients by plain operations."""
     for module in (filtered, linear, toeplitz):
-        if hasattr(module, "prefers_few_operations"):
-            monkeypatch.setattr(module, "prefers_few_operations", lambda device: True)
+        monkeypatch.setattr(module, "prefers_few_operations", lambda device: True)
     check(name, drawn(name, size), "dense")
 
 
@@ -60,7 +59,7 @@ def test_operations_of_a_graph(name, size, own, monkeypatch):
 @structures
 @pytest.mark.parametrize("own", [False, True])
 def test_compiled(name, own):
-    """As one graph, forward and backward, also for another number of tokens."""
+    """Forward and backward compile as one graph, and agree with the dense product."""
     made = drawn(name, (20, 18))
     torch._dynamo.reset()
     compiled = torch.compile(made, fullgraph=True, backend="aot_eager", dynamic=False)

@@ -49,7 +49,7 @@ class Recipe:
         self.run(f"python -m pytest -x {' '.join(arguments)}")
 
     def record(self) -> Record:
-        """Of its only run, which went well."""
+        """Return the record of the only run of the recipe, and check that the run succeeded."""
         (file,) = self.tree.glob("results/runs/*/record.json")
         record = read(file)
         assert record.status == "success"
