@@ -92,6 +92,7 @@ def train_and_record(
             records.LINES.info(summary(record))
             checkpoint.clear()
             tracker.summary(summary_of(record))
+            tracker.link(folder / records.FILE)
     return record
 
 

@@ -1,5 +1,6 @@
 """A run as TensorBoard files in ``results_dir/tensorboard``: no account, network or service needed."""
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -37,6 +38,10 @@ class TensorBoardTracker(Tracker):
         row = _settings(self._config)
         self._attempt(lambda: self._open().add_hparams(row, known, run_name=".", global_step=self._step))
 
+    def link(self, record: Path) -> None:
+        """Show the path and the content of the record in the tab TEXT."""
+        self._attempt(lambda: self._open().add_text("record", _shown(record), global_step=self._step))
+
     def close(self, exit_code: int) -> None:
         if self._writer is not None:  # also after an error: the writer's thread and file are still open
             try:
@@ -61,6 +66,12 @@ class TensorBoardTracker(Tracker):
                 write()
             except Exception as error:
                 self._error = error
+
+
+def _shown(record: Path) -> str:
+    """Return the path and the content of a record in Markdown."""
+    content = json.dumps(json.loads(record.read_text(encoding="utf-8")), indent=1)
+    return f"{record}\n\n```json\n{content}\n```"
 
 
 def _settings(config: Config) -> dict[str, Any]:

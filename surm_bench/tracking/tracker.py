@@ -1,5 +1,6 @@
 """The interface of experiment trackers."""
 
+from pathlib import Path
 from typing import Any
 
 
@@ -11,6 +12,9 @@ class Tracker:
 
     def summary(self, values: dict[str, Any]) -> None:
         """Set the values that describe the whole run."""
+
+    def link(self, record: Path) -> None:
+        """Add the file with the record of the finished run."""
 
     def close(self, exit_code: int) -> None:
         """Finish the run; exit code 0 is a success."""

@@ -7,6 +7,7 @@ the exit of the process another 14 s.
 
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from surm_bench.tracking.upload import Upload
 SECONDS = 15  # how long a run waits for W&B in total
 ERROR_SECONDS = 3  # the most of SECONDS that is left for the end of a failed or interrupted run
 STEP = "step"  # optimiser steps: the x axis of curves
+RECORD = "record"  # the path of the record's file
 CURVES = ("train/*", "eval/*", "score/*")
 FORGETTING: list[threading.Thread] = []  # the next run waits for these threads to end, within its own seconds
 
@@ -54,6 +56,16 @@ class WandbTracker(Tracker):
 
     def summary(self, values: dict[str, Any]) -> None:
         self._calls.put(lambda: self._run.summary.update(values))
+
+    def link(self, record: Path) -> None:
+        """Add the record to the files of the run, and its path to the summary, a column of the table of runs."""
+
+        def add() -> None:
+            copy = shutil.copy(record, self._run.dir)  # of a file elsewhere wandb makes a link and prints a warning
+            self._run.save(copy, base_path=self._run.dir, policy="now")
+            self._run.summary.update({RECORD: str(record)})
+
+        self._calls.put(add)
 
     def files(self, name: str, paths: Sequence[Path]) -> None:
         """Add files as one artifact of results; images are also shown on the page of the run."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
 from surm_bench.tracking.contents import TAG, shortened
-from surm_bench.tracking.wandb_tracker import STEP
+from surm_bench.tracking.wandb_tracker import RECORD, STEP
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Workspace
 
-COLUMNS = ("parameters/adapter", "lora/ratio", "time/step_ms", "memory/peak_bytes", "time/train_seconds")
+COLUMNS = ("parameters/adapter", "lora/ratio", "time/step_ms", "memory/peak_bytes", "time/train_seconds", RECORD)
 LOSSES = ("train/loss", "train/grad_norm", "eval/reported/loss")
 COSTS = ("time/step_ms", "time/train_seconds", "memory/peak_bytes")
 OVER_SEEDS = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}

@@ -55,12 +55,18 @@ def test_curves_settings_and_results_are_there(tmp_path):
     for step in (10, 20):
         tracker.log({"train/loss": 1 / step, SCORE: step / 100}, step)
     tracker.summary({"lora/ratio": None, "parameters/adapter": 512})
+    record = tmp_path / "record.json"
+    record.write_text('{"run_id": "0123456789ab"}')
+    tracker.link(record)
     tracker.close(0)
     (folder,) = (tmp_path / "tensorboard").iterdir()
     assert folder.name == "LoRA r=8 on digits vit_digits lr 0.005 seed 3 0123456789ab"
     assert points(folder, "train/loss") == pytest.approx({10: 0.1, 20: 0.05})
     assert points(folder, SCORE) == pytest.approx({10: 0.1, 20: 0.2})
     assert list(points(folder, "parameters/adapter").values()) == [512]
+    (text,) = read(folder).Tensors("record/text_summary")
+    assert text.tensor_proto.string_val[0].decode().split("\n")[0] == str(record)
+    assert '"run_id": "0123456789ab"' in text.tensor_proto.string_val[0].decode()
     assert "lora/ratio" not in read(folder).Tags()["scalars"]
     assert settings(folder) == {
         **{"adapter": "LoRA r=8", "model": "vit_digits", "task": "digits", "optimizer": "adamw", "lr": 0.005},
@@ -154,4 +160,5 @@ def test_a_run_is_the_same_whatever_mirrors_it(tmp_path):
     assert about.job_type == "train" and about.display_name.startswith("Circulant on digits, vit_digits, lr ")
     defined = {record.metric.glob_name: record.metric.step_metric for record in sent if record.metric.glob_name}
     assert defined == {"train/*": "step", "eval/*": "step", "score/*": "step"}
+    assert summary["record"] == str(folder_of(tmp_path / "wandb", found["wandb"]) / "record.json")
     assert json.loads(next(i.value_json for i in about.config.update if i.key == "experiment")) == "wandb"

@@ -207,11 +207,21 @@ def test_two_real_offline_runs_in_one_process_stay_apart(tmp_path, monkeypatch, 
             for step, loss in enumerate(values, start=1):
                 tracker.log({"loss": loss}, step=step)
             tracker.summary({"score": 0.9})
+            record = tmp_path / "runs" / run_id / "record.json"
+            record.parent.mkdir(parents=True)
+            record.write_text(json.dumps({"run_id": run_id}))
+            tracker.link(record)
     output = capfd.readouterr().err.splitlines()
     for run_id, values in losses.items():
         (file,) = (tmp_path / "wandb").glob(f"offline-run-*-{run_id}/run-{run_id}.wandb")
         found = written(file)
         assert [items(record.history.item)["loss"] for record in found if record.HasField("history")] == list(values)
+        summary = [items(message.summary.update) for message in found if message.HasField("summary")]
+        assert {name: value for update in summary for name, value in update.items()}["record"] == str(
+            tmp_path / "runs" / run_id / "record.json"
+        )
+        assert json.loads((file.parent / "files" / "record.json").read_text()) == {"run_id": run_id}
+        assert any(sent.path == "record.json" for message in found for sent in message.files.files)
         assert sum(f"wandb sync {file.parent}" in line for line in output) == 1
     assert len(output) == 2
 
