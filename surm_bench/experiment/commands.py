@@ -20,6 +20,7 @@ from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.status import print_status
 from surm_bench.experiment.tuning import Tuned, tuned, undecided
 from surm_bench.hub import downloads
+from surm_bench.tracking.workspace import check_workspaces
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,21 @@ class Options:
 
 
 def run(experiment: Experiment, options: Options) -> list[str]:
-    """Make the missing runs of the tuned settings and write tables and figures; returns problems."""
+    """Make the missing runs of the tuned settings and write tables and figures; returns problems.
+
+    With tracking=wandb the call that makes the last run of the experiment also makes its dashboard.
+    """
+    shown = "tracking=wandb" in options.places and bool(_waiting(experiment, *_state(experiment, options)))
+    if shown:
+        check_workspaces()
     problems = run_reported(experiment, options)
     state, runs = _state(experiment, options)
     _write_results(experiment, state, runs, options.folder)
+    if shown and not _waiting(experiment, state, runs):
+        try:
+            _show(experiment, state, options)
+        except UserError as error:  # the runs are made: a tracker fails none
+            print(f"{error}; to try again: surm-bench dashboard {experiment.name}", file=sys.stderr)
     return problems + runs.problems
 
 
@@ -148,16 +160,10 @@ def figures(experiment: Experiment, options: Options) -> list[str]:
 
 def dashboard(experiment: Experiment, options: Options) -> list[str]:
     """Write tables and figures, send them to W&B and save a workspace there."""
-    from surm_bench.tracking.workspace import check_workspaces
-
     check_workspaces()
-    from surm_bench.experiment.dashboard import make_dashboard
-
     state, runs = _state(experiment, options)
     _write_results(experiment, state, runs, options.folder)
-    tracking = TrackingConfig("wandb", options.project, options.entity)
-    for line in make_dashboard(experiment, state, options.folder, options.outputs, tracking):
-        print(line)
+    _show(experiment, state, options)
     return runs.problems
 
 
@@ -226,6 +232,20 @@ def _report() -> ModuleType:
     from surm_bench.experiment import reporting  # imports scipy and matplotlib, which a plan does not need
 
     return reporting
+
+
+def _waiting(experiment: Experiment, state: Tuned, runs: Runs) -> list[Job]:
+    """Return the reported runs that are still to be made."""
+    return runs.waiting(reported_jobs(experiment, state.choices))
+
+
+def _show(experiment: Experiment, state: Tuned, options: Options) -> None:
+    """Make the dashboard on W&B and print where it is."""
+    from surm_bench.experiment.dashboard import make_dashboard  # imports wandb
+
+    tracking = TrackingConfig("wandb", options.project, options.entity)
+    for line in make_dashboard(experiment, state, options.folder, options.outputs, tracking):
+        print(line)
 
 
 def _write_results(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:

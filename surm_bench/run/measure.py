@@ -21,6 +21,7 @@ from surm_bench.adapters.parameters import BASELINE_RANK, count_parameters, lora
 from surm_bench.adapters.schedule import schedule
 from surm_bench.config import Config
 from surm_bench.records.record import Baseline, Memory, Parameters, Record, Timing
+from surm_bench.records.store import FILE
 from surm_bench.records.summary import summary
 from surm_bench.run.build import adapt, build
 from surm_bench.run.opening import opening
@@ -92,7 +93,7 @@ def train_and_record(
             records.LINES.info(summary(record))
             checkpoint.clear()
             tracker.summary(summary_of(record))
-            tracker.link(folder / records.FILE)
+            tracker.link(folder / FILE)
     return record
 
 

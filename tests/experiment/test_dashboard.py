@@ -10,6 +10,7 @@ from support.wandb_file import items, records
 
 from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
+from surm_bench.experiment import commands
 from surm_bench.experiment.dashboard import make_dashboard
 from surm_bench.experiment.jobs import reported_jobs
 from surm_bench.experiment.matching import Runs
@@ -72,6 +73,7 @@ def test_the_workspace_shows_the_table_the_scores_and_what_they_cost(tmp_path, s
     filters = [(f["key"]["section"], f["key"]["name"], f["op"], f["value"]) for f in runs["filters"]["filters"]]
     assert filters == [("run", "tags", "IN", ["tiny"]), ("run", "jobType", "=", "train")]
     assert runs["grouping"] == [{"section": "config", "name": "adapter.value.label"}]
+    assert runs["runFeed"]["columnOrder"][-1] == "summary:record"
     assert runs["runFeed"]["columnOrder"][:2] == ["run:displayName", f"summary:{SCORE}"]
     assert sorted(section["customRunColors"].values()) == sorted([SHADES["structured"][0], SHADES["LoRA"][0]])
 
@@ -98,6 +100,25 @@ def curves(title: str, name: str) -> tuple[str, dict]:
         **{"chartTitle": title, "metrics": [name], "xAxis": "step", "xAxisTitle": "optimiser steps", "limit": 2},
         **OVER_SEEDS,
     }
+
+
+def test_the_call_that_makes_the_last_run_makes_the_dashboard_once(tmp_path, monkeypatch, capsys):
+    folder, outputs = tmp_path / "new", tmp_path / "out"
+    make_trials(folder)
+    made = []
+
+    def execute(jobs, *_):
+        made.extend(make_record(job, folder) for job in jobs)
+        return []
+
+    monkeypatch.setattr(commands, "_execute", execute)
+    options = commands.Options(folder, outputs, places=("tracking=wandb",))
+    assert commands.run(tiny_experiment(), options) == []
+    workspaces = list(outputs.rglob("dashboard.json"))
+    assert len(made) == 4 and [file.parent.name for file in workspaces] == ["tiny"]
+    assert f"the workspace was written to {workspaces[0]}" in capsys.readouterr().out
+    workspaces[0].unlink()
+    assert commands.run(tiny_experiment(), options) == [] and not list(outputs.rglob("dashboard.json"))
 
 
 def test_without_a_table_there_is_nothing_to_show(tmp_path, state):
