@@ -34,8 +34,9 @@ class TensorBoardTracker(Tracker):
         self._attempt(write)
 
     def summary(self, values: dict[str, Any]) -> None:
-        known = {name: value for name, value in values.items() if value is not None}
-        row = _settings(self._config)
+        """Add a row of the tab HPARAMS. Single values are named summary/…, so that they stand together below curves."""
+        known = {_of_summary(name): value for name, value in values.items() if value is not None}
+        row = _settings(self._config) | {"adapter_parameters": values["parameters/adapter"]}
         self._attempt(lambda: self._open().add_hparams(row, known, run_name=".", global_step=self._step))
 
     def link(self, record: Path) -> None:
@@ -74,15 +75,18 @@ def _shown(record: Path) -> str:
     return f"{record}\n\n```json\n{content}\n```"
 
 
+def _of_summary(name: str) -> str:
+    return name if name.startswith("score/") else f"summary/{name}"  # a score is a curve, too
+
+
 def _settings(config: Config) -> dict[str, Any]:
-    """Return the settings that distinguish runs."""
+    """Return the settings that distinguish runs; TensorBoard shows the first five in the order of the alphabet."""
     return {
         "adapter": config.adapter.label,
         "model": config.model.name,
         "task": config.task.name,
         "optimizer": config.optimizer.name,
         "lr": config.optimizer.lr,
-        "batch_size": config.trainer.batch_size,
         "seed": config.seed,
         "job": job_type(config),
     }

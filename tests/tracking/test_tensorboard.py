@@ -54,7 +54,7 @@ def test_curves_settings_and_results_are_there(tmp_path):
     tracker = TensorBoardTracker(config(tmp_path), "0123456789ab")
     for step in (10, 20):
         tracker.log({"train/loss": 1 / step, SCORE: step / 100}, step)
-    tracker.summary({"lora/ratio": None, "parameters/adapter": 512})
+    tracker.summary({"lora/ratio": None, "parameters/adapter": 512, SCORE: 0.3})
     record = tmp_path / "record.json"
     record.write_text('{"run_id": "0123456789ab"}')
     tracker.link(record)
@@ -62,15 +62,15 @@ def test_curves_settings_and_results_are_there(tmp_path):
     (folder,) = (tmp_path / "tensorboard").iterdir()
     assert folder.name == "LoRA r=8 on digits vit_digits lr 0.005 seed 3 0123456789ab"
     assert points(folder, "train/loss") == pytest.approx({10: 0.1, 20: 0.05})
-    assert points(folder, SCORE) == pytest.approx({10: 0.1, 20: 0.2})
-    assert list(points(folder, "parameters/adapter").values()) == [512]
+    assert points(folder, SCORE) == pytest.approx({10: 0.1, 20: 0.3})  # the last score again, for the table
+    assert list(points(folder, "summary/parameters/adapter").values()) == [512]
     (text,) = read(folder).Tensors("record/text_summary")
     assert text.tensor_proto.string_val[0].decode().split("\n")[0] == str(record)
     assert '"run_id": "0123456789ab"' in text.tensor_proto.string_val[0].decode()
-    assert "lora/ratio" not in read(folder).Tags()["scalars"]
+    assert "summary/lora/ratio" not in read(folder).Tags()["scalars"]
     assert settings(folder) == {
         **{"adapter": "LoRA r=8", "model": "vit_digits", "task": "digits", "optimizer": "adamw", "lr": 0.005},
-        **{"batch_size": 32, "seed": 3, "job": "train"},
+        **{"seed": 3, "job": "train", "adapter_parameters": 512},
     }
 
 
@@ -91,6 +91,7 @@ def test_what_cannot_be_written_costs_one_line(tmp_path, capsys):
     for step in (10, 20):
         tracker.log({"train/loss": 1.0}, step)
     tracker.summary({"parameters/adapter": 512})
+    tracker.link(tmp_path / "record.json")
     tracker.close(0)
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "TensorBoard files of run run" in said
