@@ -37,9 +37,46 @@ VALUED = (
 INFO = ("--info", "-i")  # may take a value
 FLAGS = (*VALUED, *INFO, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m")
 QUIET = "--quiet"
-_refused: list[UserError] = []
-_made: list["Made"] = []
-_says_little = False  # with --quiet, and in a sweep
+
+
+class Jobs:
+    """The jobs of one command. Hydra calls each of them.
+
+    Attributes:
+        made: the jobs that ended with a record.
+        refused: the errors of the others.
+    """
+
+    def __init__(self, talks: bool) -> None:
+        self.made: list[Made] = []
+        self.refused: list[UserError] = []
+        self._talks = talks  # whether a run says what it trains and what to do next
+
+    def run(self, cfg: DictConfig) -> None:
+        """Make the run of a configuration. Bad input is printed."""
+        if any(isinstance(error, StorageError) for error in self.refused):
+            return  # skip the rest of a sweep, because no result could be recorded
+        try:
+            self.made.append(self._made(cfg))
+        except UserError as error:
+            complain(error)
+            self.refused.append(error)
+
+    def _made(self, cfg: DictConfig) -> "Made":
+        config = typed(cfg)
+        config.check()
+        check_reach(config)
+        # torch is not needed for --help or bad input
+        from surm_bench.command.sweep import Made
+        from surm_bench.records.summary import next_steps
+        from surm_bench.run.runner import run, silent
+
+        say = print if self._talks else silent
+        overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
+        record = run(config, command=shlex.join(["python", "-m", "surm_bench", *overrides]), announce=say)
+        if os.environ.get("RANK", "0") == "0":
+            say(next_steps(record, config.results_dir))
+        return Made(overrides, record)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -49,25 +86,27 @@ def run(arguments: Sequence[str]) -> int:
         UserError: bad input. In a sweep, bad input of one job is printed at once and the other jobs still run. Only a
             full or missing disk ends the sweep.
     """
-    global _says_little
     quiet, arguments = QUIET in arguments, [argument for argument in arguments if argument != QUIET]
     overrides, flags = split(arguments)
     check(arguments)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises errors here and prints no long traceback
     sweep = bool({"-m", "--multirun"} & set(arguments))
     sys.argv = ["surm-bench", *(with_quotes(override, sweep) for override in overrides), *flags]
-    _refused.clear()
-    _made.clear()
-    _says_little = quiet or sweep
+    jobs = Jobs(talks=not (quiet or sweep))
+
+    @hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")
+    def job(cfg: DictConfig) -> None:
+        jobs.run(cfg)
+
     try:
-        _job()
+        job()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{first_lines(error)} ({KEYS})") from error
-    if len(_made) > 1 and not quiet:
+    if len(jobs.made) > 1 and not quiet:
         from surm_bench.command.sweep import print_sweep
 
-        print_sweep(_made)
-    return 2 if _refused else 0
+        print_sweep(jobs.made)
+    return 2 if jobs.refused else 0
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -97,30 +136,6 @@ def check(arguments: Sequence[str]) -> None:
         add_config_dir(folder)
     if not any(argument.lstrip("+").startswith("hydra.searchpath=") for argument in arguments):  # only Hydra reads it
         check_choices(arguments)
-
-
-@hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")
-def _job(cfg: DictConfig) -> None:
-    if any(isinstance(error, StorageError) for error in _refused):
-        return  # skip the rest of a sweep, because no result could be recorded
-    overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
-    try:
-        config = typed(cfg)
-        config.check()
-        check_reach(config)
-        # torch is not needed for --help or bad input
-        from surm_bench.command.sweep import Made
-        from surm_bench.records.summary import next_steps
-        from surm_bench.run.runner import run, silent
-
-        say = silent if _says_little else print
-        record = run(config, command=shlex.join(["python", "-m", "surm_bench", *overrides]), announce=say)
-        _made.append(Made(overrides, record))
-        if os.environ.get("RANK", "0") == "0":
-            say(next_steps(record, config.results_dir))
-    except UserError as error:
-        complain(error)
-        _refused.append(error)
 
 
 def _config_dirs(arguments: Sequence[str]) -> list[str]:
