@@ -20,7 +20,12 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
     The code is 0 on success, 1 if runs failed, 2 for bad input, and 128 plus the signal's number after a signal.
     """
     try:
-        return command(arguments)
+        code = command(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of the output, such as head, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still in the buffer goes nowhere
+        return 128 + signal.SIGPIPE
     except UserError as error:
         complain(error)
         return 2

@@ -11,12 +11,15 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = commands.add_parser("params", help=about, description=about)
     parser.add_argument("model", help="a file of configs/model, such as roberta_base, or all")
     parser.add_argument("--folder", type=Path, default=Path("results/parameters"), help="where to write")
+    parser.add_argument("--config-dir", action="append", default=[], help="a folder of more models, adapters, …")
     parser.set_defaults(call=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from surm_bench.config.composition import choices
+    from surm_bench.config.composition import add_config_dir, choices
 
+    for folder in options.config_dir:
+        add_config_dir(folder)
     models = choices("model")
     if options.model not in (*models, "all"):
         raise unknown("model", options.model, [*models, "all"])

@@ -3,7 +3,7 @@
 surm-bench run model=vit_digits task=digits adapter=circulant seed=0
 surm-bench run -m model=roberta_base task=glue/rte adapter=circulant,lora seed=0,1,2
 
-With --quiet a run prints its outcome in one line and a sweep prints no table.
+With --quiet a run prints its outcome in one line, without progress, and a sweep prints no table.
 """
 
 import os
@@ -47,10 +47,10 @@ class Jobs:
         refused: the errors of the others.
     """
 
-    def __init__(self, talks: bool) -> None:
+    def __init__(self, quiet: bool, sweep: bool) -> None:
         self.made: list[Made] = []
         self.refused: list[UserError] = []
-        self._talks = talks  # whether a run says what it trains and what to do next
+        self._quiet, self._sweep = quiet, sweep
 
     def run(self, cfg: DictConfig) -> None:
         """Make the run of a configuration. Bad input is printed."""
@@ -71,7 +71,9 @@ class Jobs:
         from surm_bench.records.summary import next_steps
         from surm_bench.run.runner import run, silent
 
-        say = print if self._talks else silent
+        if self._quiet:
+            config = config.having(trainer={"progress": False})
+        say = silent if self._quiet or self._sweep else print
         overrides = [override for override in HydraConfig.get().overrides.task if not is_place(override)]
         record = run(config, command=shlex.join(["python", "-m", "surm_bench", *overrides]), announce=say)
         if os.environ.get("RANK", "0") == "0":
@@ -92,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises errors here and prints no long traceback
     sweep = bool({"-m", "--multirun"} & set(arguments))
     sys.argv = ["surm-bench", *(with_quotes(override, sweep) for override in overrides), *flags]
-    jobs = Jobs(talks=not (quiet or sweep))
+    jobs = Jobs(quiet, sweep)
 
     @hydra.main(config_path=str(config_dir()), config_name="config", version_base="1.3")
     def job(cfg: DictConfig) -> None:

@@ -64,6 +64,13 @@ def test_a_run(monkeypatch, capsys, tmp_path):
     assert out.count("\n") == 1
 
 
+def test_a_quiet_run_shows_no_progress(monkeypatch, capsys, tmp_path):
+    arguments = [option for option in SHORT if not option.startswith("trainer.progress")]
+    _, out, _ = command(monkeypatch, capsys, *DIGITS, "adapter=lora", *arguments, f"results_dir={tmp_path}", "--quiet")
+    (record,) = recorded(tmp_path)
+    assert out.count("\n") == 1 and not record.config.trainer.progress
+
+
 def test_a_sweep_ends_with_a_table(monkeypatch, capsys, tmp_path):
     """A row for each adapter and rate, with mean and standard deviation over the seeds."""
     sweep = ["-m", *DIGITS, "adapter=circulant", "optimizer.lr=0.001,0.01", "seed=0,1", *SHORT]

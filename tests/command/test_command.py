@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,10 @@ def test_a_users_experiment_is_planned_tuned_run_and_shown(mine, tmp_path, capsy
     assert command(["experiment", "my_experiment", *mine]) == 0
     assert "Mine r=2" in (tmp_path / "results" / "my_experiment" / "table.md").read_text()
     assert command(["tables", "my_experiment", *mine]) == 0
+    assert command(["report", "my_experiment", *mine, "--out", "page.html"]) == 0
+    assert "Mine r=2" in (tmp_path / "page.html").read_text()
+    assert command(["params", "vit_digits", *mine]) == 0
+    assert "Mine r=8" in (tmp_path / "results" / "parameters" / "vit_digits.md").read_text()
 
 
 def test_a_run_with_a_users_adapter(mine, tmp_path, capsys):
@@ -159,6 +164,24 @@ def test_what_is_answered_at_once_imports_nothing_heavy(heavy, codes):
     """
     done = without(heavy, code)
     assert done.returncode == 0 and "not installed" not in done.stderr, done.stderr
+
+
+def test_a_reader_that_ends_early_ends_the_command():
+    """Such as ``surm-bench params all | head``."""
+    code = """
+import sys
+from surm_bench.command.errors import exit_code
+
+def command(text):
+    sys.stdin.read()  # until the reader has ended
+    return sys.stdout.write(text)
+
+sys.exit(exit_code(command, "line"))
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], **pipes)
+    process.stdout.close()
+    assert process.communicate()[1] == b"" and process.returncode == 128 + signal.SIGPIPE
 
 
 def test_the_parts_of_the_benchmark_have_their_names():
