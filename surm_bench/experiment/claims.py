@@ -41,6 +41,7 @@ class Claim:
     effect: float | None = None  # the difference that the paper claims, as a fraction
     registered: str = MISSING  # the date; the primary comparisons of one date are one family
     margin: float | None = None  # the margin of this claim; null: the margin of the file
+    tested: bool = True  # false: the scores had been seen, so the comparisons are described, without p and verdict
     pooled: bool = False  # true: use the error variance of all methods of the table; false: of the two methods alone
 
 
@@ -136,6 +137,7 @@ class _Evidence:
             difference=difference,
             check=check,
             planned=len(self._experiment.seeds),
+            tested=claim.tested,
             runs=tuple(run.run_id for pair in pairs for run in pair),
         )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -16,23 +17,31 @@ CAPTION = (
     "Difference is first minus partner, in points, with its {level:.0%} interval (t, Welch–Satterthwaite). Runs are "
     "paired by seed: both runs of a pair have the same training rows, in the same order, and the same initial head. "
     "The interval holds for other seeds and other test examples at the chosen settings; tuning again might choose "
-    "other settings, which the interval does not cover. There are two rules for the variance over seeds: the variance "
-    "of the two methods alone, or the error variance pooled over all methods of the table except the linear probe. "
+    "other settings, which the interval does not cover. There are two rules for the variance over seeds: the variance"
+    " of the two methods alone, or the error variance pooled over all methods of the table except the linear probe. "
     "Claims of {own} use the two methods alone, later claims use the pooled variance; Check is the interval by the "
-    "other rule. Parameters are the trained numbers; in brackets is the smallest count of numbers that can represent "
-    "the trained change, if it is another (a circulant matrix C(a⊙b) trains 2d numbers and needs d). Pairs is the "
-    "number of seeds for which both runs have a score, of the seeds fixed in advance. p is two-sided, and never given "
-    "below 0.01 if there are three seeds. p (Holm) is corrected for several comparisons by Holm's method: primary "
-    "comparisons together with all primary comparisons registered on the same day, secondary comparisons within their "
-    "claim; {missing} means that a comparison of this family is not complete. Could see is the true difference that "
-    "the interval separates from zero with a probability of 80 %. No loss at 0 is the probability that the whole "
-    "interval lies above minus the margin if the true difference is zero. The verdict is better, no loss (the loss is "
-    "below the margin), worse within the margin, worse, or undecided; it is pending until all pairs are complete. "
-    "Bold: a primary comparison."
+    "other rule, and p (Check) its p, corrected likewise. Parameters are the trained numbers; in brackets is the "
+    "smallest count of numbers that can represent the trained change, if it is another (a circulant matrix C(a⊙b) "
+    "trains 2d numbers and needs d). Pairs is the number of seeds for which both runs have a score, of the seeds "
+    "fixed in advance. p is two-sided, and never given below 0.01 if there are three seeds. p (Holm) is corrected for"
+    " several comparisons by Holm's method: primary comparisons together with all primary comparisons registered on "
+    "the same day, secondary comparisons within their claim; {missing} means that a comparison of this family is not "
+    "complete. Could see is the true difference that the interval separates from zero with a probability of 80 %. No "
+    "loss at 0 is the probability that the whole interval lies above minus the margin if the true difference is zero."
+    " The verdict is better, no loss (the loss is below the margin), worse within the margin, worse, or undecided; it"
+    " follows from the interval of the comparison alone, and is pending until all pairs are complete. A comparison "
+    "that was added when its scores had been seen is described and not tested. Bold: a primary comparison."
 )
 COLUMNS = ["First", "Partner", "Parameters", "Experiment", "Task", "Pairs", "Scores", "Difference", "Check"]
-COLUMNS += ["p", "p (Holm)", "Could see", "No loss at 0", "Verdict"]
-PENDING = "pending"
+COLUMNS += ["p", "p (Holm)", "p (Check)", "Could see", "No loss at 0", "Verdict"]
+PENDING, DESCRIBED = "pending", "described"
+
+
+class Corrected(NamedTuple):
+    """The p values of a comparison, corrected within its family, by both rules; None if a comparison is missing."""
+
+    declared: float | None
+    check: float | None
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Compared:
         scores: the mean score of each method over the complete pairs.
         difference: first minus partner, as a fraction, by the rule that was declared.
         check: the same difference by the other rule for the variance over seeds.
+        tested: whether a verdict is asked for; otherwise the comparison is only described.
         planned: the number of pairs fixed in advance.
         runs: the ids of the runs of the pairs.
     """
@@ -66,6 +76,7 @@ class Compared:
     difference: Interval
     check: Interval
     planned: int
+    tested: bool = True
     runs: tuple[str, ...] = ()
 
     @property
@@ -75,9 +86,16 @@ class Compared:
 
     @property
     def verdict(self) -> str:
-        """The verdict, or PENDING until all planned pairs have been run."""
+        """The verdict; PENDING until all planned pairs have been run; DESCRIBED if none is asked for."""
+        if not self.complete:
+            return PENDING
         low, high = self.difference.low, self.difference.high
-        return str(verdict(low, high, self.margin)) if self.complete else PENDING
+        return str(verdict(low, high, self.margin)) if self.tested else DESCRIBED
+
+    @property
+    def p(self) -> float:
+        """The two-sided p value of no difference, by the rule that was declared; NaN if no test is asked for."""
+        return p_value(self.difference) if self.tested else np.nan
 
 
 def verdict_caption(level: float, own: Sequence[str]) -> str:
@@ -90,15 +108,15 @@ def verdict_caption(level: float, own: Sequence[str]) -> str:
     return CAPTION.format(level=level, missing=MISSING, own=" and ".join(own) or "no day")
 
 
-def primary_families(compared: Sequence[Compared]) -> dict[Compared, float | None]:
-    """Return the corrected p value of each primary comparison, within the comparisons registered on the same day."""
+def primary_families(compared: Sequence[Compared]) -> dict[Compared, Corrected]:
+    """Return the corrected p values of each primary comparison, within the comparisons registered on the same day."""
     days = dict.fromkeys(one.registered for one in compared)
     families = [[one for one in compared if one.primary and one.registered == day] for day in days]
     return {one: p for family in families for one, p in zip(family, _corrected(family), strict=True)}
 
 
 def verdict_table(
-    compared: Sequence[Compared], primaries: Mapping[Compared, float | None], level: float, caption: str = ""
+    compared: Sequence[Compared], primaries: Mapping[Compared, Corrected], level: float, caption: str = ""
 ) -> Table:
     """Return a table with one row per comparison of a claim, the primary comparisons first.
 
@@ -119,9 +137,15 @@ def verdict_table(
     return Table([*map(Column, COLUMNS)], rows, caption, data)
 
 
-def _corrected(family: Sequence[Compared]) -> list[float | None]:
-    values = [p_value(one.difference) for one in family]
-    whole = all(one.complete for one in family) and np.isfinite(values).all()
+def _corrected(family: Sequence[Compared]) -> list[Corrected]:
+    declared = _holm([one.p for one in family], family)
+    check = _holm([p_value(one.check) for one in family], family)
+    return [Corrected(*both) for both in zip(declared, check, strict=True)]
+
+
+def _holm(values: Sequence[float], family: Sequence[Compared]) -> Sequence[float | None]:
+    """Correct the p values of a family; each is None if a comparison is missing or not tested."""
+    whole = all(one.complete and one.tested for one in family) and np.isfinite(values).all()
     return holm(values) if family and whole else [None] * len(family)
 
 
@@ -159,7 +183,7 @@ def decided_color(difference: Interval) -> str:
     return "#0072B2" if difference.low > 0 else "#D55E00" if difference.high < 0 else "#5F5F5F"
 
 
-def _texts(one: Compared, corrected: float | None, level: float) -> list[str]:
+def _texts(one: Compared, corrected: Corrected, level: float) -> list[str]:
     difference = one.difference
     return [
         one.first,
@@ -171,21 +195,23 @@ def _texts(one: Compared, corrected: float | None, level: float) -> list[str]:
         " / ".join(_points(score) for score in one.scores),
         _interval(difference),
         _interval(one.check, mean=False),
-        _probability(p_value(difference), difference.n),
-        _probability(corrected, difference.n),
+        _probability(one.p, difference.n),
+        _probability(corrected.declared, difference.n),
+        _probability(corrected.check, difference.n),
         _points(detectable(difference, level)),
         _share(probability_of_no_loss(difference, one.margin, level)),
     ]
 
 
-def _numbers(one: Compared, corrected: float | None, level: float) -> dict:
+def _numbers(one: Compared, corrected: Corrected, level: float) -> dict:
     names = ("first", "partner", "experiment", "task", "primary", "registered", "margin", "planned")
     return {
         **{name: getattr(one, name) for name in names},
         **one.difference._asdict(),
         **{f"check_{name}": getattr(one.check, name) for name in ("low", "high", "standard_error", "df")},
-        "p": p_value(one.difference),
-        "p_holm": corrected,
+        "p": one.p,
+        "p_holm": corrected.declared,
+        "p_check": corrected.check,
         "could_see": detectable(one.difference, level),
         "no_loss_at_0": probability_of_no_loss(one.difference, one.margin, level),
         "verdict": one.verdict,

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +171,21 @@ def test_primary_comparisons_of_one_day_are_one_family():
     later = made(0.03, 0.01, True, registered="2026-03-04")
     p = [2 * stats.t.sf(t, 4) for t in (2, 3)]
     corrected = primary_families([first, second, later])
-    assert [corrected[one] for one in (first, second, later)] == pytest.approx([p[0], 2 * p[1], p[1]])
+    assert [corrected[one].declared for one in (first, second, later)] == pytest.approx([p[0], 2 * p[1], p[1]])
+
+
+def test_the_check_is_corrected_within_the_same_family():
+    one, other = made(0.02, 0.01, False), made(0.03, 0.01, False)
+    wider = [replace(each, check=made(each.difference.mean, 0.02, False).check) for each in (one, other)]
+    p = [2 * stats.t.sf(t, 4) for t in (1, 1.5)]
+    np.testing.assert_allclose(table(wider).data["p_check"], [max(p[0], 2 * p[1]), 2 * p[1]])
+
+
+def test_a_comparison_that_is_only_described_has_an_interval_and_no_test():
+    row = table([made(-0.2, 0.001, False, tested=False)])
+    assert row.data[["p", "p_holm", "p_check"]].isna().all(axis=None)
+    assert [cell.text for cell in row.rows[0][9:12]] == ["—"] * 3 and row.rows[0][-1].text == "described"
+    assert row.rows[0][7].text.startswith("-20.0 [")
 
 
 def test_a_row_says_what_it_could_have_seen_and_what_is_spanned():
@@ -184,8 +199,8 @@ def test_a_row_says_what_it_could_have_seen_and_what_is_spanned():
 
 def test_three_seeds_give_no_p_value_below_one_in_a_hundred():
     five, three = (table([made(-0.2, 0.001, True, pairs=n, planned=n)]).rows[0] for n in (5, 3))
-    assert [cell.text for cell in five[9:11]] == ["< 0.001", "< 0.001"]
-    assert [cell.text for cell in three[9:11]] == ["< 0.01", "< 0.01"]
+    assert [cell.text for cell in five[9:12]] == ["< 0.001"] * 3
+    assert [cell.text for cell in three[9:12]] == ["< 0.01"] * 3
 
 
 def test_a_pooled_claim_takes_the_error_variance_of_all_methods_of_the_table(results):
