@@ -1,5 +1,6 @@
 """The exception for invalid input from the user. The command line shows it as one line and exits with code 2."""
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -8,5 +9,8 @@ class UserError(ValueError):
 
 
 def unknown(kind: str, value: object, choices: Iterable[object]) -> UserError:
-    """Return the error for a value outside a list of choices: ``unknown adapter 'circulent': choose from ...``."""
-    return UserError(f"unknown {kind} {value!r}: choose from {', '.join(sorted(map(str, choices)))}")
+    """Return the error for a value outside a list: ``unknown key 'ful': choose from a, full; did you mean full?``."""
+    names = sorted(map(str, choices))
+    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.8)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    return UserError(f"unknown {kind} {value!r}: choose from {', '.join(names)}{guess}")

@@ -47,7 +47,7 @@ class OutOfReach(UserError):
 
 def out_of_reach(what: str) -> OutOfReach:
     """Return the refusal for a hub that is out of reach."""
-    return OutOfReach(f"the Hugging Face hub is out of reach and {what} is not in its local cache: {NO_HUB}")
+    return OutOfReach(f"the Hugging Face hub is out of reach, and its local cache lacks {what}: {NO_HUB}")
 
 
 def refusal(what: str, error: BaseException) -> UserError:

@@ -26,7 +26,8 @@ def split_folders(config: TaskConfig) -> list[Path]:
     """
     if config.data_dir is None:
         raise UserError(
-            f"task {config.name} reads a folder of images: name it with --data (make: DATA=, a run: task.data_dir=)"
+            f"task {config.name} reads a folder of images: "
+            "name it by task.data_dir=FOLDER (experiments: --data, make: DATA=)"
         )
     root = Path(config.data_dir).expanduser()
     names = FIRST if config.eval_split is None else names_of_split(config.eval_split)

@@ -116,6 +116,7 @@ def other_weights(folder):
 
 BAD = {
     "unknown adapter": (lambda tmp: ["adapter=circulent"], "unknown adapter 'circulent': choose from adalora, "),
+    "nearly an adapter": (lambda tmp: ["adapter=circulent"], "; did you mean circulant?"),
     "unknown task": (lambda tmp: ["task=glue/rt"], "unknown task 'glue/rt': choose from digits, glue/cola, "),
     "unknown model": (lambda tmp: ["model=roberta"], "unknown model 'roberta': choose from bert_base, "),
     "rank that does not divide": (
