@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import get_type_hints
 
@@ -22,7 +23,7 @@ import reference  # noqa: E402
 PAGES = [
     *sorted(CHECKOUT.glob("*.md")),
     *sorted((CHECKOUT / "docs").rglob("*.md")),
-    *(CHECKOUT / "results" / name for name in ("README.md", "reliability/README.md")),
+    *(CHECKOUT / "results" / name for name in ("README.md", "choices.md", "reliability/README.md")),
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -137,6 +138,15 @@ def test_the_readme_has_the_rows_of_the_verdict():
 def test_the_page_on_budgets_is_up_to_date():
     made = runpy.run_path(str(CHECKOUT / "docs" / "which_adapter.py"))
     assert made["page"]() == (CHECKOUT / "docs" / "which_adapter.md").read_text()
+
+
+def test_the_names_of_the_reference_of_python_exist():
+    """The site's builder reads the source, so a name that a module only computes does not count."""
+    names = re.findall(r"^::: (\S+)", (CHECKOUT / "docs" / "reference" / "python.md").read_text(), re.MULTILINE)
+    assert names
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert attribute in vars(import_module(module)) or import_module(name), name
 
 
 def test_the_site_builds_without_warnings(tmp_path):
