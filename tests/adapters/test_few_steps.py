@@ -2,9 +2,10 @@
 changed, so that the ids of runs move too. The losses are our own output, and so no proof that a method is right: the
 oracles are in the other tests of adapters.
 
-A change beyond rounding raises the version of what it changes (adapter.version, task.version, model.version or
-surm_bench.config.identity.LOOP_VERSION); then ``python tests/adapters/test_few_steps.py NAME ...`` writes the losses of
-that version, of all adapters without a name.
+A change beyond rounding raises the version of what it changes (adapter.version, task.version, model.version,
+optimizer.version or surm_bench.config.identity.LOOP_VERSION); then ``python tests/adapters/test_few_steps.py NAME ...``
+writes the losses of that version, of all adapters without a name. The file has all these versions except the
+optimiser's: every run here uses AdamW.
 """
 
 import copy
