@@ -60,6 +60,11 @@ class TrainerConfig(Group):
     progress: bool = key("show a progress bar", True)
     save_adapter: bool = key("keep the trained adapter and head beside the record", True)
 
+    def steps(self, per_epoch: int) -> int:
+        """Return the optimiser steps of a run whose epochs have ``per_epoch`` steps, without early stopping."""
+        whole = self.epochs * per_epoch
+        return min(whole, self.max_steps or whole)
+
     def check(self) -> None:
         super().check()
         if self.workers > (most := WORKERS * (os.cpu_count() or 1)):

@@ -9,7 +9,7 @@ from surm_bench.errors import UserError
 from surm_bench.records.agreement import agree
 from surm_bench.records.files import ASIDE, check_files
 from surm_bench.records.record import Record
-from surm_bench.records.store import FILE, Damaged, parse, read_run, run_folder
+from surm_bench.records.store import RECORD_FILE, Damaged, parse, read_run, run_folder
 
 COLLECTED = "records.jsonl"
 
@@ -114,7 +114,7 @@ def read_collected(path: Path) -> Read:
 def read_runs(folder: Path) -> Read:
     """Return the records of the runs made in a folder."""
     records, problems = [], []
-    for path in sorted(folder.glob(f"runs/*/{FILE}")):
+    for path in sorted(folder.glob(f"runs/*/{RECORD_FILE}")):
         if ASIDE in path.parent.name:
             continue
         try:

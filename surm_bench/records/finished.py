@@ -9,7 +9,7 @@ from surm_bench.errors import UserError
 from surm_bench.records.archive import read_record
 from surm_bench.records.files import ADAPTER, check_files
 from surm_bench.records.record import Record
-from surm_bench.records.store import FILE, Damaged, read
+from surm_bench.records.store import RECORD_FILE, Damaged, read
 
 
 def finished(folder: str | Path) -> tuple[Record, Config]:
@@ -36,8 +36,8 @@ def finished(folder: str | Path) -> tuple[Record, Config]:
 
 def _record(folder: Path) -> Record:
     """Return the record in the folder, or the collected record of the run that the folder is named after."""
-    if (folder / FILE).is_file():
-        return read(folder / FILE)
+    if (folder / RECORD_FILE).is_file():
+        return read(folder / RECORD_FILE)
     record = read_record(folder.parent.parent, folder.name)
     if record is None:
         raise UserError(f"there is no run in {folder}: name the folder of a run, such as results/runs/<id>")

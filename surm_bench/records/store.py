@@ -15,7 +15,7 @@ from surm_bench.records.record import Record
 from surm_bench.system.atomic import atomic
 
 SCHEMA_VERSION = 2
-FILE = "record.json"
+RECORD_FILE = "record.json"
 
 
 class Damaged(UserError):
@@ -42,7 +42,7 @@ def check_writable(results_dir: str | Path) -> None:
 def write(record: Record, results_dir: str | Path) -> Record:
     """Write the record of a run and return it as written. NaN and infinities become null."""
     sealed = seal(record.document())
-    with atomic(run_folder(results_dir, record.run_id) / FILE) as temporary:
+    with atomic(run_folder(results_dir, record.run_id) / RECORD_FILE) as temporary:
         temporary.write_text(json.dumps(sealed, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return Record.of_document(sealed)
 
@@ -69,11 +69,12 @@ def read_run(folder: Path) -> Record | None:
     Raises:
         UserError, Damaged: as in read; Damaged also if the folder is a copy of another run's folder.
     """
-    if not (folder / FILE).is_file():
+    if not (folder / RECORD_FILE).is_file():
         return None
-    record = read(folder / FILE)
+    record = read(folder / RECORD_FILE)
     if folder.name != record.run_id:
-        raise Damaged(f"{folder / FILE} is the record of run {record.run_id}, but lies in the folder of another run")
+        file = folder / RECORD_FILE
+        raise Damaged(f"{file} is the record of run {record.run_id}, but lies in the folder of another run")
     return record
 
 

@@ -19,7 +19,7 @@ from surm_bench.errors import UserError
 from surm_bench.models.weights import readable
 from surm_bench.records import Record
 from surm_bench.run.build import build
-from surm_bench.run.runner import evaluate, load_run
+from surm_bench.run.loading import evaluate, load_run
 from surm_bench.studies import cka_report, measurements
 from surm_bench.studies.cka_models import AdaptedModel, deltas, features, pretrained, random_like, weights
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm

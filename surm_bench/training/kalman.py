@@ -19,10 +19,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import OptimizerConfig
 from surm_bench.errors import UserError
 from surm_bench.training.evaluation import forward
-from surm_bench.training.hooks import Hooks
 
 MOST_OUTPUTS = 10  # each output needs a backward pass in each step
 MEMORY = 0.95  # weight of the old R in the moving average

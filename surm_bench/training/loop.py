@@ -11,6 +11,7 @@ from accelerate import skip_first_batches
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import Config
 from surm_bench.tasks import Objective, TaskData
 from surm_bench.training.accelerator import make_accelerator
@@ -18,7 +19,6 @@ from surm_bench.training.batches import Batches, micro_batches, seed_of, trainin
 from surm_bench.training.evaluation import evaluation_loader, predict
 from surm_bench.training.failures import Diverged
 from surm_bench.training.history import History
-from surm_bench.training.hooks import Hooks
 from surm_bench.training.optimizers import OPTIMIZERS
 from surm_bench.training.progress import RunProgress
 from surm_bench.training.random_streams import random_state, set_random_state
@@ -99,8 +99,7 @@ class Training:
         self.kept = Kept(self.trained, hooks)
         self.model, self.loader, *scored = self.accelerator.prepare(model, loader, *scored)
         self.scored = dict(zip(data.splits, scored, strict=True))
-        whole = self.trainer.epochs * len(self.loader)
-        self.steps = min(whole, self.trainer.max_steps or whole)
+        self.steps = self.trainer.steps(len(self.loader))
         self.update = OPTIMIZERS[config.optimizer.name](
             torch.compile(self.model) if self.trainer.compile else self.model,  # shares the parameters
             objective.loss,

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import get_scheduler
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import OptimizerConfig
 from surm_bench.training.evaluation import forward
-from surm_bench.training.hooks import Hooks
 from surm_bench.training.kalman import KalmanStep
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}

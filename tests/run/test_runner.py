@@ -18,8 +18,8 @@ from surm_bench.config import identity
 from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.records.record import Baseline
-from surm_bench.run import measure
-from surm_bench.run.runner import evaluate, load_run
+from surm_bench.run import outcome
+from surm_bench.run.loading import evaluate, load_run
 from surm_bench.tasks import Classification
 
 
@@ -111,7 +111,7 @@ def test_results_by_hand():
 
     objective = Classification("accuracy", "accuracy")
     configs = (resolved(DIGITS).having(task={"validation": validation}) for validation in ("holdout", "dev"))
-    held, dev = (SimpleNamespace(**measure.results(History, objective, config)) for config in configs)
+    held, dev = (SimpleNamespace(**outcome.results(History, objective, config)) for config in configs)
     assert held.selection == "validation" and held.examples == {"reported": 5, "validation": 3}
     assert held.epochs == {"last": {"epoch": 2, "step": 15}, "best": {"epoch": 0, "step": 5}}
     assert held.scores["reported"] == {"last": {"accuracy": 0.6}, "best": {"accuracy": 0.5}}

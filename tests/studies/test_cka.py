@@ -18,7 +18,7 @@ from surm_bench.errors import UserError
 from surm_bench.models import Backbone
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run.build import build
-from surm_bench.run.runner import load_run
+from surm_bench.run.loading import load_run
 from surm_bench.studies import cka, cka_models, cka_report, measurements
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.training import evaluation_loader
