@@ -31,7 +31,7 @@ RUNS = Path("outputs/demo")
 FULL = "full"
 ADAPTERS = ("lora", "circulant", "symmetric_toeplitz", "toeplitz", "kronecker", "ldr")  # names in configs/adapter
 TOLERANCE = 0.02  # of a repeated score: other hardware may round an example to the other side
-MAKE = "`make demo` makes them"
+MAKE = "`surm-bench reproduce demo --all` makes them"
 
 
 def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:

@@ -154,9 +154,8 @@ class Training:
     def end_epoch(self) -> None:
         """Evaluate if an evaluation is due, and begin the next epoch."""
         train_loss = self._finite_mean(self.loss_sum) / self.batch
-        self.history.step_seconds[-1] += (
-            time.perf_counter() - self._step_began
-        )  # a GPU may finish the last steps only now
+        # A GPU may finish the last steps only now.
+        self.history.step_seconds[-1] += time.perf_counter() - self._step_began
         if self.step == self.steps or self.step - self.evaluated >= (self.trainer.eval_steps or 1):
             self._evaluate(train_loss)
         self.epoch, self.batch = self.epoch + 1, 0

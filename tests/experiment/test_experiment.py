@@ -33,7 +33,8 @@ from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
-from surm_bench.experiment.tuning import Tuned, tuned, tuning_note
+from surm_bench.experiment.tuning import Tuned, tuned
+from surm_bench.experiment.tuning_caption import tuning_note
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run import runner
 from surm_bench.system.installation import config_dir
@@ -791,7 +792,7 @@ def test_a_pair_that_is_not_tuned_is_told_and_the_tuned_ones_run(tiny, options, 
     for job in trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0])):
         make_record(job, options.folder)
     without_training(monkeypatch, lambda config: 0.5)
-    output = "not tuned yet: circulant on digits; `make tune EXPERIMENT=tiny` tunes them"
+    output = "not tuned yet: circulant on digits; `surm-bench tune tiny` tunes them"
     assert commands.run(tiny, options) == [output]
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
     assert "\n| Circulant" in (options.folder / "table.md").read_text(), "the untuned adapter keeps its row"
