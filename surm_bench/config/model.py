@@ -16,7 +16,11 @@ class ModelConfig(Group):
 
     name: str = key("the name in records and tables", part=Part.DERIVED)
     family: str = key("text | vision", part=Part.DERIVED, choices=("text", "vision"))
-    source: str = key("hub | package | embedded", part=Part.DERIVED)
+    source: str = key(
+        "where weights are. hub: the Hugging Face hub | package: an installed Python package | embedded: this package",
+        part=Part.DERIVED,
+        choices=("hub", "package", "embedded"),
+    )
     checkpoint: str = key("hub id, timm architecture, package name or embedded folder", part=Part.DERIVED)
     revision: str | None = key("pinned revision on the hub", None)
     weights: str | None = key(

@@ -46,7 +46,13 @@ class TrainerConfig(Group):
         128,
         least=1,
     )
-    precision: str = key("no | bf16 | fp16", "no", Part.UNLESS_DEFAULT, choices=("no", "bf16", "fp16"))
+    precision: str = key(
+        "no: fp32 everywhere | bf16, fp16: mixed precision, which computes products in half precision and keeps "
+        "trained parameters in fp32; fp16 needs a CUDA GPU",
+        "no",
+        Part.UNLESS_DEFAULT,
+        choices=("no", "bf16", "fp16"),
+    )
     device: str | None = key("cpu | cuda | cuda:1 | mps; null: a CUDA GPU if there is one, otherwise the CPU", None)
     gradient_checkpointing: bool = key(
         "keep only each layer's input and recompute the rest: less memory, slower", False
