@@ -154,7 +154,7 @@ def _literal(node: Any) -> Any:
 
 
 def read_files(overrides: Iterable[str]) -> None:
-    """Let Hydra read all existing files that the overrides choose in one call, faster than one call a file."""
+    """Let Hydra read all existing files that the overrides choose in one call: a call for each file is slower."""
     wanted = {choice for override in overrides if (choice := _choice(override))} - _files.keys()
     if new := sorted(choice for choice in wanted if choice.name in choices(choice.group)):
         composed = _hydra(None, [f"+{group}@{group}.f{number}={name}" for number, (group, name) in enumerate(new)])

@@ -53,7 +53,7 @@ class ModelConfig(Group):
         most=1,
     )
     mean: list[float] | None = key(
-        "vision: subtracted from pixels (0 to 1), one value a channel or one for all; null: the checkpoint's own",
+        "vision: subtracted from pixels (0 to 1), a value for each channel or one for all; null: the checkpoint's own",
         None,
         Part.UNLESS_DEFAULT,
         only=("vision",),

@@ -107,7 +107,7 @@ def read_record(results_dir: str | Path, run_id: str) -> Record | None:
 
 
 def read_collected(path: Path) -> Read:
-    """Return the records of a file with one record a line. A missing file has no records."""
+    """Return the records of a file with a record in each line. A missing file has no records."""
     return _usable(_lines(path))
 
 

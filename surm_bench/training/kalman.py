@@ -101,7 +101,10 @@ class KalmanStep:
         self.hooks.load_state_dict(state["hooks"])
 
     def _observe(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss of the batch, the errors (B, C) and the Jacobian (B, C, P). One backward pass an output."""
+        """Return the loss of the batch, the errors (B, C) and the Jacobian (B, C, P).
+
+        The Jacobian takes a backward pass for each output.
+        """
         inputs, outputs, labels = {}, {}, batch["labels"]
 
         def keep(name: str, module: nn.Module, arguments: tuple, output: Tensor) -> None:
