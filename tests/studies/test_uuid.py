@@ -179,7 +179,7 @@ def test_the_study_leaves_records_a_table_and_a_figure(tmp_path):
 
 @pytest.fixture
 def llama(tmp_path):
-    """A folder as of a real Llama: a config, safetensors, a tokenizer with a start token and a token for each character."""
+    """A folder as of a real Llama: a config, safetensors, a tokenizer with a start token and a token per character."""
     folder = tmp_path / "my-llama"
     vocabulary = {token: i for i, token in enumerate(["<s>", *"0123456789abcdef-:"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
