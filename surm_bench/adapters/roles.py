@@ -1,4 +1,4 @@
-"""The roles of layers in a backbone. Module names appear only in this module.
+"""The roles of layers in a backbone: the one place that says which modules have a role.
 
 Roles have the usual names: q, k, v, o, fc1, fc2, norm, head. The role attention_norm is the norm directly after
 attention. The role mlp is the module whose last input is the input of the MLP. A family maps each role to a pattern

@@ -18,7 +18,7 @@ class TunerConfig(PeftConfig):
     """Fields common to all our methods that wrap layers. PEFT itself reads these fields too.
 
     A method is a subclass with its own fields, ``usual_roles`` and ``build``, registered by
-    ``surm_bench.adapters.method.register_method``.
+    ``surm_bench.adapters.register.register_method``.
     """
 
     method: ClassVar[str]  # the name in PEFT, set by register_method

@@ -14,7 +14,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
-from surm_bench.adapters.method import register
+from surm_bench.adapters.register import register
 from surm_bench.adapters.tuner import Tuner
 from surm_bench.errors import UserError, unknown
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.hooks import Hooks
-from surm_bench.adapters.method import register_method
 from surm_bench.adapters.pruning import zero_lowest
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError
