@@ -59,7 +59,7 @@ def fit(
 
     Raises:
         Diverged: a loss, a trained weight or a logit is not finite.
-        Interrupted: a signal of surm_bench.training.stop.NAMES was received and the state is saved; only with a
+        Interrupted: a signal of surm_bench.training.stop.SIGNALS was received and the state is saved; only with a
             checkpoint.
     """
     training = Training(model, data, objective, config, hooks or Hooks(), log)
