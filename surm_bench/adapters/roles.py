@@ -75,7 +75,8 @@ def find_roles(module_names: Iterable[str]) -> dict[str, list[str]]:
         raise UserError("this ViT has its q, k and v fused in one layer: call surm_bench.models.split_qkv(model) first")
     raise UserError(
         "no role map fits this model: name target_modules yourself, or add an architecture beside "
-        f"{', '.join(ARCHITECTURES)} in surm_bench/adapters/roles.py. Its modules: {', '.join(n for n in names if n)[:500]}"
+        f"{', '.join(ARCHITECTURES)} in surm_bench/adapters/roles.py. Its modules: "
+        f"{', '.join(n for n in names if n)[:500]}"
     )
 
 

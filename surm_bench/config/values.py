@@ -11,9 +11,8 @@ from surm_bench.config.places import PLACES, check_place
 from surm_bench.errors import UserError
 
 NAME_KEYS = ("model.name", "task.name", "adapter.name")
-VALID_NAME = re.compile(
-    r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*"
-)  # a word, or several with / between; no .. and no absolute path
+# A word, or several words with / between: no .. and no absolute path.
+VALID_NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")
 
 
 def plain(cfg: DictConfig) -> dict:

@@ -47,7 +47,7 @@ def write(record: Record, results_dir: str | Path) -> Record:
     return Record.of_document(sealed)
 
 
-def read(path: str | Path) -> Record:
+def read_file(path: str | Path) -> Record:
     """Read one record.
 
     Raises:
@@ -63,15 +63,15 @@ def read(path: str | Path) -> Record:
     return parse(text, str(path))
 
 
-def read_run(folder: Path) -> Record | None:
+def read_folder(folder: Path) -> Record | None:
     """Read the record in a run's folder; None if there is no record.
 
     Raises:
-        UserError, Damaged: as in read; Damaged also if the folder is a copy of another run's folder.
+        UserError, Damaged: as in read_file; Damaged also if the folder is a copy of another run's folder.
     """
     if not (folder / RECORD_FILE).is_file():
         return None
-    record = read(folder / RECORD_FILE)
+    record = read_file(folder / RECORD_FILE)
     if folder.name != record.run_id:
         file = folder / RECORD_FILE
         raise Damaged(f"{file} is the record of run {record.run_id}, but lies in the folder of another run")
@@ -79,7 +79,7 @@ def read_run(folder: Path) -> Record | None:
 
 
 def parse(text: str, place: str) -> Record:
-    """Parse a record from its JSON text. Raises the errors of read, with ``place`` as the name of the record."""
+    """Parse a record from its JSON text. Raises the errors of read_file, with ``place`` as the name of the record."""
     try:
         record = json.loads(text)
         checksum = _checksum(record) if isinstance(record, dict) else None

@@ -27,7 +27,7 @@ def load_run(folder: str | Path, config: Config | None = None) -> tuple[PeftMode
         UserError: the run did not finish, its adapter is not in the folder, or the record or the adapter cannot be
             read or was changed after it was written.
     """
-    _, recorded = records.finished(folder)
+    _, recorded = records.read_finished(folder)
     config = config or recorded
     backbone, data = build(config)
     return _adapted(backbone, folder), data, config
@@ -39,7 +39,7 @@ def load_model(folder: str | Path) -> tuple[PeftModel, Backbone, Config]:
     Raises:
         UserError: as load_run.
     """
-    _, config = records.finished(folder)
+    _, config = records.read_finished(folder)
     backbone = build_model(config)
     return _adapted(backbone, folder), backbone, config
 

@@ -81,5 +81,5 @@ def earlier_seconds(history: History) -> float:
 
 
 def _has_result(folder: Path) -> bool:
-    earlier = records.read_run(folder)
+    earlier = records.read_folder(folder)
     return earlier is not None and earlier.is_done

@@ -124,7 +124,7 @@ def _earlier(config: Config, identifier: str) -> Record | None:
     if config.rerun:
         return None
     try:
-        return records.read_record(config.results_dir, identifier)
+        return records.authoritative_record(config.results_dir, identifier)
     except UserError as error:  # results that do not agree, or a record of another version
         raise UserError(f"{error}; give rerun=true to make the run again") from None
 
@@ -141,7 +141,7 @@ def _renamed(record: Record, config: Config, command: str | None) -> Record:
     Otherwise the record is returned unchanged.
     """
     folder = records.run_folder(config.results_dir, record.run_id)
-    own = records.read_run(folder) if PartialState().is_main_process else None
+    own = records.read_folder(folder) if PartialState().is_main_process else None
     if own is None or own.checksum != record.checksum:
         return record
     keep_places(config, folder)

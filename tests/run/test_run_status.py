@@ -168,7 +168,7 @@ def test_a_rerun_that_breaks_off_does_not_undo_a_result(copied, monkeypatch, err
     monkeypatch.setattr(train, "fit", broken(error))
     with pytest.raises(error):
         start(folder, *LORA, rerun=True)
-    assert records.read_record(folder, record.run_id) == record
+    assert records.authoritative_record(folder, record.run_id) == record
 
 
 def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def test_the_record_says_everything(tmp_path):
     record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", seed=5)
     path = folder_of(tmp_path, record) / "record.json"
     document = json.loads(path.read_text())
-    assert document == record.document() and records.read(path) == record
+    assert document == record.document() and records.read_file(path) == record
     known = {"schema_version", "checksum", "run_id", "group_id", "status", "config", "identity", "code", "command"}
     known |= {"seed", "environment", "created", "attempts", "files", "primary_metric", "greater_is_better"}
     measured = {"scores", "epochs", "selection", "kept", "examples", "parameters", "baseline", "timing", "memory"}

@@ -320,7 +320,7 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     results = tmp_path / "results"
     shutil.copytree(finished, results)
     shutil.rmtree(run_of(results, "circulant", 1) / "adapter")
-    other_score = records.read(run_of(results, "lora", 0) / "record.json")
+    other_score = records.read_file(run_of(results, "lora", 0) / "record.json")
     other_score.scores["reported"]["last"]["accuracy"] = 0.9
     records.write(other_score, results)
     altered = run_of(results, "full", 1) / "adapter" / "adapter_model.safetensors"

@@ -57,7 +57,7 @@ def values(folder):
 
 
 def record_of(run: Path) -> Record:
-    return records.read(run / "record.json")
+    return records.read_file(run / "record.json")
 
 
 def refused(arguments: list, capsys) -> str:
