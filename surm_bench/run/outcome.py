@@ -19,7 +19,8 @@ CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"} 
 def write_outcome(record: Record, results_dir: str) -> Record:
     """Write the record of a run that has ended, and return it as written. Only the main process writes.
 
-    A run without a result does not replace an earlier result, when a finished run is repeated.
+    The record of a success describes the files that the run wrote. When a finished run is repeated, only another result
+    replaces its result.
 
     Raises:
         Lost: another worker took over the run.
@@ -29,6 +30,8 @@ def write_outcome(record: Record, results_dir: str) -> Record:
         return record
     folder = records.run_folder(results_dir, record.run_id)
     with records.held(folder):
+        if record.status == "success":
+            record = record.having(files=records.describe_files(folder))
         if record.is_done or not _has_result(folder):
             record = records.write(record, results_dir)
             records.LINES.info(summary(record))

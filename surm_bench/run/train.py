@@ -100,10 +100,8 @@ def train_and_record(
                 _save_adapter(start.model, folder)
             _save_predictions(history, objective, start.data, folder)
             wall = time.perf_counter() - began + earlier_seconds(history)
-            record = write_outcome(
-                record.having(timing=replace(record.timing, wall_seconds=wall), files=records.describe_files(folder)),
-                config.results_dir,
-            )
+            record = record.having(timing=replace(record.timing, wall_seconds=wall))
+            record = write_outcome(record, config.results_dir)
             checkpoint.clear()
             tracker.summary(summary_of(record))
             tracker.link(folder / RECORD_FILE)
