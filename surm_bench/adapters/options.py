@@ -7,7 +7,7 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.structured import COMBINED, STRUCTURES, Algebra, StructuredMatrix
 from surm_bench.structured.routes import routes
 
-FAMILIES = {**STRUCTURES, **COMBINED}
+ALL_STRUCTURES = {**STRUCTURES, **COMBINED}
 
 
 def build_structure(
@@ -30,14 +30,14 @@ def build_structure(
 
 
 def _algebra(name: str, rows: int, columns: int, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> Algebra:
-    family = FAMILIES[name]
-    given = {key: value for key, value in defaults.items() if key in family.options()} | dict(options)
+    structure = ALL_STRUCTURES[name]
+    given = {key: value for key, value in defaults.items() if key in structure.options()} | dict(options)
     if name in STRUCTURES:
-        return family(rows, columns, **given)
+        return structure(rows, columns, **given)
     parts = [_split(part) for part in given.pop("parts")]
-    shapes = family.shapes(rows, columns, len(parts))
+    shapes = structure.shapes(rows, columns, len(parts))
     algebras = (_algebra(part, *shape, own, defaults) for (part, own), shape in zip(parts, shapes, strict=True))
-    return family(tuple(algebras), **given)
+    return structure(tuple(algebras), **given)
 
 
 def merge_options(options: Mapping[str, Any] | None, **fields: Any) -> dict[str, Any]:
@@ -58,9 +58,9 @@ def merge_options(options: Mapping[str, Any] | None, **fields: Any) -> dict[str,
 
 def check_structure(name: str, options: Mapping[str, Any]) -> None:
     """Refuse an unknown structure and options that it does not accept. A sum's or product's parts are checked too."""
-    if name not in FAMILIES:
-        raise unknown("structure", name, FAMILIES)
-    taken = FAMILIES[name].options()
+    if name not in ALL_STRUCTURES:
+        raise unknown("structure", name, ALL_STRUCTURES)
+    taken = ALL_STRUCTURES[name].options()
     for key, value in options.items():
         if key not in taken:
             raise UserError(
@@ -73,8 +73,8 @@ def check_structure(name: str, options: Mapping[str, Any]) -> None:
 
 def check_route(structure: str, route: str) -> None:
     """Refuse a route that the structure does not have. The error lists the structure's routes."""
-    if route not in routes(FAMILIES[structure]):
-        raise unknown(f"route of structure {structure!r}", route, routes(FAMILIES[structure]))
+    if route not in routes(ALL_STRUCTURES[structure]):
+        raise unknown(f"route of structure {structure!r}", route, routes(ALL_STRUCTURES[structure]))
 
 
 def _checked_parts(name: str, parts: Any) -> Sequence[Mapping[str, Any]]:

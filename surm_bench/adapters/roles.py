@@ -1,9 +1,9 @@
-"""The roles of layers in a backbone. Module names appear only in this module.
+"""The roles of layers in a backbone: the one place that says which modules have a role.
 
 Roles have the usual names: q, k, v, o, fc1, fc2, norm, head. The role attention_norm is the norm directly after
-attention. The role mlp is the module whose last input is the input of the MLP. A family maps each role to a pattern
-that matches whole names of ``named_modules``. Adapters name roles and never modules, so LoRA on q and v means the same
-layers in every backbone.
+attention. The role mlp is the module whose last input is the input of the MLP. An architecture maps each role to a
+pattern that matches whole names of ``named_modules``. Adapters name roles and never modules, so LoRA on q and v means
+the same layers in every backbone.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from surm_bench.errors import UserError, unknown
 
-FAMILIES = {
+ARCHITECTURES = {
     # transformers: BERT and RoBERTa, with or without a head. BERT's pooler belongs to the head, like RoBERTa's
     # classifier.dense.
     "bert": {
@@ -53,7 +53,7 @@ FAMILIES = {
         "head": r"head",
     },
 }
-ROLES = tuple(FAMILIES["bert"])
+ROLES = tuple(ARCHITECTURES["bert"])
 FUSED = ("qkv", "in_proj", "c_attn", "query_key_value")  # in the names of layers that fuse q, k and v
 
 
@@ -64,18 +64,19 @@ def find_roles(module_names: Iterable[str]) -> dict[str, list[str]]:
         module_names: the names of ``model.named_modules()``.
 
     Raises:
-        UserError: no family matches the model: its qkv is fused, or FAMILIES lacks the architecture.
+        UserError: no architecture matches the model: its qkv is fused, or ARCHITECTURES lacks it.
     """
     names = list(module_names)
-    for patterns in FAMILIES.values():
+    for patterns in ARCHITECTURES.values():
         roles = {role: [n for n in names if re.fullmatch(pattern, n)] for role, pattern in patterns.items()}
         if all(members for role, members in roles.items() if role != "head"):
             return roles
     if any(name.endswith(".attn.qkv") for name in names):
         raise UserError("this ViT has its q, k and v fused in one layer: call surm_bench.models.split_qkv(model) first")
     raise UserError(
-        f"no role map fits this model: name target_modules yourself, or add a family beside {', '.join(FAMILIES)} in "
-        f"surm_bench/adapters/roles.py. Its modules: {', '.join(n for n in names if n)[:500]}"
+        "no role map fits this model: name target_modules yourself, or add an architecture beside "
+        f"{', '.join(ARCHITECTURES)} in surm_bench/adapters/roles.py. Its modules: "
+        f"{', '.join(n for n in names if n)[:500]}"
     )
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from peft import PeftConfig
 from peft.utils import PeftType
 from torch import nn
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.site import Site
 from surm_bench.errors import UserError
 
@@ -17,7 +18,7 @@ class TunerConfig(PeftConfig):
     """Fields common to all our methods that wrap layers. PEFT itself reads these fields too.
 
     A method is a subclass with its own fields, ``usual_roles`` and ``build``, registered by
-    ``surm_bench.adapters.method.register_method``.
+    ``surm_bench.adapters.register.register_method``.
     """
 
     method: ClassVar[str]  # the name in PEFT, set by register_method
@@ -53,8 +54,8 @@ class TunerConfig(PeftConfig):
         """Return the names of the modules that are left out when exclude_modules is None."""
         return []
 
-    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Any:
-        """Return the hooks for the training of these adapters (surm_bench.training.Hooks), or None without hooks.
+    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Hooks | None:
+        """Return the hooks for the training of these adapters, or None without hooks.
 
         Args:
             adapters: the adapter in each layer, by the layer's name.

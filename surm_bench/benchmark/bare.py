@@ -26,7 +26,7 @@ def bare_run(config: Config) -> list[dict[str, float]]:
     evaluation = DataLoader(data.splits["reported"], trainer.eval_batch_size, **options)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, config.optimizer.lr, weight_decay=0.0, fused=True)
-    steps = min(trainer.epochs * len(loader), trainer.max_steps or trainer.epochs * len(loader))
+    steps = trainer.steps(len(loader))
     warmup = round(config.optimizer.warmup_ratio * steps)
     step, history = 0, []
     while step < steps:

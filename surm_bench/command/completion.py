@@ -4,13 +4,10 @@ Runs use the completion of Hydra; other commands complete names.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from surm_bench.command.experiments import ABOUT
+from surm_bench.command.experiments import COMMANDS
 from surm_bench.command.study import STUDIES
-from surm_bench.command.trained import ABOUT as TRAINED
-
-COMMANDS = ("run", *ABOUT, *TRAINED, "verdict", "report", "params", "study", "bench")
 
 
 def asked(arguments: Sequence[str]) -> bool:
@@ -18,13 +15,17 @@ def asked(arguments: Sequence[str]) -> bool:
     return bool({"-sc", "--shell-completion"} & set(arguments))
 
 
-def complete(arguments: Sequence[str]) -> int:
-    """Print the completion script, or the words that may follow the line in the shell's COMP_LINE."""
+def complete(arguments: Sequence[str], commands: Iterable[str]) -> int:
+    """Print the completion script, or the words that may follow the line in the shell's COMP_LINE.
+
+    Args:
+        commands: the names of all commands.
+    """
     words = os.environ.get("COMP_LINE", "").split(" ")
     if len(words) > 2 and words[1] != "run":
         print(" ".join(_names(words[1])))
     elif len(words) == 2:
-        print(" ".join(COMMANDS))
+        print(" ".join(commands))
     else:
         from surm_bench.command import run
 
@@ -38,6 +39,6 @@ def _names(command: str) -> Sequence[str]:
     from surm_bench.config.composition import choices
     from surm_bench.experiment.files import experiment_files
 
-    if command in ABOUT:
+    if command in COMMANDS:
         return list(experiment_files())
     return {"params": [*choices("model"), "all"], "study": list(STUDIES)}.get(command, [])

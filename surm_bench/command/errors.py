@@ -10,8 +10,8 @@ from surm_bench.errors import UserError
 from surm_bench.system.storage import FULL
 
 # Errors that a path given by the user may cause; any other error of a path is a bug of this package
-PLACES = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
-NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)  # a name too long, links in a circle, a read-only disk
+PATH_ERRORS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
+PATH_ERRNOS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)  # a name too long, links in a circle, a read-only disk
 
 
 def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def exit_code(command: Callable[[Sequence[str]], int], arguments: Sequence[str])
     except OSError as error:
         if error.errno in FULL:
             complain(f"{error}: free space, then give the same command again to continue")
-        elif (isinstance(error, PLACES) or error.errno in NAMES) and error.filename is not None:
+        elif (isinstance(error, PATH_ERRORS) or error.errno in PATH_ERRNOS) and error.filename is not None:
             complain(f"{error.filename}: {error.strerror}: name another path")
         else:
             raise

@@ -33,7 +33,7 @@ def command(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["run"]:
         return _run(arguments[1:])
     if completion.asked(arguments):
-        return completion.complete(arguments)
+        return completion.complete(arguments, (name for names in GROUPS.values() for name in names))
     options = parser().parse_args(arguments)
     return options.call(options)
 
@@ -72,7 +72,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _listed(abouts: dict[str, str]) -> str:
-    """Return a list of the commands with their descriptions, under the headings of their groups."""
+    """Return a list of the commands with their descriptions, under the headings of their groups.
+
+    Raises:
+        ValueError: a command is under no heading, or under two.
+    """
+    if sorted(abouts) != sorted(name for names in GROUPS.values() for name in names):
+        raise ValueError(f"name each of {', '.join(abouts)} once under a heading of GROUPS")
     width = max(map(len, abouts)) + 2
     lines = []
     for heading, names in GROUPS.items():

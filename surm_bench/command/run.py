@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.command.errors import complain
-from surm_bench.config.composition import KEYS, add_config_dir, check_choices, first_lines, typed
+from surm_bench.config.composition import KEYS_HINT, add_config_dir, check_choices, first_lines, typed
 from surm_bench.config.places import is_place, with_quotes
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         job()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"{first_lines(error)} ({KEYS})") from error
+        raise UserError(f"{first_lines(error)} ({KEYS_HINT})") from error
     if len(jobs.made) > 1 and not quiet:
         from surm_bench.command.sweep import print_sweep
 
@@ -124,7 +124,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         (flags if is_value or argument.startswith("-") else overrides).append(argument)
         name = argument.partition("=")[0]
         if argument.startswith("-") and not is_value and not any(flag.startswith(name) for flag in FLAGS):
-            raise UserError(f"run has no option {name}: write key=value, such as task.data_dir=folder ({KEYS})")
+            raise UserError(f"run has no option {name}: write key=value, such as task.data_dir=folder ({KEYS_HINT})")
     if arguments and arguments[-1] in VALUED:
         raise UserError(f"{arguments[-1]} needs a value after it")
     return overrides, flags

@@ -48,11 +48,11 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _finished(options: argparse.Namespace) -> "tuple[Record, Config]":
     """Return the record and the configuration of the named run, after adding the user's config folders."""
     from surm_bench.config.composition import add_config_dir
-    from surm_bench.records import finished
+    from surm_bench.records import read_finished
 
     for folder in options.config_dir:
         add_config_dir(folder)
-    return finished(options.run)
+    return read_finished(options.run)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ from surm_bench.system.installation import config_dir
 TOP = ("seed", "results_dir", "rerun")  # the keys outside of groups
 BLOCKS = (("model",), ("task",), ("adapter", "optimizer"), ("trainer",), ("tracking",))  # no block refers to another
 ConfigStore.instance().store(name="schema", node=Config)
-KEYS = "surm-bench run --cfg job lists all keys"
+KEYS_HINT = "surm-bench run --cfg job lists all keys"
 _added: list[Path] = []
 
 
@@ -136,7 +136,7 @@ def typed(cfg: DictConfig) -> Config:
     for group, cls in known.items():
         names = {field.name for field in fields(cls)}
         if strange := [name for name in (values[group] if group else values) if name not in names]:
-            raise UserError(f"unknown key {'.'.join(filter(None, (group, strange[0])))} ({KEYS})")
+            raise UserError(f"unknown key {'.'.join(filter(None, (group, strange[0])))} ({KEYS_HINT})")
     return Config.of_document(values)
 
 
@@ -154,7 +154,7 @@ def _literal(node: Any) -> Any:
 
 
 def read_files(overrides: Iterable[str]) -> None:
-    """Let Hydra read all existing files that the overrides choose in one call, faster than one call a file."""
+    """Let Hydra read all existing files that the overrides choose in one call: a call for each file is slower."""
     wanted = {choice for override in overrides if (choice := _choice(override))} - _files.keys()
     if new := sorted(choice for choice in wanted if choice.name in choices(choice.group)):
         composed = _hydra(None, [f"+{group}@{group}.f{number}={name}" for number, (group, name) in enumerate(new)])

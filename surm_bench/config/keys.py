@@ -37,6 +37,7 @@ def key(
     Args:
         meaning: the text of the reference pages.
         default: the value without a setting; MISSING: each file of the group gives a value.
+        part: whether the identity of a run contains the key.
         only: the values of the group's ``selector`` with which the key has an effect; empty: all values.
         choices: the valid values.
         least, above, below, most: bounds of a number, or of each number in a list: >=, >, <, <=.

@@ -16,7 +16,11 @@ class ModelConfig(Group):
 
     name: str = key("the name in records and tables", part=Part.DERIVED)
     family: str = key("text | vision", part=Part.DERIVED, choices=("text", "vision"))
-    source: str = key("hub | package | embedded", part=Part.DERIVED)
+    source: str = key(
+        "where weights are. hub: the Hugging Face hub | package: an installed Python package | embedded: this package",
+        part=Part.DERIVED,
+        choices=("hub", "package", "embedded"),
+    )
     checkpoint: str = key("hub id, timm architecture, package name or embedded folder", part=Part.DERIVED)
     revision: str | None = key("pinned revision on the hub", None)
     weights: str | None = key(
@@ -49,7 +53,7 @@ class ModelConfig(Group):
         most=1,
     )
     mean: list[float] | None = key(
-        "vision: subtracted from pixels (0 to 1), one value a channel or one for all; null: the checkpoint's own",
+        "vision: subtracted from pixels (0 to 1), a value for each channel or one for all; null: the checkpoint's own",
         None,
         Part.UNLESS_DEFAULT,
         only=("vision",),

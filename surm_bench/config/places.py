@@ -8,7 +8,7 @@ from surm_bench.config.schema import Config
 from surm_bench.errors import UserError
 from surm_bench.system.atomic import atomic
 
-FILE = "places.json"
+PLACES_FILE = "places.json"
 # Values that need no quotes in Hydra's grammar: letters and digits with a slash, or a word, but not a word that Hydra
 # reads as another type (null, true, 007).
 SAFE = re.compile(r"[a-z0-9_.+-]*/[a-z0-9_./+-]*|(?!(null|true|false|nan|inf)$)[a-z_][a-z0-9_.-]*", re.IGNORECASE)
@@ -73,7 +73,7 @@ def is_place(override: str) -> bool:
 def keep_places(config: Config, folder: Path) -> None:
     """Write the paths of a run's data and weights beside its record."""
     places = {"task": {"data_dir": config.task.data_dir}, "model": {"weights": config.model.weights}}
-    with atomic(folder / FILE) as temporary:
+    with atomic(folder / PLACES_FILE) as temporary:
         temporary.write_text(json.dumps(places), encoding="utf-8")
 
 
@@ -83,7 +83,7 @@ def with_places(config: Config, folder: Path) -> Config:
     Raises:
         UserError: the file of paths is damaged or cannot be read.
     """
-    file = folder / FILE
+    file = folder / PLACES_FILE
     try:
         places = json.loads(file.read_bytes())
         task, model = {"data_dir": places["task"]["data_dir"]}, {"weights": places["model"]["weights"]}

@@ -13,7 +13,7 @@ from surm_bench.config.tracking import TrackingConfig
 from surm_bench.config.trainer import TrainerConfig
 from surm_bench.errors import UserError
 
-FAMILIES = {"text": "text", "image": "vision"}  # kind of task -> family of models
+FAMILY_OF_KIND = {"text": "text", "image": "vision"}  # kind of task -> model.family
 GROUPS: dict[str, type[Group]] = {
     "model": ModelConfig,
     "task": TaskConfig,
@@ -70,7 +70,7 @@ class Config:
 
     def _check_family(self) -> None:
         """Refuse a text model for images and a vision model for text."""
-        wanted = FAMILIES[self.task.kind]
+        wanted = FAMILY_OF_KIND[self.task.kind]
         if wanted != self.model.family:
             raise UserError(
                 f"task {self.task.name} is of kind {self.task.kind!r}, but model {self.model.name} is of family "

@@ -11,6 +11,10 @@ class TrackingConfig(Group):
 
     group = "tracking"
 
-    kind: str = key("none | tensorboard | wandb", "none")
+    kind: str = key(
+        "none | tensorboard: event files beside the records | wandb: Weights & Biases",
+        "none",
+        choices=("none", "tensorboard", "wandb"),
+    )
     project: str = key("project in Weights & Biases", "surm-bench")
     entity: str | None = key("team or user in Weights & Biases; null: the owner of the API key", None)

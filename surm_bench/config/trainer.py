@@ -46,7 +46,13 @@ class TrainerConfig(Group):
         128,
         least=1,
     )
-    precision: str = key("no | bf16 | fp16", "no", Part.UNLESS_DEFAULT, choices=("no", "bf16", "fp16"))
+    precision: str = key(
+        "no: fp32 everywhere | bf16, fp16: mixed precision, which computes products in half precision and keeps "
+        "trained parameters in fp32; fp16 needs a CUDA GPU",
+        "no",
+        Part.UNLESS_DEFAULT,
+        choices=("no", "bf16", "fp16"),
+    )
     device: str | None = key("cpu | cuda | cuda:1 | mps; null: a CUDA GPU if there is one, otherwise the CPU", None)
     gradient_checkpointing: bool = key(
         "keep only each layer's input and recompute the rest: less memory, slower", False
@@ -59,6 +65,11 @@ class TrainerConfig(Group):
     )
     progress: bool = key("show a progress bar", True)
     save_adapter: bool = key("keep the trained adapter and head beside the record", True)
+
+    def steps(self, per_epoch: int) -> int:
+        """Return the optimiser steps of a run whose epochs have ``per_epoch`` steps, without early stopping."""
+        whole = self.epochs * per_epoch
+        return min(whole, self.max_steps or whole)
 
     def check(self) -> None:
         super().check()

@@ -10,8 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from surm_bench.config.places import PLACES, check_place
 from surm_bench.errors import UserError
 
-NAMES = ("model.name", "task.name", "adapter.name")
-NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")  # a word, or several with / between; no .. and no absolute path
+NAME_KEYS = ("model.name", "task.name", "adapter.name")
+# A word, or several words with / between: no .. and no absolute path.
+VALID_NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")
 
 
 def plain(cfg: DictConfig) -> dict:
@@ -33,7 +34,7 @@ def plain(cfg: DictConfig) -> dict:
             raise UserError(f"{key}={value} is not possible: give a whole number of at most 64 bits")
         if key in PLACES:
             check_place(key, value)
-        if key in NAMES and isinstance(value, str) and not NAME.fullmatch(value):
+        if key in NAME_KEYS and isinstance(value, str) and not VALID_NAME.fullmatch(value):
             raise UserError(f"{key}={value!r} is not possible: use letters, digits, _, -, +, . and /")
     return config
 

@@ -11,8 +11,8 @@ from surm_bench.content.cache import FileCache
 from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
 
-FILE = "model.safetensors"
-INDEX = f"{FILE}.index.json"
+WEIGHTS_FILE = "model.safetensors"
+INDEX = f"{WEIGHTS_FILE}.index.json"
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # in BERT's first checkpoints
 
 
@@ -47,12 +47,12 @@ def weights_digest(path: str | Path, heads: re.Pattern[str] | None = None, cache
 
 def weight_files(path: Path) -> list[Path]:
     """Return the safetensors file, or the files of a folder: its one file or the shards that its index lists."""
-    files = [path / FILE if path.is_dir() else path]
+    files = [path / WEIGHTS_FILE if path.is_dir() else path]
     if not files[0].is_file() and (path / INDEX).is_file():
         files = [path / name for name in _shards(path / INDEX)]
     for file in files:
         if file.suffix != ".safetensors" or not file.is_file():
-            raise UserError(f"no weights at {file}: expected a .safetensors file or a folder with {FILE}")
+            raise UserError(f"no weights at {file}: expected a .safetensors file or a folder with {WEIGHTS_FILE}")
     return files
 
 

@@ -16,11 +16,11 @@ import numpy as np
 from datasets import Dataset
 from torch.utils.data import Subset
 
-from surm_bench.adapters.schedule import schedule
+from surm_bench.adapters.training_hooks import training_hooks
 from surm_bench.config import Config
 from surm_bench.errors import UserError
 from surm_bench.experiment.calibration import (
-    FILE,
+    CALIBRATION_FILE,
     Calibration,
     TimedTask,
     UnitTimes,
@@ -33,7 +33,8 @@ from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, pair, resolved
 from surm_bench.models.digest import check_model
 from surm_bench.run.build import adapt, build_model, prepared
-from surm_bench.run.runner import checked, evaluate
+from surm_bench.run.loading import evaluate
+from surm_bench.run.runner import checked
 from surm_bench.tasks import RawTask, TaskData, load_task, objective_for
 from surm_bench.training import fit, use_device
 from surm_bench.training.batches import Batches
@@ -56,7 +57,7 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
     wanted = [which for which in product(experiment.tasks, experiment.adapters) if which in left]
     known = _begun(experiment, folder) if wanted else None
     if known is None or all(known.timing(*which) for which in wanted):
-        done = f"all remaining runs have been timed; remove {folder / FILE} to time them again"
+        done = f"all remaining runs have been timed; remove {folder / CALIBRATION_FILE} to time them again"
         print(f"{experiment.name}: {done if wanted else 'no runs are left to be timed'}")
         return []
     if known.is_busy:
@@ -120,7 +121,7 @@ def time_run(config: Config) -> UnitTimes:
     times.append(time.perf_counter())
     timed = {"epochs": 2, "max_steps": None, "eval_steps": None, "patience": None, "keep_best": False}
     config = replace(config, trainer=replace(config.trainer, **timed, progress=False))
-    history = fit(model, data, objective_for(config.task), config, hooks=schedule(model))
+    history = fit(model, data, objective_for(config.task), config, hooks=training_hooks(model))
     times.append(time.perf_counter())
     evaluate(model, data, config)
     times.append(time.perf_counter())

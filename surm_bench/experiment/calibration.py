@@ -13,7 +13,7 @@ from surm_bench.experiment.device import device_here
 from surm_bench.experiment.jobs import Job, resolved
 from surm_bench.system.atomic import atomic
 
-FILE = "calibration.json"
+CALIBRATION_FILE = "calibration.json"
 
 
 class UnitTimes(NamedTuple):
@@ -123,13 +123,13 @@ def run_length(train: int, trainer: TrainerConfig) -> tuple[int, int]:
         trainer: the trainer part of a resolved configuration.
     """
     epoch = -(-train // trainer.batch_size)
-    steps = min(trainer.epochs * epoch, trainer.max_steps or trainer.epochs * epoch)
+    steps = trainer.steps(epoch)
     between = epoch * -(-(trainer.eval_steps or 1) // epoch)
     return steps, -(-steps // between)
 
 
 def write_calibration(calibration: Calibration, folder: Path) -> None:
-    with atomic(folder / FILE) as temporary:
+    with atomic(folder / CALIBRATION_FILE) as temporary:
         temporary.write_text(json.dumps(asdict(calibration), indent=1) + "\n", encoding="utf-8")
 
 
@@ -141,7 +141,7 @@ def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None
     Raises:
         UserError: the file cannot be read, the experiment's file has changed since, or another device was calibrated.
     """
-    path = folder / FILE
+    path = folder / CALIBRATION_FILE
     if not path.exists():
         return None
     try:

@@ -1,6 +1,7 @@
 """The commands on an experiment. Each function returns a line for each problem, and an empty list on success."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -30,17 +31,23 @@ class Options:
     folder: Path  # results of the experiment
     outputs: Path = Path("outputs")  # the folder for repeated runs, outside git
     launcher: str | None = None
-    launcher_options: tuple[str, ...] = ()
-    places: tuple[str, ...] = ()
-    rows: tuple[str, ...] = ()  # the adapters to tune and run; empty: all
+    launcher_options: Sequence[str] = ()
+    places: Sequence[str] = ()  # overrides that say where data and weights are: task.data_dir, model.weights
+    tracking: str | None = None  # a file of configs/tracking: the tracker that receives a copy of each run
+    rows: Sequence[str] = ()  # the adapters to tune and run; empty: all
     until: float | None = None  # the time at which to stop, in seconds since the epoch
     listed: bool = False
     calibrate: bool = False
     sample: int | None = None
-    merge: tuple[Path, ...] = ()
+    merge: Sequence[Path] = ()
     other: Path = Path()  # the records of another machine, to be compared
     project: str = "surm-bench"  # the project on W&B
     entity: str | None = None
+
+    @property
+    def local(self) -> tuple[str, ...]:
+        """The overrides of every run on this machine, which change no result."""
+        return (*self.places, *([f"tracking={self.tracking}"] if self.tracking else []))
 
 
 def run(experiment: Experiment, options: Options) -> list[str]:
@@ -48,13 +55,13 @@ def run(experiment: Experiment, options: Options) -> list[str]:
 
     With tracking=wandb the call that makes the last run of the experiment also makes its dashboard.
     """
-    shown = "tracking=wandb" in options.places and bool(_waiting(experiment, *_state(experiment, options)))
-    if shown:
+    makes_dashboard = options.tracking == "wandb" and bool(_waiting(experiment, *_state(experiment, options)))
+    if makes_dashboard:
         check_workspaces()
     problems = run_reported(experiment, options)
     state, runs = _state(experiment, options)
     _write_results(experiment, state, runs, options.folder)
-    if shown and not _waiting(experiment, state, runs):
+    if makes_dashboard and not _waiting(experiment, state, runs):
         try:
             _show(experiment, state, options)
         except UserError as error:  # the runs are made: a tracker fails none
@@ -257,5 +264,5 @@ def _write_results(experiment: Experiment, state: Tuned, runs: Runs, folder: Pat
 def _execute(jobs: list[Job], title: str, options: Options) -> list[str]:
     if options.launcher:
         how = (options.launcher, options.launcher_options)
-        return launch_jobs(jobs, options.folder, *how, options.places, options.until)
-    return run_jobs(jobs, options.folder, title, options.places, options.until)
+        return launch_jobs(jobs, options.folder, *how, options.local, options.until)
+    return run_jobs(jobs, options.folder, title, options.local, options.until)

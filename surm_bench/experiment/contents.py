@@ -12,7 +12,7 @@ from surm_bench.config.places import is_place
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
 
-PLACES = {"task": "data_dir", "model": "weights"}  # the key that names the local files of each group
+PLACE_KEYS = {"task": "data_dir", "model": "weights"}  # the key that names the local files of each group
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def declared(config: Config, places: Sequence[str] = ()) -> list[Content]:
     """
     given = {place.partition("=")[0]: value_of(place) for place in places if is_place(place)}
     contents = []
-    for name, place in PLACES.items():
+    for name, place in PLACE_KEYS.items():
         group = getattr(config, name)
         read = replace(group, digest=None, **{place: given.get(f"{name}.{place}", getattr(group, place))})
         contents.append(Content(name, group.name, json.dumps(asdict(read), sort_keys=True), group.digest, read))

@@ -10,7 +10,7 @@ from surm_bench.experiment.layout import layout
 from surm_bench.experiment.tuning import Tuned
 from surm_bench.report.frames import columns_of
 from surm_bench.system.atomic import atomic
-from surm_bench.tracking.contents import NAME, TAG, score_name, shortened
+from surm_bench.tracking.contents import NAME_LENGTH, TAG_LENGTH, score_name, shortened
 from surm_bench.tracking.wandb_tracker import WandbTracker, online
 from surm_bench.tracking.workspace import save, specification, workspace
 
@@ -55,11 +55,11 @@ def _send_results(name: str, folder: Path, tracking: TrackingConfig) -> None:
         SECONDS,
         project=tracking.project,
         entity=tracking.entity,
-        id=shortened(f"report-{name}", NAME),
-        group=shortened(name, NAME),
+        id=shortened(f"report-{name}", NAME_LENGTH),
+        group=shortened(name, NAME_LENGTH),
         job_type="report",
-        name=shortened(f"{name}: tables and figures", NAME),
-        tags=[shortened(name, TAG)],
+        name=shortened(f"{name}: tables and figures", NAME_LENGTH),
+        tags=[shortened(name, TAG_LENGTH)],
         config={"experiment": name},
         dir=str(folder),
     )

@@ -87,33 +87,3 @@ class Experiment:
     def untuned(self) -> list[str]:
         """The adapters without knobs: tuning chooses nothing for these adapters."""
         return [adapter for adapter in self.adapters if not self.knobs(adapter)]
-
-    @property
-    def rule(self) -> str:
-        """The rule by which settings are chosen, in words."""
-        if self.tuning.finalists:
-            return (
-                "Tuning chooses the setting of each adapter on each task by runs of full length, scored on held-out "
-                "training rows after the last step. The first tuning seed tries the values of the first "
-                "hyperparameter, and further values while the best one is at the end of the range; then the other "
-                "values of each further hyperparameter, at the best setting; then values halfway between the best one "
-                "and its better neighbour, until every adapter has tried equally many settings on the task. The best "
-                f"{self.tuning.finalists} settings run on all tuning seeds, and the best mean decides. Tuning seeds "
-                "are not reported."
-            )
-        halved = (
-            f" The first values are tried with a third of the steps, and the best {self.tuning.survivors} of them "
-            "again with all steps."
-            if self.tuning.survivors
-            else ""
-        )
-        wider = (
-            " While the best value is at the end of its range, values beyond the end are tried, up to "
-            f"{self.tuning.steps:,} steps in total."
-            if self.tuning.steps
-            else ""
-        )
-        return (
-            "Tuning chooses the setting of each adapter on each task: the one with the best mean score on held-out "
-            f"training rows after the last step, over tuning seeds that are not reported.{halved}{wider}"
-        )

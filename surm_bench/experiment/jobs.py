@@ -110,16 +110,16 @@ def composable(experiment: Experiment) -> list[str]:
     return problems
 
 
-def resolved(job: Job, places: Sequence[str] = ()) -> Config:
+def resolved(job: Job, local: Sequence[str] = ()) -> Config:
     """Return the configuration of a run. Its parts are shared: do not change them.
 
     Args:
-        places: overrides that do not change a run: task.data_dir, model.weights, tracking.
+        local: overrides for this machine, which change no result: task.data_dir, model.weights, tracking.
 
     Raises:
         UserError: the configuration refuses an override.
     """
-    return composition.resolved([*_without_seed(job), *places]).having(seed=job.seed)
+    return composition.resolved([*_without_seed(job), *local]).having(seed=job.seed)
 
 
 def _without_seed(job: Job) -> list[str]:

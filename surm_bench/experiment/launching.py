@@ -27,7 +27,7 @@ def launch_jobs(
     folder: Path,
     launcher: str,
     options: Sequence[str] = (),
-    places: Sequence[str] = (),
+    local: Sequence[str] = (),
     until: float | None = None,
 ) -> list[str]:
     """Run the jobs that have no result yet, several at once or on a cluster; a failure does not stop the others.
@@ -37,7 +37,7 @@ def launch_jobs(
         launcher: one of LAUNCHERS.
         options: key=value: arguments of joblib.Parallel, as n_jobs=2, or of submitit.AutoExecutor.update_parameters,
             as slurm_partition=gpu. Hydra's notation is accepted too: hydra.launcher.n_jobs=2.
-        places: see surm_bench.experiment.jobs.resolved.
+        local: see surm_bench.experiment.jobs.resolved.
         until: the time at which to stop, in seconds since the epoch; None: when all jobs are done.
 
     Returns:
@@ -50,13 +50,13 @@ def launch_jobs(
     if launcher not in LAUNCHERS:
         raise unknown("launcher", launcher, LAUNCHERS)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
-    waiting, refused = startable(Runs(folder, places).waiting(jobs), folder, places)
+    waiting, refused = startable(Runs(folder, local).waiting(jobs), folder, local)
     if not waiting:
         return refused
     print(*refused, sep="\n", end="\n" * bool(refused))
     given = OmegaConf.to_container(OmegaConf.from_dotlist([o.removeprefix("hydra.launcher.") for o in options]))
     added = config_dirs()[1:]
-    work = [(resolved(job, places).having(results_dir=str(folder)), job.command, added, until) for job in waiting]
+    work = [(resolved(job, local).having(results_dir=str(folder)), job.command, added, until) for job in waiting]
     try:
         lines = _joblib(work, given) if launcher == "joblib" else _submitit(work, given, folder, launcher)
     except NameError as error:  # how submitit refuses an option

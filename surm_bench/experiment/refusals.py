@@ -12,20 +12,20 @@ from surm_bench.experiment.contents import Content, declared, read_label_names, 
 from surm_bench.experiment.jobs import Job
 
 
-def startable(jobs: Sequence[Job], folder: Path, places: Sequence[str]) -> tuple[list[Job], list[str]]:
+def startable(jobs: Sequence[Job], folder: Path, local: Sequence[str]) -> tuple[list[Job], list[str]]:
     """Return the jobs that can start, and a line for each reason why other jobs cannot start.
 
     The configuration, its data and its weights are checked once for each task and adapter, without seed and setting.
 
     Args:
         folder: the results folder, where records are written.
-        places: see surm_bench.experiment.jobs.resolved.
+        local: see surm_bench.experiment.jobs.resolved.
     """
     reasons: dict[tuple, str] = {}
     for job in jobs:
         method = (job.overrides, job.method)
         if method not in reasons:
-            reasons[method] = _reason([*job.overrides, *job.method, *places], folder)
+            reasons[method] = _reason([*job.overrides, *job.method, *local], folder)
     refused = [reason for job in jobs if (reason := reasons[job.overrides, job.method])]
     ready = [job for job in jobs if not reasons[job.overrides, job.method]]
     counts = Counter(refused).items()

@@ -11,7 +11,8 @@ from surm_bench.experiment.jobs import Job, reported_jobs, resolved, trial_jobs
 from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
-from surm_bench.experiment.tuning import Tuned, tuning_note
+from surm_bench.experiment.tuning import Tuned
+from surm_bench.experiment.tuning_caption import tuning_note
 from surm_bench.records import Record
 from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.ablation_figure import ablation_figure

@@ -14,7 +14,7 @@ from surm_bench.system.storage import StorageError, check_there
 
 
 def run_jobs(
-    jobs: Sequence[Job], folder: Path, title: str, places: Sequence[str] = (), until: float | None = None
+    jobs: Sequence[Job], folder: Path, title: str, local: Sequence[str] = (), until: float | None = None
 ) -> list[str]:
     """Run the jobs that have no result yet, one after the other in this process.
 
@@ -22,7 +22,7 @@ def run_jobs(
 
     Args:
         folder: the results folder, where records are written.
-        places: see surm_bench.experiment.jobs.resolved.
+        local: see surm_bench.experiment.jobs.resolved.
         until: the time at which to stop, in seconds since the epoch; None: when all jobs are done.
 
     Returns:
@@ -34,8 +34,8 @@ def run_jobs(
     from surm_bench.run.runner import run  # imports torch, so only when needed
 
     (folder / "runs").mkdir(parents=True, exist_ok=True)
-    runs = Runs(folder, places)
-    jobs, failures = startable([job for job in jobs if runs.result(job) is None], folder, places)
+    runs = Runs(folder, local)
+    jobs, failures = startable([job for job in jobs if runs.result(job) is None], folder, local)
     if not jobs:
         return failures
     print(*failures, sep="\n", end="\n" * bool(failures))
@@ -55,7 +55,7 @@ def run_jobs(
                 progress.console.print(f"{title} {number}/{len(jobs)}: {job.title}", highlight=False)
             check_there(folder / "runs")  # otherwise a new folder without the earlier results would be made
             try:
-                config = resolved(job, (*places, "trainer.progress=true")).having(results_dir=str(folder))
+                config = resolved(job, (*local, "trainer.progress=true")).having(results_dir=str(folder))
                 with deadline(until):
                     run(config, report, job.command)
             except TimeUp:

@@ -1,6 +1,5 @@
 """The settings that tuning chose, derived from the records of the tuning runs by one rule for every adapter."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -9,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from surm_bench.experiment.coordinate_search import coordinate_search
 from surm_bench.experiment.definition import Experiment, Setting
-from surm_bench.experiment.estimates import up_to
 from surm_bench.experiment.jobs import Choices, Job, budget, seeds_of, trial_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Scores, Search, Trial, search
@@ -70,55 +68,7 @@ def undecided(experiment: Experiment, state: Tuned) -> list[str]:
     if not missing:
         return []
     some = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-    return [f"not tuned yet: {some}; `make tune EXPERIMENT={experiment.name}` tunes them"]
-
-
-def tuning_note(experiment: Experiment, state: Tuned) -> str:
-    """Describe the rule, the first values, the choices at an edge and the adapters not tuned, for the caption."""
-    if len(experiment.untuned) == len(experiment.adapters):
-        return "Nothing was tuned: all settings are those of the experiment's file."
-    edges = [
-        f"{adapter} on {task} ({', '.join(_short(knob) for knob in knobs)})"
-        for (task, adapter), knobs in state.at_edge.items()
-        if knobs
-    ]
-    if len(edges) == len(state.at_edge) > 1 and len(knobs := set(state.at_edge.values())) == 1:
-        edges = [f"all adapters ({', '.join(_short(knob) for knob in knobs.pop())})"]
-    seeds = ", ".join(map(str, experiment.tuning.seeds))
-    note = (
-        f"{experiment.rule} {_first_values(experiment)} Tuning seeds: {seeds}. "
-        + (_runs_each(state) if experiment.tuning.finalists else _at_edge(edges))
-        + (f" Tuning could not choose: {'; '.join(state.problems.values())}." if state.problems else "")
-    )
-    return note + (f" Not tuned: {', '.join(experiment.untuned)}." if experiment.untuned else "")
-
-
-def _at_edge(edges: Sequence[str]) -> str:
-    """Say which chosen values are at the end of their range."""
-    if not edges:
-        return "No chosen value is at the end of its range."
-    return f"The chosen value is at the end of its range for {', '.join(edges)}."
-
-
-def _runs_each(state: Tuned) -> str:
-    """Say how many tuning runs each adapter has on each task."""
-    counts = Counter((job.task, job.adapter) for job in state.jobs).values()
-    return f"Tuning runs of each adapter on each task: {up_to(min(counts), max(counts))}."
-
-
-def _first_values(experiment: Experiment) -> str:
-    """Say in sentences which values each tuned adapter tries first; the values that most adapters share come last."""
-    groups: dict[str, list[str]] = {}
-    for adapter in (adapter for adapter in experiment.adapters if experiment.knobs(adapter)):
-        values = "; ".join(
-            f"{_short(knob)} {', '.join(f'{value:g}' for value in values)}"
-            for knob, values in experiment.knobs(adapter).items()
-        )
-        groups.setdefault(values, []).append(adapter)
-    most = max(groups, key=lambda values: len(groups[values]))
-    named = {values: ", ".join(adapters) for values, adapters in groups.items() if values != most}
-    named[most] = "all other adapters" if named else "all adapters"
-    return " ".join(f"First values of {adapters}: {values}." for values, adapters in named.items())
+    return [f"not tuned yet: {some}; `surm-bench tune {experiment.name}` tunes them"]
 
 
 Searched = tuple[Search, list[dict]]  # the search for one pair, and a row for each trial and seed tried
@@ -220,7 +170,3 @@ def _greater_is_better(experiment: Experiment, task: str, adapter: str, trials: 
 
 def _setting_text(setting: Setting) -> str:
     return " ".join(f"{knob}={value:g}" for knob, value in setting)
-
-
-def _short(knob: str) -> str:
-    return knob.rpartition(".")[2]

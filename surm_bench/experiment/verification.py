@@ -32,7 +32,7 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
 
 
 def _check_contents(experiment: Experiment, places: Sequence[str], cache: FileCache) -> tuple[int, int, list[str]]:
-    """Return how many data sets and models were compared, how many could not be read here, and a line a mismatch."""
+    """Return how many data sets and models were compared, how many could not be read, and a line for each mismatch."""
     from surm_bench.experiment.contents import declared, read_content  # imports torch, so only when needed
 
     wanted = {item for job in pairs(experiment) for item in declared(resolved(job), places)}

@@ -111,7 +111,7 @@ class TextSuffix(Suffix):
         return hidden[:, :1] if self.first is None else hidden
 
 
-FAMILIES = {
+SUFFIXES = {
     VisionTransformer: VisionSuffix,
     BertForSequenceClassification: TextSuffix,
     RobertaForSequenceClassification: TextSuffix,
@@ -131,13 +131,13 @@ def cut(model: PeftModel) -> Suffix:
         raise UserError(
             "no frozen prefix can be cached: this adapter acts from the first layer on; leave out trainer.cache_prefix"
         )
-    family = next((suffix for kind, suffix in FAMILIES.items() if isinstance(base, kind)), None)
-    if family is None:
-        known = ", ".join(kind.__name__ for kind in FAMILIES)
+    suffix_of = next((suffix for kind, suffix in SUFFIXES.items() if isinstance(base, kind)), None)
+    if suffix_of is None:
+        known = ", ".join(kind.__name__ for kind in SUFFIXES)
         raise UserError(f"trainer.cache_prefix is not possible with a {type(base).__name__}: choose from {known}")
     touched = {name: module for name, module in base.named_modules() if isinstance(module, BaseTunerLayer)}
     touched |= {name: parameter for name, parameter in base.named_parameters() if parameter.requires_grad}
-    suffix = family(model, min((layer_of(name) for name in touched if layer_of(name) is not None), default=None))
+    suffix = suffix_of(model, min((layer_of(name) for name in touched if layer_of(name) is not None), default=None))
     behind = {id(inner) for part in suffix.modules_behind() for inner in (*part.modules(), *part.parameters())}
     before = [name for name, part in touched.items() if suffix.first == 0 or id(part) not in behind]
     if before:

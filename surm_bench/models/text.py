@@ -24,9 +24,10 @@ from transformers.utils import logging
 from surm_bench.config import ModelConfig
 from surm_bench.config.composition import config_dirs
 from surm_bench.content import SETTINGS, TOKENIZER, VOCABULARIES, weight_files
+from surm_bench.content.weights import INDEX, WEIGHTS_FILE
 from surm_bench.errors import UserError
 from surm_bench.hub import Repository, fetch
-from surm_bench.models.weights import EMBEDDED, FILE, INDEX, local_path, readable, refuse_misfits
+from surm_bench.models.weights import EMBEDDED, local_path, readable, refuse_misfits
 
 LIBRARY = "transformers"
 HAS_TOKENIZER = True
@@ -130,11 +131,11 @@ def download(config: ModelConfig) -> Path:
 
 def wanted(checkpoint: str, names: Collection[str]) -> list[str]:
     """Return the names of the files to read of a hub model: weights and tokenizer; no pickle, code or configuration."""
-    weights = [FILE] if FILE in names else [INDEX, *fnmatch.filter(names, "model-*-of-*.safetensors")]
+    weights = [WEIGHTS_FILE] if WEIGHTS_FILE in names else [INDEX, *fnmatch.filter(names, "model-*-of-*.safetensors")]
     if weights[0] not in names:
         others = [name for name in names if name.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack"))]
         beside = f", only {others[0]}, which is not read because a pickle can run code" if others else ""
-        raise UserError(f"{checkpoint} has no {FILE} on the hub{beside}: choose another model or revision")
+        raise UserError(f"{checkpoint} has no {WEIGHTS_FILE} on the hub{beside}: choose another model or revision")
     tokens = [TOKENIZER] if TOKENIZER in names else [name for name in VOCABULARIES if name in names]
     if not tokens:
         raise UserError(f"{checkpoint} has no {TOKENIZER} or {VOCABULARIES[0]} on the hub: choose another model")
@@ -183,10 +184,12 @@ def _architecture_file(config: ModelConfig) -> Path:
 
 
 def _check_folder(config: ModelConfig, path: Path) -> None:
-    if not any((path / name).is_file() for name in (FILE, INDEX)):
-        raise UserError(f"no weights for {config.name} at {path}: expected a folder with {FILE} and a tokenizer")
+    if not any((path / name).is_file() for name in (WEIGHTS_FILE, INDEX)):
+        wanted = f"expected a folder with {WEIGHTS_FILE} and a tokenizer"
+        raise UserError(f"no weights for {config.name} at {path}: {wanted}")
     if not (path / "tokenizer.json").is_file() and not any(path.glob("vocab.*")):
-        raise UserError(f"no tokenizer for {config.name} at {path}: expected tokenizer.json or vocab.* beside {FILE}")
+        wanted = f"expected tokenizer.json or vocab.* beside {WEIGHTS_FILE}"
+        raise UserError(f"no tokenizer for {config.name} at {path}: {wanted}")
 
 
 def _positions(module: nn.Module) -> int:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import normalize
 
 from surm_bench.config import ModelConfig
+from surm_bench.content.weights import WEIGHTS_FILE
 from surm_bench.errors import UserError
 from surm_bench.hub import Repository, fetch
-from surm_bench.models.weights import EMBEDDED, FILE, local_path, read_safetensors, refuse_misfits
+from surm_bench.models.weights import EMBEDDED, local_path, read_safetensors, refuse_misfits
 
 LIBRARY = "timm"
 HAS_TOKENIZER = False
@@ -223,10 +224,10 @@ def download(config: ModelConfig) -> Path:
 
 
 def _weights(repository: str, names: Collection[str]) -> str:
-    for name in (FILE, OPEN_CLIP_FILE):
+    for name in (WEIGHTS_FILE, OPEN_CLIP_FILE):
         if name in names:
             return name
-    raise UserError(f"{repository} has no {FILE} on the hub: choose another model or revision")
+    raise UserError(f"{repository} has no {WEIGHTS_FILE} on the hub: choose another model or revision")
 
 
 def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> None:

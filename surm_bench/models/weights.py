@@ -10,11 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from surm_bench.config import ModelConfig
+from surm_bench.content.weights import WEIGHTS_FILE
 from surm_bench.errors import UserError, unknown
 
 EMBEDDED = Path(__file__).parent / "embedded"
-FILE = "model.safetensors"
-INDEX = f"{FILE}.index.json"
 
 
 def local_path(config: ModelConfig) -> Path | None:
@@ -48,9 +47,10 @@ def _inside_package(config: ModelConfig) -> Path:
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a folder's model.safetensors; never read a pickle."""
-    file = path / FILE if path.is_dir() else path
+    file = path / WEIGHTS_FILE if path.is_dir() else path
     if file.suffix != ".safetensors" or not file.is_file():
-        raise UserError(f"no weights at {file}: name a .safetensors file or a folder with {FILE}; pickles are not read")
+        wanted = f"name a .safetensors file or a folder with {WEIGHTS_FILE}"
+        raise UserError(f"no weights at {file}: {wanted}; pickles are not read")
     with readable(file):
         return load_file(file)
 

@@ -1,14 +1,14 @@
 """Storage of runs: the record and the log of each run, locks of running runs, collected records. No torch here."""
 
-from surm_bench.records.archive import COLLECTED, Archive, Disagreement, read_record
+from surm_bench.records.archive import COLLECTED, Archive, Disagreement, authoritative_record
 from surm_bench.records.collected import collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
-from surm_bench.records.finished import finished
+from surm_bench.records.finished import read_finished
 from surm_bench.records.lock import Locked, Lost, check_held, held, locked
 from surm_bench.records.record import Record
 from surm_bench.records.run_log import LINES, run_log
 from surm_bench.records.running import Running, running
-from surm_bench.records.store import Damaged, check_writable, read, read_run, run_folder, write
+from surm_bench.records.store import Damaged, check_writable, read_file, read_folder, run_folder, write
 
 __all__ = [
     "COLLECTED",
@@ -26,12 +26,12 @@ __all__ = [
     "locked",
     "collect",
     "describe_files",
-    "finished",
+    "read_finished",
     "held",
-    "read",
+    "read_file",
     "read_predictions",
-    "read_record",
-    "read_run",
+    "authoritative_record",
+    "read_folder",
     "run_folder",
     "run_log",
     "running",

@@ -9,7 +9,7 @@ from surm_bench.errors import UserError
 from surm_bench.records.agreement import agree
 from surm_bench.records.files import ASIDE, check_files
 from surm_bench.records.record import Record
-from surm_bench.records.store import FILE, Damaged, parse, read_run, run_folder
+from surm_bench.records.store import RECORD_FILE, Damaged, parse, read_folder, run_folder
 
 COLLECTED = "records.jsonl"
 
@@ -85,7 +85,7 @@ def authoritative(of_run: Sequence[Record]) -> Record:
     return first
 
 
-def read_record(results_dir: str | Path, run_id: str) -> Record | None:
+def authoritative_record(results_dir: str | Path, run_id: str) -> Record | None:
     """Return the authoritative record of one run as Archive does, without reading the records of other runs.
 
     Returns None if the run has no record.
@@ -98,7 +98,7 @@ def read_record(results_dir: str | Path, run_id: str) -> Record | None:
     records = {record.checksum: record for record in collected.records if record.run_id == run_id}
     try:
         folder = run_folder(results_dir, run_id)
-        if own := read_run(folder):
+        if own := read_folder(folder):
             check_files(own, folder)
             records[own.checksum] = own
     except Damaged:  # treated like a missing record
@@ -107,18 +107,18 @@ def read_record(results_dir: str | Path, run_id: str) -> Record | None:
 
 
 def read_collected(path: Path) -> Read:
-    """Return the records of a file with one record a line. A missing file has no records."""
+    """Return the records of a file with a record in each line. A missing file has no records."""
     return _usable(_lines(path))
 
 
 def read_runs(folder: Path) -> Read:
     """Return the records of the runs made in a folder."""
     records, problems = [], []
-    for path in sorted(folder.glob(f"runs/*/{FILE}")):
+    for path in sorted(folder.glob(f"runs/*/{RECORD_FILE}")):
         if ASIDE in path.parent.name:
             continue
         try:
-            if record := read_run(path.parent):
+            if record := read_folder(path.parent):
                 records.append(record)
         except UserError as error:
             problems.append(f"{error}; this record is left out: make the run again to replace it")

@@ -1,5 +1,6 @@
-"""Collect records to share: ``records.jsonl``, one line a record, and ``predictions.parquet``. Only collect() writes
-these files.
+"""Collect records to share: ``records.jsonl``, with a line for each record, and ``predictions.parquet``.
+
+Only collect() writes these files.
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@ from pathlib import Path
 from surm_bench.content import FileCache, file_digest
 from surm_bench.errors import UserError
 from surm_bench.records.record import Record
-from surm_bench.records.store import FILE, Damaged, read_run
+from surm_bench.records.store import RECORD_FILE, Damaged, read_folder
 
 ADAPTER = ("adapter/adapter_model.safetensors", "adapter/adapter_config.json")
 BESIDE = (*ADAPTER, "predictions.parquet")
@@ -38,13 +38,13 @@ def set_aside(folder: Path) -> str | None:
         One line with the reason and the new folder; None if nothing is wrong.
     """
     try:
-        if record := read_run(folder):
+        if record := read_folder(folder):
             check_files(record, folder)
         return None
     except UserError as error:
         aside = _unused(folder)
         aside.mkdir()
-        for name in {FILE, *(Path(file).parts[0] for file in BESIDE)}:
+        for name in {RECORD_FILE, *(Path(file).parts[0] for file in BESIDE)}:
             if (folder / name).exists():
                 (folder / name).rename(aside / name)
         return f"{error}; it is kept as {aside.name}"

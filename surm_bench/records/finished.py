@@ -6,13 +6,13 @@ from pathlib import Path
 from surm_bench.config import Config
 from surm_bench.config.places import override_of, with_places
 from surm_bench.errors import UserError
-from surm_bench.records.archive import read_record
+from surm_bench.records.archive import authoritative_record
 from surm_bench.records.files import ADAPTER, check_files
 from surm_bench.records.record import Record
-from surm_bench.records.store import FILE, Damaged, read
+from surm_bench.records.store import RECORD_FILE, Damaged, read_file
 
 
-def finished(folder: str | Path) -> tuple[Record, Config]:
+def read_finished(folder: str | Path) -> tuple[Record, Config]:
     """Return the record of a run, and its configuration with the paths of its data and weights.
 
     Raises:
@@ -36,9 +36,9 @@ def finished(folder: str | Path) -> tuple[Record, Config]:
 
 def _record(folder: Path) -> Record:
     """Return the record in the folder, or the collected record of the run that the folder is named after."""
-    if (folder / FILE).is_file():
-        return read(folder / FILE)
-    record = read_record(folder.parent.parent, folder.name)
+    if (folder / RECORD_FILE).is_file():
+        return read_file(folder / RECORD_FILE)
+    record = authoritative_record(folder.parent.parent, folder.name)
     if record is None:
         raise UserError(f"there is no run in {folder}: name the folder of a run, such as results/runs/<id>")
     return record

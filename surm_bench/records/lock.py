@@ -16,8 +16,8 @@ from surm_bench.errors import UserError
 from surm_bench.system.atomic import atomic, token
 from surm_bench.system.storage import check_there
 
-FILE = "lock.json"
-LOCK = ".lock"
+LOCK_FILE = "lock.json"
+GUARD_FILE = ".lock"  # held for the moments in which the lock is read or written
 PIDS = Path("/proc/self/ns/pid")  # Linux: the namespace of this process's id
 BEAT = 10.0  # seconds between two updates of the lock's time
 SILENCE = 120.0  # seconds without an update after which a lock is void
@@ -44,8 +44,8 @@ def locked(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterat
             shared disk. A process on this host must also still exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, mine = folder / FILE, _myself()
-    with FileLock(folder / LOCK):
+    path, mine = folder / LOCK_FILE, _myself()
+    with FileLock(folder / GUARD_FILE):
         if other := holder(folder, silence):
             raise Locked(
                 f"process {other['pid']} on {other['host']} has been training run {folder.name} since {other['since']}"
@@ -60,7 +60,7 @@ def locked(folder: Path, beat: float = BEAT, silence: float = SILENCE) -> Iterat
         stop.set()
         beater.join()
         if folder.is_dir():  # FileLock would create the folder again
-            with FileLock(folder / LOCK):
+            with FileLock(folder / GUARD_FILE):
                 if _read(path) == mine:
                     path.unlink(missing_ok=True)
 
@@ -74,14 +74,14 @@ def held(folder: Path) -> Iterator[None]:
         StorageError: the folder no longer exists.
     """
     check_there(folder)
-    with FileLock(folder / LOCK):
+    with FileLock(folder / GUARD_FILE):
         check_held(folder)
         yield
 
 
 def check_held(folder: Path) -> None:
     """Raise Lost if this process no longer holds the lock of a run, or StorageError if the folder no longer exists."""
-    lock = _read(folder / FILE)
+    lock = _read(folder / LOCK_FILE)
     if lock is not None and _is_mine(lock):
         return
     check_there(folder)
@@ -91,7 +91,7 @@ def check_held(folder: Path) -> None:
 
 def holder(folder: Path, silence: float = SILENCE) -> dict | None:
     """Return the contents of a run's lock (pid, host, since); None if no living process holds the lock."""
-    path = folder / FILE
+    path = folder / LOCK_FILE
     lock = _read(path)
     return lock if lock is not None and _holds(lock, path, silence) else None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-FILE = "run.log"
+LOG_FILE = "run.log"
 LINES = logging.getLogger("surm_bench.run_log")  # its lines go only to the run's log
 LINES.setLevel(logging.INFO)
 LINES.propagate = False
@@ -22,7 +22,7 @@ class _Quiet(logging.FileHandler):
 @contextmanager
 def run_log(folder: Path) -> Iterator[None]:
     """Append messages of LINES and warnings of surm_bench to the log of this run while the block runs."""
-    handler = _Quiet(folder / FILE, encoding="utf-8", delay=True)
+    handler = _Quiet(folder / LOG_FILE, encoding="utf-8", delay=True)
     handler.setFormatter(formatter := logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S UTC"))
     formatter.converter = time.gmtime
     loggers = (LINES, logging.getLogger("surm_bench"))
@@ -39,7 +39,7 @@ def run_log(folder: Path) -> Iterator[None]:
 def last_line(folder: Path) -> str | None:
     """Return the last line of a run's log without its time; None if there is no log."""
     try:
-        lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     return lines[-1].partition(" UTC ")[2] if lines else None

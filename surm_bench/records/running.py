@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from surm_bench.records.lock import FILE, holder
+from surm_bench.records.lock import LOCK_FILE, holder
 from surm_bench.records.run_log import last_line
 
 
@@ -24,7 +24,7 @@ class Running(NamedTuple):
 def running(folder: Path) -> list[Running]:
     """Return the runs in a folder that are being trained, ordered by id."""
     runs = []
-    for path in sorted(folder.glob(f"runs/*/{FILE}")):
+    for path in sorted(folder.glob(f"runs/*/{LOCK_FILE}")):
         if held := holder(path.parent):
             where = (held["pid"], held["host"], held["since"])
             runs.append(Running(path.parent.name, *where, last_line(path.parent) or "begins"))

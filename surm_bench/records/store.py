@@ -15,7 +15,7 @@ from surm_bench.records.record import Record
 from surm_bench.system.atomic import atomic
 
 SCHEMA_VERSION = 2
-FILE = "record.json"
+RECORD_FILE = "record.json"
 
 
 class Damaged(UserError):
@@ -42,12 +42,12 @@ def check_writable(results_dir: str | Path) -> None:
 def write(record: Record, results_dir: str | Path) -> Record:
     """Write the record of a run and return it as written. NaN and infinities become null."""
     sealed = seal(record.document())
-    with atomic(run_folder(results_dir, record.run_id) / FILE) as temporary:
+    with atomic(run_folder(results_dir, record.run_id) / RECORD_FILE) as temporary:
         temporary.write_text(json.dumps(sealed, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return Record.of_document(sealed)
 
 
-def read(path: str | Path) -> Record:
+def read_file(path: str | Path) -> Record:
     """Read one record.
 
     Raises:
@@ -63,22 +63,23 @@ def read(path: str | Path) -> Record:
     return parse(text, str(path))
 
 
-def read_run(folder: Path) -> Record | None:
+def read_folder(folder: Path) -> Record | None:
     """Read the record in a run's folder; None if there is no record.
 
     Raises:
-        UserError, Damaged: as in read; Damaged also if the folder is a copy of another run's folder.
+        UserError, Damaged: as in read_file; Damaged also if the folder is a copy of another run's folder.
     """
-    if not (folder / FILE).is_file():
+    if not (folder / RECORD_FILE).is_file():
         return None
-    record = read(folder / FILE)
+    record = read_file(folder / RECORD_FILE)
     if folder.name != record.run_id:
-        raise Damaged(f"{folder / FILE} is the record of run {record.run_id}, but lies in the folder of another run")
+        file = folder / RECORD_FILE
+        raise Damaged(f"{file} is the record of run {record.run_id}, but lies in the folder of another run")
     return record
 
 
 def parse(text: str, place: str) -> Record:
-    """Parse a record from its JSON text. Raises the errors of read, with ``place`` as the name of the record."""
+    """Parse a record from its JSON text. Raises the errors of read_file, with ``place`` as the name of the record."""
     try:
         record = json.loads(text)
         checksum = _checksum(record) if isinstance(record, dict) else None

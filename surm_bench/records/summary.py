@@ -3,7 +3,7 @@
 from surm_bench.config.positive_class import shown_metric
 from surm_bench.records.agreement import standard_error
 from surm_bench.records.record import Baseline, Record
-from surm_bench.records.store import FILE, run_folder
+from surm_bench.records.store import RECORD_FILE, run_folder
 
 
 def summary(record: Record) -> str:
@@ -28,7 +28,7 @@ def summary(record: Record) -> str:
 def next_steps(record: Record, results_dir: str) -> str:
     """Say where a run lies and what can be done with it."""
     folder = run_folder(results_dir, record.run_id)
-    lines = {"record": str(folder / FILE)}
+    lines = {"record": str(folder / RECORD_FILE)}
     if record.status == "success" and record.config.trainer.save_adapter:
         lines["use it"] = f"surm-bench predict {folder} INPUT, or surm-bench export {folder} FOLDER"
     lines["compare"] = f"surm-bench report --folder {results_dir}"

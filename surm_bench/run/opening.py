@@ -14,8 +14,7 @@ from surm_bench.tasks import TaskData
 def opening(config: Config, run_id: str, parameters: Parameters, baseline: Baseline, data: TaskData) -> str:
     """Return a few lines that say what is trained: model, data, parameters and steps."""
     trainer, rows = config.trainer, len(data.train)
-    each = math.ceil(rows / (trainer.batch_size * PartialState().num_processes))
-    steps = min(trainer.epochs * each, trainer.max_steps or math.inf)
+    steps = trainer.steps(math.ceil(rows / (trainer.batch_size * PartialState().num_processes)))
     scored = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     lines = {
         "model": f"{config.model.name}, {parameters.other:,} frozen parameters",

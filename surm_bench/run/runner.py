@@ -9,14 +9,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
-import torch
 from accelerate import PartialState
-from peft import PeftModel
 
 from surm_bench import records
-from surm_bench.adapters.build import without_known_warnings
 from surm_bench.config import Config
 from surm_bench.config.code_digests import method_digest, source_digest
 from surm_bench.config.composition import with_architecture
@@ -24,23 +20,19 @@ from surm_bench.config.identity import check_defaults, group_id, identity, run_i
 from surm_bench.config.places import keep_places, without_places
 from surm_bench.config.positive_class import named_class
 from surm_bench.errors import UserError
-from surm_bench.models import Backbone
 from surm_bench.models.digest import model_digest
 from surm_bench.records.record import Code, Environment, Record
 from surm_bench.records.summary import summary
-from surm_bench.run.build import build, build_model
-from surm_bench.run.measure import train_and_record
+from surm_bench.run.outcome import write_outcome
+from surm_bench.run.train import train_and_record
 from surm_bench.system import environment
 from surm_bench.system.storage import StorageError, storage_errors
-from surm_bench.tasks import TaskData, TaskReader, check_metric, objective_for
+from surm_bench.tasks import TaskReader, check_metric, objective_for
 from surm_bench.tracking import check_tracking
 from surm_bench.training import (
     Diverged,
     check_device,
     check_outputs,
-    evaluation_loader,
-    make_accelerator,
-    predict,
     use_device,
 )
 
@@ -127,51 +119,12 @@ def checked(config: Config) -> tuple[Config, TaskReader]:
     return replace(config, model=model, task=task), reader
 
 
-def load_run(folder: str | Path, config: Config | None = None) -> tuple[PeftModel, TaskData, Config]:
-    """Build the backbone and load the adapter of a finished run. Return the model in evaluation mode, data and Config.
-
-    Args:
-        config: used instead of the run's configuration, for example for another task with the same number of labels.
-
-    Raises:
-        UserError: the run did not finish, its adapter is not in the folder, or the record or the adapter cannot be
-            read or was changed after it was written.
-    """
-    _, recorded = records.finished(folder)
-    config = config or recorded
-    backbone, data = build(config)
-    return _adapted(backbone, folder), data, config
-
-
-def load_model(folder: str | Path) -> tuple[PeftModel, Backbone, Config]:
-    """Load the model of a finished run like load_run, without its data. Return the model, its Backbone and its Config.
-
-    Raises:
-        UserError: as load_run.
-    """
-    _, config = records.finished(folder)
-    backbone = build_model(config)
-    return _adapted(backbone, folder), backbone, config
-
-
-def evaluate(model: torch.nn.Module, data: TaskData, config: Config, split: str = "reported") -> dict[str, float]:
-    """Return the scores of a model on one split of its task."""
-    accelerator = make_accelerator(config.trainer.precision)
-    loader = evaluation_loader(data.splits[split], data.collate, config.trainer)
-    return objective_for(config.task).metrics(*predict(*accelerator.prepare(model, loader), accelerator))
-
-
-def _adapted(backbone: Backbone, folder: str | Path) -> PeftModel:
-    with without_known_warnings():
-        return PeftModel.from_pretrained(backbone.module, Path(folder) / "adapter").eval()
-
-
 def _earlier(config: Config, identifier: str) -> Record | None:
     """Return the authoritative record of the run, if there is one; None with rerun=true."""
     if config.rerun:
         return None
     try:
-        return records.read_record(config.results_dir, identifier)
+        return records.authoritative_record(config.results_dir, identifier)
     except UserError as error:  # results that do not agree, or a record of another version
         raise UserError(f"{error}; give rerun=true to make the run again") from None
 
@@ -188,7 +141,7 @@ def _renamed(record: Record, config: Config, command: str | None) -> Record:
     Otherwise the record is returned unchanged.
     """
     folder = records.run_folder(config.results_dir, record.run_id)
-    own = records.read_run(folder) if PartialState().is_main_process else None
+    own = records.read_folder(folder) if PartialState().is_main_process else None
     if own is None or own.checksum != record.checksum:
         return record
     keep_places(config, folder)
@@ -230,31 +183,18 @@ def _attempt(config: Config, record: Record, reader: TaskReader, announce: Say) 
     except (StorageError, records.Lost):
         raise
     except Diverged as error:
-        return _write(record.having(status="diverged", error=str(error)), config.results_dir)
+        return write_outcome(record.having(status="diverged", error=str(error)), config.results_dir)
     except KeyboardInterrupt as error:
         with suppress(records.Lost):
             ended = _ended(record, "interrupted", str(error) or "KeyboardInterrupt", counts=False)
-            _write(ended, config.results_dir)
+            write_outcome(ended, config.results_dir)
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        _write(_ended(record, "failed", reason, counts=not isinstance(error, UserError)), config.results_dir)
+        write_outcome(_ended(record, "failed", reason, counts=not isinstance(error, UserError)), config.results_dir)
         raise
 
 
 def _ended(record: Record, status: str, error: str, counts: bool) -> Record:
     """Return the record of a run without a result. Invalid input and interruptions do not count as attempts."""
     return record.having(status=status, error=error, attempts=record.attempts - (not counts))
-
-
-def _write(record: Record, results_dir: str) -> Record:
-    """Write the record in the main process. A failed rerun does not replace an earlier result."""
-    folder = records.run_folder(results_dir, record.run_id)
-    if not PartialState().is_main_process:
-        return record
-    with records.held(folder):
-        own = records.read_run(folder)
-        if record.is_done or own is None or not own.is_done:
-            record = records.write(record, results_dir)
-            records.LINES.info(summary(record))
-    return record

@@ -15,7 +15,8 @@ class Cost(NamedTuple):
     passes: number of passes over the entries of the dense matrix that build it.
     outer: the cost of ``Algebra.outer`` divided by the cost of the plain gᵀ·x, on a CPU.
     multiplied: multiply-adds of the matrix product that builds the dense matrix where few operations are preferred.
-    operations: number of operations, of the product or of the gradient, by the own route beyond those of the dense one.
+    operations: number of operations that a GPU starts for the product, or for the gradient, by the own route beyond
+        those of the dense route. tests/structured/test_operations.py counts the operations of a layer's step.
     """
 
     product: float
@@ -39,9 +40,9 @@ class Algebra(ABC):
 
     out_features: int
     in_features: int
-    own_route: ClassVar[str] = (
-        "factored"  # how product multiplies: "fft" (of the activations) or "factored" (by two small factors)
-    )
+    # How product multiplies: "fft" (of the activations), "factored" (by two small factors), or "parts" (a sum or a
+    # product of structures, each part by its own route).
+    own_route: ClassVar[str] = "factored"
 
     @property
     def side(self) -> int:

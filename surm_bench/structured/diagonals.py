@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import pad
 
-from surm_bench.structured.recorded import is_recorded
+from surm_bench.structured.tracing import is_traced
 
 
 def toeplitz_dense(t: Tensor, rows: int, columns: int) -> Tensor:
@@ -27,7 +27,7 @@ def diagonal_sums(matrix: Tensor) -> Tensor:
 
 def hankel(v: Tensor, columns: int) -> Tensor:
     """Return the Hankel matrix H[i, j] = v[i + j]: (…, m + columns − 1) → (…, m, columns)."""
-    if not is_recorded():
+    if not is_traced():
         return _Hankel.apply(v, columns)
     rows = v.shape[-1] - columns + 1  # rows of v and a last zero, cut anew: each begins one place later than the last
     repeated = v[..., None, :].expand(*v.shape[:-1], rows, -1).flatten(-2)
@@ -36,7 +36,7 @@ def hankel(v: Tensor, columns: int) -> Tensor:
 
 def antidiagonal_sums(matrix: Tensor) -> Tensor:
     """Return Σ M[i, j] over i + j = k for every k: (…, m, n) → (…, m + n − 1)."""
-    if not is_recorded():
+    if not is_traced():
         return _AntidiagonalSums.apply(matrix)
     return _antidiagonal_sums(matrix)
 

@@ -1,7 +1,7 @@
 """Products with a structured matrix, each as a single autograd function that saves little memory for backward.
 
 Only the input, the frozen weight and O(n) numbers of the matrix are saved; backward rebuilds the rest. There is no
-second derivative. Plain operations take the place of these functions in a recorded graph, and on a GPU where the dense
+second derivative. Plain operations take the place of these functions in a traced graph, and on a GPU where the dense
 matrix serves the product and the gradient: they are fewer, but autograd then saves a dense matrix.
 """
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from surm_bench.structured.algebra import Algebra
 from surm_bench.structured.chunks import by_chunks
 from surm_bench.structured.precision import without_autocast
-from surm_bench.structured.recorded import is_recorded, prefers_few_operations
+from surm_bench.structured.tracing import is_traced, prefers_few_operations
 
 
 class Term(NamedTuple):
@@ -46,7 +46,7 @@ def linear(x: Tensor, weight: Tensor | None, bias: Tensor | None, terms: list[Te
 def own_product(algebra: Algebra, x: Tensor, generators: Sequence[Tensor]) -> Tensor:
     """Return ``x @ dense.T`` by the algebra's own route, computed in the generators' dtype, returned in x's dtype."""
     with without_autocast(x.device):
-        if is_recorded():
+        if is_traced():
             rows = x.reshape(-1, x.shape[-1]).to(generators[0].dtype)
             y = algebra.product(algebra.transform(rows), *algebra.prepare(*generators))
             return y.reshape(*x.shape[:-1], algebra.out_features).to(x.dtype)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from surm_bench.structured.algebra import Algebra
 from surm_bench.structured.linear import Term, linear, own_product
 from surm_bench.structured.precision import product_dtype, without_autocast
-from surm_bench.structured.recorded import is_recorded
 from surm_bench.structured.routes import Plan, check_route, choose_route
+from surm_bench.structured.tracing import is_traced
 
 
 class StructuredMatrix(nn.Module):
@@ -105,7 +105,7 @@ class StructuredMatrix(nn.Module):
         check_route(self.algebra, route)
         if route != "auto":
             return Plan(route, route)
-        if is_recorded():  # a graph serves any number of tokens
+        if is_traced():  # a graph serves any number of tokens
             return Plan("dense", "dense")
         half = product_dtype(x).itemsize < 4
         return choose_route(self.algebra, x.shape[:-1].numel(), x.device.type, merged, half)

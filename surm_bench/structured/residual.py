@@ -12,7 +12,7 @@ from surm_bench.structured.algebra import Algebra
 from surm_bench.structured.chunks import by_chunks
 from surm_bench.structured.linear import own_product
 from surm_bench.structured.precision import without_autocast
-from surm_bench.structured.recorded import is_recorded
+from surm_bench.structured.tracing import is_traced
 
 
 def residual(
@@ -30,7 +30,7 @@ def residual(
     """
     with without_autocast(x.device):
         bias = bias.to(generators[0].dtype)
-        if is_recorded():
+        if is_traced():
             return (y + activation(own_product(algebra, x.to(bias.dtype), generators)) + bias).to(y.dtype)
         return _Residual.apply(algebra, activation, None if y is x else y, x, bias, *generators)
 

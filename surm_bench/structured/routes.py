@@ -1,10 +1,12 @@
 """The cost rule, which chooses how a structured product and the gradient of its parameters are computed.
 
-Three routes give the same numbers up to rounding. The route *dense* builds the matrix in O(n²) and multiplies by it. If
-there is a frozen weight and nothing stands between, the matrix is added to the weight first. The route *fft* transforms
-the activations. The route *factored* multiplies the activations by two small factors. A structure has *dense* and one
-of the other two routes. The gradient may take another route than the product: by *dense*, the gradient is one large
-product gᵀ·x and a sum over n² entries; by the other two routes, it is a correlation of g and x, token by token.
+All routes give the same numbers up to rounding. The route *dense* builds the matrix in O(n²) and multiplies by it. If
+the matrix changes a frozen weight that multiplies the same input (no dropout comes before the matrix alone), the matrix
+is added to the weight first, and one product is enough. Every structure has this route and an own route: *fft*
+transforms the activations, *factored* multiplies them by two small factors. The own route of a sum or product is
+*parts*: each part multiplies by its own route; its cost is not known, so the rule takes *dense* there. The gradient may
+take another route than the product: by *dense*, the gradient is one large product gᵀ·x and a sum over n² entries; by
+the own route, it is a correlation of g and x, token by token.
 
 Costs are counted in multiply-adds of a large fp32 matrix product on the same device, so the rule holds for slower and
 faster machines of the same kind.

@@ -11,9 +11,9 @@ from surm_bench.structured.centrosymmetric import centrosymmetric_outer
 from surm_bench.structured.convolution import ToeplitzFilter
 from surm_bench.structured.diagonals import diagonal_index, group_mean, symmetric_diagonals
 from surm_bench.structured.filtered import Filtered, FilteredTwice
-from surm_bench.structured.recorded import prefers_few_operations
 from surm_bench.structured.structure import drawn
 from surm_bench.structured.toeplitz_product import toeplitz_product
+from surm_bench.structured.tracing import prefers_few_operations
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class SymmetricToeplitz(FilteredTwice):
 
     @property
     def cost(self) -> Cost:
+        # centrosymmetric_outer has half the multiply-adds of gᵀ·x, and sums and differences of all rows.
         return super().cost._replace(outer=0.6) if self._centrosymmetric else super().cost
 
     def by_displacement(self, left: Tensor, right: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from surm_bench.errors import UserError
 from surm_bench.models.weights import readable
 from surm_bench.records import Record
 from surm_bench.run.build import build
-from surm_bench.run.runner import evaluate, load_run
+from surm_bench.run.loading import evaluate, load_run
 from surm_bench.studies import cka_report, measurements
 from surm_bench.studies.cka_models import AdaptedModel, deltas, features, pretrained, random_like, weights
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
@@ -31,7 +31,7 @@ RUNS = Path("outputs/demo")
 FULL = "full"
 ADAPTERS = ("lora", "circulant", "symmetric_toeplitz", "toeplitz", "kronecker", "ldr")  # names in configs/adapter
 TOLERANCE = 0.02  # of a repeated score: other hardware may round an example to the other side
-MAKE = "`make demo` makes them"
+MAKE = "`surm-bench reproduce demo --all` makes them"
 
 
 def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:

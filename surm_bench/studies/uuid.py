@@ -18,7 +18,15 @@ from surm_bench.errors import UserError
 from surm_bench.report.console import print_table
 from surm_bench.studies import measurements, uuid_report
 from surm_bench.studies.uuid_data import IGNORED, Characters, Tokens, draw, encode
-from surm_bench.studies.uuid_model import PLACES, SMALL, adapted, answer, configuration, pretrained_llama, small_decoder
+from surm_bench.studies.uuid_model import (
+    ADAPTED_LAYERS,
+    SMALL,
+    adapted,
+    answer,
+    configuration,
+    pretrained_llama,
+    small_decoder,
+)
 from surm_bench.system import environment
 
 MEMORISED, PRETRAINED = range(2)  # purposes of pairs: the same seed draws different pairs for each
@@ -117,7 +125,7 @@ def run(base: nn.Module, tokens: Tokens, settings: Settings) -> dict[str, list[d
     """Return the tables of the records: one row per tried rate, and one row per run."""
     tables: dict[str, list[dict]] = {"tuning": [], "runs": []}
     methods = [("ldr", r) for r in settings.ranks] + [("lora", r) for r in (*settings.ranks, settings.large)]
-    for place, (method, r) in track(list(product(PLACES, methods)), "memorising"):
+    for place, (method, r) in track(list(product(ADAPTED_LAYERS, methods)), "memorising"):
         of_cell = partial(learn, base, tokens, settings, place=place, method=method, r=r)
         tried = [of_cell(seed=seed, rate=rate) for rate in settings.rates for seed in settings.tuning_seeds]
         tables["tuning"] += tried

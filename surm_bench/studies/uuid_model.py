@@ -32,7 +32,7 @@ SMALL = {
     "use_cache": False,
 }
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-PLACES = {"attention": ATTENTION, "all linear layers": (*ATTENTION, "gate_proj", "up_proj", "down_proj")}
+ADAPTED_LAYERS = {"attention": ATTENTION, "all linear layers": (*ATTENTION, "gate_proj", "up_proj", "down_proj")}
 
 
 def small_decoder(seed: int) -> LlamaForCausalLM:
@@ -63,7 +63,7 @@ def pretrained_llama(name: str) -> tuple[LlamaForCausalLM, TokensOfModel]:
 
 def configuration(method: str, r: int, place: str) -> PeftConfig:
     """Return the configuration of W(G, H), the structure ldr, or of LoRA; the scale is 1 for every r in both."""
-    layers = list(PLACES[place])
+    layers = list(ADAPTED_LAYERS[place])
     if method == "ldr":
         return SurmConfig(structure="ldr", r=r, target_modules=layers)
     return LoraConfig(r=r, lora_alpha=r, lora_dropout=0.0, target_modules=layers)

@@ -34,7 +34,9 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
         print(problem)
     rows = changes(archive.records())
     if not rows:
-        raise UserError(f"{results_dir} has no run that changed a query, key or value: `make demo` makes some")
+        raise UserError(
+            f"{results_dir} has no run that changed a query, key or value: `surm-bench reproduce demo --all` makes some"
+        )
     if quick:
         first = (rows[0]["model"], rows[0]["task"])
         rows = [row for row in rows if (row["model"], row["task"]) == first]

@@ -13,7 +13,7 @@ from surm_bench.report.tables import MISSING, Cell, Column, Table
 from surm_bench.studies.reporting import mean_and_deviation, write_report
 
 TASK = ["model", "task"]
-NAMES = {"q": "query", "k": "key", "v": "value"}
+PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
 CAPTION = (
     "1 − cos of the angle between W + αΔW and W as vectors, and the rank of ΔW: the singular values above 1 % of the "
     "largest; means over layers, ± sample standard deviation over seeds. {missing}: the method "
@@ -30,7 +30,7 @@ def write(folder: Path) -> Table:
 def distance_table(records: dict) -> Table:
     """Return the table of methods by parameters, task by task: 1 − cos and rank of each role."""
     rows = pd.DataFrame(records["changes"])
-    roles = [role for role in NAMES if role in set(rows["role"])]
+    roles = [role for role in PROJECTIONS if role in set(rows["role"])]
     by_seed = rows.groupby([*TASK, "label", "parameters", "role", "seed"], sort=False)[
         ["cosine_distance", "rank"]
     ].mean()
@@ -38,7 +38,7 @@ def distance_table(records: dict) -> Table:
     data = cells.agg(["mean", "std", "size"])
     data.columns = ["_".join(names) for names in data.columns]
     columns = [Column(title) for title in ("Task", "Method", "Parameters")]
-    columns += [Column(NAMES[role], title) for title in ("1 − cos", "rank of ΔW") for role in roles]
+    columns += [Column(PROJECTIONS[role], title) for title in ("1 − cos", "rank of ΔW") for role in roles]
     body, before = [], None
     for (model, task, label, count), of_method in data.groupby(level=[0, 1, 2, 3], sort=False):
         found = of_method.droplevel([0, 1, 2, 3]).reindex(roles)
@@ -56,7 +56,7 @@ def distance_table(records: dict) -> Table:
 def draw(records: dict, path: Path) -> None:
     """Draw one row per task, one panel per role, one line per method: 1 − cos layer by layer, the mean over seeds."""
     rows = pd.DataFrame(records["changes"])
-    roles = [role for role in NAMES if role in set(rows["role"])]
+    roles = [role for role in PROJECTIONS if role in set(rows["role"])]
     look = method_looks(dict(zip(rows["label"], rows["family"], strict=True)))
     with mpl.rc_context(STYLE):
         tasks = list(rows.groupby(TASK, sort=False))
@@ -65,7 +65,7 @@ def draw(records: dict, path: Path) -> None:
         for line, ((model, task), of_task) in zip(grid, tasks, strict=True):
             for axes, role in zip(line, roles, strict=True):
                 _lines(axes, of_task[of_task["role"] == role], look)
-                axes.set_title(f"{task.rpartition('/')[2]} ({model}), {NAMES[role]}")
+                axes.set_title(f"{task.rpartition('/')[2]} ({model}), {PROJECTIONS[role]}")
             line[0].set_ylabel("1 − cos(W + αΔW, W)")
         for axes in grid[-1]:
             axes.set_xlabel("layer")

@@ -30,7 +30,7 @@ from surm_bench.tasks.cifar_official import SPLITS, read_official
 from surm_bench.tasks.sources import Split
 
 MANIFESTS = Path(__file__).parent / "manifests"
-NAMES = ("cifar10", "cifar100")
+DATA_SETS = ("cifar10", "cifar100")
 # Groups of official splits that are searched together: CIFAR-10 each split alone, CIFAR-100 both as one pool.
 SEARCHED = {"cifar10": (("train",), ("test",)), "cifar100": (("train", "test"),)}
 
@@ -45,7 +45,7 @@ class Manifest(NamedTuple):
 def main() -> None:
     """Rebuild the subset that the command line names; bad input prints one line on standard error and exits with 2."""
     parser = argparse.ArgumentParser(description="Draw this benchmark's subset of CIFAR from the official images.")
-    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("name", choices=DATA_SETS)
     parser.add_argument("folder", type=Path, help="where <name>/train.parquet and <name>/test.parquet go")
     parser.add_argument(
         "--source",

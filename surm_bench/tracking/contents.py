@@ -8,7 +8,7 @@ from typing import Any
 from surm_bench.config import Config
 from surm_bench.records import Record
 
-TAG, NAME = 64, 128  # W&B's limits, in characters
+TAG_LENGTH, NAME_LENGTH = 64, 128  # W&B's limits, in characters
 
 
 def shortened(text: str, most: int) -> str:
@@ -20,12 +20,12 @@ def shortened(text: str, most: int) -> str:
 
 def run_name(config: Config) -> str:
     """Return the name of a run, for example ``Circulant on glue/rte, roberta_base, lr 0.002, seed 0``."""
-    return shortened(f"{_configuration(config)}, seed {config.seed}", NAME)
+    return shortened(f"{_configuration(config)}, seed {config.seed}", NAME_LENGTH)
 
 
 def group_name(config: Config, group_id: str) -> str:
     """Return the name for all seeds, for example ``Circulant on glue/rte, roberta_base, lr 0.002 (3f2a9c81d04e)``."""
-    return f"{shortened(_configuration(config), NAME - len(group_id) - 3)} ({group_id})"
+    return f"{shortened(_configuration(config), NAME_LENGTH - len(group_id) - 3)} ({group_id})"
 
 
 def job_type(config: Config) -> str:
@@ -41,7 +41,7 @@ def experiment_of(config: Config) -> str:
 def tags(config: Config) -> list[str]:
     """Return model, task, adapter and experiment, without duplicates."""
     names = [config.model.name, config.task.name, config.adapter.name, experiment_of(config)]
-    return list(dict.fromkeys(shortened(name, TAG) for name in names if name))
+    return list(dict.fromkeys(shortened(name, TAG_LENGTH) for name in names if name))
 
 
 def score_name(config: Config) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
-from surm_bench.tracking.contents import TAG, shortened
+from surm_bench.tracking.contents import TAG_LENGTH, shortened
 from surm_bench.tracking.wandb_tracker import RECORD, STEP
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def workspace(
         sections=[ws.Section(name=name, panels=panels, is_open=True) for name, panels in sections.items()],
         settings=ws.WorkspaceSettings(x_axis=STEP, max_runs=len(colors)),
         runset_settings=ws.RunsetSettings(
-            filters=[expr.Tags().isin([shortened(experiment, TAG)]), expr.Metric("JobType") == job],
+            filters=[expr.Tags().isin([shortened(experiment, TAG_LENGTH)]), expr.Metric("JobType") == job],
             groupby=[expr.Config("adapter.label")],
             group_colors=dict(colors),
             pinned_columns=[f"summary:{name}" for name in (*scores, *COLUMNS)],

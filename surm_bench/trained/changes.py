@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from surm_bench.config import Config
-from surm_bench.config.composition import KEYS, check_choices, editable, resolved, typed, value_of
+from surm_bench.config.composition import KEYS_HINT, check_choices, editable, resolved, typed, value_of
 from surm_bench.config.places import with_quotes
 from surm_bench.errors import UserError
 from surm_bench.hub import check_reach
@@ -59,4 +59,4 @@ def _changed(config: Config, overrides: Sequence[str]) -> Config:
             OmegaConf.update(changed, override.partition("=")[0], value_of(override))
         return typed(changed)
     except OmegaConfBaseException as error:
-        raise UserError(f"{str(error).splitlines()[0]} ({KEYS})") from None
+        raise UserError(f"{str(error).splitlines()[0]} ({KEYS_HINT})") from None

@@ -11,7 +11,7 @@ from surm_bench.config import Config
 from surm_bench.config.identity import identity
 from surm_bench.errors import UserError
 from surm_bench.records import Record
-from surm_bench.run import runner
+from surm_bench.run import loading
 from surm_bench.tasks import TaskReader, check_metric
 from surm_bench.training import check_device, use_device
 
@@ -38,11 +38,11 @@ def evaluate(folder: Path, record: Record, config: Config) -> list[Score]:
     config = _checked(record, config)
     use_device(config.trainer.device)
     same = _task(config) == _task(record.config)
-    model, data, config = runner.load_run(folder, config)
+    model, data, config = loading.load_run(folder, config)
     return [
         Score(split, metric, score, record.scores[split][record.kept][metric] if same else None)
         for split in data.splits
-        for metric, score in runner.evaluate(model, data, config, split).items()
+        for metric, score in loading.evaluate(model, data, config, split).items()
     ]
 
 

@@ -17,7 +17,7 @@ from surm_bench.models import save_merged
 from surm_bench.models.families import family_of
 from surm_bench.records import Record
 from surm_bench.records.files import ADAPTER
-from surm_bench.run.runner import load_model
+from surm_bench.run.loading import load_model
 from surm_bench.system.atomic import atomic_folder
 from surm_bench.trained.model_card import base_model, model_card, named_base
 from surm_bench.training import forward

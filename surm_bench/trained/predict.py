@@ -12,7 +12,7 @@ from scipy.special import softmax
 from surm_bench.config import Config
 from surm_bench.models import Backbone
 from surm_bench.run.build import prepared
-from surm_bench.run.runner import load_model
+from surm_bench.run.loading import load_model
 from surm_bench.tasks import RawTask, objective_for
 from surm_bench.trained.inputs import Inputs, read_inputs
 from surm_bench.training import evaluation_loader, make_accelerator, predict

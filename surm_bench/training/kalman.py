@@ -19,10 +19,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import OptimizerConfig
 from surm_bench.errors import UserError
 from surm_bench.training.evaluation import forward
-from surm_bench.training.hooks import Hooks
 
 MOST_OUTPUTS = 10  # each output needs a backward pass in each step
 MEMORY = 0.95  # weight of the old R in the moving average
@@ -101,7 +101,10 @@ class KalmanStep:
         self.hooks.load_state_dict(state["hooks"])
 
     def _observe(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss of the batch, the errors (B, C) and the Jacobian (B, C, P). One backward pass an output."""
+        """Return the loss of the batch, the errors (B, C) and the Jacobian (B, C, P).
+
+        The Jacobian takes a backward pass for each output.
+        """
         inputs, outputs, labels = {}, {}, batch["labels"]
 
         def keep(name: str, module: nn.Module, arguments: tuple, output: Tensor) -> None:

@@ -11,6 +11,7 @@ from accelerate import skip_first_batches
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import Config
 from surm_bench.tasks import Objective, TaskData
 from surm_bench.training.accelerator import make_accelerator
@@ -18,7 +19,6 @@ from surm_bench.training.batches import Batches, micro_batches, seed_of, trainin
 from surm_bench.training.evaluation import evaluation_loader, predict
 from surm_bench.training.failures import Diverged
 from surm_bench.training.history import History
-from surm_bench.training.hooks import Hooks
 from surm_bench.training.optimizers import OPTIMIZERS
 from surm_bench.training.progress import RunProgress
 from surm_bench.training.random_streams import random_state, set_random_state
@@ -59,20 +59,20 @@ def fit(
 
     Raises:
         Diverged: a loss, a trained weight or a logit is not finite.
-        Interrupted: a signal of surm_bench.training.stop.NAMES was received and the state is saved; only with a
+        Interrupted: a signal of surm_bench.training.stop.SIGNALS was received and the state is saved; only with a
             checkpoint.
     """
     training = Training(model, data, objective, config, hooks or Hooks(), log)
     if checkpoint is not None and (saved := checkpoint.read()) is not None:
         training.load_state_dict(saved)
     training.history.begin_segment(checkpoint.about if checkpoint else {})
-    with StopSignals() if checkpoint else nullcontext() as signals, training.shown():
+    with StopSignals() if checkpoint else nullcontext() as signals, training.progress.running(training.step):
         while not training.is_over:
             for batch in training.remaining_batches():
                 training.train_step(batch)
-                training.save_if_due(checkpoint, signals, meeting=training.checks_loss)
+                training.save_if_due(checkpoint, signals, synchronized=training.checks_loss)
             training.end_epoch()  # evaluates if an evaluation is due
-            training.save_if_due(checkpoint, signals, meeting=True)
+            training.save_if_due(checkpoint, signals, synchronized=True)
     return training.finish()
 
 
@@ -99,9 +99,8 @@ class Training:
         self.kept = Kept(self.trained, hooks)
         self.model, self.loader, *scored = self.accelerator.prepare(model, loader, *scored)
         self.scored = dict(zip(data.splits, scored, strict=True))
-        whole = self.trainer.epochs * len(self.loader)
-        self.steps = min(whole, self.trainer.max_steps or whole)
-        self.update = OPTIMIZERS[config.optimizer.name](
+        self.steps = self.trainer.steps(len(self.loader))
+        self.optimizer_step = OPTIMIZERS[config.optimizer.name](
             torch.compile(self.model) if self.trainer.compile else self.model,  # shares the parameters
             objective.loss,
             config.optimizer,
@@ -112,13 +111,10 @@ class Training:
         self.epoch = self.batch = self.step = self.evaluated = 0
         self.loss_sum = torch.zeros((), device=self.accelerator.device)
         self.history = History()
-        self.title = f"{config.adapter.label} on {config.task.name}, seed {config.seed}"
-
-    def shown(self) -> RunProgress:
-        """Return the display of the progress from the current step on."""
+        title = f"{config.adapter.label} on {config.task.name}, seed {config.seed}"
         shown = self.trainer.progress and self.accelerator.is_main_process
-        self.progress = RunProgress(self.title, self.steps, self.step, shown)
-        return self.progress
+        self.progress = RunProgress(title, self.steps, shown)
+        self._step_began = time.perf_counter()
 
     @property
     def is_over(self) -> bool:
@@ -135,30 +131,31 @@ class Training:
         """Yield the batches of this epoch that are left."""
         self.model.train()
         self.batches.epoch = self.epoch
-        self._clock = time.perf_counter()
+        self._step_began = time.perf_counter()
         loader = skip_first_batches(self.loader, self.batch) if self.batch else self.loader
         for batch in islice(loader, self.steps - self.step):
             yield batch
-            self._clock = time.perf_counter()  # the time of a step excludes saving
+            self._step_began = time.perf_counter()  # the time of a step excludes saving
 
     def train_step(self, batch: dict[str, Tensor]) -> None:
         """Update the parameters by one batch. Log and check the loss of every CHECK_EVERY-th step."""
-        loss = self.update(*micro_batches(self._augmented(batch), self.trainer.micro_batch_size))
+        loss = self.optimizer_step(*micro_batches(self._augmented(batch), self.trainer.micro_batch_size))
         self.loss_sum += loss
         self.batch, self.step = self.batch + 1, self.step + 1
         self.history.examples += len(batch["labels"]) * self.accelerator.num_processes
         if self.checks_loss:
-            value, norm = self._finite_mean(loss), self.update.grad_norm
+            value, norm = self._finite_mean(loss), self.optimizer_step.grad_norm
             norms = {} if norm is None else {"train/grad_norm": norm.item()}
-            self.log({"train/loss": value, "train/lr": self.update.lr, **norms}, self.step)
+            self.log({"train/loss": value, "train/lr": self.optimizer_step.lr, **norms}, self.step)
             self.progress.set_loss(value)
-        self.history.step_seconds.append(time.perf_counter() - self._clock)
+        self.history.step_seconds.append(time.perf_counter() - self._step_began)
         self.progress.advance()
 
     def end_epoch(self) -> None:
         """Evaluate if an evaluation is due, and begin the next epoch."""
         train_loss = self._finite_mean(self.loss_sum) / self.batch
-        self.history.step_seconds[-1] += time.perf_counter() - self._clock  # a GPU may finish the last steps only now
+        # A GPU may finish the last steps only now.
+        self.history.step_seconds[-1] += time.perf_counter() - self._step_began
         if self.step == self.steps or self.step - self.evaluated >= (self.trainer.eval_steps or 1):
             self._evaluate(train_loss)
         self.epoch, self.batch = self.epoch + 1, 0
@@ -175,17 +172,20 @@ class Training:
         self.history.update_segment()
         return self.history
 
-    def save_if_due(self, checkpoint: Checkpoint | None, signals: StopSignals | None, meeting: bool) -> None:
+    def save_if_due(self, checkpoint: Checkpoint | None, signals: StopSignals | None, synchronized: bool) -> None:
         """Save the state if it is time or if a signal was received. Then act on the signal, which raises Interrupted.
 
-        Several processes save together. They agree on saving at meetings, where they wait for each other anyway.
-        Without a checkpoint nothing is saved, and signals act at once.
+        Several processes save together. They agree on saving only where they wait for each other anyway. Without a
+        checkpoint nothing is saved, and signals act at once.
+
+        Args:
+            synchronized: whether all processes wait for each other here.
         """
         if checkpoint is None or signals is None:
             return
         signal, due = signals.received or 0, checkpoint.due()
         if self.accelerator.num_processes > 1:
-            if not meeting:
+            if not synchronized:
                 return
             wishes = torch.tensor([[signal, int(due)]], device=self.accelerator.device)
             signal, due = self.accelerator.gather(wishes).amax(0).tolist()
@@ -204,7 +204,7 @@ class Training:
         return {
             "position": {name: getattr(self, name) for name in ("epoch", "batch", "step", "evaluated")},
             "parameters": self.trained,
-            "update": self.update.state_dict(),
+            "optimizer_step": self.optimizer_step.state_dict(),
             "history": self.history.state_dict(),
             "kept": self.kept.state,
             "processes": gather_object([own]),
@@ -217,7 +217,7 @@ class Training:
             setattr(self, name, value)
         for name, parameter in self.trained.items():
             parameter.copy_(state["parameters"][name])
-        self.update.load_state_dict(state["update"])
+        self.optimizer_step.load_state_dict(state["optimizer_step"])
         self.history.load_state_dict(state["history"])
         self.kept.state = state["kept"]
         own = state["processes"][self.accelerator.process_index]

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import get_scheduler
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import OptimizerConfig
 from surm_bench.training.evaluation import forward
-from surm_bench.training.hooks import Hooks
 from surm_bench.training.kalman import KalmanStep
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -65,9 +65,8 @@ class GradientStep:
         self.model, self.loss, self.accelerator, self.hooks = model, loss, accelerator, hooks
         self.parameters, self.max_grad_norm = trainable(model), config.max_grad_norm
         self.optimizer = make(parameter_groups(model, config.lr, config.weight_decay, config.head_lr), config)
-        if (
-            accelerator.scaler is not None
-        ):  # only to scale gradients: preparing would cost a small network 3 % of its time
+        # Prepared by accelerate only to scale gradients, because preparing costs a small network 3 % of its time.
+        if accelerator.scaler is not None:
             self.optimizer = accelerator.prepare_optimizer(self.optimizer)
         self.schedule = get_scheduler(
             SCHEDULES[config.schedule], self.optimizer, round(config.warmup_ratio * steps), steps

@@ -1,6 +1,8 @@
 """Show the progress of a run: a bar in a terminal, elsewhere a line for an epoch. The run's log gets every epoch."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 from rich import progress
@@ -16,30 +18,32 @@ COLUMNS = (
 
 
 class RunProgress:
-    """The progress display of a run. Use it in a with statement.
+    """The progress display of a run, shown while the block of ``running`` runs.
 
     Args:
         title: title of the run.
         steps: number of steps of the run.
-        done: number of steps completed before.
         shown: whether to show progress; the log is always written.
     """
 
-    def __init__(self, title: str, steps: int, done: int, shown: bool) -> None:
-        self.title, self.steps, self.first, self.step, self.shown = title, steps, done, done, shown
+    def __init__(self, title: str, steps: int, shown: bool) -> None:
+        self.title, self.steps, self.shown = title, steps, shown
+        self.first = self.step = 0  # the first step of this process, and the current step
         self.bar = progress.Progress(*COLUMNS, disable=not shown, transient=True)
         if shown and not self.bar.console.is_terminal:
             self.bar.disable = True
-        self.task = self.bar.add_task(title, total=steps, completed=done, values="")
+        self.task = self.bar.add_task(title, total=steps, values="")
         self.loss, self.scores = "", ""
         self.began = self.printed = time.monotonic()
 
-    def __enter__(self) -> "RunProgress":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+    @contextmanager
+    def running(self, done: int) -> Iterator[None]:
+        """Show the progress while the block runs. ``done`` steps were completed before, by other processes."""
+        self.first = self.step = done
+        self.bar.reset(self.task, completed=done)
+        self.began = self.printed = time.monotonic()
+        with self.bar:
+            yield
 
     def advance(self) -> None:
         """Count a completed step. After the first steps, tell how long a long run will take."""

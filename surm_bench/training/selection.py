@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.tasks import Objective
-from surm_bench.training.hooks import Hooks
 
 SPLIT = "validation"  # never the reported split: choosing an epoch by its reported score makes the score too good
 

@@ -6,8 +6,8 @@ from types import FrameType
 
 # A command with a deadline sets a timer, which sends SIGALRM.
 # Slurm is usually configured to send SIGUSR1 before a job's time ends; submitit configures it to send SIGUSR2
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM")
-NUMBERS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM")
+SIGNAL_NUMBERS = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -37,7 +37,7 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
-            for number in NUMBERS:
+            for number in SIGNAL_NUMBERS:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._earlier[number] = signal.signal(number, self._note)
         return self

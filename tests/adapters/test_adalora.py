@@ -8,7 +8,7 @@ from torch import nn
 
 from surm_bench.adapters import MeloraConfig
 from surm_bench.adapters.build import attach
-from surm_bench.adapters.schedule import schedule
+from surm_bench.adapters.training_hooks import training_hooks
 from surm_bench.config import AdapterConfig
 from surm_bench.errors import UserError
 from surm_bench.training import Hooks
@@ -34,7 +34,7 @@ def ranks(model: PeftModel) -> list[int]:
 def test_adalora_shrinks_from_the_initial_to_the_target_budget(steps):
     """2·3 layers of rank 4: 24 ranks at the start, none cut in the first tenth, 12 left in the second half."""
     model = adalora()
-    hooks, left = schedule(model), []
+    hooks, left = training_hooks(model), []
     allocate = hooks.after_step
     hooks.after_step = lambda step: (allocate(step), left.append(sum(ranks(model))))
     train(model, steps, hooks)
@@ -52,7 +52,7 @@ def test_adalora_shrinks_from_the_initial_to_the_target_budget(steps):
 
 def test_adalora_after_its_cuts_is_saved_and_loaded_whole(tmp_path):
     model = adalora()
-    train(model, 6, schedule(model))
+    train(model, 6, training_hooks(model))
     model.eval().save_pretrained(tmp_path)
     loaded = PeftModel.from_pretrained(backbone(layers=LAYERS), tmp_path).eval()
     torch.testing.assert_close(logits(loaded), logits(model), atol=1e-6, rtol=0)
@@ -65,25 +65,25 @@ def test_adalora_penalty_is_pefts_own():
     output = model.base_model(tokens(), labels=labels)
     added = output.loss - nn.functional.cross_entropy(output.logits, labels)
     assert added > 0.1
-    torch.testing.assert_close(schedule(model).penalty(), added)
+    torch.testing.assert_close(training_hooks(model).penalty(), added)
 
 
 def test_adalora_refuses_what_cannot_shrink():
     with pytest.raises(UserError, match="target_r=4 is not possible: from 1 to below init_r=4"):
-        schedule(adalora(target_r=4))
+        training_hooks(adalora(target_r=4))
     model = adalora()
     with pytest.raises(UserError, match="train at least two"):
-        schedule(model).begin(1)
+        training_hooks(model).begin(1)
 
 
 def test_no_other_method_has_a_schedule():
-    assert schedule(get_peft_model(backbone(), MeloraConfig())) is None
+    assert training_hooks(get_peft_model(backbone(), MeloraConfig())) is None
 
 
 def test_adalora_config_of_peft_is_what_the_schedule_reads():
     """The stretched numbers are PEFT's own fields, so that a saved adapter has its schedule."""
     model = adalora()
-    schedule(model).begin(1000)
+    training_hooks(model).begin(1000)
     saved = model.peft_config["default"]
     assert isinstance(saved, AdaLoraConfig)
     assert (saved.total_step, saved.tinit, saved.tfinal) == (1000, 100, 500)

@@ -72,7 +72,7 @@ CLOSED_FORMS = {
     "adamss": QV * (4 * 32 + D),  # four subspaces of rank one: r numbers each, and one for each output
     "vblora": 90 * 64 + QV * 4 * 2 * (D // 64) * 90,  # a bank, and a softmax for each of r·(in + out)/64 subvectors
     "kadaptation": QV * 2 * D
-    + 2 * 2 * 32 * 32,  # two vectors a layer; for q and for v 32 pairs of vectors that all share
+    + 2 * 2 * 32 * 32,  # two vectors for each layer; for q and for v 32 pairs of vectors that all share
     "compacter": 2 * LAYERS * (2 * (D + D // 16) + D // 16 + D) + 4**3,  # four vectors and two biases; A_1 … A_4 in all
     "adaptformer": LAYERS * BOTTLENECK[64],
     "repadapter": 2 * LAYERS * (8 * D + 8 + 8 // 2 * D + D),  # before attention and MLP; the way up in two groups

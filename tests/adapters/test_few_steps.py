@@ -2,9 +2,10 @@
 changed, so that the ids of runs move too. The losses are our own output, and so no proof that a method is right: the
 oracles are in the other tests of adapters.
 
-A change beyond rounding raises the version of what it changes (adapter.version, task.version, model.version or
-surm_bench.config.identity.LOOP_VERSION); then ``python tests/adapters/test_few_steps.py NAME ...`` writes the losses of
-that version, of all adapters without a name.
+A change beyond rounding raises the version of what it changes (adapter.version, task.version, model.version,
+optimizer.version or surm_bench.config.identity.LOOP_VERSION); then ``python tests/adapters/test_few_steps.py NAME ...``
+writes the losses of that version, of all adapters without a name. The file has all these versions except the
+optimiser's: every run here uses AdamW.
 """
 
 import copy
@@ -18,7 +19,7 @@ import pytest
 import torch
 
 from surm_bench.adapters.build import attach
-from surm_bench.adapters.schedule import schedule
+from surm_bench.adapters.training_hooks import training_hooks
 from surm_bench.config import composition
 from surm_bench.config.composition import resolved
 from surm_bench.config.identity import LOOP_VERSION
@@ -65,7 +66,7 @@ def few_steps(adapter: str, backbone: str) -> dict:
     data = examples(backbone, settings.adapter.peft.get("num_virtual_tokens") or 0)
     torch.set_rng_state(random_state)
     model = attach(copy.deepcopy(start.module), start.roles, settings.adapter)
-    history = fit(model, data, objective_for(settings.task), settings, hooks=schedule(model))
+    history = fit(model, data, objective_for(settings.task), settings, hooks=training_hooks(model))
     size = float(np.abs(history.predictions["reported"]).mean())
     versions = [settings.adapter.version, settings.task.version, settings.model.version, LOOP_VERSION]
     return {"versions": versions, "numbers": [point["train_loss"] for point in history.evaluations] + [size]}

@@ -11,7 +11,7 @@ from support.roberta import HEADS, LAYERS, D, backbone, logits, stir, tokens
 from torch import nn
 
 from surm_bench.adapters import AdaptFormerConfig, CompacterConfig, HadamardConfig, LoraPevitConfig
-from surm_bench.adapters.adaptformer import ScaledBottleneck
+from surm_bench.adapters.methods.adaptformer import ScaledBottleneck
 from surm_bench.models import split_qkv
 
 

@@ -27,7 +27,7 @@ from transformers import (
 
 from surm_bench.adapters import HadamardConfig, SurmConfig
 from surm_bench.adapters.build import attach
-from surm_bench.adapters.method import register
+from surm_bench.adapters.register import register
 from surm_bench.adapters.roles import find_roles
 from surm_bench.adapters.tuner import LayerTuner
 from surm_bench.adapters.tuner_layer import TunerLayer

@@ -12,7 +12,7 @@ from torch import nn
 
 from surm_bench.adapters import DynamicDoraConfig, Lora2Config
 from surm_bench.adapters.pruning import deltas
-from surm_bench.adapters.schedule import schedule
+from surm_bench.adapters.training_hooks import training_hooks
 from surm_bench.errors import UserError
 from surm_bench.training import Hooks
 
@@ -84,7 +84,7 @@ def test_dora_drops_out_of_the_deltas_input():
 
 def test_dora_keeps_the_variance_of_its_vectors_small():
     model = stir(dora(variance=0.3))
-    hooks = schedule(model)
+    hooks = training_hooks(model)
     hooks.begin(STEPS)
     vectors = [v for d in deltas(model.base_model).values() for v in (*numpy(d.a), *numpy(d.b).T)]
     assert len(vectors) == MATRICES * 2 * 3
@@ -95,7 +95,7 @@ def test_dora_zeroes_the_least_important_terms():
     """18 terms, of which 12 are kept: from step 6 to step 20 every other step zeroes the lowest 6·(t/14)³, one at
     least, and what is zero then stays so."""
     model, mean, fixed = dora(), [np.zeros(3)] * MATRICES, None
-    hooks, told = schedule(model), []
+    hooks, told = training_hooks(model), []
 
     def before(step: int) -> None:
         assert (hooks.penalty() != 0) == (step <= 20)  # of this step, which is counted by after_step
@@ -126,7 +126,7 @@ def test_dora_zeroes_the_least_important_terms():
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_dora_ends_with_its_ranks_in_a_short_run(steps):
     model = dora(interval=100)
-    train(model, steps, schedule(model))
+    train(model, steps, training_hooks(model))
     assert zeros(model, "c").sum() == 6
 
 
@@ -153,7 +153,7 @@ def test_lora2_keeps_its_factors_orthogonal():
     for delta in deltas(model.base_model).values():
         a, b, c, d = (numpy(getattr(delta, name)) for name in "abcd")
         distances += [np.linalg.norm(gram - np.eye(3)) for gram in (a @ a.T, b.T @ b, c @ c.T, d.T @ d)]
-    assert schedule(model).penalty().item() == pytest.approx(0.3 * np.mean(distances), rel=1e-5)
+    assert training_hooks(model).penalty().item() == pytest.approx(0.3 * np.mean(distances), rel=1e-5)
 
 
 @pytest.mark.parametrize("interval", [1, 3])
@@ -161,7 +161,7 @@ def test_lora2_cuts_as_its_authors_code(interval):
     """24 values, of which 12 are kept. Sensitivities are of the steps before 20; from step 5 to step 20 each interval
     leaves 12·(1 − (step − 4)/16)³ more than 12, and every step afterwards the same 12."""
     model, means, last = lora2(interval=interval), {}, None
-    hooks, told = schedule(model), []
+    hooks, told = training_hooks(model), []
 
     def before(step: int) -> None:
         for i, delta in enumerate(deltas(model.base_model).values() if step < 20 else ()):
@@ -194,14 +194,14 @@ def test_lora2_cuts_as_its_authors_code(interval):
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_lora2_ends_with_its_ranks_in_a_short_run(steps):
     model = lora2()
-    train(model, steps, schedule(model))
+    train(model, steps, training_hooks(model))
     assert zeros(model, "e").sum() == 12
 
 
 @pytest.mark.parametrize("make", [dora, lora2])
 def test_what_is_left_is_saved_and_loaded_whole(make, tmp_path):
     model = make()
-    train(model, 6, schedule(model))
+    train(model, 6, training_hooks(model))
     model.eval().save_pretrained(tmp_path)
     loaded = PeftModel.from_pretrained(backbone(layers=LAYERS), tmp_path).eval()
     torch.testing.assert_close(logits(loaded), logits(model), atol=1e-6, rtol=0)

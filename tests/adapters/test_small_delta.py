@@ -6,7 +6,7 @@ from peft import get_peft_model
 from torch import nn
 
 from surm_bench.adapters import SurmConfig
-from surm_bench.adapters.surm import SurmLinear
+from surm_bench.adapters.methods.surm import SurmLinear
 
 
 def small_delta(base_dtype: torch.dtype) -> tuple[torch.Tensor, SurmLinear]:

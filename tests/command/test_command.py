@@ -14,7 +14,7 @@ from support.runs import DIGITS, begin
 
 from surm_bench import records
 from surm_bench.benchmark.parts import PARTS
-from surm_bench.command import bench, completion
+from surm_bench.command import bench
 from surm_bench.command.errors import exit_code
 from surm_bench.command.main import GROUPS, command
 from surm_bench.command.study import STUDIES
@@ -200,13 +200,18 @@ def test_the_version_is_the_packages(capsys):
 
 
 def test_the_help_lists_every_command_once_under_a_heading(capsys):
-    """Of what completion knows; a heading begins a line, its commands are indented."""
+    """A heading begins a line, its commands are indented."""
     with pytest.raises(SystemExit, match="0"):
         command(["--help"])
     out = capsys.readouterr().out
     assert re.findall(r"^  (\w+)  +\S", out, re.MULTILINE) == [name for names in GROUPS.values() for name in names]
-    assert sorted(re.findall(r"^  (\w+)  +\S", out, re.MULTILINE)) == sorted(completion.COMMANDS)
     assert re.findall(r"^(\w[\w ]+):$", out, re.MULTILINE) == ["options", *GROUPS]
+
+
+def test_a_command_without_a_heading_is_refused(monkeypatch):
+    monkeypatch.setitem(GROUPS, "Measure", ("params", "study"))
+    with pytest.raises(ValueError, match="name each of .*bench.* once under a heading"):
+        command(["plan", "demo"])
 
 
 def test_the_hub_out_of_reach_is_told_before_torch_is_imported(tmp_path):
@@ -241,7 +246,6 @@ def test_the_script_of_completion_is_for_this_command(monkeypatch, capsys):
     monkeypatch.delenv("COMP_LINE", raising=False)
     assert command(["-sc", "install=bash"]) == 0
     assert capsys.readouterr().out.rstrip().endswith("surm-bench")
-    assert set(completion.COMMANDS) >= {"run", "plan", "tune", "experiment", "status", "merge", "verify"}
 
 
 # --- status -----------------------------------------------------------------------------------------------------------

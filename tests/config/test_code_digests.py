@@ -33,7 +33,7 @@ def test_a_copy_elsewhere_has_the_same_digest(package):
     "file",
     [
         "training/loop.py",
-        "adapters/surm.py",
+        "adapters/methods/surm.py",
         "run/build.py",
         "tasks/task_metrics.py",
         "models/architectures/minilm.json",

@@ -16,7 +16,7 @@ def test_every_method_has_a_row():
         pytest.fail(f"{name!r} is in one of configs/adapter and METHODS: see surm_bench/config/methods.py")
 
 
-@pytest.mark.parametrize("path", ["surm_bench.adapters", "surm_bench.adapters.lora_pevit"])
+@pytest.mark.parametrize("path", ["surm_bench.adapters", "surm_bench.adapters.methods.lora_pevit"])
 def test_lora_of_pevit_mixes_examples_whichever_import_path_names_it(path):
     assert method_of({"_target_": f"{path}.LoraPevitConfig"}).mixes_examples
     assert not method_of({"_target_": "peft.LoraConfig"}).mixes_examples

@@ -12,7 +12,7 @@ from typing import get_type_hints
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from surm_bench.command.completion import COMMANDS
+from surm_bench.command.main import parser
 from surm_bench.config import Config
 from surm_bench.config.composition import GROUPS, choices, resolved
 
@@ -106,7 +106,8 @@ def test_every_choice_is_there_with_its_comment():
 
 def test_every_command_is_there():
     text = reference.commands()
-    assert sorted(re.findall(r"^### surm-bench (\w+)$", text, re.MULTILINE)) == sorted(COMMANDS)
+    (commands,) = parser()._subparsers._group_actions
+    assert sorted(re.findall(r"^### surm-bench (\w+)$", text, re.MULTILINE)) == sorted(commands.choices)
     assert "--calibrate" in text and "--side SIDE" in text
 
 

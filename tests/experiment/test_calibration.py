@@ -21,7 +21,7 @@ from surm_bench.experiment import calibration as reading
 from surm_bench.experiment.ahead import growth_ahead, reports_ahead, survivors_ahead
 from surm_bench.experiment.calibrate import calibrate
 from surm_bench.experiment.calibration import (
-    FILE,
+    CALIBRATION_FILE,
     Calibration,
     TimedTask,
     UnitTimes,
@@ -341,7 +341,7 @@ def test_a_calibration_that_is_stopped_goes_on(tiny, tmp_path, monkeypatch, caps
     timed.clear()
     capsys.readouterr()
     assert calibrate(tiny, pairs(tiny), tmp_path) == [] == timed
-    again = f"remove {tmp_path / FILE} to time them again"
+    again = f"remove {tmp_path / CALIBRATION_FILE} to time them again"
     assert capsys.readouterr().out == f"tiny: all remaining runs have been timed; {again}\n"
 
 

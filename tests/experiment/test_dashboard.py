@@ -112,7 +112,7 @@ def test_the_call_that_makes_the_last_run_makes_the_dashboard_once(tmp_path, mon
         return []
 
     monkeypatch.setattr(commands, "_execute", execute)
-    options = commands.Options(folder, outputs, places=("tracking=wandb",))
+    options = commands.Options(folder, outputs, tracking="wandb")
     assert commands.run(tiny_experiment(), options) == []
     workspaces = list(outputs.rglob("dashboard.json"))
     assert len(made) == 4 and [file.parent.name for file in workspaces] == ["tiny"]

@@ -33,7 +33,8 @@ from surm_bench.experiment.layout import layout
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.search import Trial
-from surm_bench.experiment.tuning import Tuned, tuned, tuning_note
+from surm_bench.experiment.tuning import Tuned, tuned
+from surm_bench.experiment.tuning_caption import tuning_note
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run import runner
 from surm_bench.system.installation import config_dir
@@ -380,7 +381,7 @@ def test_run_report_and_go_on(tiny, options, monkeypatch):
     assert "First values of lora: lr 0.001. First values of all other adapters: lr 0.0001, 0.01." in caption
     assert "The chosen value is at the end of its range for circulant on digits (lr)." in caption
     for folder in options.folder.glob("runs/*/adapter"):
-        assert records.read(folder.parent / "record.json").command.startswith("python -m surm_bench ")
+        assert records.read_file(folder.parent / "record.json").command.startswith("python -m surm_bench ")
 
 
 def test_a_failed_run_does_not_stop_the_rest_and_is_in_no_mean(tiny, options, monkeypatch, capsys):
@@ -598,7 +599,7 @@ def test_broken_foreign_and_disagreeing_records_are_told_and_left_out(tiny, opti
     first.write_text(first.read_text()[:300])
     second.write_text(second.read_text().replace('"schema_version": 2', '"schema_version": 7'))
     scores = {"reported": {"last": {"accuracy": 0.9}, "best": {"accuracy": 0.9}}}
-    collected = records.read(third).having(created="2026-02-01T00:00:00+00:00", scores=scores)
+    collected = records.read_file(third).having(created="2026-02-01T00:00:00+00:00", scores=scores)
     written = records.write(collected, options.folder.parent / "elsewhere")
     (options.folder / records.COLLECTED).write_text(json.dumps(written.document()) + "\n")
     make_record(replace(fourth, setting=((LR, 0.5),)), options.folder, 0.99)
@@ -791,7 +792,7 @@ def test_a_pair_that_is_not_tuned_is_told_and_the_tuned_ones_run(tiny, options, 
     for job in trial_jobs(tiny, "digits", "lora", Trial(tiny.settings("lora")[0])):
         make_record(job, options.folder)
     without_training(monkeypatch, lambda config: 0.5)
-    output = "not tuned yet: circulant on digits; `make tune EXPERIMENT=tiny` tunes them"
+    output = "not tuned yet: circulant on digits; `surm-bench tune tiny` tunes them"
     assert commands.run(tiny, options) == [output]
     assert pd.read_csv(options.folder / "runs.csv")["label"].tolist() == ["LoRA r=1"] * 2
     assert "\n| Circulant" in (options.folder / "table.md").read_text(), "the untuned adapter keeps its row"

@@ -16,7 +16,8 @@ from surm_bench.experiment.commands import Options
 from surm_bench.experiment.files import experiment_files
 from surm_bench.experiment.jobs import composable, pair, pairs, resolved
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.tuning import tuned, tuning_note
+from surm_bench.experiment.tuning import tuned
+from surm_bench.experiment.tuning_caption import tuning_note
 from surm_bench.models import build_skeleton
 from surm_bench.tasks import TaskReader
 

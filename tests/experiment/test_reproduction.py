@@ -74,7 +74,7 @@ def test_on_the_same_machine_a_repeated_run_is_equal_and_a_changed_expectation_i
     assert (code, err) == (0, "") and "1 of 1 repeated runs agree with their records" in out
     assert re.search(r"lora on digits, seed 0, lr=0.001 +(0\.\d{4}) +\1 +equal", out)
     (path,) = (path for path in options.folder.glob("runs/*/record.json") if (path.parent / "adapter").is_dir())
-    record = records.read(path)
+    record = records.read_file(path)
     assert len(list(options.outputs.glob("tiny/runs/*"))) == 1 and path.parent.name == record.run_id
     record.scores["reported"]["last"]["accuracy"] -= 0.001
     records.write(record, options.folder)

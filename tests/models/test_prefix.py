@@ -25,8 +25,8 @@ from surm_bench.config import TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.models import split_qkv
 from surm_bench.models.prefix import cut
+from surm_bench.run.loading import evaluate, load_run
 from surm_bench.run.prefix_cache import cache_prefix
-from surm_bench.run.runner import evaluate, load_run
 from surm_bench.tasks import TaskData
 from surm_bench.tasks.batches import TextCollator
 

@@ -46,7 +46,7 @@ EXCEPTIONS = [
         r"|multiple_active_adapters_with_\w+|save_pretrained_(adapter_name_substring|selected_adapters\w*)"
         r"|set_adapter_non_overlapping_\w+)",
         ("SubsetConfig",),
-        "it trains the backbone in place, which one adapter a model can do",
+        "it trains the backbone in place, which only one adapter of a model can do",
         UserError,
     ),
     Exempt(

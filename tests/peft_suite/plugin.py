@@ -17,7 +17,7 @@ from peft import PeftConfig
 from torch import nn
 
 from peft_suite.exceptions import EXCEPTIONS, Exempt
-from surm_bench.adapters.subset import SubsetModel, selected
+from surm_bench.adapters.methods.subset import SubsetModel, selected
 from surm_bench.adapters.tuner_layer import TunerLayer
 
 if importlib.util.find_spec("diffusers") is None:  # PEFT's tests only ask whether a model is a pipeline of it

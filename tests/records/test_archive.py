@@ -13,7 +13,7 @@ from support.made_up import A, B, ended, record, write_with_predictions
 
 from surm_bench import records
 from surm_bench.errors import UserError
-from surm_bench.records import Archive, Disagreement, collect, read_predictions, read_record
+from surm_bench.records import Archive, Disagreement, authoritative_record, collect, read_predictions
 from surm_bench.records.agreement import agree, standard_error, tolerance
 
 ELSEWHERE = {"device_kind": "Xeon, AVX2"}
@@ -73,13 +73,13 @@ def test_a_result_counts_before_whatever_else_there_is(tmp_path):
     collect(tmp_path)
     records.write(ended("failed", created="2026-01-03"), tmp_path)
     archive = Archive(tmp_path)
-    assert archive.record(A).status == read_record(tmp_path, A).status == "success"
+    assert archive.record(A).status == authoritative_record(tmp_path, A).status == "success"
     assert archive.records() == [archive.record(A)] == archive.results()
 
 
 def test_without_a_result_the_latest_counts(tmp_path):
     made = records.write(ended("interrupted"), tmp_path)
-    assert Archive(tmp_path).record(A) == read_record(tmp_path, A) == made
+    assert Archive(tmp_path).record(A) == authoritative_record(tmp_path, A) == made
     assert Archive(tmp_path).results() == []
 
 
@@ -97,7 +97,7 @@ def test_of_repeats_that_agree_the_earliest_counts_and_all_are_kept(tmp_path):
     archive = Archive(there)
     assert archive.problems == [] and len(archive.results()) == 2
     assert archive.record(A).scores["reported"]["last"]["accuracy"] == 0.75
-    assert read_record(there, A) == archive.record(A)
+    assert authoritative_record(there, A) == archive.record(A)
 
 
 def test_repeats_that_do_not_agree_are_named_and_neither_is_used(tmp_path):
@@ -109,9 +109,9 @@ def test_repeats_that_do_not_agree_are_named_and_neither_is_used(tmp_path):
     (problem,) = archive.problems
     assert all(part in problem for part in (A, "do not agree", "0.7500 (2026-01-01", "0.9500 (2026-01-02", "none is"))
     with pytest.raises(Disagreement) as error:
-        read_record(there, A)
+        authoritative_record(there, A)
     assert str(error.value) == problem
-    assert read_record(there, B) is not None
+    assert authoritative_record(there, B) is not None
 
 
 # Collecting
@@ -124,7 +124,7 @@ def test_a_fresh_clone_has_what_was_collected(tmp_path):
     clone.mkdir()
     shutil.copy(tmp_path / "here" / "records.jsonl", clone)
     assert Archive(clone).records() == Archive(tmp_path / "here").records() == made[::-1]
-    assert read_record(clone, A) == made[1] and read_record(clone, "e" * 12) is None
+    assert authoritative_record(clone, A) == made[1] and authoritative_record(clone, "e" * 12) is None
     assert collect(clone) == (2, []) and collected(clone) == collected(tmp_path / "here")
 
 
@@ -176,7 +176,7 @@ def test_a_damaged_line_is_named_and_never_lost_by_collecting(tmp_path, spoil):
     before, archive = collected(clone), Archive(clone)
     assert [made.run_id for made in archive.records()] == [A]
     assert len(archive.problems) == 1 and "records.jsonl, line 2" in archive.problems[0]
-    assert read_record(clone, B) is None
+    assert authoritative_record(clone, B) is None
     with pytest.raises(UserError, match=r"records.jsonl, line 2.*collecting would lose this line"):
         collect(clone)
     assert collected(clone) == before

@@ -10,7 +10,7 @@ from support.runs import DIGITS, GRAMMAR, SIMILARITY, folder_of, start
 
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.records import Archive, read_predictions
-from surm_bench.run.runner import load_run
+from surm_bench.run.loading import load_run
 from surm_bench.tasks.embedded import digits, grammar
 
 PARAPHRASE = ["model=roberta_tiny", "task=grammar/paraphrase"]

@@ -35,7 +35,7 @@ def test_write_then_read_gives_the_record_with_plain_numbers(tmp_path):
         raise AssertionError(f"{constant} is not JSON")
 
     strict = json.loads(path.read_text(), parse_constant=refuse)
-    assert written == records.read(path) == records.read_run(path.parent)
+    assert written == records.read_file(path) == records.read_folder(path.parent)
     assert strict == written.document() and strict["schema_version"] == 2
     assert strict["history"] == [{"score": 0.5, "count": 3, "loss": None, "bad": [None, [1, 2]]}]
     assert [file.name for file in path.parent.iterdir()] == ["record.json"]
@@ -61,7 +61,7 @@ def test_a_crash_before_the_rename_leaves_the_old_record(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         records.write(record(command="new"), tmp_path)
     folder = records.run_folder(tmp_path, A)
-    assert records.read_run(folder).command == "old"
+    assert records.read_folder(folder).command == "old"
     assert [file.name for file in folder.iterdir()] == ["record.json"]
 
 
@@ -99,7 +99,7 @@ def test_a_bad_record_is_one_line_and_the_others_are_read(tmp_path, content, say
     bad.parent.mkdir()
     bad.write_bytes(content)
     with pytest.raises(UserError, match=says) as error:
-        records.read(bad)
+        records.read_file(bad)
     assert str(bad) in one_line(error)
     archive = Archive(tmp_path)
     assert archive.records() == [good] and archive.problems == [
@@ -113,9 +113,9 @@ def test_an_edited_score_is_named(tmp_path):
     path = records.run_folder(tmp_path, A) / "record.json"
     path.write_text(path.read_text().replace("0.75", "0.85"))
     with pytest.raises(Damaged, match="was changed after it was written: its checksum does not fit") as error:
-        records.read(path)
+        records.read_file(path)
     assert str(path) in one_line(error)
-    assert records.read_record(tmp_path, A) is None
+    assert records.authoritative_record(tmp_path, A) is None
     assert Archive(tmp_path).record(A) is None
 
 
@@ -123,13 +123,13 @@ def test_other_white_space_and_another_order_are_the_same_record(tmp_path):
     written = records.write(record(), tmp_path)
     path = records.run_folder(tmp_path, A) / "record.json"
     path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
-    assert records.read(path) == written
+    assert records.read_file(path) == written
 
 
 def test_a_copy_of_a_folder_is_not_another_run(tmp_path):
     written = records.write(record(), tmp_path)
     shutil.copytree(records.run_folder(tmp_path, A), records.run_folder(tmp_path, B))
-    assert records.read_record(tmp_path, B) is None
+    assert records.authoritative_record(tmp_path, B) is None
     archive = Archive(tmp_path)
     assert archive.records() == [written]
     (problem,) = archive.problems
@@ -147,7 +147,7 @@ def test_flipped_bits_of_a_record_are_never_read_as_another(tmp_path):
         flipped[position] ^= 1 << generator.randrange(8)
         path.write_bytes(flipped)
         try:
-            assert records.read(path) == written
+            assert records.read_file(path) == written
         except UserError as error:
             refused += 1
             assert "\n" not in str(error)
@@ -161,7 +161,7 @@ def test_truncated_records_are_refused(tmp_path):
     for length in range(0, len(whole.rstrip()), 5):
         path.write_bytes(whole[:length])
         with pytest.raises(Damaged):
-            records.read(path)
+            records.read_file(path)
 
 
 # Files beside a record
@@ -196,7 +196,7 @@ def test_an_absent_file_is_no_damage(tmp_path):
     written = with_files(tmp_path)
     shutil.rmtree(records.run_folder(tmp_path, A) / "adapter")
     records.check_files(written, records.run_folder(tmp_path, A))
-    assert records.read_record(tmp_path, A) == written
+    assert records.authoritative_record(tmp_path, A) == written
     assert records.set_aside(records.run_folder(tmp_path, A)) is None
 
 
@@ -218,7 +218,7 @@ def test_what_is_damaged_is_set_aside_whole_and_not_read_any_more(tmp_path):
 
 def test_what_was_never_run_is_not_damaged(tmp_path):
     assert records.set_aside(tmp_path / "runs" / A) is None
-    assert records.read_record(tmp_path, A) is None
+    assert records.authoritative_record(tmp_path, A) is None
     assert Archive(tmp_path / "absent").records() == [] and Archive(tmp_path / "absent").problems == []
 
 

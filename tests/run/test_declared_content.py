@@ -12,7 +12,7 @@ from surm_bench.content import FileCache, rows_digest, tokenizer_digest, weights
 from surm_bench.errors import UserError
 from surm_bench.models.text import HEAD
 from surm_bench.models.weights import EMBEDDED
-from surm_bench.run import measure
+from surm_bench.run import train
 from surm_bench.tasks import TaskReader
 from surm_bench.tasks.embedded import grammar
 
@@ -48,7 +48,7 @@ def test_what_is_not_declared_is_filled_in(tmp_path):
 def test_declared_or_found_it_is_one_run(tmp_path, monkeypatch):
     record = start(tmp_path, *GRAMMAR, *BRIEF)
     model, task = digests(record)
-    monkeypatch.setattr(measure, "fit", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(train, "fit", lambda *_, **__: pytest.fail("trained"))
     assert start(tmp_path, *GRAMMAR, *BRIEF, f"model.digest={model}", f"task.digest={task}") == record
 
 
@@ -83,7 +83,7 @@ def test_the_same_weights_from_elsewhere_are_one_run(tmp_path, monkeypatch):
 def refused(tmp_path, monkeypatch, *overrides: str) -> str:
     """The one line of a run that is refused before training, and tried again when asked to."""
     with monkeypatch.context() as patched:
-        patched.setattr(measure, "fit", lambda *_, **__: pytest.fail("trained"))
+        patched.setattr(train, "fit", lambda *_, **__: pytest.fail("trained"))
         for _ in range(4):
             with pytest.raises(UserError) as error:
                 start(tmp_path / "refused", *overrides, *BRIEF)

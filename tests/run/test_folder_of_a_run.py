@@ -23,7 +23,7 @@ from surm_bench.experiment.jobs import pairs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.running import run_jobs
 from surm_bench.models.weights import EMBEDDED
-from surm_bench.run.runner import load_run
+from surm_bench.run.loading import load_run
 from surm_bench.tasks.sources import local_files, reported_split
 from surm_bench.tasks.task_metrics import METRICS, TaskMetrics
 from surm_bench.tracking.contents import group_name, run_name, tags

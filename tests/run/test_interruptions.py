@@ -9,7 +9,7 @@ from support import made_up
 from support.runs import DIGITS, ENDLESS, GRAMMAR, begin, folder_of, said, start, stop, wait_for
 
 from surm_bench import records
-from surm_bench.run import measure
+from surm_bench.run import train
 from surm_bench.system.atomic import atomic
 from surm_bench.training import Checkpoint, Diverged, Interrupted, state
 
@@ -145,7 +145,7 @@ def test_whatever_comes_of_a_run_that_another_took_over_is_not_written(tmp_path,
         "failed": FileNotFoundError(),
         "interrupted": KeyboardInterrupt(),
     }
-    fit = measure.fit
+    fit = train.fit
 
     def lose_and_end(*arguments, **given):
         (lock,) = tmp_path.glob("runs/*/lock.json")
@@ -157,7 +157,7 @@ def test_whatever_comes_of_a_run_that_another_took_over_is_not_written(tmp_path,
             raise raised[ended]
         return fit(*arguments, **given)
 
-    monkeypatch.setattr(measure, "fit", lose_and_end)
+    monkeypatch.setattr(train, "fit", lose_and_end)
     with pytest.raises(KeyboardInterrupt if ended == "interrupted" else records.Lost):
         start(tmp_path, *DIGITS, "adapter=lora")
     assert records.Archive(tmp_path).records() == theirs

@@ -14,7 +14,7 @@ from support.runs import DIGITS, GRAMMAR, start
 from surm_bench.config import Config
 from surm_bench.config.composition import compose
 from surm_bench.errors import UserError
-from surm_bench.run import measure
+from surm_bench.run import train
 
 EXAMPLES = int(os.environ.get("SURM_BENCH_EXAMPLES", "15"))  # 1000 where somebody looks for new ones
 SMALLEST = ["trainer.max_steps=2", "trainer.progress=false", "task.max_train_samples=64", "task.max_eval_samples=16"]
@@ -64,7 +64,7 @@ def overrides(draw) -> list[str]:
 )
 @given(overrides())
 def test_every_override_runs_or_is_refused_before_training(changed):
-    with mock.patch.object(measure, "fit", wraps=measure.fit) as training, TemporaryDirectory() as folder:
+    with mock.patch.object(train, "fit", wraps=train.fit) as training, TemporaryDirectory() as folder:
         try:
             assert start(Path(folder), *changed, short=False).status in ("success", "diverged")
         except UserError as error:

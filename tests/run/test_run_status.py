@@ -9,8 +9,8 @@ from support.runs import DIGITS, folder_of, start
 
 from surm_bench import records
 from surm_bench.errors import UserError
-from surm_bench.run import measure
-from surm_bench.run.runner import load_run
+from surm_bench.run import train
+from surm_bench.run.loading import load_run
 
 LORA = [*DIGITS, "adapter=lora"]
 ADAPTER = "adapter/adapter_model.safetensors"
@@ -38,7 +38,7 @@ def test_a_finished_run_is_not_repeated_unless_asked_to(copied, monkeypatch):
     folder, record = copied
     output = []
     with monkeypatch.context() as patched:
-        patched.setattr(measure, "fit", never)
+        patched.setattr(train, "fit", never)
         assert start(folder, *LORA, report=output.append) == record
     assert "already done; give rerun=true to repeat it" in output[0] and "\n" not in output[0]
     again = start(folder, *LORA, rerun=True)
@@ -50,7 +50,7 @@ def test_a_collected_run_is_not_repeated_either(copied, monkeypatch):
     record = records.write(committed(record), folder)
     records.collect(folder)
     shutil.rmtree(folder / "runs")
-    monkeypatch.setattr(measure, "fit", never)
+    monkeypatch.setattr(train, "fit", never)
     assert start(folder, *LORA) == record
 
 
@@ -61,7 +61,7 @@ def test_results_that_do_not_agree_are_refused_in_one_line(copied, monkeypatch):
     other = {split: {"last": {"accuracy": 0.0}, "best": {"accuracy": 0.0}} for split in record.scores}
     records.write(record.having(scores=other, created="2099"), folder)
     with monkeypatch.context() as patched:
-        patched.setattr(measure, "fit", never)
+        patched.setattr(train, "fit", never)
         with pytest.raises(UserError, match="so none is used: .*; give rerun=true to make the run again") as error:
             start(folder, *LORA)
     assert "\n" not in str(error.value)
@@ -111,7 +111,7 @@ def test_a_flipped_bit_of_an_adapter_is_told_in_one_line(copied, part):
 def test_an_absent_adapter_is_no_damage_and_loading_says_how_to_get_it(copied, monkeypatch):
     folder, record = copied
     shutil.rmtree(folder_of(folder, record) / "adapter")
-    monkeypatch.setattr(measure, "fit", never)
+    monkeypatch.setattr(train, "fit", never)
     assert start(folder, *LORA) == record
     with pytest.raises(UserError, match="the adapter of run .* is not in .*: run it again with rerun=true"):
         load_run(folder_of(folder, record))
@@ -128,7 +128,7 @@ def broken(error):
 
 
 def test_a_run_that_fails_is_tried_again_and_given_up_after_three_times(tmp_path, monkeypatch):
-    monkeypatch.setattr(measure, "fit", broken(RuntimeError("out of memory\nat 0x0")))
+    monkeypatch.setattr(train, "fit", broken(RuntimeError("out of memory\nat 0x0")))
     for attempt in (1, 2, 3):
         with pytest.raises(RuntimeError):
             start(tmp_path, *LORA)
@@ -144,7 +144,7 @@ def test_a_run_that_fails_is_tried_again_and_given_up_after_three_times(tmp_path
 
 def test_a_failure_that_passes_is_forgotten(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
-        patched.setattr(measure, "fit", broken(RuntimeError("a bad moment")))
+        patched.setattr(train, "fit", broken(RuntimeError("a bad moment")))
         with pytest.raises(RuntimeError):
             start(tmp_path, *LORA)
     record = start(tmp_path, *LORA)
@@ -153,7 +153,7 @@ def test_a_failure_that_passes_is_forgotten(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("no such folder")])
 def test_interruptions_and_bad_input_are_no_attempts(tmp_path, monkeypatch, error):
-    monkeypatch.setattr(measure, "fit", broken(error))
+    monkeypatch.setattr(train, "fit", broken(error))
     for _ in range(4):
         with pytest.raises(type(error)):
             start(tmp_path, *LORA)
@@ -165,10 +165,10 @@ def test_interruptions_and_bad_input_are_no_attempts(tmp_path, monkeypatch, erro
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
 def test_a_rerun_that_breaks_off_does_not_undo_a_result(copied, monkeypatch, error):
     folder, record = copied
-    monkeypatch.setattr(measure, "fit", broken(error))
+    monkeypatch.setattr(train, "fit", broken(error))
     with pytest.raises(error):
         start(folder, *LORA, rerun=True)
-    assert records.read_record(folder, record.run_id) == record
+    assert records.authoritative_record(folder, record.run_id) == record
 
 
 def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):
@@ -178,7 +178,7 @@ def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):
     assert record.status == "diverged" and record.is_done
     assert "is nan at step" in record.error and record.scores == {} and "scores" not in record.document()
     assert "diverged, " in output[0] and "\n" not in output[0]
-    monkeypatch.setattr(measure, "fit", never)
+    monkeypatch.setattr(train, "fit", never)
     assert start(tmp_path, *diverging) == record
     with pytest.raises(UserError, match="has status 'diverged': only a finished run can be loaded"):
         load_run(folder_of(tmp_path, record))

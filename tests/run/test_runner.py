@@ -18,8 +18,8 @@ from surm_bench.config import identity
 from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.records.record import Baseline
-from surm_bench.run import measure
-from surm_bench.run.runner import evaluate, load_run
+from surm_bench.run import outcome
+from surm_bench.run.loading import evaluate, load_run
 from surm_bench.tasks import Classification
 
 
@@ -44,7 +44,7 @@ def test_the_record_says_everything(tmp_path):
     record = start(tmp_path, *DIGITS, "adapter=circulant", "optimizer.lr=0.02", seed=5)
     path = folder_of(tmp_path, record) / "record.json"
     document = json.loads(path.read_text())
-    assert document == record.document() and records.read(path) == record
+    assert document == record.document() and records.read_file(path) == record
     known = {"schema_version", "checksum", "run_id", "group_id", "status", "config", "identity", "code", "command"}
     known |= {"seed", "environment", "created", "attempts", "files", "primary_metric", "greater_is_better"}
     measured = {"scores", "epochs", "selection", "kept", "examples", "parameters", "baseline", "timing", "memory"}
@@ -111,7 +111,7 @@ def test_results_by_hand():
 
     objective = Classification("accuracy", "accuracy")
     configs = (resolved(DIGITS).having(task={"validation": validation}) for validation in ("holdout", "dev"))
-    held, dev = (SimpleNamespace(**measure.results(History, objective, config)) for config in configs)
+    held, dev = (SimpleNamespace(**outcome.results(History, objective, config)) for config in configs)
     assert held.selection == "validation" and held.examples == {"reported": 5, "validation": 3}
     assert held.epochs == {"last": {"epoch": 2, "step": 15}, "best": {"epoch": 0, "step": 5}}
     assert held.scores["reported"] == {"last": {"accuracy": 0.6}, "best": {"accuracy": 0.5}}

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from surm_bench.adapters import ResidualAdapterConfig, SurmConfig
-from surm_bench.adapters.residual import ACTIVATIONS
+from surm_bench.adapters.methods.residual import ACTIVATIONS
 from surm_bench.errors import UserError
 from surm_bench.structured import STRUCTURES, Structure, StructuredMatrix
 from surm_bench.structured import toeplitz_product as displacement

@@ -18,7 +18,7 @@ from surm_bench.errors import UserError
 from surm_bench.models import Backbone
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run.build import build
-from surm_bench.run.runner import load_run
+from surm_bench.run.loading import load_run
 from surm_bench.studies import cka, cka_models, cka_report, measurements
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.training import evaluation_loader
@@ -320,7 +320,7 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     results = tmp_path / "results"
     shutil.copytree(finished, results)
     shutil.rmtree(run_of(results, "circulant", 1) / "adapter")
-    other_score = records.read(run_of(results, "lora", 0) / "record.json")
+    other_score = records.read_file(run_of(results, "lora", 0) / "record.json")
     other_score.scores["reported"]["last"]["accuracy"] = 0.9
     records.write(other_score, results)
     altered = run_of(results, "full", 1) / "adapter" / "adapter_model.safetensors"
@@ -330,7 +330,7 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
     cka.main(tmp_path / "study", quick=False, results_dir=results)
     output = capsys.readouterr().out
     assert "digits (vit_digits): no saved run of circulant, symmetric_toeplitz, toeplitz, kronecker, ldr" in output
-    assert "`make demo`" in output and "truncated/record.json" in output
+    assert "`surm-bench reproduce demo --all`" in output and "truncated/record.json" in output
     assert re.search("LoRA r=8 with seed 0 is left out: .* but its record has 0.900", output)
     assert re.search(
         "Full fine-tuning with seed 1 is left out: .*adapter_model.safetensors is not the file that", output
@@ -340,7 +340,7 @@ def test_what_is_missing_or_broken_is_told_and_the_rest_goes_on(finished, tmp_pa
 
 
 def test_without_runs_one_line_names_the_command_that_makes_them(tmp_path):
-    with pytest.raises(UserError, match="full fine-tuning.*`make demo` makes them") as error:
+    with pytest.raises(UserError, match="full fine-tuning.*`surm-bench reproduce demo --all` makes them") as error:
         cka.main(tmp_path / "study", quick=False, results_dir=tmp_path)
     assert "\n" not in str(error.value) and not (tmp_path / "study").exists()
 

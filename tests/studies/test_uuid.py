@@ -16,7 +16,7 @@ from surm_bench.errors import UserError
 from surm_bench.studies import measurements, uuid_report
 from surm_bench.studies import uuid as study
 from surm_bench.studies.uuid_data import IGNORED, Characters, TokensOfModel, draw, encode
-from surm_bench.studies.uuid_model import PLACES, SMALL, adapted, answer, configuration, small_decoder
+from surm_bench.studies.uuid_model import ADAPTED_LAYERS, SMALL, adapted, answer, configuration, small_decoder
 
 
 class Stub(nn.Module):
@@ -110,7 +110,7 @@ def test_numbers_trained_by_closed_form(shape):
         "attention": [(64, 64), (64, kv), (64, kv), (64, 64)],
         "all linear layers": [(64, 64), (64, kv), (64, kv), (64, 64), (64, inner), (64, inner), (inner, 64)],
     }
-    for place in PLACES:
+    for place in ADAPTED_LAYERS:
         for method, numbers in (("lora", sum), ("ldr", lambda pair: 2 * max(pair))):
             with adapted(base, configuration(method, 3, place), seed=0) as model:
                 trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -179,7 +179,7 @@ def test_the_study_leaves_records_a_table_and_a_figure(tmp_path):
 
 @pytest.fixture
 def llama(tmp_path):
-    """A folder as of a real Llama: a config, safetensors, a tokenizer with a start token and one token a character."""
+    """A folder as of a real Llama: a config, safetensors, a tokenizer with a start token and a token per character."""
     folder = tmp_path / "my-llama"
     vocabulary = {token: i for i, token in enumerate(["<s>", *"0123456789abcdef-:"])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))

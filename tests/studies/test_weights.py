@@ -41,7 +41,7 @@ def test_every_layer_against_the_saved_adapter(finished, tmp_path):
 
 
 def test_a_folder_without_a_changed_weight(tmp_path):
-    with pytest.raises(UserError, match="no run that changed a query, key or value: `make demo`"):
+    with pytest.raises(UserError, match="no run that changed a query, key or value: `surm-bench reproduce demo --all`"):
         weights.main(tmp_path / "study", quick=False, results_dir=tmp_path)
     assert not (tmp_path / "study").exists()
 

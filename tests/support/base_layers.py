@@ -54,7 +54,7 @@ class Doubling(nn.Linear):
 
 
 class Codes(nn.Linear):
-    """int8 codes and a scale a row, as quantisers have them."""
+    """int8 codes and a scale for each row, as quantisers have them."""
 
     def __init__(self, of: nn.Linear):
         super().__init__(of.in_features, of.out_features)

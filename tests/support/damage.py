@@ -19,7 +19,7 @@ from surm_bench.errors import UserError
 from surm_bench.models.digest import model_digest
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run.build import build
-from surm_bench.run.runner import load_run
+from surm_bench.run.loading import load_run
 from surm_bench.tasks import TaskReader, load_task
 from surm_bench.tasks.embedded import grammar
 from surm_bench.training import Checkpoint

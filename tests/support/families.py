@@ -9,7 +9,7 @@ from support.runs import ADAPTERS
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
-from surm_bench.adapters.schedule import schedule
+from surm_bench.adapters.training_hooks import training_hooks
 from surm_bench.config import AdapterConfig, Config
 from surm_bench.config.composition import choices, read_files, resolved
 from surm_bench.models import split_qkv
@@ -88,7 +88,7 @@ def in_every_run(adapter: str, family: str) -> bool:
 
 
 def two_steps(model: PeftModel, family: str) -> None:
-    hooks = schedule(model) or Hooks()
+    hooks = training_hooks(model) or Hooks()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     hooks.begin(2)
     model.train()

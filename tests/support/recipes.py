@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from surm_bench.records import Record, read
+from surm_bench.records import Record, read_file
 
 BLOCK = re.compile(r"^```(python|yaml|bash)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -51,7 +51,7 @@ class Recipe:
     def record(self) -> Record:
         """Return the record of the only run of the recipe, and check that the run succeeded."""
         (file,) = self.tree.glob("results/runs/*/record.json")
-        record = read(file)
+        record = read_file(file)
         assert record.status == "success"
         return record
 

@@ -17,7 +17,7 @@ from surm_bench.experiment import launching
 from surm_bench.experiment.jobs import reported_jobs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.running import run_jobs
-from surm_bench.run import measure, runner
+from surm_bench.run import runner, train
 from surm_bench.system import atomic, storage
 from surm_bench.system.storage import StorageError, check_space, storage_errors
 from surm_bench.training import Checkpoint, state
@@ -96,19 +96,19 @@ def test_too_little_space_is_found_by_hand(tmp_path, monkeypatch):
 def test_the_need_of_a_run_covers_what_it_wrote(tmp_path, monkeypatch, overrides):
     """Against the files: two states, the adapter, the predictions and the record; and not more than twice as much."""
     needs = []
-    monkeypatch.setattr(measure, "check_space", lambda folder, needed, what: needs.append(needed))
+    monkeypatch.setattr(train, "check_space", lambda folder, needed, what: needs.append(needed))
     monkeypatch.setattr(Checkpoint, "clear", lambda self: None)
     monkeypatch.setattr(state, "PAUSE", 0)
     record = start(tmp_path, *overrides, "trainer.save_seconds=0")
     sizes = {path.name: path.stat().st_size for path in folder_of(tmp_path, record).rglob("*") if path.is_file()}
     written = sum(sizes.values()) + sizes["state.safetensors"]
-    assert written <= needs[0] <= 2 * written + measure.MARGIN
+    assert written <= needs[0] <= 2 * written + train.MARGIN
 
 
 def test_a_run_that_has_too_little_space_does_not_train_and_is_no_failure(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
-        patched.setattr(measure, "fit", lambda *_, **__: pytest.fail("trained"))
+        patched.setattr(train, "fit", lambda *_, **__: pytest.fail("trained"))
         with pytest.raises(StorageError, match=r"run [0-9a-f]{12} needs .* MB in .*, but only 1\.0 MB are free"):
             start(tmp_path, *LORA)
     assert records.Archive(tmp_path).is_empty
@@ -129,8 +129,8 @@ def earlier(tmp_path_factory):
     ("where", "name", "fails"),
     [
         (state, "save_file", full_in_rust),
-        (measure.PeftModel, "save_pretrained", full_in_rust),
-        (measure.pd.DataFrame, "to_parquet", full),
+        (train.PeftModel, "save_pretrained", full_in_rust),
+        (train.pd.DataFrame, "to_parquet", full),
         (records.store, "atomic", full),
         (atomic.os, "fsync", full),
     ],

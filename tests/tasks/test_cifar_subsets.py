@@ -14,7 +14,7 @@ from surm_bench.content import rows_digest
 from surm_bench.errors import UserError
 from surm_bench.tasks import cifar_subsets, sources
 from surm_bench.tasks.cifar_official import SPLITS
-from surm_bench.tasks.cifar_subsets import MANIFESTS, NAMES, read_manifest, rebuild
+from surm_bench.tasks.cifar_subsets import DATA_SETS, MANIFESTS, read_manifest, rebuild
 
 
 def digest(rows: Dataset) -> str:
@@ -46,7 +46,7 @@ def subset(tmp_path, monkeypatch) -> dict[str, Dataset]:
     """A small subset with its manifests, the same of cifar10 and of cifar100; one image is there twice."""
     train = pictures(6, seed=0)
     rows = {"train": concatenate_datasets([train, train.select([2])]), "test": pictures(3, seed=1)}
-    for name in NAMES:
+    for name in DATA_SETS:
         for split, dataset in rows.items():
             write_manifest(tmp_path / "manifests" / name, split, dataset)
     monkeypatch.setattr(cifar_subsets, "MANIFESTS", tmp_path / "manifests")
@@ -97,7 +97,7 @@ def test_drawn_from_the_hub(subset, tmp_path, monkeypatch):
 
 def test_only_cifar100_is_drawn_from_pooled_splits(subset, tmp_path):
     """Of cifar10 a training image among the official test images would be a leak."""
-    for name in NAMES:
+    for name in DATA_SETS:
         write_official(tmp_path / "source", divided_anew(official(subset)), name)
     for file, expected in zip(rebuild("cifar100", tmp_path / "out", tmp_path / "source"), subset.values(), strict=True):
         assert digest(read(file)) == digest(expected)
@@ -201,7 +201,7 @@ def test_offline_it_speaks_of_its_own_option(tmp_path, monkeypatch, capsys):
     assert "DATA=" not in message and "demo" not in message
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_sizes_of_the_committed_manifests(name):
     manifests = [read_manifest(MANIFESTS / name / f"{split}.txt") for split in SPLITS]
     assert [len(manifest.images) for manifest in manifests] == [10_000, 2_000]
@@ -211,7 +211,7 @@ def test_sizes_of_the_committed_manifests(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_committed_manifests_rebuild_the_real_subsets(name, data_dir, tmp_path):
     """From shuffled files with 500 others in each; of cifar100 test and train are exchanged."""
     real = {split: read(data_dir / "images" / name / f"{split}.parquet") for split in SPLITS}

@@ -19,7 +19,7 @@ from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
 from surm_bench.run import runner
-from surm_bench.run.measure import results
+from surm_bench.run.outcome import results
 from surm_bench.tasks import Classification, load_task, prepare
 from surm_bench.training import History
 

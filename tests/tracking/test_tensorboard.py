@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from surm_bench.config import Config
 from surm_bench.config.composition import resolved
-from surm_bench.run.runner import load_run
+from surm_bench.run.loading import load_run
 from surm_bench.tracking.tensorboard_tracker import TensorBoardTracker
 
 SCORE = "score/vit_digits/digits/rows_120"

@@ -24,7 +24,7 @@ from surm_bench.command.main import command
 from surm_bench.config import ModelConfig
 from surm_bench.errors import UserError
 from surm_bench.records import Record
-from surm_bench.run.runner import load_model, load_run
+from surm_bench.run.loading import load_model, load_run
 from surm_bench.statistics.of_one_run import example_interval
 from surm_bench.system.atomic import atomic_folder
 from surm_bench.tasks.embedded import grammar
@@ -57,7 +57,7 @@ def values(folder):
 
 
 def record_of(run: Path) -> Record:
-    return records.read(run / "record.json")
+    return records.read_file(run / "record.json")
 
 
 def refused(arguments: list, capsys) -> str:

@@ -91,7 +91,7 @@ def test_the_noise_that_is_seen_is_expected_to_be_the_noise():
 
 
 def test_the_noise_converges_to_the_true_one():
-    """A simulation: 20 parameters of variance 4, one observation a step with noise of variance 0.3."""
+    """A simulation: 20 parameters of variance 4, an observation at each step with noise of variance 0.3."""
     torch.manual_seed(0)
     theta, estimate, p, noise = 2 * torch.randn(20), torch.zeros(20), torch.full((20,), 4.0), torch.eye(1)
     seen = []

@@ -18,7 +18,7 @@ from support.cases import slow_but
 from support.resumed import Stopper, assert_same, disturb, small
 
 from surm_bench.adapters.build import attach
-from surm_bench.adapters.schedule import schedule
+from surm_bench.adapters.training_hooks import training_hooks
 from surm_bench.config import Config
 from surm_bench.config.composition import compose
 from surm_bench.run.build import build
@@ -58,7 +58,7 @@ def train(
     settings = composed(*overrides, *SHORT)
     backbone, data = build(settings)
     model = trained = attach(backbone.module, backbone.roles, settings.adapter)
-    hooks = Stopper(schedule(model) or Hooks(), **stop)
+    hooks = Stopper(training_hooks(model) or Hooks(), **stop)
     if settings.trainer.cache_prefix:
         trained, data = cache_prefix(model, data, settings.trainer)
     if checkpoint is not None and checkpoint.file.exists():

@@ -1,4 +1,4 @@
-"""Every method in recorded graphs: compiled as one graph, exported, and traced, against the model itself."""
+"""Every method in traced graphs: compiled as one graph, exported, and traced, against the model itself."""
 
 import pytest
 import torch

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import Delta, DeltaLinear
-from surm_bench.adapters.method import register_method
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError

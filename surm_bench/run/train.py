@@ -1,30 +1,30 @@
-"""Train and evaluate a run, and write its record before the tracker finishes."""
+"""Train and evaluate a run, and write its record, predictions and adapter before the tracker finishes."""
 
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from accelerate import PartialState
 from peft import PeftModel, get_peft_model_state_dict
+from torch import Tensor, nn
 
 from surm_bench import records
 from surm_bench.adapters.change import original_weights, weight_changes
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.parameters import BASELINE_RANK, count_parameters, lora_parameters
-from surm_bench.adapters.schedule import schedule
+from surm_bench.adapters.training_hooks import training_hooks
 from surm_bench.config import Config
-from surm_bench.records.record import Baseline, Memory, Parameters, Record, Timing
-from surm_bench.records.store import FILE
-from surm_bench.records.summary import summary
+from surm_bench.records.record import Baseline, Memory, Parameters, Record
+from surm_bench.records.store import RECORD_FILE
 from surm_bench.run.build import adapt, build
 from surm_bench.run.opening import opening
+from surm_bench.run.outcome import earlier_seconds, results, rounded, timing, write_outcome
 from surm_bench.system import environment
 from surm_bench.system.atomic import atomic
 from surm_bench.system.storage import check_space
@@ -34,7 +34,28 @@ from surm_bench.training import Checkpoint, History, fit
 
 MARGIN = 2**21  # bytes of the record, and of headers and names in the other files
 STATE = "state"  # the folder of the saved state, from which an interrupted run continues
-CHOOSING = {"dev": "reported", "holdout": "validation", "tuning": "validation"}  # the split that chooses the best epoch
+
+
+@dataclass
+class Start:
+    """A run before its first step.
+
+    Attributes:
+        model: the backbone with the adapter.
+        module: the module to train: the model, or its part behind a cached prefix, which shares its parameters.
+        data: the task as inputs of the module.
+        original: the weights that the adapter changes, before training (surm_bench.adapters.change).
+        prefix_seconds: the seconds of computing the cached prefix; None without one.
+    """
+
+    model: PeftModel
+    module: nn.Module
+    data: TaskData
+    hooks: Hooks | None
+    original: dict[str, Tensor]
+    parameters: Parameters
+    baseline: Baseline
+    prefix_seconds: float | None
 
 
 def train_and_record(
@@ -53,48 +74,51 @@ def train_and_record(
         Lost: another worker took over the run.
         StorageError: the disk has too little space, or the folder no longer exists.
     """
-    folder = records.run_folder(config.results_dir, record.run_id)
-    backbone, data = build(config, reader)
-    lora = lora_parameters(backbone.module, backbone.roles)
-    model = adapt(backbone, config)
-    parameters = Parameters(**count_parameters(model))
-    baseline = _against_lora(parameters.adapter, lora)
-    hooks, objective, original = schedule(model), objective_for(config.task), original_weights(model)
-    trained, data, prefix_seconds = _with_cached_prefix(model, data, config)
-    environment.reset_peak_memory()
+    folder, main = records.run_folder(config.results_dir, record.run_id), PartialState().is_main_process
+    start, objective = _prepared(config, reader), objective_for(config.task)
     checkpoint = _checkpoint(config, record, folder)
-    main = PartialState().is_main_process
     if main:
-        check_space(folder, needed_bytes(model, data, config), f"run {record.run_id}")
-        announce(opening(config, record.run_id, parameters, baseline, data))
+        check_space(folder, needed_bytes(start.model, start.data, config), f"run {record.run_id}")
+        announce(opening(config, record.run_id, start.parameters, start.baseline, start.data))
     shown = record.config.having(results_dir=config.results_dir)  # without the paths of data and weights
     tracked = track(shown, record.run_id, record.group_id) if main else nullcontext(Tracker())
     with tracked as tracker:
-        history = fit(trained, data, objective, config, hooks=hooks, log=_log(tracker, shown), checkpoint=checkpoint)
+        log = _log(tracker, shown)
+        history = fit(start.module, start.data, objective, config, hooks=start.hooks, log=log, checkpoint=checkpoint)
         record = record.having(
             status="success",
-            parameters=parameters,
-            baseline=baseline,
-            timing=_timing(history, prefix_seconds),
+            parameters=start.parameters,
+            baseline=start.baseline,
+            timing=timing(history, start.prefix_seconds),
             memory=Memory(environment.peak_memory_bytes()),
             **results(history, objective, config),
         )
         if main:
             records.check_held(folder)
             if config.trainer.save_adapter:
-                record = record.having(change=_rounded(weight_changes(model, original)))
-                _save_adapter(model, folder)
-            _save_predictions(history, objective, data, folder)
-            wall = time.perf_counter() - began + _earlier_seconds(history)
-            timing = replace(record.timing, wall_seconds=wall)
-            with records.held(folder):
-                files = records.describe_files(folder)
-                record = records.write(record.having(files=files, timing=timing), config.results_dir)
-            records.LINES.info(summary(record))
+                record = record.having(change=rounded(weight_changes(start.model, start.original)))
+                _save_adapter(start.model, folder)
+            _save_predictions(history, objective, start.data, folder)
+            wall = time.perf_counter() - began + earlier_seconds(history)
+            record = record.having(timing=replace(record.timing, wall_seconds=wall))
+            record = write_outcome(record, config.results_dir)
             checkpoint.clear()
             tracker.summary(summary_of(record))
-            tracker.link(folder / FILE)
+            tracker.link(folder / RECORD_FILE)
     return record
+
+
+def _prepared(config: Config, reader: TaskReader) -> Start:
+    """Read the data, build the model with its adapter, count its parameters, and compute the prefix to be cached."""
+    backbone, data = build(config, reader)
+    lora = lora_parameters(backbone.module, backbone.roles)
+    model = adapt(backbone, config)
+    parameters = Parameters(**count_parameters(model))
+    hooks, original = training_hooks(model), original_weights(model)
+    module, data, prefix_seconds = _with_cached_prefix(model, data, config)
+    environment.reset_peak_memory()
+    baseline = Baseline("lora", BASELINE_RANK, lora, lora / parameters.adapter if parameters.adapter else None)
+    return Start(model, module, data, hooks, original, parameters, baseline, prefix_seconds)
 
 
 def needed_bytes(model: PeftModel, data: TaskData, config: Config) -> int:
@@ -109,23 +133,6 @@ def needed_bytes(model: PeftModel, data: TaskData, config: Config) -> int:
     rows = sum(len(split) for split in data.splits.values())
     state = (3 + config.trainer.keep_best) * trained + 4 * rows * (config.task.num_labels + 1)
     return 2 * state + adapter + 16 * rows + MARGIN
-
-
-def results(history: History, objective: Objective, config: Config) -> dict[str, Any]:
-    """Return the fields of a record that training fills: scores of every split at the last step and in the best epoch,
-    the split that chose this epoch, and the course of training.
-    """
-    selection = CHOOSING[config.task.validation]
-    last, best = history.evaluations[-1], objective.best(history.evaluations, selection)
-    return {
-        "scores": {split: {"last": last["scores"][split], "best": best["scores"][split]} for split in last["scores"]},
-        "epochs": {name: {key: at[key] for key in ("epoch", "step")} for name, at in (("last", last), ("best", best))},
-        "selection": selection,
-        "kept": "best" if config.trainer.keep_best else "last",
-        "examples": {split: len(labels) for split, labels in history.labels.items()},
-        "history": history.evaluations,
-        "segments": history.segments,
-    }
 
 
 def _log(tracker: Tracker, config: Config) -> Callable[[dict[str, float], int], None]:
@@ -144,9 +151,7 @@ def _checkpoint(config: Config, record: Record, folder: Path) -> Checkpoint:
     return Checkpoint(folder / STATE, code, config.trainer.save_seconds, about, partial(records.check_held, folder))
 
 
-def _with_cached_prefix(
-    model: PeftModel, data: TaskData, config: Config
-) -> tuple[torch.nn.Module, TaskData, float | None]:
+def _with_cached_prefix(model: PeftModel, data: TaskData, config: Config) -> tuple[nn.Module, TaskData, float | None]:
     """Return the module to train, its data, and the seconds of computing the cached prefix, if there is one."""
     if not config.trainer.cache_prefix:
         return model, data, None
@@ -155,37 +160,6 @@ def _with_cached_prefix(
     clock = time.perf_counter()
     suffix, cached = cache_prefix(model, data, config.trainer)
     return suffix, cached, time.perf_counter() - clock
-
-
-def _against_lora(adapter: int, lora: int) -> Baseline:
-    return Baseline("lora", BASELINE_RANK, lora, lora / adapter if adapter else None)
-
-
-def _timing(history: History, prefix_seconds: float | None) -> Timing:
-    milliseconds = 1000 * np.array(history.step_seconds)
-    return Timing(
-        train_seconds=history.train_seconds,
-        step_ms_median=float(np.median(milliseconds)),
-        step_ms_p99=float(np.percentile(milliseconds, 99)),
-        samples_per_second=history.examples / history.train_seconds,
-        prefix_seconds=prefix_seconds,
-    )
-
-
-def _rounded(changes: list[dict]) -> list[dict]:
-    """Round numbers to five digits to keep records small. Singular values need no more digits."""
-
-    def short(value: object) -> object:
-        if isinstance(value, list):
-            return [short(inner) for inner in value]
-        return float(f"{value:.5g}") if isinstance(value, float) else value
-
-    return [{key: short(value) for key, value in row.items()} for row in changes]
-
-
-def _earlier_seconds(history: History) -> float:
-    """Return the training seconds of earlier processes of an interrupted run."""
-    return sum(segment["train_seconds"] for segment in history.segments[:-1])
 
 
 def _save_predictions(history: History, objective: Objective, data: TaskData, folder: Path) -> None:

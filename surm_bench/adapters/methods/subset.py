@@ -14,7 +14,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
-from surm_bench.adapters.method import register
+from surm_bench.adapters.register import register
 from surm_bench.adapters.tuner import Tuner
 from surm_bench.errors import UserError, unknown
 
@@ -83,9 +83,8 @@ class SubsetModel(Tuner):
     def _get_adapter_state_dict(
         cls, model: nn.Module, config: SubsetConfig, adapter_name: str, state_dict: dict[str, Tensor], **_: Any
     ) -> dict[str, Tensor]:
-        names = {
-            name.replace("_fsdp_wrapped_module.", "") for name in selected(model, config)
-        }  # the names in state_dict
+        # The names in state_dict, which FSDP's wrappers do not change.
+        names = {name.replace("_fsdp_wrapped_module.", "") for name in selected(model, config)}
         return {name: tensor for name, tensor in state_dict.items() if name in names}
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.base_layer import kind
-from surm_bench.adapters.method import register_method
-from surm_bench.adapters.residual import Branch
+from surm_bench.adapters.register import register_method
+from surm_bench.adapters.residual_layer import Branch
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
 from surm_bench.adapters.tuner_layer import Unmergeable

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from surm_bench.adapters.hadamard import Elementwise, ElementwiseLayer
-from surm_bench.adapters.method import register_method
+from surm_bench.adapters.elementwise import Elementwise, ElementwiseLayer
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig
 

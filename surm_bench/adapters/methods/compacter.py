@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from surm_bench.adapters.kadaptation import glorot_rows
-from surm_bench.adapters.method import register_method
-from surm_bench.adapters.residual import Branch, ResidualLinear
+from surm_bench.adapters.methods.kadaptation import glorot_rows
+from surm_bench.adapters.register import register_method
+from surm_bench.adapters.residual_layer import Branch, ResidualLinear
 from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError

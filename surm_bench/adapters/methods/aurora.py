@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import Delta, DeltaLinear
-from surm_bench.adapters.method import register_method
 from surm_bench.adapters.planes import BetweenPlanes, Planes, PlanesConfig, between_planes
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Shared, Site
 
 

@@ -12,7 +12,8 @@ This module differs from that code in six points. In the authors' code:
 - one bias, which is not part of ΔW, is added to both queries and values;
 - half of ΔW's entries are dropped in training;
 - the query's delta is added after the division by √(head size), so that the delta counts √(head size) times as much;
-- the adapter's output is mixed over tokens and images, as LoRA's output is there (surm_bench.adapters.lora_pevit).
+- the adapter's output is mixed over tokens and images, as LoRA's output is there
+  (surm_bench.adapters.methods.lora_pevit).
 """
 
 import math
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.method import register_method
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.targets import place
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive

@@ -6,13 +6,12 @@ model computes itself (PeftModel.forward bypasses that code). Here the training 
 is the task's.
 """
 
-from typing import Any
-
 import torch
 from peft import PeftModel
 from peft.tuners.adalora import AdaLoraModel
 from torch import Tensor, nn
 
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.pruning import deltas
 from surm_bench.adapters.tuner import LayerTuner
 from surm_bench.errors import UserError
@@ -20,8 +19,8 @@ from surm_bench.errors import UserError
 IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # attributes of PEFT's RankAllocator: name of a parameter -> tensor
 
 
-class AdaLoraSchedule:
-    """The training hooks of one AdaLoRA adapter (surm_bench.training.Hooks).
+class AdaLoraHooks(Hooks):
+    """The training hooks of one AdaLoRA adapter.
 
     The config's tinit and tfinal are taken as fractions of its total_step and stretched to the steps of the run. Thus
     one config fits six steps and six thousand.
@@ -69,15 +68,15 @@ class AdaLoraSchedule:
         self.config.rank_pattern = state["rank_pattern"]
 
 
-def schedule(model: PeftModel) -> Any:
-    """Return the training hooks of the model's method (surm_bench.training.Hooks), or None if ranks do not shrink.
+def training_hooks(model: PeftModel) -> Hooks | None:
+    """Return what the model's method adds to the training loop, or None if it adds nothing.
 
     Raises:
         UserError: the configured ranks do not shrink.
     """
     tuner = model.base_model
     if isinstance(tuner, AdaLoraModel):
-        return AdaLoraSchedule(tuner)
+        return AdaLoraHooks(tuner)
     if isinstance(tuner, LayerTuner):
         return tuner.peft_config[tuner.active_adapters[0]].training_hooks(deltas(tuner))
     return None

@@ -14,14 +14,14 @@ the steps, and the cut ranks are fixed in the last half.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.method import register_method
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.pruning import zero_lowest
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.errors import UserError
@@ -57,7 +57,7 @@ class Lora2Config(TunerConfig):
     def build(self, site: Site) -> ThinDelta:
         return TwoPlanes(*site.shape, self)
 
-    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Any:
+    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Hooks:
         return PlaneRanks(adapters, self)
 
 
@@ -87,8 +87,8 @@ class TwoPlanes(ThinDelta):
         return torch.stack([torch.linalg.matrix_norm(gram - torch.eye(len(gram)).to(gram)) for gram in grams])
 
 
-class PlaneRanks:
-    """The training hooks of one LoRA² adapter (surm_bench.training.Hooks)."""
+class PlaneRanks(Hooks):
+    """The training hooks of one LoRA² adapter."""
 
     def __init__(self, planes: dict[str, TwoPlanes], config: Lora2Config):
         self.planes, self.config = planes, config

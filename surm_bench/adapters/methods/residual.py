@@ -20,13 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surm_bench.adapters.method import register_method
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
+from surm_bench.adapters.register import register_method
+from surm_bench.adapters.residual_layer import Branch, ResidualLinear
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
-from surm_bench.adapters.tuner_layer import LinearTunerLayer, Unmergeable
 from surm_bench.errors import UserError, unknown
-from surm_bench.structured.precision import parameter_dtype, under_autocast
 from surm_bench.structured.residual import residual
 
 PLACEMENTS = {"houlsby": ("o", "fc2"), "pfeiffer": ("fc2",)}  # after attention and MLP, or after the MLP alone
@@ -112,15 +111,6 @@ class StructuredResidual(nn.Module):
         return residual(self.matrix.algebra, generators, self.activation, y, self.dropout(h), self.bias)
 
 
-class Branch(nn.Module):
-    """An adapter whose output f(h), of the shape of h, (..., features), is added to the output of a layer."""
-
-    def plus_output(self, y: Tensor, h: Tensor) -> Tensor:
-        """Return y plus the output for h."""
-        dtype = h.dtype if under_autocast(h.device) else parameter_dtype(self)
-        return y + self(h.to(dtype)).to(y.dtype)
-
-
 class Bottleneck(Branch):
     """W_up·act(W_down·dropout(h) + b_down) + b_up on h of shape (..., features); W_up and b_up start at zero."""
 
@@ -135,15 +125,6 @@ class Bottleneck(Branch):
 
     def forward(self, h: Tensor) -> Tensor:
         return self.up(self.activation(self.down(self.dropout(h))))
-
-
-class ResidualLinear(Unmergeable, LinearTunerLayer):
-    """A frozen Linear with output h, followed by the sum of h and the active adapters' outputs for h."""
-
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
-        h = self.base_layer(x, *args, **kwargs)
-        return self.plus_outputs(h, h)
 
 
 register_method("residual", ResidualAdapterConfig, ResidualLinear)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.affine import AffineLayer
-from surm_bench.adapters.method import register_method
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Sharing, Site
 from surm_bench.adapters.targets import role_targets
 from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive

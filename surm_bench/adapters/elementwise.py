@@ -1,16 +1,6 @@
-"""The Hadamard adapter as a PEFT method: y ← (1 + scale)⊙y + shift after self-attention, both zero at the start.
-
-Chen et al., 2023, arXiv 2407.11033: a weight and a bias vector act element by element on the output of self-attention,
-before the residual sum and its norm, and the norm that follows is trained with these vectors. With one norm per layer
-this gives 4·d parameters per layer, 36,864 on BERT-base, about the 0.033 % that the paper's abstract states. Only
-summaries of the paper could be consulted. They do not say on which side of the output projection the vectors are (here:
-after the projection) and do not name the norm. Here the norm is trained through two vectors after it, which reach the
-same functions as the norm's own weight and bias. The paper first trains the classifier alone, in a separate stage; here
-classifier and adapter are trained together, as with every other method.
-"""
+"""Adapters that scale and shift the output of a layer element by element: y ← (1 + scale)⊙y + shift."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,23 +8,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.affine import AffineLayer
 from surm_bench.adapters.base_layer import kind
-from surm_bench.adapters.method import register_method
-from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
-
-
-@dataclass
-class HadamardConfig(TunerConfig):
-    """Configuration of the Hadamard adapter.
-
-    Without target_modules, adapters follow the attention's output projection and the norm after this projection.
-    """
-
-    usual_roles = ("o", "attention_norm")
-
-    def build(self, site: Site) -> nn.Module:
-        return Elementwise(site.layer.out_features)
 
 
 class Elementwise(nn.Module):
@@ -88,6 +62,3 @@ def _is_last(norm: nn.LayerNorm) -> bool:
         return norm(like.new_zeros(2, *norm.normalized_shape)).shape == (2, *norm.normalized_shape)
     except Exception:  # the norm exchanges dimensions that this input does not have
         return False
-
-
-register_method("hadamard", HadamardConfig, ElementwiseLayer)

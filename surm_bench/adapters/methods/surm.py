@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.base_layer import is_plain_linear
 from surm_bench.adapters.delta import DeltaLinear
-from surm_bench.adapters.method import register_method
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_dropout
 from surm_bench.errors import UserError

@@ -14,14 +14,14 @@ into b.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.method import register_method
+from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.pruning import zero_lowest
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
 from surm_bench.errors import UserError
@@ -58,7 +58,7 @@ class DynamicDoraConfig(TunerConfig):
     def build(self, site: Site) -> ThinDelta:
         return Terms(*site.shape, self)
 
-    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Any:
+    def training_hooks(self, adapters: Mapping[str, nn.Module]) -> Hooks:
         return DynamicRanks(adapters, self)
 
 
@@ -90,8 +90,8 @@ class Terms(ThinDelta):
         return scaled.norm(dim=0) * self.a.norm(dim=1) / ((scaled @ self.a).norm() + EPS)
 
 
-class DynamicRanks:
-    """The training hooks of one DoRA adapter with dynamic ranks (surm_bench.training.Hooks)."""
+class DynamicRanks(Hooks):
+    """The training hooks of one DoRA adapter with dynamic ranks."""
 
     def __init__(self, terms: dict[str, Terms], config: DynamicDoraConfig):
         self.terms, self.config = terms, config

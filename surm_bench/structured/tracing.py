@@ -1,10 +1,10 @@
-"""Whether operations run now or are recorded to run later."""
+"""Whether operations run now or are traced into a graph that runs later."""
 
 import torch
 
 
-def is_recorded() -> bool:
-    """Return whether torch.compile, torch.export or torch.jit.trace records the operations into a graph.
+def is_traced() -> bool:
+    """Return whether torch.compile, torch.export or torch.jit.trace traces the operations into a graph.
 
     A graph holds plain operations alone, whose gradients are automatic; the compiler decides what is saved for them.
     """
@@ -13,5 +13,5 @@ def is_recorded() -> bool:
 
 def prefers_few_operations(device: torch.device) -> bool:
     """Return whether one large product is better than many small operations: on a GPU, which waits for each launch, and
-    in a recorded graph."""
-    return device.type != "cpu" or is_recorded()
+    in a traced graph."""
+    return device.type != "cpu" or is_traced()

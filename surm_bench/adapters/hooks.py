@@ -1,4 +1,4 @@
-"""The interface through which a method can add to the training loop."""
+"""The interface through which a method adds to the training loop (surm_bench.training)."""
 
 from torch import Tensor
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.method import register_method
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 

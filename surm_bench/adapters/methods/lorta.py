@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
-from surm_bench.adapters.method import register_method
+from surm_bench.adapters.register import register_method
 from surm_bench.adapters.roles import layer_of
 from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.targets import is_target, place

@@ -1,4 +1,4 @@
-"""Structures in recorded graphs, and the operations that a GPU gets, against dense linear algebra in fp64."""
+"""Structures in traced graphs, and the operations that a GPU gets, against dense linear algebra in fp64."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_several_terms_on_a_gpu(name, monkeypatch):
 @pytest.mark.parametrize("own", [False, True])
 def test_operations_of_a_graph(name, size, own, monkeypatch):
     for module in (diagonals, linear, matrix, residual):
-        monkeypatch.setattr(module, "is_recorded", lambda: True)
+        monkeypatch.setattr(module, "is_traced", lambda: True)
     check(name, drawn(name, size), STRUCTURES[name].own_route if own else "auto")
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surm_bench.adapters.method import register_method
-from surm_bench.adapters.residual import Branch
+from surm_bench.adapters.register import register_method
+from surm_bench.adapters.residual_layer import Branch
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig, check_positive
 from surm_bench.adapters.tuner_layer import LinearTunerLayer, Unmergeable
