@@ -95,7 +95,7 @@ test-peft: $(READY) ## run PEFT's own tests over our methods, offline except for
 	$(BIN)/python scripts/test_peft.py $(or $(ARGS),-n auto)
 
 params: $(READY) ## [MODEL=roberta_base] count the parameters of every adapter, without weights; results/parameters
-	$(BIN)/surm-bench params $(or $(MODEL),all)
+	$(BIN)/surm-bench params $(or $(MODEL),all) --folder results/parameters
 
 docs: $(VENV)/.docs ## build the documentation, which opens from disk; outputs/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

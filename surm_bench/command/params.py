@@ -10,7 +10,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     about = "count every adapter's parameters on a model, from its architecture alone, without weights or the hub"
     parser = commands.add_parser("params", help=about, description=about)
     parser.add_argument("model", help="a file of configs/model, such as roberta_base, or all")
-    parser.add_argument("--folder", type=Path, default=Path("results/parameters"), help="where to write")
+    parser.add_argument("--folder", type=Path, help="also write each table there as Markdown, LaTeX and CSV")
     parser.add_argument("--config-dir", action="append", default=[], help="a folder of more models, adapters, …")
     parser.set_defaults(call=_run)
 
@@ -24,9 +24,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.model not in (*models, "all"):
         raise unknown("model", options.model, [*models, "all"])
 
-    from surm_bench.run.parameter_table import write_parameters  # imports torch, so only when needed
+    from surm_bench.run.parameter_table import show_parameters  # imports torch, so only when needed
 
     for model in models if options.model == "all" else [options.model]:
-        write_parameters(model, options.folder)
-    print(f"\nWritten to {options.folder}")
+        show_parameters(model, options.folder)
     return 0

@@ -60,6 +60,8 @@ def run(experiment: Experiment, options: Options) -> list[str]:
         check_workspaces()
     problems = run_reported(experiment, options)
     state, runs = _state(experiment, options)
+    if problems and not runs.results(reported_jobs(experiment, state.choices)):
+        return problems + runs.problems  # there is nothing to show yet
     _write_results(experiment, state, runs, options.folder)
     if makes_dashboard and not _waiting(experiment, state, runs):
         try:

@@ -1,5 +1,6 @@
 """Count every adapter's parameters on a model, from its architecture alone: weights and the hub are not needed."""
 
+import warnings
 from copy import deepcopy
 from pathlib import Path
 
@@ -26,11 +27,15 @@ CAPTION = (
 )
 
 
-def write_parameters(model: str, folder: Path) -> None:
-    """Write the table to <model>.{md,tex,csv} in a folder, and print it."""
-    table = parameter_table(model)
-    write_table(table, folder, model)
+def show_parameters(model: str, folder: Path | None) -> None:
+    """Print the table, and write it to <model>.{md,tex,csv} in the folder, if one is given."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # PEFT's advice on training, which no count depends on
+        table = parameter_table(model)
     print_table(table)
+    if folder:
+        write_table(table, folder, model)
+        print(f"\nWritten to {folder}")
 
 
 def parameter_table(model: str) -> Table:

@@ -61,8 +61,10 @@ def test_a_users_experiment_is_planned_tuned_run_and_shown(mine, tmp_path, capsy
     assert command(["tables", "my_experiment", *mine]) == 0
     assert command(["report", "my_experiment", *mine, "--out", "page.html"]) == 0
     assert "Mine r=2" in (tmp_path / "page.html").read_text()
-    assert command(["params", "vit_digits", *mine]) == 0
-    assert "Mine r=8" in (tmp_path / "results" / "parameters" / "vit_digits.md").read_text()
+    capsys.readouterr()
+    assert command(["params", "vit_digits", *mine, "--folder", "counts"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and "Mine r=8" in said.out and "Mine r=8" in Path("counts/vit_digits.md").read_text()
 
 
 def test_a_run_with_a_users_adapter(mine, tmp_path, capsys):
