@@ -9,14 +9,16 @@ from surm_bench.records.store import FILE, run_folder
 def summary(record: Record) -> str:
     """Return the outcome in a line: ``Circulant on digits (vit_digits, seed 0): accuracy 0.9700 ± 0.0077 (…), …``.
 
-    ± is the standard error of the score over the examples of its split.
+    ± is the standard error of the score over the examples of its split, where it is known.
     """
     config = record.config
     what = f"{config.adapter.label} on {config.task.name} ({config.model.name}, seed {record.seed})"
     if record.status != "success":
         return f"{what}: {record.status}, {record.error}; run {record.run_id}"
     on = "" if record.split == "reported" else " on training rows held out"
-    score = f"{shown_metric(config.task)} {record.score:.4f} ± {standard_error(record):.4f}{on}"
+    error = standard_error(record)
+    spread = "" if error is None else f" ± {error:.4f}"
+    score = f"{shown_metric(config.task)} {record.score:.4f}{spread}{on}"
     return (
         f"{what}: {score} (best epoch {record.best_score:.4f}), "
         f"{record.parameters.adapter:,} adapter parameters, {compared(record.baseline)}, "

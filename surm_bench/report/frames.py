@@ -10,6 +10,7 @@ from surm_bench.config import Config, TaskConfig
 from surm_bench.config.methods import method_of
 from surm_bench.config.positive_class import shown_metric
 from surm_bench.errors import UserError
+from surm_bench.metrics import METRICS, Metric, metric_shown_as
 from surm_bench.records import Record
 
 RUN_COLUMNS = {
@@ -59,6 +60,11 @@ class TaskColumn(NamedTuple):
     metric: str = ""
 
     @property
+    def measure(self) -> Metric:
+        """The direction and the unit of the column's scores; those of accuracy for a column without a run."""
+        return metric_shown_as(self.metric or "accuracy")
+
+    @property
     def title(self) -> str:
         """The column's title, for example ``rte``, ``mnli-mm`` or ``cifar10 2 %``."""
         split = {"": "", "mismatched": "-mm"}.get(self.split, f"-{self.split}")
@@ -66,7 +72,11 @@ class TaskColumn(NamedTuple):
 
 
 def runs_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Return one row per run and split, for runs of any status; values that a failed run never measured are missing."""
+    """Return one row per run and split, for runs of any status; values that a failed run never measured are missing.
+
+    Raises:
+        UserError: a record was made when its metric had another direction, or its metric is unknown.
+    """
     rows = [row for record in records for row in _rows(record)]
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
 
@@ -149,6 +159,20 @@ def task_columns(frame: pd.DataFrame, tasks: Sequence[str] | None = None) -> lis
     return sorted(columns, key=lambda c: (first[c.model], c.model, tasks.index(c.task), _size(c.setting), c.split))
 
 
+def rising(frame: pd.DataFrame, name: str) -> pd.Series:
+    """Return the scores of a column, negated where a lower score is better: a greater value is then always better.
+
+    Args:
+        frame: has the columns metric and ``name``.
+    """
+    return frame[name] * frame["metric"].map(lambda metric: metric_shown_as(metric).sign).astype(float)
+
+
+def one_measure(columns: Iterable[TaskColumn]) -> bool:
+    """Whether the scores of the columns have one direction and one unit, so that their average has a meaning."""
+    return len({(column.measure.sign, column.measure.unit) for column in columns}) <= 1
+
+
 def cells_of(frame: pd.DataFrame, column: TaskColumn) -> pd.DataFrame:
     """Return the rows that belong to a column, of all methods."""
     return frame[(frame[CELL[:-1]] == list(column[:4])).all(axis=1)]
@@ -173,6 +197,7 @@ def adapter_family(peft: dict[str, Any]) -> str:
 def _rows(record: Record) -> Iterator[dict[str, Any]]:
     """Yield the row of a run on the reported split, then a row for each extra split."""
     config = record.config
+    _check_direction(record)
     setting, fraction = _setting(config.task)
     shared = {
         "run_id": record.run_id,
@@ -204,6 +229,16 @@ def _rows(record: Record) -> Iterator[dict[str, Any]]:
         epochs = record.scores.get(split, {})
         score, best = (epochs.get(epoch, {}).get(record.primary_metric) for epoch in (record.kept, "best"))
         yield shared | {"split": "" if split == "reported" else split, "score": score, "best_score": best}
+
+
+def _check_direction(record: Record) -> None:
+    """Refuse a record whose metric had another direction than the metric has now: no table can be right for both."""
+    metric, then = record.primary_metric, record.greater_is_better
+    if metric in METRICS and METRICS[metric].greater_is_better != then:
+        raise UserError(
+            f"run {record.run_id} was made when greater_is_better of {metric} was {then}, and it is "
+            f"{METRICS[metric].greater_is_better} in surm_bench/metrics/registry.py: rename the new metric"
+        )
 
 
 def _setting(task: TaskConfig) -> tuple[str, float | None]:
