@@ -1,4 +1,4 @@
-"""The table of metrics. To add a metric, write an entry of METRICS."""
+"""The table of metrics. A new metric is an entry of METRICS; its name is then a value of task.metric, too."""
 
 import math
 from collections.abc import Callable
@@ -63,7 +63,8 @@ class Metric(NamedTuple):
         return format(self.unit * score, sign + self.form)
 
 
-METRICS = {  # by the name of a task's primary_metric
+# By the names that task.metric and task.primary_metric have.
+METRICS = {
     "accuracy": Metric(accuracy, binomial),
     "f1": Metric(f1, binomial, of_class=True),
     "macro_f1": Metric(macro_f1, binomial),
@@ -71,6 +72,22 @@ METRICS = {  # by the name of a task's primary_metric
     "pearson": Metric(pearson, of_correlation, regression=True),
     "spearmanr": Metric(spearman, of_correlation, regression=True),
 }
+PAIRS = {  # values of task.metric with two scores, as GLUE has them
+    "f1_accuracy": ("f1", "accuracy"),
+    "macro_f1_accuracy": ("macro_f1", "accuracy"),
+    "correlation": ("spearmanr", "pearson"),
+}
+
+
+def metrics_of(task_metric: str) -> tuple[str, ...]:
+    """Return the names of the metrics that a value of task.metric computes, all for regression or all for classes.
+
+    Raises:
+        UserError: the value is unknown.
+    """
+    if task_metric not in PAIRS and task_metric not in METRICS:
+        raise unknown("metric", task_metric, [*PAIRS, *METRICS])
+    return PAIRS.get(task_metric, (task_metric,))
 
 
 def metric_function(name: str, positive: int | None = None) -> Function:
