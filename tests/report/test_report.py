@@ -23,7 +23,7 @@ from surm_bench import records
 from surm_bench.errors import UserError
 from surm_bench.metrics import METRICS
 from surm_bench.records import Record
-from surm_bench.report import figures, pareto
+from surm_bench.report import figures, frames, pareto
 from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.console import print_table
 from surm_bench.report.figures import accuracy_against_fraction, learning_curves
@@ -182,6 +182,23 @@ def test_summary_is_mean_and_sample_deviation_over_successful_seeds(summary):
     lora = cells.loc[("glue/rte", "LoRA r=8")]
     assert (lora["mean"], lora["n"]) == (pytest.approx(0.82), 2) and lora["std"] == pytest.approx(0, abs=1e-12)
     assert math.isnan(cells.loc[("glue/rte", "linear probe"), "std"])
+
+
+def test_a_declared_value_is_in_both_frames(runs, monkeypatch):
+    """The seed plus one, as a mean over the scored runs: LoRA's third run on rte failed."""
+    more = frames.RunValue("later", "float64", lambda record, _: record.seed + 1.0, "mean")
+    monkeypatch.setattr(frames, "RUN_VALUES", (*frames.RUN_VALUES, more))
+    assert runs_frame(runs)["later"].tolist() == [record.seed + 1 for record in runs]
+    summary = summary_frame(runs_frame(runs))
+    assert summary.columns[-1] == "later"
+    assert summary.set_index(["task", "label"])["later"]["glue/rte", "LoRA r=8"] == 1.5
+
+
+def test_the_peak_memory_is_in_mib_and_not_in_runs_csv(runs):
+    with_memory = changed(runs[0], memory={"peak_bytes": 3 * 2**20})
+    frame = runs_frame([with_memory, runs[1]])
+    assert frame["memory"][0] == 3 and math.isnan(frame["memory"][1])
+    assert "memory" not in frames.listed(frame) and set(frame) - set(frames.listed(frame)) == {"memory"}
 
 
 def test_failed_and_interrupted_runs_are_counted_in_their_cells_and_in_no_mean(summary):

@@ -38,7 +38,6 @@ SYMBOLS = {  # matplotlib's marker -> Plotly's name
     **{">": "triangle-right", "D": "diamond", "p": "pentagon"},
 }
 ENDS = ("mean", "low", "high")
-MIB = 2**20
 
 
 class TriedSetting(NamedTuple):
@@ -96,8 +95,6 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
     """
     looks = method_looks(results.families)
     frame = show_best_epoch(runs_frame(results.records), results.best_epoch)
-    memory = {record.run_id: record.memory and record.memory.peak_bytes for record in results.records}
-    frame["memory"] = frame["run_id"].map(memory).astype("float64") / MIB
     curves = curves_frame(results.records)
     cells = _cells(frame, results.columns)
     tried = [record for setting in results.tried for record in setting.records]
