@@ -3,7 +3,7 @@
 from surm_bench.config.task import TaskConfig
 from surm_bench.errors import UserError, unknown
 
-METRIC = "f1_accuracy"  # the only metric with a positive class
+OF_CLASS = ("f1_accuracy", "f1")  # the values of task.metric with a positive class
 DEFAULT = 1
 
 
@@ -14,10 +14,11 @@ def positive_class(task: TaskConfig) -> int | None:
         UserError: the task has no class of this name or number, or its metric has no positive class.
     """
     given, names = task.positive_class, task.label_names or []
-    if task.metric != METRIC:
+    if task.metric not in OF_CLASS:
         if given is not None:
             raise UserError(
-                f"task.positive_class={given} has no effect with task.metric={task.metric}: only {METRIC} reads it"
+                f"task.positive_class={given} has no effect with task.metric={task.metric}: "
+                f"only {' and '.join(OF_CLASS)} read it"
             )
         return None
     if given is None or given in names:

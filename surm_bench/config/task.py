@@ -47,8 +47,8 @@ class TaskConfig(Group):
         "quotes",
         None,
     )
-    metric: str = key("configuration of the shipped evaluate module", part=Part.ALWAYS)
-    primary_metric: str = key("the key of that metric's result shown in tables", part=Part.ALWAYS)
+    metric: str = key("a metric or a pair of metrics of surm_bench/metrics/registry.py", part=Part.ALWAYS)
+    primary_metric: str = key("the metric of these that is shown in tables", part=Part.ALWAYS)
     positive_class: str | None = key(
         "metric=f1_accuracy: the positive class of F1, by its name, or by its number if no class has that name; null: "
         "class 1, GLUE's positive class (the second of names in alphabetical order). The record then has its name",

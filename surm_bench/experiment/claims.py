@@ -13,8 +13,9 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.files import load_experiment
 from surm_bench.experiment.jobs import pair, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.pairing import Predictions
+from surm_bench.experiment.pairing import Predictions, gains
 from surm_bench.experiment.tuning import tuned
+from surm_bench.metrics import metric_shown_as
 from surm_bench.records import Record
 from surm_bench.report.verdicts import Compared
 from surm_bench.statistics import ErrorVariance, error_variance
@@ -81,8 +82,8 @@ def compared(claims: Claims, results: Path) -> tuple[dict[str, list[Compared]], 
         The comparisons by claim, and a line for each record that cannot be used.
 
     Raises:
-        UserError: a comparison names an unknown experiment, task or row, or two runs of a pair were scored on
-            different rows.
+        UserError: a comparison names an unknown experiment, task or row, two runs of a pair were scored on different
+            rows, or the scores of a task are not shown in percent.
     """
     evidence: dict[str, _Evidence] = {}
     of_claims: dict[str, list[Compared]] = {}
@@ -116,12 +117,13 @@ class _Evidence:
         rows = comparison.first, comparison.partner
         self._check(comparison.task, rows)
         of_first, of_partner = sides = [self._results(comparison.task, row) for row in rows]
+        self._check_unit(comparison.task, sides)
         seeds = [seed for seed in self._experiment.seeds if seed in of_first and seed in of_partner]
         pairs = [(of_first[seed], of_partner[seed]) for seed in seeds]
         scored = np.array([[run.score for run in pair] for pair in pairs], float).reshape(-1, 2)  # NaN: diverged
         complete = scored[np.isfinite(scored).all(1)]
         error = self._error_variance(comparison.task)
-        own, pooled = self._predictions.difference_by_both_rules(pairs, claims.level, error)
+        own, pooled = self._predictions.difference_by_both_rules(gains(pairs), claims.level, error)
         difference, check = (pooled, own) if claim.pooled else (own, pooled)
         return Compared(
             first=self._label(comparison.task, rows[0]),
@@ -139,6 +141,7 @@ class _Evidence:
             planned=len(self._experiment.seeds),
             tested=claim.tested,
             runs=tuple(run.run_id for pair in pairs for run in pair),
+            greater_is_better=all(run.greater_is_better for pair in pairs for run in pair),
         )
 
     def _error_variance(self, task: str) -> ErrorVariance | None:
@@ -154,6 +157,15 @@ class _Evidence:
             for name in names:
                 if name not in known:
                     raise unknown(f"{kind} of {self._experiment.name}", name, known)
+
+    def _check_unit(self, task: str, sides: Sequence[dict[int, Record]]) -> None:
+        """Refuse scores that are not shown in percent: margins, tables and the figure of the verdict are in points."""
+        for metric in {run.primary_metric for results in sides for run in results.values()}:
+            if not metric_shown_as(metric).percent:
+                raise UserError(
+                    f"{task} of {self._experiment.name} is scored by {metric}, which is not a percentage: "
+                    "a claim has a margin in points, so compare another metric"
+                )
 
     def _results(self, task: str, row: str) -> dict[int, Record]:
         """Return the records of the finished runs of a row, by seed."""

@@ -5,7 +5,7 @@ from contextlib import suppress
 from itertools import product
 
 from surm_bench.errors import UserError
-from surm_bench.experiment.pairing import Predictions
+from surm_bench.experiment.pairing import Predictions, gains
 from surm_bench.records import Record
 from surm_bench.report.frames import TaskColumn, columns_of
 from surm_bench.report.page.data import LEVEL, interval_part
@@ -20,7 +20,8 @@ def differences_to_lora(
 ) -> list[dict]:
     """Return the differences to LoRA, a row for each column, method and LoRA label.
 
-    A row holds column, method, reference, mean, low, high (method minus LoRA), n (pairs), n_missing and examples
+    A row holds column, method, reference, mean, low, high (the gain over LoRA: method minus LoRA, or LoRA minus method
+    for a metric of which a lower score is better), n (pairs), n_missing and examples
     (whether test examples were resampled). Test examples are resampled if all predictions are available. Runs that were
     scored on different rows cannot be paired, and give no row.
 
@@ -47,7 +48,7 @@ def differences_to_lora(
             continue
         with suppress(UserError):  # a folder of arbitrary runs may hold runs that were scored on different rows
             where = {"column": column, "method": method, "reference": reference}
-            differences.append(where | _compared(pairs, predictions))
+            differences.append(where | _compared(gains(pairs), predictions))
     return differences
 
 

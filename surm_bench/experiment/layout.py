@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from surm_bench.config.positive_class import shown_metric
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, pair, pairs, resolved
 from surm_bench.experiment.tuning import Tuned
@@ -18,20 +19,24 @@ class Layout:
     Attributes:
         labels: the row label of each task and adapter; a knob may change the label.
         families: the family of each label.
+        metrics: the metric of each task, as tables call it.
     """
 
     labels: dict[tuple[str, str], str]
     families: dict[str, str]
     columns: list[TaskColumn]
+    metrics: dict[str, str]
 
     @property
     def looks(self) -> dict[str, Look]:
         return method_looks(self.families)
 
     def named(self, scores: pd.DataFrame) -> pd.DataFrame:
-        """Return the scores with a column for the label that belongs to each task and adapter."""
+        """Return the scores with columns for the label of each task and adapter, and the metric of each task."""
         places = zip(scores["task"], scores["adapter"], strict=True)
-        return scores.assign(label=[self.labels[place] for place in places])
+        return scores.assign(
+            label=[self.labels[place] for place in places], metric=[self.metrics[task] for task in scores["task"]]
+        )
 
 
 def layout(experiment: Experiment, state: Tuned) -> Layout:
@@ -47,4 +52,5 @@ def layout(experiment: Experiment, state: Tuned) -> Layout:
     labels = {(job.task, job.adapter): config.adapter.label for job, config in configs.items()}
     families = {configs[job].adapter.label: adapter_family(configs[job].adapter.peft) for job in rows}
     columns = dict.fromkeys(column for job in planned for column in columns_of(configs[job]))
-    return Layout(labels, families, list(columns))
+    metrics = {job.task: shown_metric(config.task) for job, config in configs.items()}
+    return Layout(labels, families, list(columns), metrics)

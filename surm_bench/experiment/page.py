@@ -171,8 +171,8 @@ def _claims(results: Path, named: Sequence[str] | None) -> tuple[list[dict], lis
     if named:
         claims.claims = {name: claim for name, claim in claims.claims.items() if experiments[name] & set(named)}
     judged, unusable = compared(claims, results)
-    primaries = primary_families([comparison for of_claim in judged.values() for comparison in of_claim])
-    caption = verdict_caption(claims.level, claims.unpooled)
+    everything = [comparison for of_claim in judged.values() for comparison in of_claim]
+    primaries, caption = primary_families(everything), verdict_caption(everything, claims.level, claims.unpooled)
     documents = [
         {
             "name": name.replace("_", " "),

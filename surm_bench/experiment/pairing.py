@@ -18,6 +18,13 @@ from surm_bench.statistics import (
     paired_difference_with_examples,
 )
 
+Pair = tuple[Record, Record]
+
+
+def gains(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs so that first minus second is the gain: swapped, (second, first), if a lower score is better."""
+    return [(one, other) if one.greater_is_better else (other, one) for one, other in pairs]
+
 
 class Predictions:
     """The predictions of an archive's runs on their reported split, read at first use."""
@@ -29,7 +36,7 @@ class Predictions:
         """Whether the predictions of all these records are available."""
         return all(record.checksum in self._by_record for record in records)
 
-    def difference(self, pairs: Sequence[tuple[Record, Record]], level: float, resamples: int = 2000) -> Interval:
+    def difference(self, pairs: Sequence[Pair], level: float, resamples: int = 2000) -> Interval:
         """Return the interval of the difference, first minus second of each pair, for other seeds and test examples.
 
         Raises:
@@ -40,7 +47,7 @@ class Predictions:
         return paired_difference_with_examples(*self._arguments(pairs), level, resamples)
 
     def difference_by_both_rules(
-        self, pairs: Sequence[tuple[Record, Record]], level: float, pooled: ErrorVariance | None
+        self, pairs: Sequence[Pair], level: float, pooled: ErrorVariance | None
     ) -> tuple[Interval, Interval]:
         """Return the interval of the difference twice: by the variance of these pairs over seeds, and by a pooled error
         variance of a score."""
@@ -48,7 +55,7 @@ class Predictions:
             return mean_interval([], level), mean_interval([], level)
         return paired_difference_by_both_rules(*self._arguments(pairs), level, pooled=pooled)
 
-    def _arguments(self, pairs: Sequence[tuple[Record, Record]]) -> tuple:
+    def _arguments(self, pairs: Sequence[Pair]) -> tuple:
         runs = [run for side in zip(*pairs, strict=True) for run in side]
         predictions, labels = _arrays([self._by_record.get(run.checksum) for run in runs])
         first, partner = predictions.reshape(2, len(pairs), -1)

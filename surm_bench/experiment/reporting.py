@@ -21,7 +21,7 @@ from surm_bench.report.changes import changes_table
 from surm_bench.report.console import print_table
 from surm_bench.report.expected_validation import expected_validation
 from surm_bench.report.figures import accuracy_against_fraction, learning_curves
-from surm_bench.report.frames import curves_frame, runs_frame, summary_frame
+from surm_bench.report.frames import curves_frame, listed, runs_frame, summary_frame
 from surm_bench.report.pareto import accuracy_against_parameters
 from surm_bench.report.provenance import provenance
 from surm_bench.report.published import load_published
@@ -39,7 +39,7 @@ def write_tables(experiment: Experiment, state: Tuned, runs: Runs, folder: Path)
     table = comparison(experiment, state, runs, folder)
     jobs = reported_jobs(experiment, state.choices)
     results = runs.results(jobs)
-    frames = {"runs.csv": runs_frame(results + runs.failures(jobs)), "tuning.csv": state.scores}
+    frames = {"runs.csv": listed(runs_frame(results + runs.failures(jobs))), "tuning.csv": state.scores}
     written = [_write_frame(frame, folder / name) for name, frame in frames.items() if len(frame)]
     if table is None:
         print(f"{experiment.name}: no reported run in {folder}; surm-bench experiment {experiment.name} makes them")

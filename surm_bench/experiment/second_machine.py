@@ -11,6 +11,7 @@ from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import reported_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, tuned
+from surm_bench.metrics import Metric, metric_shown_as
 from surm_bench.records import Record
 from surm_bench.records.agreement import agree
 from surm_bench.report.provenance import provenance
@@ -22,6 +23,7 @@ CAPTION = (
     "absolute difference. Two scores agree if they differ by at most two standard errors of the score over its "
     "examples; on one kind of machine they must be equal. {settings} {codes}"
 )
+IN_UNITS = " Scores that are not percentages have their own unit."
 
 
 def second_machine(experiment: Experiment, state: Tuned, runs: Runs, others: Runs) -> Table:
@@ -33,20 +35,25 @@ def second_machine(experiment: Experiment, state: Tuned, runs: Runs, others: Run
     Raises:
         UserError: no run was made on both machines.
     """
-    rows, both = [], []
+    rows, cells, both = [], [], []
+    in_units = False
     kinds = {"tuning": state.jobs, "reported": reported_jobs(experiment, state.choices)}
     for task, (kind, jobs) in product(experiment.tasks, kinds.items()):
         results = [(runs.result(job), others.result(job)) for job in jobs if job.task == task]
         if pairs := [(one, other) for one, other in results if one is not None and other is not None]:
             rows.append({"task": task, "runs": kind, **_differences(pairs)})
+            measure = metric_shown_as(pairs[0][0].primary_metric)
+            cells.append(_cells(rows[-1], measure))
+            in_units |= not measure.percent
             both += pairs
     if not rows:
         raise UserError(f"no run of {experiment.name} was made on both machines: make the same runs on both first")
     here, there = (_devices(records) for records in zip(*both, strict=True))
     settings, codes = _settings(experiment, state, others), provenance([record for pair in both for record in pair])
     caption = CAPTION.format(here=here, there=there, settings=settings, codes=codes).rstrip()
+    caption += IN_UNITS * in_units
     columns = ["Task", "Runs", "Of both", "Difference", "Largest", "Agree"]
-    return Table([Column(title) for title in columns], [_cells(row) for row in rows], caption, pd.DataFrame(rows))
+    return Table([Column(title) for title in columns], cells, caption, pd.DataFrame(rows))
 
 
 def _devices(records: Iterable[Record]) -> str:
@@ -74,9 +81,11 @@ def _settings(experiment: Experiment, state: Tuned, others: Runs) -> str:
     return f"Tuning chose the same setting for {same} of the {len(both)} {pairs}." if both else ""
 
 
-def _cells(row: dict) -> list[Cell]:
-    spread = "" if pd.isna(row["std"]) else f" ± {100 * row['std']:.2f}"
-    difference = MISSING if pd.isna(row["mean"]) else f"{100 * row['mean']:+.2f}{spread}"
-    largest = MISSING if pd.isna(row["largest"]) else f"{100 * row['largest']:.2f}"
+def _cells(row: dict, measure: Metric) -> list[Cell]:
+    decimals = 2 if measure.percent else 4
+    mean, spread, largest = (measure.unit * row[name] for name in ("mean", "std", "largest"))
+    spread = "" if pd.isna(spread) else f" ± {spread:.{decimals}f}"
+    difference = MISSING if pd.isna(mean) else f"{mean:+.{decimals}f}{spread}"
+    largest = MISSING if pd.isna(largest) else f"{largest:.{decimals}f}"
     agreeing = f"{row['agree']} of {row['n']}"
     return [Cell(text) for text in (row["task"], row["runs"], str(row["n"]), difference, largest, agreeing)]

@@ -30,7 +30,7 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
     claims = load_claims(results / CLAIMS)
     judged, problems = compared(claims, results)
     everything = [one for comparisons in judged.values() for one in comparisons]
-    primaries, caption = primary_families(everything), verdict_caption(claims.level, claims.unpooled)
+    primaries, caption = primary_families(everything), verdict_caption(everything, claims.level, claims.unpooled)
     written, sections = [], ["# The verdict on every claim\n"]
     for name, comparisons in judged.items():
         table = verdict_table(comparisons, primaries, claims.level, caption)

@@ -22,19 +22,21 @@ def same_machine(first: Record, second: Record) -> bool:
 def tolerance(record: Record, of_seeds: Sequence[float] = ()) -> float:
     """Return the largest allowed difference of scores between machines.
 
-    This is the larger of two standard deviations over seeds and two standard errors of the score.
+    This is the larger of two standard deviations over seeds and two standard errors of the score. An unknown standard
+    error counts as 0.
 
     Args:
         of_seeds: the scores of this configuration with several seeds, including the seed of the record.
     """
     spread = stdev(of_seeds) if len(of_seeds) > 1 else 0.0
-    return max(2 * spread, 2 * standard_error(record))
+    return max(2 * spread, 2 * (standard_error(record) or 0.0))
 
 
-def standard_error(record: Record) -> float:
-    """Return the standard error of the score over examples (see surm_bench.metrics)."""
+def standard_error(record: Record) -> float | None:
+    """Return the standard error of the score over examples; None if the metric does not determine it."""
+    of_score = METRICS[record.primary_metric].standard_error
     value, n = record.scores[record.split][record.kept][record.primary_metric], record.examples[record.split]
-    return METRICS[record.primary_metric].standard_error(value, n)
+    return None if of_score is None else of_score(value, n)
 
 
 def agree(first: Record, second: Record, of_seeds: Sequence[float] = ()) -> bool:

@@ -9,14 +9,17 @@ from surm_bench.records.store import RECORD_FILE, run_folder
 def summary(record: Record) -> str:
     """Return the outcome in a line: ``Circulant on digits (vit_digits, seed 0): accuracy 0.9700 ± 0.0077 (…), …``.
 
-    ± is the standard error of the score over the examples of its split. The best epoch is named if it is not the last.
+    ± is the standard error of the score over the examples of its split, where it is known. The best epoch is named if it
+    is not the last.
     """
     config = record.config
     what = f"{config.adapter.label} on {config.task.name} ({config.model.name}, seed {record.seed})"
     if record.status != "success":
         return f"{what}: {record.status}, {record.error}; run {record.run_id}"
     on = "" if record.split == "reported" else f" on training rows held out, lr {config.optimizer.lr:g}"
-    score = f"{shown_metric(config.task)} {record.score:.4f} ± {standard_error(record):.4f}{on}"
+    error = standard_error(record)
+    spread = "" if error is None else f" ± {error:.4f}"
+    score = f"{shown_metric(config.task)} {record.score:.4f}{spread}{on}"
     best = f" (best epoch {record.best_score:.4f})" if record.best_score != record.score else ""
     return (
         f"{what}: {score}{best}, "

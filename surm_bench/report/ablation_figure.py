@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
+from surm_bench.report.ablation import common_measure
 from surm_bench.report.looks import Look
 from surm_bench.report.panels import STYLE, handle, new_figure, save
 
@@ -18,12 +19,16 @@ def ablation_figure(
     Where tuning has several seeds, a bar shows ± one sample standard deviation.
 
     Args:
-        scores: one row per trial and seed: task (the variant), label, score, chosen.
+        scores: one row per trial and seed: task (the variant), label, metric, score, chosen.
         variants: the variants from top to bottom; the others are compared with the first.
         looks: the look of each adapter, by label.
         path: where to write; its suffix is replaced.
+
+    Raises:
+        UserError: the variants are scored by metrics of different directions or units.
     """
-    cells = scores[scores["chosen"]].groupby(["label", "task"])["score"].agg(["mean", "std"]).mul(100)
+    measure = common_measure(scores)
+    cells = scores[scores["chosen"]].groupby(["label", "task"])["score"].agg(["mean", "std"]).mul(measure.unit)
     shown = [label for label in looks if label in cells.index]
     with mpl.rc_context(STYLE):
         figure = new_figure(1.3 + 0.33 * len(variants))
@@ -36,7 +41,7 @@ def ablation_figure(
         axes.set_yticks(range(len(variants)), variants)
         axes.set_ylim(len(variants) - 0.5, -0.5)
         axes.grid(True, axis="y")
-        axes.set_xlabel("score × 100 on training rows held out")
+        axes.set_xlabel(f"score{' × 100' * measure.percent} on training rows held out")
         key = [handle(looks[label], label) for label in shown]
         axes.legend(handles=key, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(key), frameon=False)
         return save(figure, path)

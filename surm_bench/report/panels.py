@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from surm_bench.errors import UserError
+from surm_bench.metrics import Metric
 from surm_bench.report.frames import TaskColumn
 from surm_bench.report.looks import OTHERS, Look
 from surm_bench.system.atomic import atomic
@@ -67,7 +68,7 @@ def add_legend(figure: Figure, grid: list[Axes], used: int, handles: list[Line2D
 
 def name_panel(axes: Axes, panel: TaskColumn) -> None:
     axes.set_title(f"{panel.title}  ({panel.model})")
-    axes.set_ylabel(f"{panel.metric.replace('_', ' ')} × 100")
+    axes.set_ylabel(panel.metric.replace("_", " ") + " × 100" * panel.measure.percent)
 
 
 def handle(look: Look, label: str, line: bool = False) -> Line2D:
@@ -76,11 +77,13 @@ def handle(look: Look, label: str, line: bool = False) -> Line2D:
     return Line2D([], [], color=look.color, label=label, **style)
 
 
-def draw_lines(axes: Axes, lines: Mapping[str, Line], looks: Mapping[str, Look], led: Collection[str]) -> None:
+def draw_lines(
+    axes: Axes, lines: Mapping[str, Line], looks: Mapping[str, Look], led: Collection[str], measure: Metric
+) -> None:
     """Draw the lines of a panel: leading methods with marks and a band of ± spread, the other methods thin and grey.
 
     A line of a single point is visible, too. A line so far below all others that it would flatten them is left out, and
-    a note says so.
+    a note says so; of errors, the lowest line is the best and stays.
     """
     for label, (x, y, spread) in lines.items():
         if label not in led:
@@ -90,7 +93,8 @@ def draw_lines(axes: Axes, lines: Mapping[str, Line], looks: Mapping[str, Look],
         axes.plot(x, y, color=color, marker=looks[label].marker, zorder=3, **style)
         axes.fill_between(x, y - spread, y + spread, color=color, alpha=0.13, linewidth=0, zorder=2)
     axes.grid(True)
-    _cut_far_below(axes, {label: y for label, (_, y, _) in lines.items()})
+    if measure.greater_is_better:
+        _cut_far_below(axes, {label: y for label, (_, y, _) in lines.items()}, measure)
 
 
 def line_key(looks: Mapping[str, Look], led: Collection[str], drawn: Collection[str]) -> list[Line2D]:
@@ -113,13 +117,15 @@ def axis_cut(axes: Axes, x: float | None = None, y: float | None = None) -> None
     axes.plot(*ends, marker=mark, transform=axes.transAxes, **look)
 
 
-def _cut_far_below(axes: Axes, lines: dict[str, np.ndarray]) -> None:
+def _cut_far_below(axes: Axes, lines: dict[str, np.ndarray], measure: Metric) -> None:
     lowest = min(lines, key=lambda label: lines[label].max())
     others = np.concatenate([line for label, line in lines.items() if label != lowest] or [lines[lowest]])
-    span = max(np.ptp(others), 1)
+    span = max(np.ptp(others), 0.01 * measure.unit)
     if others.min() - lines[lowest].max() > span / 2:
         axes.set_ylim(others.min() - 0.15 * span, others.max() + 0.05 * span)
-        text = f"{lowest}: {lines[lowest].min():.1f} to {lines[lowest].max():.1f}, below the panel"
+        text = (
+            f"{lowest}: {lines[lowest].min():{measure.form}} to {lines[lowest].max():{measure.form}}, below the panel"
+        )
         axes.annotate(text, (0.98, 0.03), xycoords="axes fraction", ha="right", fontsize=9)
 
 

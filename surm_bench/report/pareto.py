@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from surm_bench.metrics import Metric
 from surm_bench.report.frames import cells_of, task_columns
 from surm_bench.report.labels import place_labels
 from surm_bench.report.looks import Look
@@ -45,11 +46,11 @@ def accuracy_against_parameters(
     names = {label: str(i) if len(shown) > MANY else label for i, label in enumerate(shown, 1)}
     with mpl.rc_context(STYLE):
         figure, grid = panel_grid(len(panels), height=4.1)
-        found = [_points(cells_of(summary, panel)) for panel in panels]
+        found = [_points(cells_of(summary, panel), panel.measure) for panel in panels]
         for axes, panel, points in zip(grid, panels, found, strict=False):
             name_panel(axes, panel)
             axes.set_xlabel("adapter parameters, without the head")
-            _limits(axes, points)
+            _limits(axes, points, panel.measure)
         key = [handle(looks[label], label if names[label] == label else f"{names[label]}  {label}") for label in shown]
         add_legend(figure, grid, len(panels), [*key, Line2D([], [], **FRONT, label="Pareto front")])
         figure.canvas.draw()  # fixes the layout, which determines the places of points and labels
@@ -59,11 +60,12 @@ def accuracy_against_parameters(
         return save(figure, path)
 
 
-def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+def pareto_front(costs: Sequence[float], scores: Sequence[float], measure: Metric) -> list[int]:
     """Return the indices, by rising cost, of the points whose score no point of the same or lower cost reaches."""
     front: list[int] = []
-    for i in sorted(range(len(scores)), key=lambda i: (costs[i], -scores[i])):
-        if not front or scores[i] > scores[front[-1]]:
+    rising = [measure.sign * score for score in scores]
+    for i in sorted(range(len(scores)), key=lambda i: (costs[i], -rising[i])):
+        if not front or rising[i] > rising[front[-1]]:
             front.append(i)
     return front
 
@@ -82,7 +84,7 @@ def log_places(counts: np.ndarray) -> np.ndarray:
     return np.where(counts > 0, counts, nothing)
 
 
-def _points(cells: pd.DataFrame) -> pd.DataFrame:
+def _points(cells: pd.DataFrame, measure: Metric) -> pd.DataFrame:
     """Return the places of the methods in a panel: label, count, x, y, spread, note, front.
 
     A method without parameters is placed to the left of the smallest method. If it is far below all others, its true
@@ -94,22 +96,22 @@ def _points(cells: pd.DataFrame) -> pd.DataFrame:
             "label": cells["label"].to_numpy(),
             "count": counts,
             "x": log_places(counts),
-            "y": 100 * cells["mean"].to_numpy(),
-            "spread": 100 * cells["std"].fillna(0).to_numpy(),
+            "y": measure.unit * cells["mean"].to_numpy(),
+            "spread": measure.unit * cells["std"].fillna(0).to_numpy(),
             "note": "",
         }
     )
-    front = pareto_front(points["count"].to_list(), points["y"].to_list())
+    front = pareto_front(points["count"].to_list(), points["y"].to_list(), measure)
     points["front"] = points.index.isin(front)
     others = points[points["count"] > 0]
     low, high = (others["y"] - others["spread"]).min(), (others["y"] + others["spread"]).max()
     far = (points["count"] == 0) & (low - points["y"] > high - low)
-    points.loc[far, "note"] = [f" {score:.1f} (axis cut)" for score in points.loc[far, "y"]]
-    points.loc[far, ["y", "spread"]] = low - 0.4 * max(high - low, 1), 0
+    points.loc[far, "note"] = [f" {score:{measure.form}} (axis cut)" for score in points.loc[far, "y"]]
+    points.loc[far, ["y", "spread"]] = low - 0.4 * max(high - low, 0.01 * measure.unit), 0
     return points
 
 
-def _limits(axes: Axes, points: pd.DataFrame) -> None:
+def _limits(axes: Axes, points: pd.DataFrame, measure: Metric) -> None:
     """Set the scale of a panel: a log axis with a tick for zero parameters, and axis cuts where places are not true."""
     axes.set_xscale("log")
     axes.grid(True, axis="y")
@@ -117,7 +119,7 @@ def _limits(axes: Axes, points: pd.DataFrame) -> None:
     margin = 10 ** (0.17 * max(np.log10(some["x"].max() / some["x"].min()), 1))
     axes.set_xlim(points["x"].min() / margin**0.6, points["x"].max() * margin)
     low, high = (points["y"] - points["spread"]).min(), (points["y"] + points["spread"]).max()
-    margin = 0.12 * max(high - low, 1)
+    margin = 0.12 * max(high - low, 0.01 * measure.unit)
     axes.set_ylim(low - margin, high + margin)
     if len(some) < len(points):
         nothing, few = points["x"].min(), some["x"].min()

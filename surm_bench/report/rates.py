@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
+from surm_bench.metrics import metric_shown_as
 from surm_bench.report.looks import Look
 from surm_bench.report.panels import STYLE, add_legend, draw_lines, line_key, panel_grid, save
 
@@ -17,7 +18,7 @@ def rate_curves(scores: pd.DataFrame, looks: Mapping[str, Look], path: str | Pat
     """Draw the mean score over the tuning seeds against the learning rate, with a band of ± one standard deviation.
 
     Args:
-        scores: one row per trial and seed: task, label, setting, full, seed, score. Only full trials count.
+        scores: one row per trial and seed: task, label, metric, setting, full, seed, score. Only full trials count.
         looks: the look of each method, in the order of the table.
         path: where to write; its suffix is replaced.
 
@@ -36,15 +37,16 @@ def rate_curves(scores: pd.DataFrame, looks: Mapping[str, Look], path: str | Pat
         figure, grid = panel_grid(len(tasks), height=3.6)
         for axes, task in zip(grid, tasks, strict=False):
             of_task = rates[rates["task"] == task]
+            measure = metric_shown_as(of_task["metric"].iloc[0])
             lines = {
-                label: (cells.index.to_numpy(), 100 * cells["mean"].to_numpy(), 100 * cells["std"].fillna(0).to_numpy())
+                label: (cells.index.to_numpy(), *(measure.unit * cells[["mean", "std"]].fillna(0).to_numpy().T))
                 for label, found in of_task.groupby("label", sort=False)
                 for cells in [found.groupby("rate")["score"].agg(["mean", "std"])]
             }
-            draw_lines(axes, lines, looks, labels)
+            draw_lines(axes, lines, looks, labels, measure)
             axes.set_xscale("log")
             axes.set_title(task)
             axes.set_xlabel("learning rate")
-            axes.set_ylabel("score on rows held out × 100")
+            axes.set_ylabel(f"score on rows held out{' × 100' * measure.percent}")
         add_legend(figure, grid, len(tasks), line_key(looks, labels, labels))
         return save(figure, path)

@@ -6,10 +6,12 @@ from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from surm_bench.report.frames import CELL, TaskColumn, task_columns
+from surm_bench.metrics import Metric
+from surm_bench.report.frames import CELL, TaskColumn, one_measure, task_columns
 from surm_bench.report.published import OTHER_METRIC, Published, PublishedRows
 from surm_bench.system.atomic import atomic
 
@@ -22,6 +24,9 @@ CONVENTION = (
 )
 F1 = "F1 is that of class 1."
 AVERAGES = "An average is over the reported splits of the tasks, and is shown if every task has a score."
+LOWER = "A lower {metrics} is better."
+IN_UNITS = "Scores of {metrics} are not multiplied by 100."
+MIXED = "There is no average over tasks whose scores have different units, or of which some are errors and others not."
 RANKS = "The mean rank is over the tasks, among the methods with a score on every task. It is not a statistical test."
 FAILED = "{n} run{s} failed or stopped early and {are} not part of any score."
 DIVERGED = "A setting that diverged on a seed has no mean."
@@ -203,6 +208,12 @@ def marks(shown: Sequence[float | None], lowest: bool = False) -> list[str]:
     return [ranks.get(value, "") for value in shown]
 
 
+def marks_of(means: Sequence[float | None], measure: Metric) -> list[str]:
+    """Return the mark of each mean score of a metric, in a column that shows scores as the metric says."""
+    shown = [None if mean is None else float(measure.show(mean)) for mean in means]
+    return marks(shown, lowest=not measure.greater_is_better)
+
+
 def show_ratio(ratio: float | None) -> str:
     """Return how many times fewer parameters, for example ``8.0×``; MISSING without parameters."""
     if ratio is None or pd.isna(ratio):
@@ -231,16 +242,17 @@ def _scores(
     cells = measured.set_index(CELL)[["mean", "std", "n", "diverged"]].to_dict("index")
     for column in columns:
         in_order = [cells.get((*column[:4], label)) for label in order]
-        texts = [cell and _score(**cell, seeds=seeds) for cell in in_order]
-        marked = _marked(texts, [cell and _mean(cell) for cell in in_order])
+        texts = [cell and _score(**cell, seeds=seeds, measure=column.measure) for cell in in_order]
+        marked = _marked(texts, [cell and _mean(cell) for cell in in_order], column.measure)
         yield Column(column.title, column.model), marked, _cells(others.scores(column))
     for setting, tasks in averaged(columns).items():
         rows = [[cells.get((*column[:4], label)) for column in tasks] for label in order]
         scores = [[cell and _mean(cell) for cell in row] for row in rows]
-        means = [average(row) for row in scores]
-        marked = _marked([None if mean is None else f"{100 * mean:.1f}" for mean in means], means)
-        yield Column(f"Average {setting}".rstrip(), tasks[0].model), marked, _cells(others.averages(tasks))
-        if any(ranks := _ranks(scores)):
+        if one_measure(tasks):
+            means, measure = [average(row) for row in scores], tasks[0].measure
+            marked = _marked([None if mean is None else measure.show(mean) for mean in means], means, measure)
+            yield Column(f"Average {setting}".rstrip(), tasks[0].model), marked, _cells(others.averages(tasks))
+        if any(ranks := _ranks(scores, tasks)):
             yield (
                 Column(f"Mean rank {setting}".rstrip(), tasks[0].model),
                 _cells(ranks),
@@ -249,7 +261,10 @@ def _scores(
 
 
 def averaged(columns: Sequence[TaskColumn]) -> dict[str, list[TaskColumn]]:
-    """Return the columns of one model that are averaged, by setting: those of the reported split, if several."""
+    """Return the columns of one model to average or rank over, by setting: those of the reported split.
+
+    A setting with a single task is left out. Scores with different directions or units (one_measure) have no average.
+    """
     reported = [column for column in columns if not column.split]
     settings = dict.fromkeys(column.setting for column in reported)
     by_setting = {setting: [column for column in reported if column.setting == setting] for setting in settings}
@@ -261,10 +276,12 @@ def average(means: Sequence[float | None]) -> float | None:
     return None if None in means else sum(means) / len(means)
 
 
-def _ranks(means: Sequence[Sequence[float | None]]) -> list[str | None]:
+def _ranks(means: Sequence[Sequence[float | None]], tasks: Sequence[TaskColumn]) -> list[str | None]:
     from surm_bench.statistics import mean_ranks  # imports scipy, only when needed
 
-    return [None if pd.isna(rank) else f"{rank:.1f}" for rank in mean_ranks(means)]
+    signs = [task.measure.sign for task in tasks]
+    ranks = mean_ranks(np.array(means, float) * signs)
+    return [None if pd.isna(rank) else f"{rank:.1f}" for rank in ranks]
 
 
 def _mean(cell: dict) -> float | None:
@@ -277,15 +294,15 @@ def _cells(texts: Iterable[str | None], marks: Iterable[str] | None = None) -> l
     return [Cell(text or MISSING, mark) for text, mark in zip(texts, marks or [""] * len(texts), strict=True)]
 
 
-def _marked(texts: list[str | None], means: list[float | None]) -> list[Cell]:
-    return _cells(texts, marks([None if mean is None else round(100 * mean, 1) for mean in means]))
+def _marked(texts: list[str | None], means: list[float | None], measure: Metric) -> list[Cell]:
+    return _cells(texts, marks_of(means, measure))
 
 
-def _score(mean: float, std: float, n: int, diverged: int, seeds: int) -> str:
+def _score(mean: float, std: float, n: int, diverged: int, seeds: int, measure: Metric) -> str:
     if diverged:
         return f"{diverged} of {n + diverged} diverged"
-    spread = "" if pd.isna(std) else f" ± {100 * std:.1f}"
-    return f"{100 * mean:.1f}{spread}" + (f" (n={n})" if n < seeds else "")
+    spread = "" if pd.isna(std) else f" ± {measure.show(std)}"
+    return f"{measure.show(mean)}{spread}" + (f" (n={n})" if n < seeds else "")
 
 
 def _unique(data: pd.DataFrame, label: str, column: str, show: Callable) -> str:
@@ -310,10 +327,18 @@ def _caption(
     listed = "; ".join(f"{metric} for {', '.join(dict.fromkeys(tasks))}" for metric, tasks in sorted(by_metric.items()))
     n = f"{seeds} seed{'s' * (seeds != 1)}, or fewer where (n=…) is given"
     sentences = [CONVENTION.format(n=n, metrics=listed or "no runs", missing=MISSING)]
+    if lower := _metrics(columns, lambda measure: not measure.greater_is_better):
+        sentences.append(LOWER.format(metrics=lower))
+    if in_units := _metrics(columns, lambda measure: not measure.percent):
+        sentences.append(IN_UNITS.format(metrics=in_units))
     if "f1" in by_metric:
         sentences.append(F1)
     if len(columns) > len({column.model for column in columns}):
         sentences.append(AVERAGES)
+    models = dict.fromkeys(column.model for column in columns)
+    groups = [group for model in models for group in averaged([c for c in columns if c.model == model]).values()]
+    if not all(map(one_measure, groups)):
+        sentences.append(MIXED)
     if has_ranks:
         sentences.append(RANKS)
     if failed := int(data.loc[data["split"] == "", "failed"].sum()):  # a run counts once, even if it has several splits
@@ -323,6 +348,12 @@ def _caption(
     if others.results:
         sentences.append(PUBLISHED.format(other_metric=OTHER_METRIC, missing=MISSING))
     return " ".join(sentences)
+
+
+def _metrics(columns: Sequence[TaskColumn], chosen: Callable[[Metric], bool]) -> str:
+    """Return the names of the chosen metrics among those of the columns, in words."""
+    names = {column.metric.replace("_", " ") for column in columns if chosen(column.measure)}
+    return " or ".join(sorted(names))
 
 
 def _latex_title(title: str) -> str:

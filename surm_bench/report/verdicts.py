@@ -1,6 +1,6 @@
 """Comparisons of two methods that decide a claim: a table and a figure of their intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table
 from surm_bench.statistics import Interval, detectable, holm, p_value, probability_of_no_loss, verdict
 
+LOWER = "Where a lower score is better ({tasks}), the difference is partner minus first."
 CAPTION = (
     "Difference is first minus partner, in points, with its {level:.0%} interval (t, Welch–Satterthwaite). Runs are "
     "paired by seed: both runs of a pair have the same training rows, in the same order, and the same initial head. "
@@ -53,10 +54,12 @@ class Compared:
         experiment, task: where both methods were run.
         primary: whether the comparison is in its claim's primary family; otherwise it is in the secondary family.
         registered: the date of the claim.
+        greater_is_better: whether a greater score is better.
         margin: the largest loss that counts as no loss, as a fraction.
         trained, stored: numbers of each adapter, trained and needed to serve; None for an adapter that was not run.
         scores: the mean score of each method over the complete pairs.
-        difference: first minus partner, as a fraction, by the rule that was declared.
+        difference: the gain of first over partner, as a fraction, by the rule that was declared: first minus partner,
+            or partner minus first if a lower score is better.
         check: the same difference by the other rule for the variance over seeds.
         tested: whether a verdict is asked for; otherwise the comparison is only described.
         planned: the number of pairs fixed in advance.
@@ -78,6 +81,13 @@ class Compared:
     planned: int
     tested: bool = True
     runs: tuple[str, ...] = ()
+    greater_is_better: bool = True
+
+    @property
+    def title(self) -> str:
+        """The difference and its task, for example ``Circulant − LoRA r=1, rte``."""
+        names = (self.first, self.partner) if self.greater_is_better else (self.partner, self.first)
+        return f"{' − '.join(names)}, {self.task}"
 
     @property
     def complete(self) -> bool:
@@ -98,14 +108,17 @@ class Compared:
         return p_value(self.difference) if self.tested else np.nan
 
 
-def verdict_caption(level: float, own: Sequence[str]) -> str:
+def verdict_caption(compared: Iterable[Compared], level: float, own: Sequence[str]) -> str:
     """Return how the numbers in a table of verdicts are made; the text is the same for every claim.
 
     Args:
+        compared: the comparisons of all claims.
         level: the confidence level of the intervals.
         own: the dates of the claims that take the variance over seeds from the two methods alone.
     """
-    return CAPTION.format(level=level, missing=MISSING, own=" and ".join(own) or "no day")
+    caption = CAPTION.format(level=level, missing=MISSING, own=" and ".join(own) or "no day")
+    lower = sorted({one.task for one in compared if not one.greater_is_better})
+    return f"{caption} {LOWER.format(tasks=', '.join(lower))}" if lower else caption
 
 
 def primary_families(compared: Sequence[Compared]) -> dict[Compared, Corrected]:
@@ -170,7 +183,7 @@ def verdict_figure(compared: Sequence[Compared], path: Path) -> list[Path]:
             color = decided_color(one.difference)
             look = {"fmt": "o", "color": color, "capsize": 3, "markerfacecolor": color if one.primary else "white"}
             axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], **look)
-        names = [f"{one.first} − {one.partner}, {one.task} (n={one.difference.n})" for one in drawn]
+        names = [f"{one.title} (n={one.difference.n})" for one in drawn]
         axes.set_yticks(range(len(drawn)), names)
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         axes.set_xlabel("difference in points, first minus partner")

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.stats import binomtest, bootstrap
 
 from surm_bench.metrics import METRICS, metric_function
+from surm_bench.metrics.functions import accuracy
 from surm_bench.statistics.intervals import check_level
 
 
@@ -12,7 +13,7 @@ def example_interval(
 ) -> tuple[float, float]:
     """Return low and high of the interval of a score, from labels (n,) and predictions (n,).
 
-    A proportion has Wilson's interval (1927). Other metrics have a bootstrap interval.
+    Accuracy, a proportion, has Wilson's interval (1927). Other metrics have a bootstrap interval.
 
     Args:
         metric: a name of surm_bench.metrics.METRICS.
@@ -23,7 +24,7 @@ def example_interval(
     """
     check_level(level)
     function, n = metric_function(metric, positive), len(labels)
-    if METRICS[metric].kind == "proportion":
+    if METRICS[metric].function is accuracy:
         interval = binomtest(round(n * float(function(labels, predictions))), n).proportion_ci(level, "wilson")
         return float(interval.low), float(interval.high)
     interval = bootstrap(
@@ -41,6 +42,6 @@ def example_interval(
 
 def interval_method(metric: str) -> str:
     """Describe how example_interval computes the interval of a metric."""
-    if METRICS[metric].kind == "proportion":
+    if METRICS[metric].function is accuracy:
         return "Wilson's interval"
     return "percentiles of 2,000 bootstrap samples of the examples"

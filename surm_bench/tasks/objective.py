@@ -10,16 +10,16 @@ from torch.nn import functional
 from transformers import AutoModelForSequenceClassification
 
 from surm_bench.config import TaskConfig
-from surm_bench.config.positive_class import METRIC, positive_class
+from surm_bench.config.positive_class import OF_CLASS, positive_class
 from surm_bench.errors import UserError, unknown
-from surm_bench.metrics import METRICS
+from surm_bench.metrics import METRICS, PAIRS, metrics_of
 
 
 class Objective(ABC):
     """The loss and the metrics of a task, and the rule for the best of several evaluations.
 
     Args:
-        metric: a configuration of the evaluate module in surm_bench.tasks.task_metrics.
+        metric: a metric or a pair of metrics of surm_bench.metrics.
         primary_metric: the score by which evaluations are compared.
         positive: the class number of which F1 is computed; None for other metrics.
     """
@@ -94,22 +94,24 @@ def check_metric(config: TaskConfig) -> None:
         raise UserError(
             f"task.num_labels={config.num_labels} is not possible: give the number of classes, or 1 for a regression"
         )
-    if (config.is_regression) != (config.metric == "correlation"):
+    if config.is_regression != _is_for_regression(config.metric):
+        of_regression = ", ".join(filter(_is_for_regression, [*PAIRS, *METRICS]))
         raise UserError(
             f"task.metric={config.metric!r} does not fit task.num_labels={config.num_labels}: "
-            "'correlation' is for regression (num_labels=1), all other metrics are for classes"
+            f"for regression (num_labels=1) there are {of_regression}; all other metrics are for classes"
         )
-    if config.metric == METRIC and config.num_labels > 2:
+    if config.metric in OF_CLASS and config.num_labels > 2:
         raise UserError(
-            f"task.metric={METRIC} needs two classes, but {config.name} has {config.num_labels}: give "
+            f"task.metric={config.metric} needs two classes, but {config.name} has {config.num_labels}: give "
             "task.metric=macro_f1_accuracy task.primary_metric=macro_f1, the mean over all classes"
         )
-    try:
-        scores = objective_for(config).metrics(np.zeros((2, config.num_labels)), np.arange(2))
-    except KeyError as error:
-        raise UserError(error.args[0]) from None
+    scores = objective_for(config).metrics(np.zeros((2, config.num_labels)), np.arange(2))
     if config.primary_metric not in scores:
         raise unknown("task.primary_metric", config.primary_metric, scores)
+
+
+def _is_for_regression(metric: str) -> bool:
+    return METRICS[metrics_of(metric)[0]].regression
 
 
 @cache

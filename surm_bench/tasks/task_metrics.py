@@ -1,8 +1,8 @@
-"""GLUE's metrics as an `evaluate` module that needs no hub: scikit-learn and scipy, and GLUE's names of results.
+"""The metrics of a task as an `evaluate` module that needs no hub.
 
-Configurations: matthews_correlation (CoLA), f1_accuracy (MRPC, QQP), correlation (STS-B), accuracy (all others), and
-macro_f1_accuracy, whose F1 is the mean over the classes that are among the labels or the predictions.
-A correlation with constant predictions is undefined and counts as 0.
+A configuration is a value of task.metric: a metric of surm_bench.metrics.METRICS, or a pair of metrics. scikit-learn or
+scipy compute the metrics of RECORDED, so that scores equal those of the committed records to the last bit. The function
+of its entry computes every other metric. A correlation with constant predictions is undefined and counts as 0.
 """
 
 import evaluate
@@ -11,45 +11,41 @@ from datasets import Features, Value
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-
-def _matthews(references, predictions, _):
-    return {"matthews_correlation": matthews_corrcoef(references, predictions)}
+from surm_bench.metrics import METRICS, metric_function, metrics_of
 
 
-def _f1_accuracy(references, predictions, positive):
-    f1 = f1_score(references, predictions, pos_label=positive, zero_division=0.0)
-    return {"f1": f1, **_accuracy(references, predictions, positive)}
+def _f1(references, predictions, positive):
+    return f1_score(references, predictions, pos_label=positive, zero_division=0.0)
 
 
-def _macro_f1_accuracy(references, predictions, positive):
-    f1 = f1_score(references, predictions, average="macro", zero_division=0.0)
-    return {"macro_f1": f1, **_accuracy(references, predictions, positive)}
+def _macro_f1(references, predictions, _):
+    return f1_score(references, predictions, average="macro", zero_division=0.0)
 
 
-def _correlation(references, predictions, _):
-    if np.ptp(references) == 0 or np.ptp(predictions) == 0:
-        return {"spearmanr": 0.0, "pearson": 0.0}
-    return {
-        "spearmanr": spearmanr(references, predictions).statistic,
-        "pearson": pearsonr(references, predictions).statistic,
-    }
+def _pearson(references, predictions, _):
+    return 0.0 if _constant(references, predictions) else pearsonr(references, predictions).statistic
 
 
-def _accuracy(references, predictions, _):
-    return {"accuracy": accuracy_score(references, predictions)}
+def _spearman(references, predictions, _):
+    return 0.0 if _constant(references, predictions) else spearmanr(references, predictions).statistic
 
 
-METRICS = {
-    "matthews_correlation": _matthews,
-    "f1_accuracy": _f1_accuracy,
-    "macro_f1_accuracy": _macro_f1_accuracy,
-    "correlation": _correlation,
-    "accuracy": _accuracy,
+def _constant(references, predictions):
+    return np.ptp(references) == 0 or np.ptp(predictions) == 0
+
+
+RECORDED = {  # from references, predictions and the positive class to the score
+    "accuracy": lambda references, predictions, _: accuracy_score(references, predictions),
+    "f1": _f1,
+    "macro_f1": _macro_f1,
+    "matthews_correlation": lambda references, predictions, _: matthews_corrcoef(references, predictions),
+    "pearson": _pearson,
+    "spearmanr": _spearman,
 }
 
 
 class TaskMetrics(evaluate.Metric):
-    """One metric of METRICS, chosen by the configuration's name. Predictions stay in memory; no file is written."""
+    """The metrics of a value of task.metric. Predictions stay in memory; no file is written."""
 
     def __init__(self, config_name):
         super().__init__(config_name, keep_in_memory=True)
@@ -58,9 +54,8 @@ class TaskMetrics(evaluate.Metric):
         return ""  # otherwise evaluate creates an unused folder in HOME
 
     def _info(self):
-        if self.config_name not in METRICS:
-            raise KeyError(f"unknown metric {self.config_name!r}: choose from {', '.join(METRICS)}")
-        number = Value("float64" if self.config_name == "correlation" else "int64")
+        regression = METRICS[metrics_of(self.config_name)[0]].regression
+        number = Value("float64" if regression else "int64")
         return evaluate.MetricInfo(
             description=__doc__,
             citation="",
@@ -69,5 +64,11 @@ class TaskMetrics(evaluate.Metric):
         )
 
     def _compute(self, predictions, references, positive):
-        results = METRICS[self.config_name](np.asarray(references), np.asarray(predictions), positive)
-        return {name: float(value) for name, value in results.items()}
+        numbers = np.asarray(references), np.asarray(predictions)
+        return {name: float(_score(name, *numbers, positive)) for name in metrics_of(self.config_name)}
+
+
+def _score(name, references, predictions, positive):
+    if name in RECORDED:
+        return RECORDED[name](references, predictions, positive)
+    return metric_function(name, positive)(references, predictions)

@@ -134,7 +134,7 @@ BAD = {
     "rank of LoRA": (lambda tmp: [*DIGITS, "adapter=lora", "adapter.peft.r=0"], "adapter 'lora': "),
     "dropout": (lambda tmp: [*DIGITS, "adapter=circulant", "adapter.peft.dropout=1.5"], "dropout=1.5 is not possible"),
     "weight decay": (lambda tmp: [*DIGITS, "optimizer.weight_decay=-1"], "optimizer.weight_decay=-1.0"),
-    "metric": (lambda tmp: [*DIGITS, "task.metric=foo"], "unknown metric 'foo': choose from matthews_correlation, "),
+    "metric": (lambda tmp: [*DIGITS, "task.metric=foo"], "unknown metric 'foo': choose from accuracy, correlation, "),
     "primary metric": (lambda tmp: [*DIGITS, "task.primary_metric=f1"], "'f1': choose from accuracy"),
     "regression": (lambda tmp: [*DIGITS, "task.num_labels=1"], "task.metric='accuracy' does not fit"),
     "missing weights": (lambda tmp: [*DIGITS, f"model.weights={tmp}/none.safetensors"], "does not exist"),

@@ -94,6 +94,15 @@ def test_a_task(recipe):
     task.tests("tests/tasks/test_tasks.py -k 'paws or is_complete'")
 
 
+def test_a_metric(recipe):
+    metric = recipe("A metric")
+    output = metric.follow()
+    record = metric.record()
+    assert (record.primary_metric, record.greater_is_better) == ("mean_absolute_error", False)
+    assert f"mean_absolute_error {record.score:.4f} (best epoch" in output
+    assert "A lower mean absolute error is better." in output
+
+
 def test_a_model_of_images(recipe):
     model = recipe("A model of images")
     vit = timm.create_model("deit_tiny_patch16_224")

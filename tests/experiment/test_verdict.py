@@ -17,7 +17,8 @@ from surm_bench.experiment import claims as claims_module
 from surm_bench.experiment.claims import Claims, compared, load_claims
 from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.verdict import BEGIN, END, write_verdict
-from surm_bench.report.verdicts import Compared, primary_families, verdict_table
+from surm_bench.metrics import METRICS
+from surm_bench.report.verdicts import Compared, primary_families, verdict_caption, verdict_table
 from surm_bench.statistics import Interval
 
 pytestmark = pytest.mark.usefixtures("empty_figures")
@@ -47,14 +48,14 @@ def results(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def report(folder: Path, *left_out: Job) -> None:
+def report(folder: Path, *left_out: Job, **fields) -> None:
     """Records and predictions of the reported runs: the first so many examples are right."""
     frames = []
     for job in reported_jobs(tiny_experiment(), CHOICES):
         if job in left_out:
             continue
         right = RIGHT[job.adapter, job.seed]
-        record = make_record(job, folder, right / EXAMPLES)
+        record = make_record(job, folder, right / EXAMPLES, **fields)
         frames.append(predicted(record, np.arange(EXAMPLES) < right))
     pd.concat(frames).to_parquet(folder / "predictions.parquet", index=False)
 
@@ -80,6 +81,33 @@ def test_differences_are_paired_by_seed_with_examples_resampled(results):
     half = stats.t.ppf(0.975, one.difference.df) * one.difference.standard_error
     assert one.difference.high - one.difference.mean == pytest.approx(half)
     assert one.complete
+
+
+def test_of_an_error_the_lower_score_is_better(results, monkeypatch):
+    """The same scores, once as accuracies and once as errors: the difference and the verdict are turned."""
+    for seed in (0, 1):
+        monkeypatch.setitem(RIGHT, ("circulant", seed), 300)
+        monkeypatch.setitem(RIGHT, ("lora", seed), 200)
+    report(results / "tiny")
+    gain = only(results)
+    assert (gain.title, gain.verdict) == ("Circulant − LoRA r=1, digits", "better")
+    monkeypatch.setitem(METRICS, "accuracy", METRICS["accuracy"]._replace(greater_is_better=False))
+    shutil.rmtree(results / "tiny")
+    make_trials(results / "tiny", chosen=0.4, other=0.6, greater_is_better=False)
+    report(results / "tiny", greater_is_better=False)
+    loss = only(results)
+    assert (loss.title, loss.verdict) == ("LoRA r=1 − Circulant, digits", "worse")
+    assert loss.scores == gain.scores and loss.difference.mean == -gain.difference.mean == pytest.approx(-0.25)
+    assert (loss.difference.low, loss.difference.high) == pytest.approx((-gain.difference.high, -gain.difference.low))
+    lower = "Where a lower score is better (digits), the difference is partner minus first."
+    assert lower in verdict_caption([loss], 0.95, []) and lower not in verdict_caption([gain], 0.95, [])
+
+
+def test_scores_that_are_no_percentages_have_no_verdict(results, monkeypatch):
+    report(results / "tiny")
+    monkeypatch.setitem(METRICS, "accuracy", METRICS["accuracy"]._replace(percent=False))
+    with pytest.raises(UserError, match="digits of tiny is scored by accuracy, which is not a percentage"):
+        only(results)
 
 
 def test_a_missing_run_is_pending_and_a_diverged_one_a_missing_pair(results):

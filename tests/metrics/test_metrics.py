@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from surm_bench.metrics import METRICS, metric_function, sample_scores
+from surm_bench.metrics import METRICS, PAIRS, metric_function, sample_scores
 
 ORACLES = {
     "accuracy": accuracy_score,
@@ -73,6 +73,18 @@ def test_the_standard_error_of_a_correlation_is_that_of_normal_samples():
     predictions = 0.6 * labels + 0.8 * rng.normal(size=labels.shape)
     drawn = [np.corrcoef(*both)[0, 1] for both in zip(labels, predictions, strict=True)]
     np.testing.assert_allclose(METRICS["pearson"].standard_error(0.6, 200), np.std(drawn), rtol=0.03)
+
+
+@pytest.mark.parametrize("pair", PAIRS.values())
+def test_the_metrics_of_a_pair_fit_the_same_tasks(pair):
+    assert len({METRICS[name].regression for name in pair}) == 1
+
+
+def test_a_class_is_passed_to_the_metrics_of_one_class_only():
+    """A task of F1 whose tables show the accuracy."""
+    labels, predictions = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    assert metric_function("accuracy", 0)(labels, predictions) == 0.75
+    assert metric_function("f1", 0)(labels, predictions) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -10,9 +10,11 @@ from surm_bench.report.expected_validation import expected_curves, expected_vali
 from surm_bench.report.looks import method_looks
 
 
-def rows(label: str, scores: dict[str, list[float]], full: bool = True, task: str = "rte") -> list[dict]:
+def rows(
+    label: str, scores: dict[str, list[float]], full: bool = True, task: str = "rte", metric: str = "accuracy"
+) -> list[dict]:
     return [
-        {"task": task, "label": label, "setting": setting, "full": full, "seed": seed, "score": score}
+        {"task": task, "label": label, "metric": metric, "setting": setting, "full": full, "seed": seed, "score": score}
         for setting, of_seeds in scores.items()
         for seed, score in enumerate(of_seeds)
     ]

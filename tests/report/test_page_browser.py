@@ -6,6 +6,7 @@ import pytest
 from support.chromium import BINARY, Chromium
 from support.made_page import METHODS, made_results
 
+from surm_bench.metrics import METRICS
 from surm_bench.report.page import page_part, write_page
 from surm_bench.report.page.data import comparison_part, table_part
 from surm_bench.report.pareto import pareto_front
@@ -159,7 +160,7 @@ def test_the_front_is_that_of_the_figures(browser, data, cost):
     browser.wait("document.querySelector('.js-plotly-plot')?.data")
     cells = [cell for cell in data["parts"][0]["cells"] if cell["column"] == 0]
     costs = [cell[cost]["mean"] if isinstance(cell[cost], dict) else cell[cost] for cell in cells]
-    front = pareto_front(costs, [cell["score"]["mean"] for cell in cells])
+    front = pareto_front(costs, [cell["score"]["mean"] for cell in cells], METRICS["accuracy"])
     drawn = browser.js("Array.from(document.querySelector('.js-plotly-plot').data[0].y)")
     assert drawn[:-1] == pytest.approx([100 * cells[i]["score"]["mean"] for i in front])
     assert browser.js("document.querySelector('.js-plotly-plot').data.length") == 1 + len(cells)

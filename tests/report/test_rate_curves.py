@@ -12,7 +12,8 @@ LOOKS = method_looks({"LoRA r=1": "LoRA", "Circulant": "structured"})
 def scores(settings, seeds=(1, 2)) -> pd.DataFrame:
     """Each label has the score rate + seed / 10 at each setting."""
     rows = [
-        {"task": "a", "label": label, "setting": setting, "full": True, "seed": seed, "score": place + seed / 10}
+        {"task": "a", "metric": "accuracy", "label": label, "setting": setting, "full": True, "seed": seed}
+        | {"score": place + seed / 10}
         for label in LOOKS
         for place, setting in enumerate(settings)
         for seed in seeds
@@ -22,7 +23,7 @@ def scores(settings, seeds=(1, 2)) -> pd.DataFrame:
 
 def test_the_curve_is_the_mean_over_the_seeds(tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(rates, "draw_lines", lambda axes, lines, looks, led: drawn.update(lines))
+    monkeypatch.setattr(rates, "draw_lines", lambda axes, lines, looks, led, measure: drawn.update(lines))
     written = rates.rate_curves(scores([f"optimizer.lr={lr}" for lr in (0.001, 0.002, 0.004)]), LOOKS, tmp_path / "x")
     assert {path.name for path in written} == {"x.png", "x.svg", "x.pdf"}
     x, y, spread = drawn["Circulant"]

@@ -21,8 +21,9 @@ from support.made_up import record as made_up
 
 from surm_bench import records
 from surm_bench.errors import UserError
+from surm_bench.metrics import METRICS
 from surm_bench.records import Record
-from surm_bench.report import figures, pareto
+from surm_bench.report import figures, frames, pareto
 from surm_bench.report.ablation import ablation_table, adapters_table
 from surm_bench.report.console import print_table
 from surm_bench.report.figures import accuracy_against_fraction, learning_curves
@@ -183,6 +184,23 @@ def test_summary_is_mean_and_sample_deviation_over_successful_seeds(summary):
     assert math.isnan(cells.loc[("glue/rte", "linear probe"), "std"])
 
 
+def test_a_declared_value_is_in_both_frames(runs, monkeypatch):
+    """The seed plus one, as a mean over the scored runs: LoRA's third run on rte failed."""
+    more = frames.RunValue("later", "float64", lambda record, _: record.seed + 1.0, "mean")
+    monkeypatch.setattr(frames, "RUN_VALUES", (*frames.RUN_VALUES, more))
+    assert runs_frame(runs)["later"].tolist() == [record.seed + 1 for record in runs]
+    summary = summary_frame(runs_frame(runs))
+    assert summary.columns[-1] == "later"
+    assert summary.set_index(["task", "label"])["later"]["glue/rte", "LoRA r=8"] == 1.5
+
+
+def test_the_peak_memory_is_in_mib_and_not_in_runs_csv(runs):
+    with_memory = changed(runs[0], memory={"peak_bytes": 3 * 2**20})
+    frame = runs_frame([with_memory, runs[1]])
+    assert frame["memory"][0] == 3 and math.isnan(frame["memory"][1])
+    assert "memory" not in frames.listed(frame) and set(frame) - set(frames.listed(frame)) == {"memory"}
+
+
 def test_failed_and_interrupted_runs_are_counted_in_their_cells_and_in_no_mean(summary):
     cells = summary.set_index(["task", "label"])
     assert cells["failed"].to_dict() == {
@@ -267,7 +285,7 @@ def test_what_a_change_of_protocol_is_worth_by_hand():
         ("no clipping", "lora", 100, 0.8, True), ("no clipping", "circulant", 100, 0.3, True),
         ("half", "lora", 100, 0.1, True),
     ]  # fmt: skip
-    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"])
+    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"]).assign(metric="accuracy")
     variants = ["protocol", "half", "no clipping", "never run"]
     table = ablation_table(scores, variants, ["lora", "circulant"], [100, 101], "The rule.")
     assert texts(table) == [
@@ -289,7 +307,7 @@ def test_what_a_change_of_protocol_is_worth_is_drawn_where_it_is(tmp_path, monke
         ("protocol", "LoRA", 100, 0.9, False), ("protocol", "Circulant", 100, 0.4, True),
         ("no clipping", "Circulant", 100, 0.3, True),
     ]  # fmt: skip
-    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"])
+    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"]).assign(metric="accuracy")
     drawn = []
     monkeypatch.setattr(module, "save", lambda figure, path: drawn.append(figure) or save(figure, path))
     looks = method_looks({"LoRA": "LoRA", "Circulant": "structured", "never run": "LoRA"})
@@ -307,7 +325,7 @@ def test_what_a_change_of_protocol_is_worth_is_drawn_where_it_is(tmp_path, monke
 
 def test_scores_that_are_shown_alike_are_both_the_best():
     rows = [("a", "lora", 100, 0.8004, True), ("b", "lora", 100, 0.8001, True), ("c", "lora", 100, 0.79, True)]
-    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"])
+    scores = pd.DataFrame(rows, columns=["task", "label", "seed", "score", "chosen"]).assign(metric="accuracy")
     assert marks(ablation_table(scores, ["a", "b", "c"], ["lora"], [100]), "lora") == ["best", "best", ""]
 
 
@@ -315,7 +333,7 @@ def test_many_adapters_have_a_row_each_by_hand():
     rows = [
         ("LoRA", "300", 10, 0.5, float("nan")), ("LoRA", "900", 10, 0.7, 0.01), ("Circulant", "300", 20, 0.6, 0.02),
     ]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["label", "task", "adapter_parameters", "mean", "std"])
+    frame = pd.DataFrame(rows, columns=["label", "task", "adapter_parameters", "mean", "std"]).assign(metric="accuracy")
     table = adapters_table(frame, ["300", "900"], ["LoRA", "Circulant", "never run"], [100, 101], "The rule.")
     assert texts(table) == [
         ["LoRA", "10", "50.0", "70.0 ± 1.0"],
@@ -751,7 +769,7 @@ def test_pareto_front_by_brute_force():
         parameters, scores = generator.integers(1, 6, 8).tolist(), generator.integers(0, 6, 8).tolist()
         points = list(zip(parameters, scores, strict=True))
         best = {p for p in points if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)}
-        front = [points[i] for i in pareto_front(parameters, scores)]
+        front = [points[i] for i in pareto_front(parameters, scores, METRICS["accuracy"])]
         assert front == sorted(best)
 
 
@@ -879,9 +897,9 @@ def lines(monkeypatch):
     found = []
     draw_lines = figures.draw_lines
 
-    def note(axes, lines, looks, led):
+    def note(axes, lines, looks, led, measure):
         found.append({label: [part.round(2).tolist() for part in line] for label, line in lines.items()})
-        draw_lines(axes, lines, looks, led)
+        draw_lines(axes, lines, looks, led, measure)
 
     monkeypatch.setattr(figures, "draw_lines", note)
     return found

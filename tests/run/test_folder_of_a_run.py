@@ -22,10 +22,11 @@ from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import pairs
 from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.running import run_jobs
+from surm_bench.metrics import METRICS, PAIRS
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run.loading import load_run
 from surm_bench.tasks.sources import local_files, reported_split
-from surm_bench.tasks.task_metrics import METRICS, TaskMetrics
+from surm_bench.tasks.task_metrics import TaskMetrics
 from surm_bench.tracking.contents import group_name, run_name, tags
 from surm_bench.training import make_accelerator
 from surm_bench.training.accelerator import check_fp32
@@ -168,7 +169,7 @@ def test_fp32_is_fp32(monkeypatch):
         check_fp32()
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", [*PAIRS, *METRICS])
 def test_a_metric_makes_no_folder(metric, monkeypatch):
     monkeypatch.setattr(os, "makedirs", None)
     assert TaskMetrics(metric).compute(predictions=[0, 1], references=[0, 1], positive=1)

@@ -90,6 +90,7 @@ def made_results(folder: Path, reported: int = 1000, tuning: int = 1000) -> Resu
         {
             "task": trial.task,
             "label": trial.label,
+            "metric": "accuracy",
             "setting": trial.setting,
             "steps": trial.steps,
             "full": True,

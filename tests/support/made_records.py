@@ -101,12 +101,12 @@ def make_record(job: Job, folder: Path, score: float = 0.5, status: str = "succe
     return records.write(made.having(), folder)
 
 
-def make_trials(folder: Path, **fields) -> None:
-    """Records of the tiny experiment's tuning, by which CHOICES are chosen."""
+def make_trials(folder: Path, chosen: float = 0.6, other: float = 0.4, **fields) -> None:
+    """Records of the tiny experiment's tuning; CHOICES have the score ``chosen``, by which they are chosen."""
     experiment = tiny_experiment()
     for adapter in experiment.adapters:
         for setting in experiment.settings(adapter):
-            score = 0.6 if setting == CHOICES["digits", adapter] else 0.4
+            score = chosen if setting == CHOICES["digits", adapter] else other
             for job in trial_jobs(experiment, "digits", adapter, Trial(setting)):
                 make_record(job, folder, score, **fields)
 

@@ -10,15 +10,25 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from surm_bench.metrics import metric_shown_as
 from surm_bench.records import COLLECTED, Record, run_folder
 from surm_bench.report.best_epoch import show_best_epoch
 from surm_bench.report.expected_validation import expected_curves, full_trials
-from surm_bench.report.frames import CELL, TaskColumn, columns_of, curves_frame, runs_frame, summary_frame
+from surm_bench.report.frames import (
+    CELL,
+    TaskColumn,
+    columns_of,
+    curves_frame,
+    one_measure,
+    rising,
+    runs_frame,
+    summary_frame,
+)
 from surm_bench.report.looks import leading, method_looks
 from surm_bench.report.page.tradeoff import COUNTED, MEASURED, tradeoff
 from surm_bench.report.provenance import commit
 from surm_bench.report.published import Published, PublishedRows
-from surm_bench.report.tables import Table, average, averaged, marks
+from surm_bench.report.tables import Table, average, averaged, marks_of
 from surm_bench.report.verdicts import Compared, decided_color
 from surm_bench.statistics import Interval, mean_interval
 
@@ -28,7 +38,6 @@ SYMBOLS = {  # matplotlib's marker -> Plotly's name
     **{">": "triangle-right", "D": "diamond", "p": "pentagon"},
 }
 ENDS = ("mean", "low", "high")
-MIB = 2**20
 
 
 class TriedSetting(NamedTuple):
@@ -86,8 +95,6 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
     """
     looks = method_looks(results.families)
     frame = show_best_epoch(runs_frame(results.records), results.best_epoch)
-    memory = {record.run_id: record.memory and record.memory.peak_bytes for record in results.records}
-    frame["memory"] = frame["run_id"].map(memory).astype("float64") / MIB
     curves = curves_frame(results.records)
     cells = _cells(frame, results.columns)
     tried = [record for setting in results.tried for record in setting.records]
@@ -99,13 +106,13 @@ def page_part(results: Results, base: Path) -> dict[str, Any]:
             {"label": label, "family": look.family, "color": look.color, "symbol": SYMBOLS[look.marker]}
             for label, look in looks.items()
         ],
-        "columns": [column._asdict() | {"title": column.title} for column in results.columns],
+        "columns": [_column(column) for column in results.columns],
         "cells": cells,
         "seeds": max((cell["n"] for cell in cells), default=0),
         "averages": _averages(cells, results.columns),
         "tradeoffs": [
-            {cost: tradeoff(of_column, cost) for cost in (*COUNTED, *MEASURED)}
-            for of_column in _by_column(cells, results.columns)
+            {cost: tradeoff(of_column, cost, column.measure) for cost in (*COUNTED, *MEASURED)}
+            for column, of_column in zip(results.columns, _by_column(cells, results.columns), strict=True)
         ],
         "runs": {record.run_id: _run(record, results.folder, base) for record in [*results.records, *tried]},
         "curves": _curves(curves, results.columns),
@@ -134,11 +141,10 @@ def interval_part(interval: Interval) -> dict[str, Any]:
 
 def comparison_part(one: Compared, answer: tuple[str, str]) -> dict[str, Any]:
     """Return a comparison that helps to decide a claim, with its verdict and the reason in words."""
-    title = f"{one.first} − {one.partner}, {one.task}"
     verdict, reason = answer
     shown = {"color": decided_color(one.difference), "symbol": "circle" if one.primary else "circle-open"}
     return {
-        "title": title,
+        "title": one.title,
         "experiment": one.experiment,
         "primary": one.primary,
         "verdict": one.verdict,
@@ -149,14 +155,20 @@ def comparison_part(one: Compared, answer: tuple[str, str]) -> dict[str, Any]:
     }
 
 
+def _column(column: TaskColumn) -> dict[str, Any]:
+    """Return a column with its title, the direction of its scores, and whether the page multiplies them by 100."""
+    measure = column.measure
+    about = {"title": column.title, "percent": measure.percent, "greater_is_better": measure.greater_is_better}
+    return column._asdict() | about
+
+
 def _cells(frame: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
     """Return one entry per table cell, with the position of its column, its runs, and intervals over its seeds."""
     runs = dict(list(frame.groupby(CELL)))
     place = _places(columns)
     cells = [_cell(row, runs[tuple(row[CELL])], place) for _, row in summary_frame(frame).iterrows()]
-    for of_column in _by_column(cells, columns):
-        means = [cell["score"]["mean"] for cell in of_column]
-        best = marks([None if mean is None else round(100 * mean, 1) for mean in means])
+    for column, of_column in zip(columns, _by_column(cells, columns), strict=True):
+        best = marks_of([cell["score"]["mean"] for cell in of_column], column.measure)
         for cell, mark in zip(of_column, best, strict=True):
             cell["best"] = mark == "best"
     return cells
@@ -173,9 +185,12 @@ def _averages(cells: Sequence[dict], columns: Sequence[TaskColumn]) -> list[dict
     parts = []
     for model in dict.fromkeys(column.model for column in columns):
         for setting, tasks in averaged([column for column in columns if column.model == model]).items():
+            if not one_measure(tasks):
+                continue
             of = [places[column[:4]] for column in tasks]
             averages = {method: average([means.get((place, method)) for place in of]) for method in methods}
-            parts.append({"title": f"Average {setting}".rstrip(), "columns": of, "means": averages})
+            about = {"title": f"Average {setting}".rstrip(), "percent": tasks[0].measure.percent}
+            parts.append(about | {"columns": of, "means": averages})
     return parts
 
 
@@ -212,6 +227,7 @@ def _run(record: Record, folder: Path, base: Path) -> dict:
         "seed": record.config.seed,
         "status": record.status,
         "score": _number(record.score),
+        "percent": metric_shown_as(record.primary_metric).percent,
         "tuning": record.is_tuning,
         "error": record.error,
         "command": record.command,
@@ -232,8 +248,8 @@ def _curves(curves: pd.DataFrame, columns: Sequence[TaskColumn]) -> list[dict]:
 
 
 def _last(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the score after the last step, (panels, labels)."""
-    return curves.groupby(CELL)["mean"].last().unstack()
+    """Return the score after the last step, (panels, labels), where a greater value is better."""
+    return curves.assign(mean=rising(curves, "mean")).groupby(CELL)["mean"].last().unstack()
 
 
 def _tried(tried: TriedSetting, columns: Sequence[TaskColumn]) -> dict:
@@ -261,8 +277,9 @@ def _expected(scores: pd.DataFrame) -> list[dict]:
     if scores.empty:
         return []
     return [
-        {"task": task, "method": label, "best": [_number(value) for value in curve]}
+        {"task": task, "method": label, "percent": percent, "best": [_number(value) for value in curve]}
         for task, of_task in full_trials(scores).groupby("task", sort=False)
+        for percent in [metric_shown_as(of_task["metric"].iloc[0]).percent]
         for label, curve in expected_curves(of_task).items()
     ]
 

@@ -47,9 +47,15 @@ function significant(value) {
   return value === null ? MISSING : Number(value.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
 }
 
-function points(score, sign = false) {
+/** The factor by which scores are shown: of a column, an average, a run or a comparison, as its metric says. */
+function unit({ percent = true }) {
+  return percent ? 100 : 1;
+}
+
+/** A score of a column (or whatever has a unit) as text. */
+function points(score, of, sign = false) {
   if (score === null) return MISSING;
-  const text = (100 * score).toFixed(1);
+  const text = (unit(of) * score).toFixed(of.percent === false ? 3 : 1);
   return sign && !text.startsWith("-") ? `+${text}` : text;
 }
 

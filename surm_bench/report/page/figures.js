@@ -68,8 +68,8 @@ function named(column) {
   return `${column.title} (${column.model})`;
 }
 
-function percent(column) {
-  return `${column.metric.replaceAll("_", " ")} × 100`;
+function metric(column) {
+  return column.metric.replaceAll("_", " ") + (column.percent ? " × 100" : "");
 }
 
 /** Score against a cost. Places, axis and front are made with the data, of all methods; here some are left out. */
@@ -87,12 +87,12 @@ function tradeoff(column, cost) {
     const { color, symbol } = method(cell.method);
     return {
       x: [x[cell.method]],
-      y: [100 * cell.score.mean],
+      y: [unit(column) * cell.score.mean],
       mode: "markers",
       marker: { size: 11, color, symbol, line: { color: "#fff", width: 1 } },
-      error_y: { ...bars([cell.score]), color, thickness: 1.2, width: 0 },
+      error_y: { ...bars([cell.score], column), color, thickness: 1.2, width: 0 },
       customdata: [cell.method],
-      hovertemplate: `<b>${cell.method}</b><br>${points(cell.score.mean)}${ends(cell.score, points)}<br>${COSTS[cost].show(costOf(cell, cost))} ${COSTS[cost].name}<extra></extra>`,
+      hovertemplate: `<b>${cell.method}</b><br>${points(cell.score.mean, column)}${ends(cell.score, (end) => points(end, column))}<br>${COSTS[cost].show(costOf(cell, cost))} ${COSTS[cost].name}<extra></extra>`,
     };
   });
   const onFront = front.map((one) => one.method);
@@ -100,20 +100,20 @@ function tradeoff(column, cost) {
     title: named(column),
     summary: `score against ${COSTS[cost].name}; on the front are ${onFront.join(", ")}`,
     traces: [line, ...marks],
-    layout: { xaxis: axis(COSTS[cost].name, type), yaxis: axis(percent(column)) },
+    layout: { xaxis: axis(COSTS[cost].name, type), yaxis: axis(metric(column)) },
     runs: (label) => label && [`${label}, ${named(column)}`, shown.find((cell) => cell.method === label).runs],
     table: () => scoresAndCosts(column, shown, new Set(onFront)),
   });
 }
 
-/** Error bars of intervals, in points, as Plotly takes them; none where the ends are not known. */
-function bars(intervals) {
-  const side = (end) => intervals.map((one) => (one[end] === null ? 0 : 100 * Math.abs(one[end] - one.mean)));
+/** Error bars of the intervals of a column, as Plotly takes them; none where the ends are not known. */
+function bars(intervals, column) {
+  const side = (end) => intervals.map((one) => (one[end] === null ? 0 : unit(column) * Math.abs(one[end] - one.mean)));
   return { array: side("high"), arrayminus: side("low") };
 }
 
-/** Lines of methods, the leading ones in colour. lines: { method, x, y, spread? }. */
-function lines({ title, summary, x, y, lines, leading, table }) {
+/** Lines of methods, the leading ones in colour. lines: { method, x, y, spread? }; of: the column, for its unit. */
+function lines({ title, summary, x, y, lines, leading, table, of }) {
   const grey = lines.filter((line) => !leading.includes(line.method));
   const led = lines.filter((line) => leading.includes(line.method));
   const bands = led
@@ -135,24 +135,24 @@ function lines({ title, summary, x, y, lines, leading, table }) {
       mode: "lines+markers",
       line: { color, width: color === GREY ? 1 : 2.2 },
       marker: { symbol, color, size: color === GREY ? 4 : 8 },
-      hovertemplate: `<b>${line.method}</b><br>%{y:.1f} at %{x}<extra></extra>`,
+      hovertemplate: `<b>${line.method}</b><br>%{y:${of.percent ? ".1f" : ".3f"}} at %{x}<extra></extra>`,
     };
   });
   return figure({ title, summary, traces: [...bands, ...drawn], layout: { xaxis: axis(x), yaxis: axis(y) }, table });
 }
 
-/** Differences with their intervals around no difference. rows: { name, color, symbol, mean, low, high }, fractions. */
-function forest({ title, summary, axisTitle, rows, table, margin = null, runs }) {
+/** Differences with their intervals around no difference. rows: { name, color, symbol, mean, low, high }, as measured. */
+function forest({ title, summary, axisTitle, rows, table, margin = null, runs, of = {} }) {
   const color = rows.map((row) => row.color);
   const traces = [
     {
-      x: rows.map((row) => 100 * row.mean),
+      x: rows.map((row) => unit(of) * row.mean),
       y: rows.map((row) => row.name),
       mode: "markers",
       marker: { size: 10, color, symbol: rows.map((row) => row.symbol) },
-      error_x: { ...bars(rows), color: "#59636e", thickness: 1.5, width: 4 },
+      error_x: { ...bars(rows, of), color: "#59636e", thickness: 1.5, width: 4 },
       customdata: rows.map((row) => row.name),
-      text: rows.map((row) => `<b>${row.name}</b><br>${points(row.mean, true)}${ends(row, (end) => points(end, true))}`),
+      text: rows.map((row) => `<b>${row.name}</b><br>${points(row.mean, of, true)}${ends(row, (end) => points(end, of, true))}`),
       hovertemplate: "%{text}<extra></extra>",
     },
   ];

@@ -56,7 +56,7 @@ function scores() {
       below: publishedRows(model, shown, means.length),
     });
   });
-  const how = `Scores × 100 after the last step, with the ${LEVEL} t interval of the mean over up to ${plural(seeds, "seed")}. Bold: the best mean of a column. A number opens its runs. `;
+  const how = `Scores${unitsOf(columns())} after the last step, with the ${LEVEL} t interval of the mean over up to ${plural(seeds, "seed")}. Bold: the best mean of a column. A number opens its runs. `;
   const sources = part().published.sources.map((source) => element("li", {}, source));
   return [...made, note(how, part().protocol), sources.length ? element("details", {}, element("summary", {}, "Sources of published rows"), element("ul", { className: "note" }, ...sources)) : null];
 }
@@ -66,12 +66,22 @@ function averages(shown, cell) {
   const places = new Set(shown.map((column) => column.place));
   return part()
     .averages.filter((one) => one.columns.every((place) => places.has(place)))
-    .map(({ title, columns, means }) => {
+    .map((average) => {
+      const { title, columns, means } = average;
       const found = (label) => columns.map((place) => cell(label, place));
       const value = (label) => (found(label).every(Boolean) ? means[label] : null);
       const runs = (label) => found(label).flatMap((one) => one.runs);
-      return { title, value, show: (label) => (value(label) === null ? MISSING : traced(points(value(label)), "", runs(label), `${label}, ${title}`)) };
+      return { title, value, show: (label) => (value(label) === null ? MISSING : traced(points(value(label), average), "", runs(label), `${label}, ${title}`)) };
     });
+}
+
+/** How scores of these columns are shown, in words: × 100 or as measured, and of which metrics a lower one is better. */
+function unitsOf(shown) {
+  const names = (chosen) => [...new Set(shown.filter(chosen).map((column) => column.metric.replaceAll("_", " ")))].join(", ");
+  const asMeasured = names((column) => !column.percent);
+  const lower = names((column) => !column.greater_is_better);
+  const texts = [asMeasured && `${asMeasured}: as measured`, lower && `${lower}: a lower one is better`].filter(Boolean);
+  return " × 100" + (texts.length ? ` (${texts.join("; ")})` : "");
 }
 
 function publishedRows(model, shown, averages) {
@@ -104,9 +114,10 @@ function scoresAndCosts(column, shown, front = new Set()) {
     caption: named(column),
     rows: shown,
     sort: 1,
+    ascending: !column.greater_is_better,
     columns: [
       { title: "Adapter", text: true, value: (cell) => cell.method, show: (cell) => element("span", {}, mark(cell.method), front.has(cell.method) ? " (front)" : "") },
-      { title: `Score, ${percent(column)}`, value: (cell) => cell.score.mean, show: (cell) => scoreOf(cell, seeds, `${cell.method}, ${named(column)}`) },
+      { title: `Score, ${metric(column)}`, value: (cell) => cell.score.mean, show: (cell) => scoreOf(cell, seeds, `${cell.method}, ${named(column)}`) },
       counted("parameters", "Parameters"),
       counted("stored_parameters", "Stored"),
       measured("step_ms", "Step (ms)"),
@@ -130,9 +141,11 @@ function budget() {
   const made = columns({ reported: true }).map((column) => {
     const shown = scored(column);
     if (!shown.length) return note(`${named(column)}: nothing was measured within this budget.`);
-    const best = shown.reduce((a, b) => (b.score.mean > a.score.mean ? b : a));
-    const near = shown.filter((cell) => cell !== best && cell.score.high !== null && cell.score.high >= best.score.mean);
-    const summary = [element("strong", {}, best.method), ` has the best mean score, ${points(best.score.mean)}${ends(best.score, points)}.`];
+    const sign = column.greater_is_better ? 1 : -1;
+    const best = shown.reduce((a, b) => (sign * b.score.mean > sign * a.score.mean ? b : a));
+    const end = column.greater_is_better ? "high" : "low";
+    const near = shown.filter((cell) => cell !== best && cell.score[end] !== null && sign * cell.score[end] >= sign * best.score.mean);
+    const summary = [element("strong", {}, best.method), ` has the best mean score, ${points(best.score.mean, column)}${ends(best.score, (value) => points(value, column))}.`];
     if (near.length) summary.push(` The intervals of ${near.map((cell) => cell.method).join(", ")} reach it.`);
     return element("section", {}, element("h3", {}, named(column)), element("p", {}, ...summary), scoresAndCosts(column, shown));
   });
@@ -146,7 +159,8 @@ function differences() {
   if (!references.length) return [note("No runs of LoRA with a partner of the same seed.")];
   const chosen = panelsBy("reference", "Difference to ", references.map((label) => [label, label]), differencesTo);
   const examples = part().differences.every((one) => one.examples) ? "for other seeds and other test examples" : "for other seeds; also for other test examples where all predictions are there";
-  const how = `Score minus that of ${references.join(" or ")}, in points, paired by seed, with the ${LEVEL} t interval ${examples}. Right of the line a method is ahead. Nothing is corrected for the number of comparisons.`;
+  const lower = columns({ reported: true }).some((column) => !column.greater_is_better);
+  const how = `Score minus that of ${references.join(" or ")}, in points${lower ? " (the reverse where a lower score is better)" : ""}, paired by seed, with the ${LEVEL} t interval ${examples}. Right of the line a method is ahead. Nothing is corrected for the number of comparisons.`;
   return [chosen.controls, chosen.body, note(how)];
 }
 
@@ -161,7 +175,8 @@ function differencesTo(column, reference) {
   return forest({
     title: named(column),
     summary: `differences to ${reference}; the whole interval is above zero for ${ahead.join(", ") || "none"}`,
-    axisTitle: `points ahead of ${reference}`,
+    axisTitle: `${column.percent ? "points" : column.metric.replaceAll("_", " ")} ahead of ${reference}`,
+    of: column,
     rows: sorted.map((one) => ({ ...one, name: one.method, ...method(one.method) })),
     runs: (label) => [title(label), runsOf(label)],
     table: () =>
@@ -170,7 +185,7 @@ function differencesTo(column, reference) {
         rows: sorted,
         columns: [
           ADAPTER,
-          { title: "Difference", value: (one) => one.mean, show: (one) => traced(points(one.mean, true), ends(one, (end) => points(end, true)), runsOf(one.method), title(one.method)) },
+          { title: "Difference", value: (one) => one.mean, show: (one) => traced(points(one.mean, column, true), ends(one, (end) => points(end, column, true)), runsOf(one.method), title(one.method)) },
           { title: "Pairs", value: (one) => one.n, show: (one) => `${one.n}${one.n_missing ? ` (${one.n_missing} diverged)` : ""}` },
         ],
       }),
@@ -203,26 +218,27 @@ function curvesOf(column) {
   const shown = new Set(cells(column).map((cell) => cell.method));
   const found = part().curves.filter((curve) => curve.column === column.place && shown.has(curve.method));
   if (!found.length) return null;
-  const points100 = (values) => values.map((value) => 100 * (value ?? 0));
+  const inUnit = (values) => values.map((value) => unit(column) * (value ?? 0));
   return lines({
     title: named(column),
     summary: `score after each evaluation of ${plural(found.length, "method")}`,
     x: "optimiser steps",
-    y: percent(column),
+    y: metric(column),
     leading: led ?? part().leading,
-    lines: found.map((curve) => ({ method: curve.method, x: curve.step, y: points100(curve.mean), spread: points100(curve.std) })),
-    table: () => numbered(named(column), "steps", found.flatMap((curve) => curve.step.map((step, i) => ({ method: curve.method, x: step, y: curve.mean[i] })))),
+    of: column,
+    lines: found.map((curve) => ({ method: curve.method, x: curve.step, y: inUnit(curve.mean), spread: inUnit(curve.std) })),
+    table: () => numbered(named(column), "steps", column, found.flatMap((curve) => curve.step.map((step, i) => ({ method: curve.method, x: step, y: curve.mean[i] })))),
   });
 }
 
-function numbered(caption, x, rows) {
+function numbered(caption, x, of, rows) {
   return sortable({
     caption,
     rows,
     columns: [
       ADAPTER,
       { title: x, value: (row) => row.x, show: (row) => String(row.x) },
-      { title: "score × 100", value: (row) => row.y, show: (row) => points(row.y) },
+      { title: `score${of.percent ? " × 100" : ""}`, value: (row) => row.y, show: (row) => points(row.y, of) },
     ],
   });
 }
@@ -244,7 +260,7 @@ function tuning() {
       text("Task", (trial) => trial.task),
       text("Setting", (trial) => trial.setting),
       { title: "Steps", value: (trial) => trial.steps, show: (trial) => count(trial.steps) },
-      { title: "Score × 100, rows held out", value: (trial) => trial.mean, show: (trial) => traced(trial.mean === null ? "diverged" : points(trial.mean), "", trial.runs, `${trial.method} on ${trial.task}, ${trial.setting}`, trial.chosen) },
+      { title: `Score${unitsOf(columns())}, rows held out`, value: (trial) => trial.mean, show: (trial) => traced(trial.mean === null ? "diverged" : points(trial.mean, part().columns[trial.column]), "", trial.runs, `${trial.method} on ${trial.task}, ${trial.setting}`, trial.chosen) },
       { title: "Chosen", text: true, value: (trial) => (trial.chosen ? "yes" : "no"), show: (trial) => (trial.chosen ? "yes" : "") },
     ],
   });
@@ -260,10 +276,11 @@ function expectedOf(task) {
     title: task,
     summary: `expected best score of so many settings, ${plural(found.length, "method")}`,
     x: "settings tried",
-    y: "expected best score × 100",
+    y: `expected best score${found[0].percent ? " × 100" : ""}`,
     leading: led ?? part().leading,
-    lines: found.map((one) => ({ method: one.method, x: numbers(one), y: one.best.map((value) => 100 * value) })),
-    table: () => numbered(task, "settings tried", found.flatMap((one) => one.best.map((y, i) => ({ method: one.method, x: i + 1, y })))),
+    of: found[0],
+    lines: found.map((one) => ({ method: one.method, x: numbers(one), y: one.best.map((value) => unit(one) * value) })),
+    table: () => numbered(task, "settings tried", found[0], found.flatMap((one) => one.best.map((y, i) => ({ method: one.method, x: i + 1, y })))),
   });
 }
 
@@ -274,7 +291,7 @@ function claims() {
     return [
       element("h3", {}, capital(claim.name)),
       element("p", {}, `The paper: ${claim.paper}. Asked here: ${claim.question}`),
-      element("ul", {}, ...primary.map((one) => element("li", {}, `${one.title}: `, element("strong", {}, one.verdict), one.mean === null ? "" : `, ${points(one.mean, true)}${ends(one, (end) => points(end, true))}`))),
+      element("ul", {}, ...primary.map((one) => element("li", {}, `${one.title}: `, element("strong", {}, one.verdict), one.mean === null ? "" : `, ${points(one.mean, {}, true)}${ends(one, (end) => points(end, {}, true))}`))),
       drawn.length
         ? forest({
             title: claim.name,
@@ -305,9 +322,9 @@ function verdicts() {
   });
   const difference = ({ one }) => {
     if (one === null || one.mean === null) return MISSING;
-    const after = ends(one, (end) => points(end, true));
+    const after = ends(one, (end) => points(end, {}, true));
     const found = one.runs.filter(runOf);
-    return found.length ? traced(points(one.mean, true), after, found, one.title) : points(one.mean, true) + after;
+    return found.length ? traced(points(one.mean, {}, true), after, found, one.title) : points(one.mean, {}, true) + after;
   };
   const table = sortable({
     caption: "Registered claims and what the runs say",
@@ -365,7 +382,7 @@ function runs() {
         text("For", (run) => (run.tuning ? "tuning" : "report")),
         { title: "Seed", value: (run) => run.seed, show: (run) => String(run.seed) },
         text("Status", (run) => run.status),
-        { title: "Score × 100", value: (run) => run.score, show: (run) => points(run.score) },
+        { title: `Score${unitsOf(columns())}`, value: (run) => run.score, show: (run) => points(run.score, run) },
         { title: "Commit", text: true, value: (run) => run.commit, show: (run) => run.commit.slice(0, 7) },
         { title: "Machine", text: true, value: (run) => run.machine, show: (run) => run.machine.split("), ")[0] + ")" },
         { title: "Made", text: true, value: (run) => run.created, show: (run) => madeAt(run) },

@@ -4,9 +4,10 @@
  * A table whose header buttons sort it.
  *
  * columns: { title, value(row) to sort by, show(row) text or element, text: true to align left }; the first one names
- * the row. below: elements that stay at the end. limit: how many rows are shown before a button is pressed.
+ * the row. sort: the place of the column that orders the rows at first, ascending or not. below: elements that stay at
+ * the end. limit: how many rows are shown before a button is pressed.
  */
-function sortable({ caption, columns, rows, sort = null, limit = Infinity, below = [] }) {
+function sortable({ caption, columns, rows, sort = null, ascending = false, limit = Infinity, below = [] }) {
   const whole = wholePart;
   const body = element("tbody");
   const heads = columns.map((column) => {
@@ -44,7 +45,7 @@ function sortable({ caption, columns, rows, sort = null, limit = Infinity, below
   }
 
   if (sort === null) show(rows);
-  else order(columns[sort], false);
+  else order(columns[sort], ascending);
   const table = element("table", {}, element("caption", {}, caption), element("thead", {}, element("tr", {}, ...heads)), body, ...below);
   return element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": caption }, table, more);
 }
@@ -106,7 +107,9 @@ function scoreOf(cell, seeds, title, best) {
   if (cell.diverged) return traced(`${cell.diverged} of ${cell.n + cell.diverged} diverged`, "", cell.runs, title);
   if (cell.score.mean === null) return traced("failed", "", cell.runs, title);
   const few = cell.n < seeds ? ` (n=${cell.n})` : "";
-  return traced(points(cell.score.mean), ends(cell.score, points) + few, cell.runs, title, best);
+  const column = part().columns[cell.column];
+  const shown = (score) => points(score, column);
+  return traced(shown(cell.score.mean), ends(cell.score, shown) + few, cell.runs, title, best);
 }
 
 function showRuns(title, ids) {
@@ -128,7 +131,7 @@ function runDetails(id, run) {
     copy.textContent = "Copied";
   };
   const shown = {
-    score: run.score === null ? `${run.status}${run.error ? `: ${run.error}` : ""}` : `${(100 * run.score).toFixed(2)}${run.tuning ? " on rows held out" : ""}`,
+    score: run.score === null ? `${run.status}${run.error ? `: ${run.error}` : ""}` : `${(unit(run) * run.score).toFixed(run.percent ? 2 : 4)}${run.tuning ? " on rows held out" : ""}`,
     "repeat it": element("span", {}, code, " ", copy),
     commit: element("code", {}, run.commit),
     machine: run.machine,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from surm_bench.metrics import Metric
 from surm_bench.report.pareto import log_places, pareto_front
 from surm_bench.report.swarm import moved_aside
 
@@ -15,7 +16,7 @@ WIDTH, HEIGHT = 500, 330  # of a plot, about, in pixels
 MARKER, BAR = 12, 4  # pixels that a mark keeps free, and that stand between two error bars
 
 
-def tradeoff(cells: Sequence[dict], cost: str) -> dict[str, Any] | None:
+def tradeoff(cells: Sequence[dict], cost: str, measure: Metric) -> dict[str, Any] | None:
     """Return how to draw the scores of a column against a cost; None without a cell that has both.
 
     All methods are placed, so that marks stay where they are when the reader filters them.
@@ -28,9 +29,9 @@ def tradeoff(cells: Sequence[dict], cost: str) -> dict[str, Any] | None:
     if not shown:
         return None
     costs = np.array([cost_of(cell, cost) for cell in shown], float)
-    low, scores, high = (100 * np.array([_end(cell["score"], name) for cell in shown]) for name in ENDS)
+    low, scores, high = (measure.unit * np.array([_end(cell["score"], name) for cell in shown]) for name in ENDS)
     places, axis = (_log_axis if cost in COUNTED else _linear_axis)(costs)
-    front = pareto_front(costs, scores)
+    front = pareto_front(costs, scores, measure)
     order = sorted(range(len(shown)), key=lambda i: (i not in front, -scores[i]))
     across = WIDTH / np.ptp(axis["range"])  # pixels per unit
     up = HEIGHT / (1.1 * (high.max() - low.min() or 1))
