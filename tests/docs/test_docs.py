@@ -4,6 +4,7 @@ import re
 import runpy
 import subprocess
 import sys
+import textwrap
 from functools import cache
 from pathlib import Path
 from typing import get_type_hints
@@ -135,8 +136,15 @@ def test_the_readme_has_the_rows_of_the_verdict():
 
 
 def test_the_page_on_budgets_is_up_to_date():
+    """Its script also checks that the results support the sentences that answer the question."""
     made = runpy.run_path(str(CHECKOUT / "docs" / "which_adapter.py"))
     assert made["page"]() == (CHECKOUT / "docs" / "which_adapter.md").read_text()
+
+
+def test_the_page_on_budgets_counts_an_adapter(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "which_adapter.md").read_text(), re.DOTALL)
+    exec(textwrap.dedent(code), {})
+    assert "'adapter': 36864, 'head': 592130" in capsys.readouterr().out
 
 
 def test_the_site_builds_without_warnings(tmp_path):
