@@ -147,8 +147,8 @@ def memorised() -> str:
     assert full < bitfit
     return _wrapped(
         "Why is full fine-tuning below BitFit on images? Every adapter memorises the 1,000 images (training loss below "
-        f"0.01 at the end). Full fine-tuning fits them best (loss {full_loss:.4f}; BitFit {bitfit_loss:.4f}) and is below "
-        f"BitFit on new images ({full:.1f} against {bitfit:.1f}): with so few images, "
+        f"0.01 at the end). Full fine-tuning fits them best (loss {full_loss:.4f}; BitFit {bitfit_loss:.4f}) and is "
+        f"below BitFit on new images ({full:.1f} against {bitfit:.1f}): with so few images, "
         "closer fitting does not help. With more images this can differ."
     )
 

@@ -19,8 +19,8 @@ class TaskConfig(Group):
 
     name: str = key("the name in records and tables; its last part is the folder of local data")
     kind: str = key("text | image", part=Part.ALWAYS, choices=("text", "image"))
-    source: str = key("hub | embedded | folder")
-    dataset: str | None = key("hub id, or the embedded generator's name; null for a folder, read from data_dir")
+    source: str = key("hub | embedded | folder | local; with a data_dir, hub and embedded tasks read it instead")
+    dataset: str | None = key("hub id, or the embedded generator's name; null for folder and local, read from data_dir")
     subset: str | None = key('hub configuration, e.g. "rte" of nyu-mll/glue', None)
     revision: str | None = key("pinned revision on the hub", None)
     train_split: str = key("the split to train on", "train")
