@@ -94,6 +94,19 @@ def test_the_defaults_are_those_of_a_run(group):
             assert OverridesParser.create().parse_override(f"key={shown}").value() == value, key
 
 
+def test_the_main_options_have_their_defaults():
+    """Those that the page on training names with a number or a word; of a run of LoRA on text."""
+    page = (CHECKOUT / "docs" / "training_options.md").read_text()
+    rows = dict(ROW.findall(page.partition("\n## The main options\n")[2].partition("\n## ")[0]))
+    run = resolved(["adapter=lora"]).document()
+    for key in ("optimizer.schedule", "optimizer.warmup_ratio", "trainer.batch_size", "task.max_length"):
+        group, name = key.split(".")
+        assert rows[key].startswith(f"{run[group][name]} |"), key
+    assert (run["trainer"]["epochs"], run["trainer"]["max_steps"]) == (10, None)
+    assert run["optimizer"]["lr"] == run["adapter"]["lr"] and run["optimizer"]["head_lr"] is None
+    assert run["adapter"]["peft"]["lora_dropout"] == 0.0
+
+
 def test_every_choice_is_there_with_its_comment():
     parts = re.split(r"^## ", reference.choices(), flags=re.MULTILINE)[1:]
     found = {part.partition("\n")[0]: dict(ROW.findall(part)) for part in parts}
