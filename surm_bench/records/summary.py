@@ -9,8 +9,8 @@ from surm_bench.records.store import RECORD_FILE, run_folder
 def summary(record: Record) -> str:
     """Return the outcome in a line: ``Circulant on digits (vit_digits, seed 0): accuracy 0.9700 ± 0.0077 (…), …``.
 
-    ± is the standard error of the score over the examples of its split, where it is known. The best epoch is named if it
-    is not the last.
+    ± is the standard error of the score over the examples of its split, where it is known. The best epoch is named if
+    it is not the last.
     """
     config = record.config
     what = f"{config.adapter.label} on {config.task.name} ({config.model.name}, seed {record.seed})"

@@ -28,14 +28,14 @@ def read_splits(config: TaskConfig) -> list[Split]:
         folders = local_files(config)
         names = class_names(folders[0])
         splits = [Split(read_folder(folder, names), str(folder)) for folder in folders]
-    elif config.data_dir is not None:
+    elif config.data_dir is not None or config.source == "local":
         return reconciled([_read_table(file, _columns(config), config) for file in local_files(config)], config)
     elif config.source == "hub":
         splits = _from_hub(config)
     elif config.source == "embedded":
         splits = _generated(config)
     else:
-        raise unknown("task source", config.source, ("hub", "embedded", "folder"))
+        raise unknown("task source", config.source, ("hub", "embedded", "folder", "local"))
     return reconciled([_renamed(split, config) for split in splits], config)
 
 
@@ -76,7 +76,7 @@ def label_names(config: TaskConfig) -> list[str] | None:
         return names
     if config.label_names is not None:
         return [str(name) for name in config.label_names]
-    if config.data_dir is None:
+    if config.data_dir is None and config.source != "local":
         return None
     return names_of(_read_table(local_files(config)[0], [config.label], config).dataset, config)
 
@@ -85,7 +85,7 @@ def local_files(config: TaskConfig) -> list[Path]:
     """Return the files or image folders below ``task.data_dir`` of the training, reported and extra splits.
 
     Raises:
-        UserError: a file or folder is missing; the message says what is expected where.
+        UserError: task.data_dir is not set, or a file or folder is missing; the message says what is expected where.
     """
     if config.source == "folder":
         paths, expected = split_folders(config), "<class>/*.png below each"
@@ -127,6 +127,10 @@ def _renamed(split: Split, config: TaskConfig) -> Split:
 
 
 def _table_files(config: TaskConfig) -> list[Path]:
+    if config.data_dir is None:
+        raise UserError(
+            f"task {config.name} reads local tables: name their folder with --data (make: DATA=, a run: task.data_dir=)"
+        )
     folder = Path(config.data_dir).expanduser() / config.name.rpartition("/")[-1]
     reported = [find_table(folder, name) for name in names_of_split(config.eval_split)]
     evaluation = next((file for file in reported if file.is_file()), reported[0])

@@ -1,13 +1,13 @@
-"""The section of a model card that shows how to load the model or adapter."""
+"""The section of a model card that shows how to load the model or adapter, and how to predict with a merged model."""
 
 import dataclasses
 
-from surm_bench.config import Config, ModelConfig
+from surm_bench.config import Config, ModelConfig, TaskConfig
 from surm_bench.models.families import family_of
 
 
 def loading(config: Config, base: str | None, library: str) -> str:
-    """Return a Markdown section with the code that loads an exported folder.
+    """Return a Markdown section with the code that loads an exported folder; a merged model also predicts.
 
     Args:
         config: the configuration of the run.
@@ -15,19 +15,48 @@ def loading(config: Config, base: str | None, library: str) -> str:
         library: the library that loads the folder: peft, transformers or timm.
     """
     if library == "timm":
-        lines = ["import timm", "", 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()']
+        lines = _merged_images(config.task)
     elif library == "transformers":
-        lines = [
-            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
-            "",
-            'model = AutoModelForSequenceClassification.from_pretrained("FOLDER").eval()',
-            'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',
-        ]
+        lines = _merged_texts(config.task)
     elif base is None:
         lines = _adapter_of_ours(config)
     else:
         lines = _adapter(config, base)
     return "\n".join(["```python", *lines, "```", ""])
+
+
+def _merged_images(task: TaskConfig) -> list[str]:
+    answer = "number" if task.label_names is None else 'model.pretrained_cfg["label_names"][number]'
+    return [
+        "import timm",
+        "import torch",
+        "from PIL import Image",
+        "from timm.data import create_transform, resolve_data_config",
+        "",
+        'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()',
+        "transform = create_transform(**resolve_data_config({}, model=model))",
+        'mode = "L" if model.pretrained_cfg["input_size"][0] == 1 else "RGB"  # grey or colour',
+        'image = transform(Image.open("image.png").convert(mode))',
+        "with torch.no_grad():",
+        "    number = model(image.unsqueeze(0)).argmax().item()",
+        f"print({answer})",
+    ]
+
+
+def _merged_texts(task: TaskConfig) -> list[str]:
+    texts = ", ".join(['"A text."', '"Another text."'][: len(task.inputs)])
+    answer = "logits.item()" if task.is_regression else "model.config.id2label[logits.argmax().item()]"
+    return [
+        "import torch",
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+        "",
+        'model = AutoModelForSequenceClassification.from_pretrained("FOLDER").eval()',
+        'tokenizer = AutoTokenizer.from_pretrained("FOLDER")',
+        f'inputs = tokenizer({texts}, truncation=True, max_length={task.max_length}, return_tensors="pt")',
+        "with torch.no_grad():",
+        "    logits = model(**inputs).logits",
+        f"print({answer})",
+    ]
 
 
 def _adapter(config: Config, base: str) -> list[str]:

@@ -4,6 +4,7 @@ import re
 import runpy
 import subprocess
 import sys
+import textwrap
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -94,6 +95,19 @@ def test_the_defaults_are_those_of_a_run(group):
             assert OverridesParser.create().parse_override(f"key={shown}").value() == value, key
 
 
+def test_the_main_options_have_their_defaults():
+    """Those that the page on training names with a number or a word; of a run of LoRA on text."""
+    page = (CHECKOUT / "docs" / "training_options.md").read_text()
+    rows = dict(ROW.findall(page.partition("\n## The main options\n")[2].partition("\n## ")[0]))
+    run = resolved(["adapter=lora"]).document()
+    for key in ("optimizer.schedule", "optimizer.warmup_ratio", "trainer.batch_size", "task.max_length"):
+        group, name = key.split(".")
+        assert rows[key].startswith(f"{run[group][name]} |"), key
+    assert (run["trainer"]["epochs"], run["trainer"]["max_steps"]) == (10, None)
+    assert run["optimizer"]["lr"] == run["adapter"]["lr"] and run["optimizer"]["head_lr"] is None
+    assert run["adapter"]["peft"]["lora_dropout"] == 0.0
+
+
 def test_every_choice_is_there_with_its_comment():
     parts = re.split(r"^## ", reference.choices(), flags=re.MULTILINE)[1:]
     found = {part.partition("\n")[0]: dict(ROW.findall(part)) for part in parts}
@@ -137,6 +151,7 @@ def test_the_readme_has_the_rows_of_the_verdict():
 
 
 def test_the_page_on_budgets_is_up_to_date():
+    """Its script also checks that the results support the sentences that answer the question."""
     made = runpy.run_path(str(CHECKOUT / "docs" / "which_adapter.py"))
     assert made["page"]() == (CHECKOUT / "docs" / "which_adapter.md").read_text()
 
@@ -148,6 +163,12 @@ def test_the_names_of_the_reference_of_python_exist():
     for name in names:
         module, _, attribute = name.rpartition(".")
         assert attribute in vars(import_module(module)) or import_module(name), name
+
+
+def test_the_page_on_budgets_counts_an_adapter(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "which_adapter.md").read_text(), re.DOTALL)
+    exec(textwrap.dedent(code), {})
+    assert "'adapter': 36864, 'head': 592130" in capsys.readouterr().out
 
 
 def test_the_site_builds_without_warnings(tmp_path):

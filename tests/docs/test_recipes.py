@@ -83,6 +83,14 @@ def test_a_structure(recipe):
     )
 
 
+def test_texts_in_a_csv_file(tmp_path):
+    """The recipe needs no checkout: the task is a file of the user's folder."""
+    texts = Recipe(section("Texts in a CSV file"), tmp_path)
+    texts.follow()
+    task = texts.record().config.task
+    assert list(task.label_names) == ["bad", "good"] and texts.record().examples == {"reported": 2}
+
+
 def test_a_task(recipe):
     task = recipe("A task")
     (task.tree / "data" / "paws").mkdir(parents=True)

@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_the_tutorial(tmp_path):
-    """Every adapter gets as many tuning runs; the table has a row for each, and the interval is printed."""
+    """Every adapter gets as many tuning runs and a row of the table; the interval is printed, the winner exported."""
     printed = Recipe((CHECKOUT / "docs" / "tutorial.md").read_text(), tmp_path).follow()
     tuned = [r.config.adapter.name for r in Archive(tmp_path / "results" / "first").records() if r.is_tuning]
     assert len(tuned) == 18 and {tuned.count(name) for name in set(tuned)} == {6}
@@ -22,6 +22,8 @@ def test_the_tutorial(tmp_path):
                for label in ("LoRA r=1", "Circulant", "Circulant + rank 1"))  # fmt: skip
     assert re.search(r"^[+-]\d\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\] points$", printed, re.MULTILINE)
     assert (tmp_path / "report.html").is_file()
+    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 1 + 450
+    assert (tmp_path / "winner" / "model.safetensors").is_file()
 
 
 def test_the_page_on_records(monkeypatch, capsys):

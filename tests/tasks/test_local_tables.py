@@ -68,6 +68,20 @@ def test_the_same_rows_are_the_same_task(tmp_path, ending, labels):
     assert label_names(plain) is None and TaskReader(config).config.num_labels == 2
 
 
+def test_a_local_task_is_that_of_the_hub_with_the_same_tables(tmp_path):
+    hub = written(tmp_path, "csv", [NAMES[number] for number in NUMBERS])
+    local = replace(hub, source="local", dataset=None, subset=None, revision=None, num_labels=None)
+    assert TaskReader(local).digest == TaskReader(hub).digest
+    assert TaskReader(local).config.label_names == NAMES and TaskReader(local).config.num_labels == 2
+
+
+@pytest.mark.parametrize("count", [2, None])
+def test_a_local_task_needs_its_folder(count):
+    local = task_config("glue/rte", source="local", dataset=None, num_labels=count)
+    with pytest.raises(UserError, match="reads local tables: name their folder with --data"):
+        TaskReader(local).config  # noqa: B018
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_values_of_a_regression(tmp_path, ending):
     values = [0.1, 3.8, 5.0, 2.25, 1 / 3, 4.0, 0.0, 1.0, 2.0, 3.0, 4.5, 2.2]

@@ -1,6 +1,7 @@
 """What a finished run's model is used for: scored again, asked, exported; and what is refused, in one line."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from surm_bench.trained.export import merge
 
 TRAINED = ["trainer.max_steps=20", "optimizer.lr=0.02", "optimizer.warmup_ratio=0"]  # far enough to be seen
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+PAGE = Path(__file__).parents[2] / "docs" / "using_what_was_trained.md"
 PAIRS = ["model=roberta_tiny", "task=grammar/paraphrase"]
 
 
@@ -309,6 +311,50 @@ def test_merged_images_load_in_timm_with_the_same_logits(images, size, folder, t
     x = torch.randn(3, 1, size or 8, size or 8)
     assert changes_something(model, x=x)
     np.testing.assert_allclose(answers(merged, x=x), answers(model, x=x), atol=1e-4)
+
+
+def printed(page: Path, folder: str, library: str, capsys) -> str:
+    """Return what a page's code with a name of the library prints for an exported folder."""
+    (code,) = (code for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S) if library in code)
+    capsys.readouterr()
+    exec(code.replace("FOLDER", folder), {})
+    return capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("by", ["card", "page"])
+def test_the_code_for_texts_predicts(by, texts, tmp_path, monkeypatch, capsys):
+    """With the code of the card and that of the page; the run is one of pairs, and the card's code has a pair."""
+    monkeypatch.chdir(tmp_path)
+    assert command(["export", str(texts), "folder"]) == 0
+    pages = {"card": Path("folder/README.md"), "page": PAGE}
+    said = printed(pages[by], "folder", "AutoTokenizer", capsys)
+    if by == "page":
+        assert said in ("other", "same")
+        return
+    Path("rows.csv").write_text("sentence1,sentence2\nA text.,Another text.\n")
+    assert command(["predict", str(texts), "rows.csv", "--out", "out.csv"]) == 0
+    assert said == pd.read_csv("out.csv")["label"][0]
+
+
+@pytest.mark.parametrize("by", ["card", "page"])
+def test_the_code_for_images_predicts(by, folder, tmp_path, monkeypatch, capsys):
+    names = f"task.label_names=[{','.join(NAMES)}]"
+    run = folder_of(folder, start(folder, *DIGITS, *TRAINED, "adapter=circulant", "model.crop_pct=0.5", names))
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 30), dtype=np.uint8)).save("image.png")
+    assert command(["export", str(run), "folder"]) == 0
+    assert command(["predict", str(run), "image.png", "--out", "out.csv"]) == 0
+    pages = {"card": Path("folder/README.md"), "page": PAGE}
+    said = printed(pages[by], "folder", "create_transform", capsys)
+    assert said == pd.read_csv("out.csv")["label"][0]
+
+
+def test_the_code_for_a_regression_and_for_classes_without_names(images, values, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save("image.png")
+    assert command(["export", str(images), "images"]) == command(["export", str(values), "values"]) == 0
+    assert printed(Path("images/README.md"), "images", "timm", capsys) in map(str, range(10))
+    float(printed(Path("values/README.md"), "values", "transformers", capsys))
 
 
 @pytest.mark.parametrize("adapter", ["adapter_circulant", "prefix"])
