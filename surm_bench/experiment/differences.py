@@ -30,14 +30,14 @@ def differences_to_lora(
         apart: labels to leave out, because their score is from another epoch.
     """
     done: dict[tuple, dict[int, Record]] = {}  # (column's place, label) -> seed -> record
-    place = {column[:4]: i for i, column in enumerate(columns)}
+    place = {column.key: i for i, column in enumerate(columns)}
     references = []
     for record in (record for record in records if record.is_done):
         config = record.config
         adapter, column = config.adapter, columns_of(config)[0]
         if adapter.label in apart:
             continue
-        done.setdefault((place[column[:4]], adapter.label), {})[config.seed] = record
+        done.setdefault((place[column.key], adapter.label), {})[config.seed] = record
         if adapter.name == REFERENCE and adapter.label not in references:
             references.append(adapter.label)
     differences = []

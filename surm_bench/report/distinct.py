@@ -15,7 +15,7 @@ def with_distinct_labels(records: Sequence[Record]) -> list[Record]:
     """
     cells: dict[tuple, list[dict]] = {}
     for record in records:
-        cell = (*columns_of(record.config)[0][:4], record.config.adapter.label)
+        cell = (*columns_of(record.config)[0].key, record.config.adapter.label)
         cells.setdefault(cell, []).append(_flat(record.identity))
     varying: dict[str, list[str]] = {}  # label -> the keys that vary
     for (*_, label), identities in cells.items():

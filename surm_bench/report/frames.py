@@ -14,7 +14,8 @@ from surm_bench.errors import UserError
 from surm_bench.metrics import METRICS, Metric, metric_shown_as
 from surm_bench.records import Record
 
-CELL = ["model", "task", "setting", "split", "label"]
+COLUMN = ["model", "task", "setting", "split"]  # the key of a table's column
+CELL = [*COLUMN, "label"]
 SUMMARY_ORDER = [  # after CELL; the other columns follow as they are declared, so that a new column comes last
     *("adapter", "family", "metric", "fraction", "lr", "epochs", "selection"),
     *("mean", "std", "n", "diverged", "failed"),
@@ -110,6 +111,11 @@ class TaskColumn(NamedTuple):
     metric: str = ""
 
     @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Model, task, setting and split, which identify the column."""
+        return self[:4]
+
+    @property
     def measure(self) -> Metric:
         """The direction and the unit of the column's scores; those of accuracy for a column without a run."""
         return metric_shown_as(self.metric or "accuracy")
@@ -156,7 +162,7 @@ def summary_frame(runs: pd.DataFrame) -> pd.DataFrame:
     diverged = runs["status"] == "diverged"
     scored = (runs["status"] == "success") & runs["score"].notna()
     done = runs[scored]
-    for column, metrics in runs.groupby(CELL[:-1])["metric"].unique().items():
+    for column, metrics in runs.groupby(COLUMN)["metric"].unique().items():
         if len(metrics) > 1:
             raise UserError(
                 f"{' / '.join(filter(None, column))} is scored by {' and '.join(sorted(metrics))}: keep one"
@@ -232,7 +238,7 @@ def one_measure(columns: Iterable[TaskColumn]) -> bool:
 
 def cells_of(frame: pd.DataFrame, column: TaskColumn) -> pd.DataFrame:
     """Return the rows that belong to a column, of all methods."""
-    return frame[(frame[CELL[:-1]] == list(column[:4])).all(axis=1)]
+    return frame[(frame[COLUMN] == list(column.key)).all(axis=1)]
 
 
 def columns_of(config: Config) -> list[TaskColumn]:

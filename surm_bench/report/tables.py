@@ -110,7 +110,7 @@ def comparison_table(
     """
     order = list(order or summary.sort_values(["adapter_parameters", "label"])["label"].unique())
     columns = _with_metrics([TaskColumn(*column) for column in columns or task_columns(summary)], summary)
-    keys = {column[:4] for column in columns}
+    keys = {column.key for column in columns}
     rows = zip(*(summary[name] for name in CELL), strict=True)
     data = summary.loc[[label in order and tuple(key) in keys for *key, label in rows]]
     data = data.sort_values("label", key=lambda labels: labels.map(order.index), kind="stable")
@@ -241,12 +241,12 @@ def _scores(
     """Yield the columns of one model, then the averages of each setting that has several tasks."""
     cells = measured.set_index(CELL)[["mean", "std", "n", "diverged"]].to_dict("index")
     for column in columns:
-        in_order = [cells.get((*column[:4], label)) for label in order]
+        in_order = [cells.get((*column.key, label)) for label in order]
         texts = [cell and _score(**cell, seeds=seeds, measure=column.measure) for cell in in_order]
         marked = _marked(texts, [cell and _mean(cell) for cell in in_order], column.measure)
         yield Column(column.title, column.model), marked, _cells(others.scores(column))
     for setting, tasks in averaged(columns).items():
-        rows = [[cells.get((*column[:4], label)) for column in tasks] for label in order]
+        rows = [[cells.get((*column.key, label)) for column in tasks] for label in order]
         scores = [[cell and _mean(cell) for cell in row] for row in rows]
         if one_measure(tasks):
             means, measure = [average(row) for row in scores], tasks[0].measure
@@ -313,8 +313,8 @@ def _unique(data: pd.DataFrame, label: str, column: str, show: Callable) -> str:
 
 def _with_metrics(columns: Sequence[TaskColumn], summary: pd.DataFrame) -> list[TaskColumn]:
     """Return the columns with the metrics of their runs, which know the class names; without a run, unchanged."""
-    known = {column[:4]: column.metric for column in task_columns(summary)}
-    return [column._replace(metric=known.get(column[:4], column.metric)) for column in columns]
+    known = {column.key: column.metric for column in task_columns(summary)}
+    return [column._replace(metric=known.get(column.key, column.metric)) for column in columns]
 
 
 def _caption(

@@ -16,6 +16,7 @@ from surm_bench.report.best_epoch import show_best_epoch
 from surm_bench.report.expected_validation import expected_curves, full_trials
 from surm_bench.report.frames import (
     CELL,
+    COLUMN,
     TaskColumn,
     columns_of,
     curves_frame,
@@ -187,7 +188,7 @@ def _averages(cells: Sequence[dict], columns: Sequence[TaskColumn]) -> list[dict
         for setting, tasks in averaged([column for column in columns if column.model == model]).items():
             if not one_measure(tasks):
                 continue
-            of = [places[column[:4]] for column in tasks]
+            of = [places[column.key] for column in tasks]
             averages = {method: average([means.get((place, method)) for place in of]) for method in methods}
             about = {"title": f"Average {setting}".rstrip(), "percent": tasks[0].measure.percent}
             parts.append(about | {"columns": of, "means": averages})
@@ -198,7 +199,7 @@ def _cell(row: pd.Series, runs: pd.DataFrame, place: Mapping[tuple, int]) -> dic
     done = runs[(runs["status"] == "success") & runs["score"].notna()]
     scores = done["score"] if not row["diverged"] else []  # the mean of the other runs would flatter the method
     return {
-        "column": place[tuple(row[CELL[:-1]])],
+        "column": place[tuple(row[COLUMN])],
         "method": row["label"],
         "score": interval_part(mean_interval(scores, LEVEL)) | {"std": _number(row["std"])},
         **{name: int(row[name]) for name in ("n", "diverged", "failed")},
@@ -256,7 +257,7 @@ def _tried(tried: TriedSetting, columns: Sequence[TaskColumn]) -> dict:
     scores = [record.score for record in tried.records]
     column = columns_of(tried.records[0].config)[0]
     return {
-        "column": _places(columns)[column[:4]],
+        "column": _places(columns)[column.key],
         "task": tried.task,
         "method": tried.label,
         "setting": tried.setting,
@@ -269,7 +270,7 @@ def _tried(tried: TriedSetting, columns: Sequence[TaskColumn]) -> dict:
 
 def _places(columns: Sequence[TaskColumn]) -> dict[tuple, int]:
     """Return the position of each column."""
-    return {column[:4]: i for i, column in enumerate(columns)}
+    return {column.key: i for i, column in enumerate(columns)}
 
 
 def _expected(scores: pd.DataFrame) -> list[dict]:
