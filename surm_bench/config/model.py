@@ -49,7 +49,7 @@ class ModelConfig(Group):
         None,
         Part.UNLESS_DEFAULT,
         only=("vision",),
-        above=0,
+        least=0.1,
         most=1,
     )
     mean: list[float] | None = key(

@@ -455,7 +455,7 @@ def test_bad_options(name, changes, words, request):
     ("name", "changes", "words"),
     [
         ("vit_tiny", {"image_size": 0}, "model.image_size=0 is not possible: at least 1, or null"),
-        ("vit_tiny", {"crop_pct": 1.5}, "crop_pct=1.5 is not possible: above 0 and at most 1, or null"),
+        ("vit_tiny", {"crop_pct": 1.5}, "crop_pct=1.5 is not possible: at least 0.1 and at most 1, or null"),
         (
             "minilm",
             {"image_size": 16},

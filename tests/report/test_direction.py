@@ -215,7 +215,7 @@ def test_a_score_without_a_standard_error_has_none(runs):
     """Two machines then agree within twice the standard deviation over seeds, or exactly."""
     record = runs[0]
     assert standard_error(record) is None
-    assert f"{MAE} 0.4000 (best epoch" in summary(record)
+    assert f"{MAE} 0.4000, 1,000 adapter" in summary(record)
     elsewhere = error_record("LoRA 1", "price", 0, 0.41)
     elsewhere = elsewhere.having(code=elsewhere.code.__class__("other"))
     assert not agree(record, elsewhere) and agree(record, elsewhere, of_seeds=[0.40, 0.42])

@@ -232,9 +232,9 @@ def test_inputs_of_another_width_and_empty_ones(name):
 
 @with_closed_form
 def test_nearest_to_a_half_precision_matrix_is_found_in_fp32(name):
-    """A sum of 1024 ones stalls at 256 in bfloat16."""
+    """A sum of 1024 ones stalls at 256 in bfloat16. In fp32 a decomposition errs by some ulps of the norm, 256."""
     found = nearest(name, torch.ones(1024, 64, dtype=torch.bfloat16))
-    torch.testing.assert_close(found.dense(), torch.ones(1024, 64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.dense(), torch.ones(1024, 64), atol=1e-3, rtol=0)
 
 
 def test_impossible_sizes():

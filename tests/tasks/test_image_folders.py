@@ -18,7 +18,7 @@ from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
-from surm_bench.run import runner
+from surm_bench.run.loading import evaluate, load_run
 from surm_bench.run.outcome import results
 from surm_bench.tasks import Classification, load_task, prepare
 from surm_bench.training import History
@@ -104,7 +104,7 @@ def test_folders_that_are_refused(tmp_path):
         load(tmp_path / "b")
     with pytest.raises(UserError, match="lacks .*/train and .*/validation: expected <class>.*does not exist"):
         load(tmp_path / "nothing")
-    with pytest.raises(UserError, match="name it with --data .make: DATA="):
+    with pytest.raises(UserError, match="name it by task.data_dir=FOLDER .experiments: --data"):
         load(None)
 
 
@@ -124,8 +124,8 @@ def test_a_run_on_a_folder_counts_its_classes_and_is_known_by_its_content(tmp_pa
     overrides = ["model=vit_digits", "task=images/folder", "trainer.epochs=1"]
     first = run_task(tmp_path / "r", *overrides, f"task.data_dir={write_images(tmp_path / 'here')}")
     assert first.config.task.num_labels == 3 and first.parameters.head == 3 * (64 + 1)
-    model, data, settings = runner.load_run(records.run_folder(tmp_path / "r", first.run_id))
-    assert runner.evaluate(model, data, settings)["accuracy"] == first.scores["reported"]["last"]["accuracy"]
+    model, data, settings = load_run(records.run_folder(tmp_path / "r", first.run_id))
+    assert evaluate(model, data, settings)["accuracy"] == first.scores["reported"]["last"]["accuracy"]
 
     there = write_images(tmp_path / "there", "val")  # the same content, whatever its place and what is hidden in it
     (tmp_path / "there" / "train" / "teal" / ".DS_Store").write_bytes(b"desktop")
@@ -159,7 +159,7 @@ def test_mismatched_scores_are_those_of_an_evaluation_by_hand(tmp_path):
     }
     assert (record.epochs["best"]["epoch"], record.epochs["last"]["epoch"]) == (best["epoch"], 2)
 
-    model, data, settings = runner.load_run(records.run_folder(tmp_path, record.run_id))
+    model, data, settings = load_run(records.run_folder(tmp_path, record.run_id))
     rows, tokenizer = load_task(settings.task, 0).splits["mismatched"].to_list(), data.collate.tokenizer
     pairs = (tokenizer(row["premise"], row["hypothesis"], return_tensors="pt") for row in rows)
     with torch.no_grad():
@@ -169,7 +169,7 @@ def test_mismatched_scores_are_those_of_an_evaluation_by_hand(tmp_path):
     )
     stored = pyarrow.parquet.read_table(tmp_path / "mnli" / "validation_mismatched.parquet").to_pylist()
     assert len(rows) == 30 and all(row in stored for row in rows)
-    assert runner.evaluate(model, data, settings)["accuracy"] == last["scores"]["reported"]["accuracy"]
+    assert evaluate(model, data, settings)["accuracy"] == last["scores"]["reported"]["accuracy"]
 
     (tmp_path / "mnli" / "validation_mismatched.parquet").write_bytes(
         (tmp_path / "mnli" / "validation_matched.parquet").read_bytes()
