@@ -11,7 +11,7 @@ from surm_bench.system.atomic import atomic
 
 CLAIMS, PAGE, FOLDER = "claims.yaml", "README.md", "verdict"
 BEGIN, END = "<!-- verdict: written from records, not by hand -->", "<!-- end of the verdict -->"
-SUMMARY = ["First", "Partner", "Experiment", "Task", "Pairs", "Difference", "p", "p (Holm)", "p (Check)"]
+SUMMARY = ["Method", "Compared with", "Experiment", "Task", "Pairs", "Difference", "p", "p (Holm)", "p (Check)"]
 SUMMARY += ["Could see", "No loss at 0", "Verdict"]
 
 

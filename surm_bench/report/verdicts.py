@@ -13,27 +13,28 @@ from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table
 from surm_bench.statistics import Interval, detectable, holm, p_value, probability_of_no_loss, verdict
 
-LOWER = "Where a lower score is better ({tasks}), the difference is partner minus first."
+LOWER = "Where a lower score is better ({tasks}), the difference is the second score minus the first."
 CAPTION = (
-    "Difference is first minus partner, in points, with its {level:.0%} interval (t, Welch–Satterthwaite). Runs are "
-    "paired by seed: both runs of a pair have the same training rows, in the same order, and the same initial head. "
-    "The interval holds for other seeds and other test examples at the chosen settings; tuning again might choose "
-    "other settings, which the interval does not cover. There are two rules for the variance over seeds: the variance"
-    " of the two methods alone, or the error variance pooled over all methods of the table except the linear probe. "
-    "Claims of {own} use the two methods alone, later claims use the pooled variance; Check is the interval by the "
-    "other rule, and p (Check) its p, corrected likewise. Parameters are the trained numbers; in brackets is the "
-    "smallest count of numbers that can represent the trained change, if it is another (a circulant matrix C(a⊙b) "
-    "trains 2d numbers and needs d). Pairs is the number of seeds for which both runs have a score, of the seeds "
-    "fixed in advance. p is two-sided, and never given below 0.01 if there are three seeds. p (Holm) is corrected for"
-    " several comparisons by Holm's method: primary comparisons together with all primary comparisons registered on "
-    "the same day, secondary comparisons within their claim; {missing} means that a comparison of this family is not "
-    "complete. Could see is the true difference that the interval separates from zero with a probability of 80 %. No "
-    "loss at 0 is the probability that the whole interval lies above minus the margin if the true difference is zero."
-    " The verdict is better, no loss (the loss is below the margin), worse within the margin, worse, or undecided; it"
-    " follows from the interval of the comparison alone, and is pending until all pairs are complete. A comparison "
-    "that was added when its scores had been seen is described and not tested. Bold: a primary comparison."
+    "Difference is the first score minus the second, in points, with its {level:.0%} interval (t, "
+    "Welch–Satterthwaite). Runs are paired by seed: both runs of a pair have the same training rows, in the same "
+    "order, and the same initial head. The interval holds for other seeds and other test examples at the chosen "
+    "settings; tuning again might choose other settings, which the interval does not cover. There are two rules for "
+    "the variance over seeds: the variance of the two methods alone, or the error variance pooled over all methods of"
+    " the table except the linear probe. Claims of {own} use the two methods alone, later claims use the pooled "
+    "variance; Check is the interval by the other rule, and p (Check) its p, corrected likewise. Parameters are the "
+    "trained numbers; in brackets is the smallest count of numbers that can represent the trained change, if it is "
+    "another (a circulant matrix C(a⊙b) trains 2d numbers and needs d). Pairs is the number of seeds for which both "
+    "runs have a score, of the seeds fixed in advance. p is two-sided, and never given below 0.01 if there are three "
+    "seeds. p (Holm) is corrected for several comparisons by Holm's method: primary comparisons together with all "
+    "primary comparisons registered on the same day, secondary comparisons within their claim; {missing} means that a"
+    " comparison of this family is not complete. Could see is the true difference that the interval separates from "
+    "zero with a probability of 80 %. No loss at 0 is the probability that the whole interval lies above minus the "
+    "margin if the true difference is zero. The verdict is better, no loss (the loss is below the margin), worse "
+    "within the margin, worse, or undecided; it follows from the interval of the comparison alone, and is pending "
+    "until all pairs are complete. A comparison that was added when its scores had been seen is described and not "
+    "tested. Bold: a primary comparison."
 )
-COLUMNS = ["First", "Partner", "Parameters", "Experiment", "Task", "Pairs", "Scores", "Difference", "Check"]
+COLUMNS = ["Method", "Compared with", "Parameters", "Experiment", "Task", "Pairs", "Scores", "Difference", "Check"]
 COLUMNS += ["p", "p (Holm)", "p (Check)", "Could see", "No loss at 0", "Verdict"]
 PENDING, DESCRIBED = "pending", "described"
 
@@ -186,7 +187,7 @@ def verdict_figure(compared: Sequence[Compared], path: Path) -> list[Path]:
         names = [f"{one.title} (n={one.difference.n})" for one in drawn]
         axes.set_yticks(range(len(drawn)), names)
         axes.set_ylim(len(drawn) - 0.5, -0.5)
-        axes.set_xlabel("difference in points, first minus partner")
+        axes.set_xlabel("difference in points")
         axes.legend(loc="best", frameon=False)
         return save(figure, path)
 

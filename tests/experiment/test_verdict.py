@@ -99,7 +99,7 @@ def test_of_an_error_the_lower_score_is_better(results, monkeypatch):
     assert (loss.title, loss.verdict) == ("LoRA r=1 − Circulant, digits", "worse")
     assert loss.scores == gain.scores and loss.difference.mean == -gain.difference.mean == pytest.approx(-0.25)
     assert (loss.difference.low, loss.difference.high) == pytest.approx((-gain.difference.high, -gain.difference.low))
-    lower = "Where a lower score is better (digits), the difference is partner minus first."
+    lower = "Where a lower score is better (digits), the difference is the second score minus the first."
     assert lower in verdict_caption([loss], 0.95, []) and lower not in verdict_caption([gain], 0.95, [])
 
 

@@ -296,7 +296,7 @@ function claims() {
         ? forest({
             title: claim.name,
             summary: drawn.map((one) => `${one.title}: ${one.verdict}`).join("; "),
-            axisTitle: "points, first minus partner (grey: a loss that counts as none)",
+            axisTitle: "points, first method minus second (grey: a loss that counts as none)",
             margin: claim.margin,
             rows: drawn.map((one) => ({ ...one, name: one.title })),
             runs: (title) => [title, drawn.find((one) => one.title === title).runs.filter(runOf)],
