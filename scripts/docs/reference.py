@@ -45,7 +45,7 @@ def record() -> str:
 
 
 def choices() -> str:
-    """What each group can be, a line for each file: its name and its first comment."""
+    """Return the choices of every group: the name of each file and its first comment."""
     from surm_bench.config.schema import GROUPS
 
     parts = []

@@ -43,7 +43,8 @@ def leading(scores: pd.DataFrame, looks: Mapping[str, Look]) -> list[str]:
     Up to FEW methods are all in colour; otherwise only each family's method with the best mean rank over the panels.
 
     Args:
-        scores: (panels, labels), higher is better (frames.rising), NaN where there is no score.
+        scores: a row for each panel and a column for each label; higher is better, so errors are negated
+            (frames.rising); NaN where a score is missing.
         looks: the look of each method, in the order of the table.
     """
     shown = [label for label in looks if label in scores]

@@ -46,8 +46,8 @@ def accuracy_against_parameters(
     names = {label: str(i) if len(shown) > MANY else label for i, label in enumerate(shown, 1)}
     with mpl.rc_context(STYLE):
         figure, grid = panel_grid(len(panels), height=4.1)
-        found = [_points(cells_of(summary, panel), panel.measure) for panel in panels]
-        for axes, panel, points in zip(grid, panels, found, strict=False):
+        points_of_panels = [_points(cells_of(summary, panel), panel.measure) for panel in panels]
+        for axes, panel, points in zip(grid, panels, points_of_panels, strict=False):
             name_panel(axes, panel)
             axes.set_xlabel("adapter parameters, without the head")
             _limits(axes, points, panel.measure)
@@ -55,7 +55,7 @@ def accuracy_against_parameters(
         add_legend(figure, grid, len(panels), [*key, Line2D([], [], **FRONT, label="Pareto front")])
         figure.canvas.draw()  # fixes the layout, which determines the places of points and labels
         figure.set_layout_engine("none")
-        for axes, points in zip(grid, found, strict=False):
+        for axes, points in zip(grid, points_of_panels, strict=False):
             _draw(axes, points, looks, names)
         return save(figure, path)
 

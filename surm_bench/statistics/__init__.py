@@ -1,8 +1,7 @@
 """Statistics of scores over seeds, test examples and tasks: intervals, paired differences, verdicts.
 
-The package needs only numpy and scipy. Scores are higher-is-better, in any unit: the caller
-negates errors. A run that diverged or is missing has a NaN (or infinite) score: the run is left out of the numbers and
-counted in ``n_missing``.
+The package needs only numpy and scipy. Scores are higher-is-better, in any unit: the caller negates errors. A run that
+diverged or is missing has a NaN (or infinite) score: the run is left out of the numbers and counted in ``n_missing``.
 """
 
 from surm_bench.statistics.expected_maximum import expected_maximum

@@ -95,7 +95,8 @@ def test_dora_zeroes_the_least_important_terms():
     """18 terms, of which 12 are kept: from step 6 to step 20 every other step zeroes the lowest 6·(t/14)³, one at
     least, and what is zero then stays so."""
     model, mean, fixed = dora(), [np.zeros(3)] * MATRICES, None
-    hooks, told = training_hooks(model), []
+    hooks = training_hooks(model)
+    removed = []
 
     def before(step: int) -> None:
         assert (hooks.penalty() != 0) == (step <= 20)  # of this step, which is counted by after_step
@@ -117,10 +118,10 @@ def test_dora_zeroes_the_least_important_terms():
             assert not zeros(model, "c").any(), step  # what was zero has moved again
         else:
             assert np.array_equal(zeros(model, "c"), fixed), step
-        told.append(zeros(model, "c").sum())
+        removed.append(zeros(model, "c").sum())
 
     train(model, STEPS, Watched(hooks, before, after))
-    assert told[-1] == 6 and len(set(told)) > 3
+    assert removed[-1] == 6 and len(set(removed)) > 3
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
@@ -161,7 +162,8 @@ def test_lora2_cuts_as_its_authors_code(interval):
     """24 values, of which 12 are kept. Sensitivities are of the steps before 20; from step 5 to step 20 each interval
     leaves 12·(1 − (step − 4)/16)³ more than 12, and every step afterwards the same 12."""
     model, means, last = lora2(interval=interval), {}, None
-    hooks, told = training_hooks(model), []
+    hooks = training_hooks(model)
+    removed = []
 
     def before(step: int) -> None:
         for i, delta in enumerate(deltas(model.base_model).values() if step < 20 else ()):
@@ -175,7 +177,7 @@ def test_lora2_cuts_as_its_authors_code(interval):
     def after(step: int) -> None:
         nonlocal last
         found = zeros(model, "e")
-        told.append(found.sum())
+        removed.append(found.sum())
         if step <= 4 or (step <= 20 and step % interval):
             assert not found.any(), step  # what was cut has moved again
             return
@@ -188,7 +190,7 @@ def test_lora2_cuts_as_its_authors_code(interval):
         assert np.array_equal(found, last), step
 
     train(model, STEPS, Watched(hooks, before, after))
-    assert told[0] == 0 and told[-1] == 12 and len(set(told)) > 4
+    assert removed[0] == 0 and removed[-1] == 12 and len(set(removed)) > 4
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

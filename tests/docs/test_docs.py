@@ -96,7 +96,7 @@ def test_the_defaults_are_those_of_a_run(group):
 
 
 def test_the_main_options_have_their_defaults():
-    """Those that the page on training names with a number or a word; of a run of LoRA on text."""
+    """The page on training names defaults of a run of LoRA on text, as numbers or words; each is the real one."""
     page = (CHECKOUT / "docs" / "training_options.md").read_text()
     rows = dict(ROW.findall(page.partition("\n## The main options\n")[2].partition("\n## ")[0]))
     run = resolved(["adapter=lora"]).document()

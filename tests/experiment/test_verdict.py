@@ -84,7 +84,7 @@ def test_differences_are_paired_by_seed_with_examples_resampled(results):
 
 
 def test_of_an_error_the_lower_score_is_better(results, monkeypatch):
-    """The same scores, once as accuracies and once as errors: the difference and the verdict are turned."""
+    """Numbers that mean a gain as accuracies mean a loss as errors: difference and verdict change their sides."""
     for seed in (0, 1):
         monkeypatch.setitem(RIGHT, ("circulant", seed), 300)
         monkeypatch.setitem(RIGHT, ("lora", seed), 200)
