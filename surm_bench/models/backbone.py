@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
-from transformers import AutoModelForSequenceClassification
 
 from surm_bench.adapters.roles import find_roles
 from surm_bench.config import ModelConfig
@@ -27,19 +26,14 @@ class Backbone:
     processor: Callable
 
 
-def build_backbone(
-    config: ModelConfig, num_labels: int, model_class: type = AutoModelForSequenceClassification
-) -> Backbone:
+def build_backbone(config: ModelConfig, num_labels: int) -> Backbone:
     """Load pretrained weights and draw a new head. Seed torch before the call, because the head is random.
-
-    Args:
-        model_class: class of transformers for text models (surm_bench.tasks.Objective); timm builds vision models.
 
     Raises:
         UserError: the family or source is unknown, weights are missing or have another architecture, or the hub is out
             of reach.
     """
-    module, processor = family_of(config).build(config, num_labels, model_class)
+    module, processor = family_of(config).build(config, num_labels)
     return Backbone(module, find_roles(name for name, _ in module.named_modules()), processor)
 
 

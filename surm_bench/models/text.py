@@ -37,7 +37,7 @@ ARCHITECTURES = Path(__file__).parent / "architectures"
 HEAD = re.compile(r"(^|\.)(classifier|pooler|lm_head|cls|position_ids)(\.|$)")
 
 
-def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.Module, Callable]:
+def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
     """Return the encoder with pretrained weights in fp32 and a new classifier, and the tokenizer."""
     architecture, path = _architecture(config, num_labels), local_path(config)
     if path is None:
@@ -49,7 +49,7 @@ def build(config: ModelConfig, num_labels: int, model_class: type) -> tuple[nn.M
     if tokenizer.pad_token_id is None:
         unpadded = f"the tokenizer of {source} has no padding token"
         raise UserError(f"{unpadded}: name one as pad_token in tokenizer_config.json")
-    module, loading = load(model_class, path, architecture, source)
+    module, loading = load(AutoModelForSequenceClassification, path, architecture, source)
     refuse_misfits(
         config.name,
         missing=_of_encoder(loading["missing_keys"]),

@@ -96,7 +96,7 @@ def fuse_qkv(vit: nn.Module) -> None:
             block.attn.qkv = block.attn.qkv.fused()
 
 
-def build(config: ModelConfig, num_labels: int, _: type) -> tuple[nn.Module, Callable]:
+def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
     """Return the pretrained ViT with a new head, and the image transform of its evaluation."""
     module = _create(config, num_labels)
     path = local_path(config)

@@ -11,7 +11,7 @@ from surm_bench.config import Config
 from surm_bench.models import Backbone, build_backbone
 from surm_bench.models.checkpointing import checkpoint_layers
 from surm_bench.models.digest import check_model
-from surm_bench.tasks import RawTask, TaskData, TaskReader, objective_for, prepare, select_rows
+from surm_bench.tasks import RawTask, TaskData, TaskReader, prepare, select_rows
 
 
 def build(config: Config, reader: TaskReader | None = None) -> tuple[Backbone, TaskData]:
@@ -49,4 +49,4 @@ def build_model(config: Config) -> Backbone:
     """
     set_seed(config.seed)
     check_model(config.model)
-    return build_backbone(config.model, config.task.num_labels, objective_for(config.task).model_class)
+    return build_backbone(config.model, config.task.num_labels)

@@ -12,7 +12,7 @@ from surm_bench.content import extensions
 from surm_bench.errors import UserError
 from surm_bench.tasks.labels import classes_are
 from surm_bench.tasks.notices import tell
-from surm_bench.tasks.splits import FIRST, names_of_split
+from surm_bench.tasks.splits import FIRST, data_folder, names_of_split
 
 KINDS = "files of a type that Pillow reads, such as .png, .jpg, .webp or .tif"
 SHOWN = 5  # how many skipped files a message names
@@ -24,12 +24,7 @@ def split_folders(config: TaskConfig) -> list[Path]:
     Raises:
         UserError: task.data_dir is not set.
     """
-    if config.data_dir is None:
-        raise UserError(
-            f"task {config.name} reads a folder of images: "
-            "name it by task.data_dir=FOLDER (experiments: --data, make: DATA=)"
-        )
-    root = Path(config.data_dir).expanduser()
+    root = data_folder(config)
     names = FIRST if config.eval_split is None else names_of_split(config.eval_split)
     reported = next((root / name for name in names if (root / name).is_dir()), root / names[0])
     return [root / config.train_split, reported, *(root / split for split in config.extra_eval_splits.values())]

@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoModelForSequenceClassification
 
 from surm_bench.config import TaskConfig
 from surm_bench.config.positive_class import OF_CLASS, positive_class
@@ -23,8 +22,6 @@ class Objective(ABC):
         primary_metric: the score by which evaluations are compared.
         positive: the class number of which F1 is computed; None for other metrics.
     """
-
-    model_class: type  # the class of transformers that builds a text backbone
 
     def __init__(self, metric: str, primary_metric: str, positive: int | None = None) -> None:
         self.metric, self.primary_metric, self.positive = metric, primary_metric, positive
@@ -55,8 +52,6 @@ class Objective(ABC):
 class Classification(Objective):
     """Classification with cross entropy; the prediction is the class with the largest logit."""
 
-    model_class = AutoModelForSequenceClassification
-
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits.float(), labels)
 
@@ -66,8 +61,6 @@ class Classification(Objective):
 
 class Regression(Objective):
     """Regression with mean squared error; the prediction is the single logit."""
-
-    model_class = AutoModelForSequenceClassification
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.mse_loss(logits.squeeze(-1).float(), labels.float())

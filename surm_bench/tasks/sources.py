@@ -8,7 +8,7 @@ from surm_bench.errors import UserError, unknown
 from surm_bench.tasks.folders import class_names, read_folder, split_folders
 from surm_bench.tasks.hub_rows import read_rows
 from surm_bench.tasks.labels import Split, check_classes, names_of, reconciled
-from surm_bench.tasks.splits import names_of_split
+from surm_bench.tasks.splits import data_folder, names_of_split
 from surm_bench.tasks.tables import columns_of, find_table, read_table
 
 GENERATORS = ("digits", "grammar")  # modules of surm_bench.tasks.embedded with a load()
@@ -32,10 +32,8 @@ def read_splits(config: TaskConfig) -> list[Split]:
         return reconciled([_read_table(file, _columns(config), config) for file in local_files(config)], config)
     elif config.source == "hub":
         splits = _from_hub(config)
-    elif config.source == "embedded":
-        splits = _generated(config)
     else:
-        raise unknown("task source", config.source, ("hub", "embedded", "folder", "local"))
+        splits = _generated(config)
     return reconciled([_renamed(split, config) for split in splits], config)
 
 
@@ -127,11 +125,7 @@ def _renamed(split: Split, config: TaskConfig) -> Split:
 
 
 def _table_files(config: TaskConfig) -> list[Path]:
-    if config.data_dir is None:
-        raise UserError(
-            f"task {config.name} reads local tables: name their folder with --data (make: DATA=, a run: task.data_dir=)"
-        )
-    folder = Path(config.data_dir).expanduser() / config.name.rpartition("/")[-1]
+    folder = data_folder(config) / config.name.rpartition("/")[-1]
     reported = [find_table(folder, name) for name in names_of_split(config.eval_split)]
     evaluation = next((file for file in reported if file.is_file()), reported[0])
     extra = [find_table(folder, split) for split in config.extra_eval_splits.values()]

@@ -104,7 +104,7 @@ def test_folders_that_are_refused(tmp_path):
         load(tmp_path / "b")
     with pytest.raises(UserError, match="lacks .*/train and .*/validation: expected <class>.*does not exist"):
         load(tmp_path / "nothing")
-    with pytest.raises(UserError, match="name it by task.data_dir=FOLDER .experiments: --data"):
+    with pytest.raises(UserError, match="reads local images: name their folder with --data"):
         load(None)
 
 
