@@ -118,7 +118,7 @@ def test_a_model_of_images(recipe):
     model.follow()
     head = 10 * (vit.embed_dim + 1)
     assert model.record().parameters.head == head
-    model.tests("tests/models/test_models.py -k deit_tiny")
+    model.tests("tests/models/test_backbone.py -k deit_tiny")
 
 
 def test_a_model_of_text(recipe):
@@ -126,7 +126,7 @@ def test_a_model_of_text(recipe):
     save_bert(model.tree / "checkpoint")
     model.follow()
     assert model.record().parameters.adapter == 2 * 2 * 8 * (32 + 32)  # LoRA r=8 on q and v of two layers
-    model.tests("tests/models/test_models.py -k minilm_l3")
+    model.tests("tests/models/test_backbone.py -k minilm_l3")
 
 
 def save_bert(folder: Path) -> None:
@@ -148,7 +148,7 @@ def test_what_is_missing_is_told_in_a_line(recipe):
                 part.write(block)
     wanted = "has_a_count_here or has_committed_losses or hub_models_are_pinned or test_value and hankel"
     files = "tests/adapters/test_counts.py tests/adapters/test_few_steps.py "
-    files += "tests/models/test_models.py tests/structured/test_structured.py"
+    files += "tests/models/test_backbone.py tests/structured/test_structured.py"
     output = part.run(f"! python -m pytest --tb=line {files} -k '{wanted}'")
     for line in (
         "adapter 'hankel' is in one of configs/adapter and CLOSED_FORMS: give its number of parameters",
