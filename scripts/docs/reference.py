@@ -113,7 +113,7 @@ def _keys(
 
 def _part(field: dataclasses.Field) -> str:
     only = " and ".join(field.metadata["only"])
-    return f"{field.metadata['part'].value}" + (f" (read with {only})" if only else "")
+    return f"{field.metadata['in_id'].value}" + (f" (read with {only})" if only else "")
 
 
 def _fields(node: ast.ClassDef, comments: dict[int, str]) -> Iterator[tuple[str, str, str]]:

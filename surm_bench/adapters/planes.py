@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import Delta
 from surm_bench.adapters.site import Shared, Sharing, Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 
 
@@ -22,16 +22,13 @@ from surm_bench.errors import UserError
 class PlanesConfig(TunerConfig):
     """Fields common to the methods with planes. Without target_modules, all Linears of a layer are adapted."""
 
-    r: int = field(default=16, metadata={"help": "the planes' dimension"})
+    r: int = field(default=16, metadata={"help": "the planes' dimension", "least": 1})
     scale: float = field(default=1.0, metadata={"help": "factor on the delta"})
-    dropout: float = field(default=0.1, metadata={"help": "probability of dropout between the core and V"})
+    dropout: float = field(
+        default=0.1, metadata={"help": "probability of dropout between the core and V", "least": 0, "below": 1}
+    )
 
     usual_roles = ("q", "k", "v", "o", "fc1", "fc2")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_dropout(self.dropout)
-        check_positive(self, "r")
 
 
 class Planes(nn.Module):

@@ -86,7 +86,7 @@ def check_linear(module: nn.Module, name: str, model: nn.Module) -> nn.Linear:
 
 def place(name: str) -> str:
     """Return the name with every layer index replaced by N. This place is the same in all layers of a stack."""
-    return re.sub(r"(?<=\.)\d+(?=\.|$)", "N", name)
+    return re.sub(r"(^|(?<=\.))\d+(?=\.|$)", "N", name)
 
 
 def _linear_places(model: nn.Module) -> str:

@@ -1,7 +1,7 @@
 """The config of a method: the fields that all our methods share, and the properties that each method declares."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from peft import PeftConfig
@@ -10,6 +10,7 @@ from torch import nn
 
 from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.site import Site
+from surm_bench.config.bounds import check_bounds
 from surm_bench.errors import UserError
 
 
@@ -18,7 +19,8 @@ class TunerConfig(PeftConfig):
     """Fields common to all our methods that wrap layers. PEFT itself reads these fields too.
 
     A method is a subclass with its own fields, ``usual_roles`` and ``build``, registered by
-    ``surm_bench.adapters.register.register_method``.
+    ``surm_bench.adapters.register.register_method``. The metadata of a field give its help and, for a number, its
+    bounds: least is the smallest valid value, and valid values are below ``below``.
     """
 
     method: ClassVar[str]  # the name in PEFT, set by register_method
@@ -36,6 +38,9 @@ class TunerConfig(PeftConfig):
     def __post_init__(self):
         super().__post_init__()
         self.peft_type = PeftType[self.method.upper()]
+        for key in fields(self):
+            bounds = {"at least": key.metadata.get("least"), "below": key.metadata.get("below")}
+            check_bounds(key.name, getattr(self, key.name), bounds, key.default is None)
         if isinstance(self.target_modules, str) and (self.layers_to_transform, self.layers_pattern) != (None, None):
             raise UserError(
                 f"layers_to_transform and layers_pattern are not possible here: target_modules={self.target_modules!r} "
@@ -61,16 +66,3 @@ class TunerConfig(PeftConfig):
             adapters: the adapter in each layer, by the layer's name.
         """
         return None
-
-
-def check_dropout(dropout: float) -> None:
-    """Refuse a dropout outside [0, 1)."""
-    if not 0 <= dropout < 1:
-        raise UserError(f"dropout={dropout} is not possible: a probability from 0 to below 1")
-
-
-def check_positive(config: PeftConfig, *names: str) -> None:
-    """Refuse values of the named fields below one."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise UserError(f"{name}={getattr(config, name)} is not possible: at least 1")

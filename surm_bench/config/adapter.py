@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from surm_bench.config.keys import Group, Part, key
+from surm_bench.config.keys import Group, InId, key
 
 
 @dataclass
@@ -16,17 +16,17 @@ class AdapterConfig(Group):
     label: str = key("the name in tables")
     lr: float = key("the adapter's usual learning rate, the default of optimizer.lr")
     roles: list[str] = key(
-        "roles of the layers to adapt (surm_bench.adapters.roles); empty: the method's own", [], Part.DERIVED
+        "roles of the layers to adapt (surm_bench.adapters.roles); empty: the method's own", [], InId.DERIVED
     )
-    role_fields: dict[str, list[str]] = key("other fields of the PEFT config that list modules", {}, Part.DERIVED)
+    role_fields: dict[str, list[str]] = key("other fields of the PEFT config that list modules", {}, InId.DERIVED)
     first_layer: int = key(
-        "layers below this one get no adapter (AdapterDrop, arXiv 2010.11918)", 0, Part.UNLESS_DEFAULT
+        "layers below this one get no adapter (AdapterDrop, arXiv 2010.11918)", 0, InId.UNLESS_DEFAULT
     )
     peft: dict[str, Any] = key(
-        "_target_ (the class of the PEFT config) and the fields of the PEFT config", part=Part.DERIVED
+        "_target_ (the class of the PEFT config) and the fields of the PEFT config", in_id=InId.DERIVED
     )
     version: int = key(
-        "raised when a change of this method's code changes results beyond rounding", 1, Part.UNLESS_DEFAULT
+        "raised when a change of this method's code changes results beyond rounding", 1, InId.UNLESS_DEFAULT
     )
 
     @property

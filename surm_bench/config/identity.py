@@ -51,7 +51,7 @@ def group_id(config: Config, processes: int = 1) -> str:
 def identity(config: Config, processes: int = 1) -> dict[str, Any]:
     """Return the content of the id: dotted keys with canonical values.
 
-    A key added after the first records is left out if its value is the default (surm_bench.config.keys.Part).
+    A key added after the first records is left out if its value is the default (surm_bench.config.keys.InId).
     """
     for group in (config.model, config.task):
         if group.digest is None:

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
+from surm_bench.config.bounds import check_bounds, shown
 from surm_bench.errors import UserError, unknown
 
 MISSING: Any = "???"  # omegaconf's mark of a value that must be given; its import takes time
 
 
-class Part(Enum):
+class InId(Enum):
     """Whether the identity of a run contains a key (surm_bench.config.identity)."""
 
     NEVER = "no"  # names, labels, paths, convenience, and keys that change only the rounding
@@ -23,7 +24,7 @@ class Part(Enum):
 def key(
     meaning: str,
     default: Any = MISSING,
-    part: Part = Part.NEVER,
+    in_id: InId = InId.NEVER,
     *,
     only: Sequence[str] = (),
     choices: Sequence[str] = (),
@@ -37,13 +38,13 @@ def key(
     Args:
         meaning: the text of the reference pages.
         default: the value without a setting; MISSING: each file of the group gives a value.
-        part: whether the identity of a run contains the key.
+        in_id: whether the identity of a run contains the key.
         only: the values of the group's ``selector`` with which the key has an effect; empty: all values.
         choices: the valid values.
         least, above, below, most: bounds of a number, or of each number in a list: >=, >, <, <=.
     """
     bounds = {"at least": least, "above": above, "below": below, "at most": most}
-    metadata = {"meaning": meaning, "part": part, "only": tuple(only), "choices": tuple(choices), "bounds": bounds}
+    metadata = {"meaning": meaning, "in_id": in_id, "only": tuple(only), "choices": tuple(choices), "bounds": bounds}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -63,7 +64,10 @@ class Group:
     def check(self) -> None:
         """Raise UserError for a value that is not possible, before any data or weights are read."""
         for field in dataclasses.fields(self):
-            _check_value(f"{self.group}.{field.name}", getattr(self, field.name), field)
+            name, value, choices = f"{self.group}.{field.name}", getattr(self, field.name), field.metadata["choices"]
+            if choices and value is not None and value not in choices:
+                raise unknown(name, value, choices)
+            check_bounds(name, value, field.metadata["bounds"], field.default is None)
             if not self._is_read(field) and not self._is_default(field):
                 selected, only = getattr(self, self.selector), field.metadata["only"]
                 raise UserError(
@@ -74,9 +78,9 @@ class Group:
     def identity(self) -> Iterator[tuple[str, Any]]:
         """Yield the dotted keys that belong to the identity of a run, with their values."""
         for field in dataclasses.fields(self):
-            part = field.metadata["part"]
-            counts = part is Part.WHERE_READ or (part is Part.UNLESS_DEFAULT and not self._is_default(field))
-            if part is Part.ALWAYS or (counts and self._is_read(field)):
+            in_id = field.metadata["in_id"]
+            counts = in_id is InId.WHERE_READ or (in_id is InId.UNLESS_DEFAULT and not self._is_default(field))
+            if in_id is InId.ALWAYS or (counts and self._is_read(field)):
                 yield f"{self.group}.{field.name}", getattr(self, field.name)
 
     def _is_default(self, field: dataclasses.Field) -> bool:
@@ -109,34 +113,3 @@ def canonical(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def shown(value: Any) -> str:
-    """Return a value as on a command line: ``true`` for True, ``null`` for None, ``[a,b]`` for a list."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"[{','.join(map(shown, value))}]" if isinstance(value, list | tuple) else str(value)
-
-
-def _check_value(name: str, value: Any, field: dataclasses.Field) -> None:
-    choices, bounds = field.metadata["choices"], field.metadata["bounds"]
-    if choices and value is not None and value not in choices:
-        raise unknown(name, value, choices)
-    given = {words: limit for words, limit in bounds.items() if limit is not None}
-    numbers = value if isinstance(value, list | tuple) else [value]
-    if given and value is not None and not all(_fits(number, bounds) for number in numbers):
-        each = "each " if isinstance(value, list | tuple) else ""
-        null = ", or null" if field.default is None else ""
-        limits = " and ".join(f"{words} {limit:g}" for words, limit in given.items())
-        raise UserError(f"{name}={shown(value)} is not possible: {each}{limits}{null}")
-
-
-def _fits(number: float, bounds: dict[str, float | None]) -> bool:
-    """Whether a number is within the bounds. NaN is not."""
-    least, above, below, most = bounds.values()
-    return (
-        (least is None or number >= least)
-        and (above is None or number > above)
-        and (below is None or number < below)
-        and (most is None or number <= most)
-    )

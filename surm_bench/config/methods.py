@@ -11,6 +11,7 @@ class Method(NamedTuple):
 
     family: str  # the kind of method in tables and figures
     mixes_examples: bool = False  # whether the prediction for an example depends on the rest of its batch
+    cuts_ranks: bool = False  # whether ranks are cut during training, so that only its end has the configured number
 
 
 METHODS = {
@@ -20,15 +21,15 @@ METHODS = {
     "surm_bench.ResidualAdapterConfig": Method("bottleneck"),
     "surm_bench.SubsetConfig": Method("own parameters"),
     "surm_bench.AuroraConfig": Method("LoRA"),
-    "surm_bench.DynamicDoraConfig": Method("LoRA"),
+    "surm_bench.DynamicDoraConfig": Method("LoRA", cuts_ranks=True),
     "surm_bench.FactConfig": Method("LoRA"),
-    "surm_bench.Lora2Config": Method("LoRA"),
+    "surm_bench.Lora2Config": Method("LoRA", cuts_ranks=True),
     "surm_bench.LoraFixConfig": Method("LoRA"),
     "surm_bench.LoraPevitConfig": Method("LoRA", mixes_examples=True),
     "surm_bench.LoraXsConfig": Method("LoRA"),
     "surm_bench.LortaConfig": Method("LoRA"),
     "surm_bench.MeloraConfig": Method("LoRA"),
-    "peft.AdaLoraConfig": Method("LoRA"),
+    "peft.AdaLoraConfig": Method("LoRA", cuts_ranks=True),
     "peft.DeloraConfig": Method("LoRA"),
     "peft.GloraConfig": Method("LoRA"),
     "peft.GraloraConfig": Method("LoRA"),

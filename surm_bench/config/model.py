@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from surm_bench.config.keys import Group, Part, key
+from surm_bench.config.keys import Group, InId, key
 from surm_bench.errors import UserError
 
 
@@ -14,14 +14,14 @@ class ModelConfig(Group):
     group = "model"
     selector = "family"
 
-    name: str = key("the name in records and tables", part=Part.DERIVED)
-    family: str = key("text | vision", part=Part.DERIVED, choices=("text", "vision"))
+    name: str = key("the name in records and tables", in_id=InId.DERIVED)
+    family: str = key("text | vision", in_id=InId.DERIVED, choices=("text", "vision"))
     source: str = key(
         "where weights are. hub: the Hugging Face hub | package: an installed Python package | embedded: this package",
-        part=Part.DERIVED,
+        in_id=InId.DERIVED,
         choices=("hub", "package", "embedded"),
     )
-    checkpoint: str = key("hub id, timm architecture, package name or embedded folder", part=Part.DERIVED)
+    checkpoint: str = key("hub id, timm architecture, package name or embedded folder", in_id=InId.DERIVED)
     revision: str | None = key("pinned revision on the hub", None)
     weights: str | None = key(
         "a local safetensors file or checkpoint folder, used instead of the source's weights", None
@@ -29,7 +29,7 @@ class ModelConfig(Group):
     image_size: int | None = key(
         "vision: side of the square image in pixels; null: the checkpoint's own",
         None,
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
         only=("vision",),
         least=1,
     )
@@ -38,7 +38,7 @@ class ModelConfig(Group):
         "to the same length | border: pad the shorter side with the mean colour; null: the checkpoint's own mode, for "
         "most checkpoints center",
         None,
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
         only=("vision",),
         choices=("center", "squash", "border"),  # the crop modes of timm
     )
@@ -47,7 +47,7 @@ class ModelConfig(Group):
         "the longer, squash: both); the margin around it is cut off. 1: cut off nothing more; null: the checkpoint's "
         "own",
         None,
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
         only=("vision",),
         least=0.1,
         most=1,
@@ -55,14 +55,14 @@ class ModelConfig(Group):
     mean: list[float] | None = key(
         "vision: subtracted from pixels (0 to 1), a value for each channel or one for all; null: the checkpoint's own",
         None,
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
         only=("vision",),
     )
     std: list[float] | None = key(
         "vision: pixels are then divided by std; mean=[0] and std=[1] leave pixels from 0 to 1; null: the checkpoint's "
         "own",
         None,
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
         only=("vision",),
         above=0,
     )
@@ -70,15 +70,15 @@ class ModelConfig(Group):
         "the required digest of the weights (and, after a dash, of the tokenizer). null: accept any weights and record "
         "their digest. The id of a run depends on the digest and not on the location of the weights",
         None,
-        Part.ALWAYS,
+        InId.ALWAYS,
     )
     architecture: dict[str, Any] | None = key(
         "text, a model of --config-dir: the fields of its config.json, kept in the record; null: the architecture of "
         "name",
         None,
-        Part.DERIVED,
+        InId.DERIVED,
     )
-    version: int = key("raised when a change in how this model is built changes results", 1, Part.UNLESS_DEFAULT)
+    version: int = key("raised when a change in how this model is built changes results", 1, InId.UNLESS_DEFAULT)
 
     def check(self) -> None:
         super().check()

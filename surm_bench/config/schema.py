@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from surm_bench.config.adapter import AdapterConfig
-from surm_bench.config.keys import MISSING, Group, Part, key, of_known_fields, shown
+from surm_bench.config.keys import MISSING, Group, InId, key, of_known_fields, shown
 from surm_bench.config.methods import method_of
 from surm_bench.config.model import ModelConfig
 from surm_bench.config.optimizer import OptimizerConfig
@@ -34,7 +34,7 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    seed: int = key("draws initial adapter and head, the order of the rows and dropout", 0, Part.ALWAYS)
+    seed: int = key("draws initial adapter and head, the order of the rows and dropout", 0, InId.ALWAYS)
     results_dir: str = key("the folder for records, which are written to runs/<id>/record.json in it", "results")
     rerun: bool = key("run again even if a finished record exists", False)
 
@@ -78,13 +78,18 @@ class Config:
             )
 
     def _check_epoch_choice(self) -> None:
-        """Refuse settings that choose an epoch by the reported split: the reported score would be too good."""
+        """Refuse to choose an epoch by the reported split, and an epoch in which ranks are still to be cut."""
         for name in ("patience", "keep_best"):
             value = getattr(self.trainer, name)
             if value and self.task.validation == "dev":
                 raise UserError(
                     f"trainer.{name}={shown(value)} would choose an epoch by the reported split: give "
                     "task.validation=holdout or tuning, which choose by held-out rows"
+                )
+            if value and method_of(self.adapter.peft).cuts_ranks:
+                raise UserError(
+                    f"trainer.{name}={shown(value)} is not possible with {self.adapter.name}, which cuts ranks during "
+                    "training: an earlier epoch has more ranks than the configuration says"
                 )
 
     def _check_loko(self) -> None:

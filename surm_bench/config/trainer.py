@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from surm_bench.config.keys import Group, Part, key
+from surm_bench.config.keys import Group, InId, key
 from surm_bench.errors import UserError
 
 WORKERS = 8  # most data-loading processes per processor: more processes would only wait for each other
@@ -15,31 +15,31 @@ class TrainerConfig(Group):
 
     group = "trainer"
 
-    epochs: int = key("passes over the training rows", 10, Part.ALWAYS, least=1)
+    epochs: int = key("passes over the training rows", 10, InId.ALWAYS, least=1)
     max_steps: int | None = key(
-        "most optimiser steps; may end training before the last epoch", None, Part.UNLESS_DEFAULT, least=1
+        "most optimiser steps; may end training before the last epoch", None, InId.UNLESS_DEFAULT, least=1
     )
     eval_steps: int | None = key(
         "fewest optimiser steps between two evaluations; null: one after every epoch",
         None,
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
         least=1,
     )
     patience: int | None = key(
         "early stopping: training ends when this many evaluations in a row do not improve the primary metric on the "
         "held-out rows (task.validation=holdout or tuning); null: never. The schedule still spans all epochs",
         None,
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
         least=1,
     )
     keep_best: bool = key(
         "keep the adapter, the predictions and the reported score of the best epoch, chosen on the held-out rows",
         False,
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
     )
-    batch_size: int = key("training examples of a step, on each device", 32, Part.ALWAYS, least=1)
+    batch_size: int = key("training examples of a step, on each device", 32, InId.ALWAYS, least=1)
     micro_batch_size: int | None = key(
-        "gradient accumulation: rows of each part of a batch; gradients are summed", None, Part.UNLESS_DEFAULT, least=1
+        "gradient accumulation: rows of each part of a batch; gradients are summed", None, InId.UNLESS_DEFAULT, least=1
     )
     eval_batch_size: int = key(
         "examples at once in evaluation; if scores depend on this size beyond rounding, other sizes are refused",
@@ -50,7 +50,7 @@ class TrainerConfig(Group):
         "no: fp32 everywhere | bf16, fp16: mixed precision, which computes products in half precision and keeps "
         "trained parameters in fp32; fp16 needs a CUDA GPU",
         "no",
-        Part.UNLESS_DEFAULT,
+        InId.UNLESS_DEFAULT,
         choices=("no", "bf16", "fp16"),
     )
     device: str | None = key("cpu | cuda | cuda:1 | mps; null: a CUDA GPU if there is one, otherwise the CPU", None)

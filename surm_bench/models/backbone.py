@@ -1,8 +1,7 @@
 """Build a backbone of the family text or vision from its configuration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import nn
 
@@ -40,15 +39,3 @@ def build_backbone(config: ModelConfig, num_labels: int) -> Backbone:
 def build_skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
     """Build the module on the meta device, for shapes and counts; this needs no hub and no weights."""
     return family_of(config).skeleton(config, num_labels)
-
-
-def save_merged(
-    module: nn.Module, config: ModelConfig, folder: Path, processor: Callable, label_names: Sequence[str] | None = None
-) -> None:
-    """Write a backbone without adapters into a folder, in the format of its library, transformers or timm.
-
-    Args:
-        module: the trained module with merged adapters; changed in place.
-        label_names: names of the classes in order, if they are known.
-    """
-    family_of(config).save(module, config, folder, processor, label_names)

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from surm_bench.config import ModelConfig
-from surm_bench.config.composition import config_dirs
+from surm_bench.config.composition import config_dirs, with_architecture
 from surm_bench.content import SETTINGS, TOKENIZER, VOCABULARIES, weight_files
 from surm_bench.content.weights import INDEX, WEIGHTS_FILE
 from surm_bench.errors import UserError
@@ -167,20 +167,19 @@ def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
 
 def _architecture(config: ModelConfig, num_labels: int) -> PreTrainedConfig:
     """Return the checkpoint's config.json, bundled here so that weights cannot change the architecture."""
-    fields = dict(config.architecture or json.loads(_architecture_file(config).read_text()))
+    fields = dict(with_architecture(config).architecture or json.loads(_packaged_file(config).read_text()))
     return AutoConfig.for_model(fields.pop("model_type"), **fields, num_labels=num_labels)
 
 
-def _architecture_file(config: ModelConfig) -> Path:
-    """Return the architecture file of the package, or the file beside the model's YAML in a folder of the user."""
+def _packaged_file(config: ModelConfig) -> Path:
+    """Return the architecture file that the package has."""
     if config.source == "embedded":
         return EMBEDDED / config.checkpoint / "config.json"
-    folders = [ARCHITECTURES, *(folder / "model" for folder in config_dirs()[1:])]
-    files = [folder / f"{config.name}.json" for folder in folders]
-    for file in files:
-        if file.is_file():
-            return file
-    raise UserError(f"model {config.name} has no architecture: put its config.json at {files[-1]}")
+    file = ARCHITECTURES / f"{config.name}.json"
+    if not file.is_file():
+        *_, last = [ARCHITECTURES, *(folder / "model" for folder in config_dirs()[1:])]
+        raise UserError(f"model {config.name} has no architecture: put its config.json at {last / file.name}")
+    return file
 
 
 def _check_folder(config: ModelConfig, path: Path) -> None:

@@ -1,8 +1,5 @@
 """Build the starting point of a run: checked data, the pretrained backbone and the adapter in the backbone."""
 
-import surm_bench.system.torchvision_stub  # noqa: F401
-
-# isort: split
 from accelerate.utils import set_seed
 from peft import PeftModel
 

@@ -1,8 +1,5 @@
 """Load the model of a finished run, with its data or without, and evaluate it."""
 
-import surm_bench.system.torchvision_stub  # noqa: F401
-
-# isort: split
 from pathlib import Path
 
 import torch

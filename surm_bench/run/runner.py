@@ -1,8 +1,5 @@
 """Execute one run from its configuration to its record. This module combines all parts of the package."""
 
-import surm_bench.system.torchvision_stub  # noqa: F401
-
-# isort: split
 import datetime
 import logging
 import time

@@ -70,15 +70,12 @@ class Combined(Algebra):
     def generators(self, *parameters: Tensor) -> tuple[Tensor, ...]:
         return _joined(part.generators(*own) for part, own in self._shares(parameters, self._counts[0]))
 
-    def prepare(self, *generators: Tensor) -> tuple[Tensor, ...]:
-        return _joined(part.prepare(*own) for part, own in self.shares(generators))
-
     @property
     def values_per_token(self) -> int:
         return max(part.values_per_token for part in self.parts)
 
     def shares(self, generators: Sequence[Tensor]) -> list[tuple[Algebra, list[Tensor]]]:
-        """Return each part with its share of the generators, or of the prepared tensors."""
+        """Return each part with its share of the generators."""
         return self._shares(generators, self._counts[1])
 
     def _shares(self, tensors: Sequence[Tensor], counts: Sequence[int]) -> list[tuple[Algebra, list[Tensor]]]:

@@ -41,8 +41,11 @@ class Kronecker(Structure):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.factor is not None and self.r is not None:
+            raise ValueError(f"r={self.r} and factor={tuple(self.factor)} both give the shape of a Kronecker factor: "
+                             "leave one of them out")  # fmt: skip
         common = math.gcd(self.out_features, self.in_features)
-        if self.factor is None and self.r is not None and (self.r < 1 or common % self.r):
+        if self.r is not None and (self.r < 1 or common % self.r):
             raise ValueError(f"r={self.r} does not divide both {self.out_features} and {self.in_features}: choose from "
                              f"{divisors(common)}")  # fmt: skip
         object.__setattr__(self, "shape_of_a", self._shape_of_a())  # computed once; the class is frozen

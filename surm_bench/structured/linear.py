@@ -35,12 +35,14 @@ def linear(x: Tensor, weight: Tensor | None, bias: Tensor | None, terms: list[Te
     Shapes: (..., in_features) → (..., out_features). weight and bias are frozen: they get no gradient. A sum in a wider
     dtype than x's is rounded to x's dtype, once.
     """
-    plan = [(term.algebra, term.gradient, len(term.generators)) for term in terms]
+    shares = [(term.algebra, term.gradient, len(term.generators)) for term in terms]
     generators = [tensor for term in terms for tensor in term.generators]
     with without_autocast(x.device):
         if prefers_few_operations(x.device) and all(term.gradient == "dense" for term in terms):
-            return F.linear(x, _total(plan, weight, generators).to(x.dtype), None if bias is None else bias.to(x.dtype))
-        return _Linear.apply(plan, x, weight, bias, *generators)
+            return F.linear(
+                x, _total(shares, weight, generators).to(x.dtype), None if bias is None else bias.to(x.dtype)
+            )
+        return _Linear.apply(shares, x, weight, bias, *generators)
 
 
 def own_product(algebra: Algebra, x: Tensor, generators: Sequence[Tensor]) -> Tensor:
@@ -56,11 +58,11 @@ def own_product(algebra: Algebra, x: Tensor, generators: Sequence[Tensor]) -> Te
 class _Linear(Function):
     @staticmethod
     def forward(
-        ctx: Any, plan: list, x: Tensor, weight: Tensor | None, bias: Tensor | None, *generators: Tensor
+        ctx: Any, shares: list, x: Tensor, weight: Tensor | None, bias: Tensor | None, *generators: Tensor
     ) -> Tensor:
-        ctx.plan = plan
+        ctx.shares = shares
         ctx.save_for_backward(x, weight, *generators)
-        total = _total(plan, weight, generators)
+        total = _total(shares, weight, generators)
         return F.linear(x, total.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
     @staticmethod
@@ -71,7 +73,7 @@ class _Linear(Function):
         rows, g_rows = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
         gradients: list[Tensor | None] = []
         with without_autocast(x.device):
-            for algebra, route, own in _share(ctx.plan, generators):
+            for algebra, route, own in _share(ctx.shares, generators):
                 by_dense = wants and route == "dense"
                 leaves = [tensor.detach().requires_grad_(by_dense) for tensor in own]
                 if wants_x or by_dense:
@@ -124,19 +126,19 @@ def own_adjoint(
     return None if gradient_x is None else gradient_x.view(x.shape), gradients
 
 
-def _total(plan: list, weight: Tensor | None, generators: Sequence[Tensor]) -> Tensor:
+def _total(shares: list, weight: Tensor | None, generators: Sequence[Tensor]) -> Tensor:
     """Return weight + Σ dense."""
     total = weight
-    for algebra, _, own in _share(plan, generators):
+    for algebra, _, own in _share(shares, generators):
         total = _plus(total, algebra.dense(*own))
     assert total is not None, "neither a weight nor a term"
     return total
 
 
-def _share(plan: list, generators: Sequence[Tensor]) -> Iterator[tuple[Algebra, str, list[Tensor]]]:
-    """Yield each algebra of the plan with its route and its generators."""
+def _share(shares: list, generators: Sequence[Tensor]) -> Iterator[tuple[Algebra, str, list[Tensor]]]:
+    """Yield each algebra with its route and its generators."""
     remaining = iter(generators)
-    return ((algebra, route, list(islice(remaining, count))) for algebra, route, count in plan)
+    return ((algebra, route, list(islice(remaining, count))) for algebra, route, count in shares)
 
 
 def _plus(total: Tensor | None, part: Tensor) -> Tensor:

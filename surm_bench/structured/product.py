@@ -42,25 +42,14 @@ class Product(Combined):
             values[name].normal_(std=self.init_std)
         return values
 
+    def scaled(self, scale: float, *generators: Tensor) -> tuple[Tensor, ...]:
+        *_, (last, own) = self.shares(generators)
+        return *generators[: len(generators) - len(own)], *last.scaled(scale, *own)
+
     def dense(self, *generators: Tensor) -> Tensor:
         return reduce(torch.matmul, [part.dense(*own) for part, own in self.shares(generators)])
 
-    def product(self, x: Tensor, *prepared: Tensor) -> Tensor:
-        for part, own in reversed(self.shares(prepared)):
-            x = part.product(part.transform(x), *own)
+    def product(self, x: Tensor, *generators: Tensor) -> Tensor:
+        for part, own in reversed(self.shares(generators)):
+            x = part.product(part.transform(x), *part.prepare(*own))
         return x
-
-    def adjoint(
-        self, x: Tensor, g: Tensor, wants_x: bool, *prepared: Tensor
-    ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-        shares, inputs = self.shares(prepared), []  # inputs: the transformed input of each factor
-        for part, own in reversed(shares):
-            inputs.append(part.transform(x))
-            x = part.product(inputs[-1], *own)
-        gradients: list[Tensor] = []
-        in_x: Tensor | None = g
-        for i, ((part, own), x_part) in enumerate(zip(shares, reversed(inputs), strict=True), start=1):
-            assert in_x is not None  # every factor but the last computes it
-            in_x, found = part.adjoint(x_part, in_x, wants_x or i < len(shares), *own)
-            gradients += found
-        return in_x, tuple(gradients)

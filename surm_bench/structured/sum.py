@@ -27,12 +27,6 @@ class Sum(Combined):
     def dense(self, *generators: Tensor) -> Tensor:
         return reduce(torch.add, [part.dense(*own) for part, own in self.shares(generators)])
 
-    def product(self, x: Tensor, *prepared: Tensor) -> Tensor:
-        return reduce(torch.add, [part.product(part.transform(x), *own) for part, own in self.shares(prepared)])
-
-    def adjoint(
-        self, x: Tensor, g: Tensor, wants_x: bool, *prepared: Tensor
-    ) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-        found = [part.adjoint(part.transform(x), g, wants_x, *own) for part, own in self.shares(prepared)]
-        gradients = tuple(gradient for _, own in found for gradient in own)
-        return reduce(torch.add, [in_x for in_x, _ in found if in_x is not None]) if wants_x else None, gradients
+    def product(self, x: Tensor, *generators: Tensor) -> Tensor:
+        shares = self.shares(generators)
+        return reduce(torch.add, [part.product(part.transform(x), *part.prepare(*own)) for part, own in shares])

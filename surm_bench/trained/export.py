@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from surm_bench.config.places import with_places
 from surm_bench.errors import UserError
-from surm_bench.models import save_merged
 from surm_bench.models.families import family_of
 from surm_bench.records import Record
 from surm_bench.records.files import ADAPTER
@@ -35,7 +34,7 @@ def export_merged(run: Path, record: Record, folder: Path) -> None:
     family = family_of(config.model)
     merged = merge(model, family.random_inputs(backbone.module, backbone.processor), config.adapter.label)
     with atomic_folder(folder) as temporary:
-        save_merged(merged, config.model, temporary, backbone.processor, config.task.label_names)
+        family.save(merged, config.model, temporary, backbone.processor, config.task.label_names)
         _write_card(record, run, temporary, family.LIBRARY)
 
 

@@ -2,10 +2,9 @@
 
 import surm_bench.system.torchvision_stub  # noqa: F401
 from surm_bench.adapters.hooks import Hooks
-from surm_bench.training.accelerator import make_accelerator, use_device
-from surm_bench.training.check import check_device
+from surm_bench.training.accelerator import check_device, make_accelerator, use_device
 from surm_bench.training.evaluation import evaluation_loader, forward, predict
-from surm_bench.training.failures import Diverged, TrainingFailed
+from surm_bench.training.failures import Diverged
 from surm_bench.training.history import History
 from surm_bench.training.kalman import check_outputs
 from surm_bench.training.loop import fit
@@ -19,7 +18,6 @@ __all__ = [
     "History",
     "Hooks",
     "Interrupted",
-    "TrainingFailed",
     "check_device",
     "check_outputs",
     "evaluation_loader",

@@ -7,6 +7,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration
 
+from surm_bench.config import TrainerConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.system.environment import on_gpu
 
@@ -15,7 +16,26 @@ from surm_bench.system.environment import on_gpu
 FP32 = {"NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_DEFAULT_FPMATH_MODE": "strict", "DNNL_DEFAULT_FPMATH_MODE": "strict"}
 
 
-def check_device_name(name: str | None) -> None:
+def check_device(config: TrainerConfig) -> None:
+    """Refuse settings that do not work on this machine, before anything is loaded; raises UserError."""
+    _check_fp32()
+    _check_device_name(config.device)
+    if config.precision == "fp16" and device_type(config.device) != "cuda":
+        raise UserError("trainer.precision=fp16 needs a CUDA GPU: choose bf16 or no")
+    if config.compile:
+        _check_compiler(device_type(config.device))
+
+
+def _check_compiler(device: str) -> None:
+    """Compile a small function. Only this shows whether the compiler and everything it needs are installed."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(1, device=device))
+    except Exception as error:  # several packages raise many kinds of errors
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"trainer.compile=true does not work on this machine: {reason}: leave it out") from error
+
+
+def _check_device_name(name: str | None) -> None:
     """Refuse a device that this machine lacks, or a single GPU for several processes; raises UserError."""
     if name is not None and name not in devices():
         raise unknown("trainer.device", name, devices())
@@ -25,7 +45,7 @@ def check_device_name(name: str | None) -> None:
         )
 
 
-def check_fp32() -> None:
+def _check_fp32() -> None:
     """Refuse environment variables that make NVIDIA's libraries or oneDNN reduce fp32; raises UserError."""
     for name, exact in FP32.items():
         if (value := os.environ.get(name, exact)).lower() not in ("", exact):

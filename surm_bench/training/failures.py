@@ -1,11 +1,7 @@
-"""Errors that end a training before its last step."""
+"""The error that ends a training before its last step."""
 
 
-class TrainingFailed(RuntimeError):
-    """Training cannot continue. The message is one line with the step and the reason."""
-
-
-class Diverged(TrainingFailed):
+class Diverged(RuntimeError):
     """A loss, a weight or a logit is not finite. This is a result of the settings and not a technical failure.
 
     Attributes:

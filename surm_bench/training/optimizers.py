@@ -92,7 +92,8 @@ class GradientStep:
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
-        self.hooks.after_step(self.step)
+        if not self.accelerator.optimizer_step_was_skipped:  # fp16 skips a step whose gradients overflow
+            self.hooks.after_step(self.step)
         self.optimizer.zero_grad()
         return sum(values, value.detach())
 

@@ -1,12 +1,16 @@
 """first_layer and roles choose the layers that get an adapter."""
 
-import pytest
-from peft import IA3Config
-from support.roberta import backbone, roles
+import copy
 
-from surm_bench.adapters import ResidualAdapterConfig
+import pytest
+from peft import IA3Config, LoraConfig, get_peft_model
+from support.roberta import backbone, roles
+from torch import nn
+
+from surm_bench.adapters import ResidualAdapterConfig, SurmConfig
 from surm_bench.adapters.build import attach, peft_config
 from surm_bench.adapters.roles import from_layer, layer_of
+from surm_bench.adapters.targets import place
 from surm_bench.config import AdapterConfig
 from surm_bench.errors import UserError
 
@@ -25,6 +29,32 @@ def test_layer_of():
         "roberta.embeddings.LayerNorm": None,
     }
     assert {name: layer_of(name) for name in names} == names
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("roberta.encoder.layer.11.output.dense", "roberta.encoder.layer.N.output.dense"),
+        ("0.q", "N.q"),  # a stack that is the model itself
+        ("model.conv2.layers.0", "model.conv2.layers.N"),
+    ],
+)
+def test_place(name, where):
+    assert place(name) == where
+
+
+def test_a_stack_that_is_the_model_itself():
+    """PEFT's own LoRA as the oracle: both adapt q in both layers."""
+    stack = nn.Sequential(*(nn.ModuleDict({"q": nn.Linear(4, 4)}) for _ in range(2)))
+    adapted = [
+        [name for name, module in get_peft_model(copy.deepcopy(stack), method).named_modules() if layers in name]
+        for method, layers in (
+            (SurmConfig(target_modules=["q"]), "surm_delta.default"),
+            (LoraConfig(target_modules=["q"]), "lora_A.default"),
+        )
+    ]
+    assert [name.partition(".surm")[0] for name in adapted[0]] == [name.partition(".lora")[0] for name in adapted[1]]
+    assert len(adapted[0]) == 2
 
 
 @pytest.mark.parametrize("chosen", [["fc2"], []])

@@ -55,6 +55,8 @@ MISFITS = {
     "n=0 is not possible": lambda: MeloraConfig(n=0),
     "r=25 is not possible: at most 24": lambda: get_peft_model(backbone(), LoraXsConfig(r=25)),
     "r=0 is not possible": lambda: LoraXsConfig(r=0),
+    "heads=-4 is not possible: at least 1": lambda: LortaConfig(heads=-4),
+    "heads=0 is not possible: at least 1": lambda: LoraPevitConfig(heads=0),
     "heads=5 does not divide 24, the features of": lambda: get_peft_model(backbone(), LortaConfig(heads=5)),
     "number of attention heads of this model is unknown: set heads": lambda: get_peft_model(
         nn.Sequential(nn.Linear(4, 4)), LortaConfig(target_modules=["0"])

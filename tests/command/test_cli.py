@@ -140,6 +140,7 @@ BAD = {
     "missing weights": (lambda tmp: [*DIGITS, f"model.weights={tmp}/none.safetensors"], "does not exist"),
     "infinite rate": (lambda tmp: [*DIGITS, "optimizer.lr=1e400"], "optimizer.lr=inf is not possible: give a finite"),
     "infinite scale": (lambda tmp: [*DIGITS, "adapter.peft.alpha=nan"], "adapter.peft.alpha=nan is not possible"),
+    "one beta": (lambda tmp: [*DIGITS, "optimizer.betas=[0.9]"], "optimizer.betas=[0.9] is not possible: give two"),
     "eps of zero": (lambda tmp: [*DIGITS, "optimizer.eps=0"], "optimizer.eps=0.0 is not possible: above 0"),
     "length of images": (lambda tmp: [*DIGITS, "task.max_length=64"], "task.max_length=64 has no effect with "),
     "size of texts": (lambda tmp: [*GRAMMAR, "model.image_size=96"], "model.image_size=96 has no effect with "),

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from surm_bench.config import AdapterConfig, Config, identity
 from surm_bench.config.composition import choices, compose, typed
 from surm_bench.config.identity import check_defaults, group_id, run_id
-from surm_bench.config.keys import Part
+from surm_bench.config.keys import InId
 from surm_bench.config.schema import GROUPS
 from surm_bench.errors import UserError
 from surm_bench.system.installation import config_dir
@@ -229,13 +229,13 @@ def test_every_key_is_decided():
     """Each key says at its field whether it counts, and one of the tests above has it."""
     groups = [("", Config), *((f"{name}.", group) for name, group in GROUPS.items() if name != "tracking")]
     parts = {
-        f"{prefix}{field.name}": field.metadata["part"]
+        f"{prefix}{field.name}": field.metadata["in_id"]
         for prefix, kind in groups
         for field in dataclasses.fields(kind)
         if prefix or field.name not in GROUPS
     }
-    assert {key for key, part in parts.items() if part is Part.NEVER} == {*DOES_NOT_COUNT} - {"tracking"}
-    assert {key for key, part in parts.items() if part is not Part.NEVER} == {*COUNTS, *BY_FAMILY}
+    assert {key for key, in_id in parts.items() if in_id is InId.NEVER} == {*DOES_NOT_COUNT} - {"tracking"}
+    assert {key for key, in_id in parts.items() if in_id is not InId.NEVER} == {*COUNTS, *BY_FAMILY}
 
 
 def test_the_architecture_has_one_name_wherever_its_weights_lie():
@@ -310,7 +310,7 @@ def test_values_as_before_are_left_out():
         f"{name}.{field.name}"
         for name, group in GROUPS.items()
         for field in dataclasses.fields(group)
-        if field.metadata["part"] is Part.UNLESS_DEFAULT
+        if field.metadata["in_id"] is InId.UNLESS_DEFAULT
     ]
     assert len(later) > 20 and not {*later, "loop", "processes"} & whole.keys()
 

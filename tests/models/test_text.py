@@ -59,5 +59,12 @@ def test_an_architecture_may_lie_beside_the_users_yaml(toy, tmp_path, monkeypatc
         build_skeleton(toy, 2)
     composition.add_config_dir(tmp_path)
     stored = load_file(Path(toy.weights) / "model.safetensors")
+    file = tmp_path / "model" / "toy.json"
+    right = file.read_text()
+    for wrong in ("{", "{}"):
+        file.write_text(wrong)
+        with pytest.raises(UserError, match="toy.json is not the config.json of a transformers model: "):
+            build_skeleton(toy, 2)
+    file.write_text(right)
     shapes = {name: value.shape for name, value in build_skeleton(toy, 3).state_dict().items()}
     assert shapes == {name: value.shape for name, value in stored.items()}

@@ -242,6 +242,8 @@ def test_impossible_sizes():
         Kronecker(12, 8, r=5)
     with pytest.raises(ValueError, match=r"side 5 does not divide in_features=8: choose from \[1, 2, 4, 8\]"):
         Kronecker(12, 8, factor=(3, 5))
+    with pytest.raises(ValueError, match=r"r=2 and factor=\(3, 4\) both give the shape"):
+        Kronecker(12, 8, r=2, factor=(3, 4))
     with pytest.raises(ValueError, match="rank r=9 is not possible: choose from 1 to 8"):
         LowRank(12, 8, r=9)
     with pytest.raises(ValueError, match="r is at least 1"):
@@ -257,6 +259,7 @@ COMBINED = {
     "Toeplitz · Toeplitz": Product((Toeplitz(8, 5), Toeplitz(5, 6))),
     "three factors": Product((Kronecker(8, 4), SymmetricToeplitz(4, 9), Circulant(9, 6))),
     "one object twice": Product((Toeplitz(6, 6),) * 2),
+    "a sum as the last factor": Product((Toeplitz(8, 4), Sum((Toeplitz(4, 6), Kronecker(4, 6))))),
     "nested": Sum((Product((Toeplitz(8, 3), LowDisplacementRank(3, 6, r=2))), Sum((Toeplitz(8, 6), Kronecker(8, 6))))),
 }
 combined = pytest.mark.parametrize("algebra", COMBINED.values(), ids=COMBINED.keys())

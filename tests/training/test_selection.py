@@ -14,6 +14,7 @@ from support.made_up import record
 from support.runs import DIGITS, GRAMMAR, begin, check_config, folder_of, start, stop, wait_for
 
 from surm_bench.command.main import command
+from surm_bench.config import composition
 from surm_bench.errors import UserError
 from surm_bench.report.best_epoch import kept_note
 from surm_bench.tasks import Classification
@@ -119,13 +120,11 @@ def results_dir(tmp_path_factory) -> Path:
     [
         [*DIGITS, "adapter=circulant"],
         pytest.param([*GRAMMAR, "adapter=lora"], marks=pytest.mark.slow),
-        pytest.param([*DIGITS, "adapter=adalora"], marks=pytest.mark.slow),
-        pytest.param([*DIGITS, "adapter=lora2", "optimizer.lr=0.15"], marks=pytest.mark.slow),
     ],
     ids=lambda overrides: overrides[4] if overrides[4:] else overrides[-1],
 )
 def test_the_adapter_that_is_kept_has_the_best_recorded_score(overrides, results_dir, capsys):
-    """Loaded again and scored by the command; AdaLoRA's and lora2's ranks are then those of that epoch, too."""
+    """Loaded again and scored by the command."""
     found = start(results_dir, *BEST, *overrides)
     chosen = [one["scores"]["validation"][found.primary_metric] for one in found.history]
     best = chosen.index(max(chosen))
@@ -157,7 +156,7 @@ def test_a_run_that_keeps_the_last_epoch_is_another_run(results_dir):
 def test_killed_without_warning_nothing_is_lost(tmp_path):
     overrides = [
         *DIGITS,
-        "adapter=adalora",
+        "adapter=circulant",
         *BEST,
         "trainer.epochs=30",
         "trainer.patience=12",
@@ -203,3 +202,12 @@ def test_the_reported_split_never_chooses(trainer, said):
 def test_no_patience_at_all():
     with pytest.raises(UserError, match="trainer.patience=0 is not possible: at least 1, or null"):
         check_config(trainer=dict(patience=0))
+
+
+@pytest.mark.parametrize("adapter", ["adalora", "dora_dynamic", "lora2"])
+def test_no_epoch_is_chosen_while_ranks_are_still_cut(adapter):
+    config = composition.resolved([*DIGITS, f"adapter={adapter}", "task.validation=holdout"])
+    config.check()
+    for trainer, said in (({"patience": 3}, "patience=3"), ({"keep_best": True}, "keep_best=true")):
+        with pytest.raises(UserError, match=f"trainer.{said} is not possible with {adapter}, which cuts ranks"):
+            config.having(trainer=trainer).check()

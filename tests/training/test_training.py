@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 from support.classifier import Classifier, examples
 from support.runs import check_config
@@ -17,7 +18,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig, TrainerConfig
 from surm_bench.errors import UserError
 from surm_bench.tasks import Classification, Objective, TaskData
-from surm_bench.training import Diverged, History, TrainingFailed, fit, parameter_groups
+from surm_bench.training import Diverged, History, Hooks, fit, parameter_groups
 from surm_bench.training.batches import Batches
 
 OBJECTIVE = Classification("accuracy", "accuracy")
@@ -34,6 +35,7 @@ def train(
     trainer: TrainerConfig,
     objective: Objective = OBJECTIVE,
     log: Callable[[dict, int], None] = lambda values, step: None,
+    hooks: Hooks | None = None,
     **given,
 ) -> History:
     arguments = {"splits": {"reported": data[:20], "validation": data[20:]}, "collate": default_collate}
@@ -41,7 +43,7 @@ def train(
     settings = Config(
         task=TaskConfig(name="t"), adapter=AdapterConfig(label="a"), optimizer=optimizer, trainer=trainer, seed=3
     )
-    return fit(model, task, objective, settings, log=log)
+    return fit(model, task, objective, settings, hooks=hooks, log=log)
 
 
 def by_hand(
@@ -181,12 +183,12 @@ def test_a_loss_that_is_not_finite_ends_the_run():
         def loss(self, logits, labels):
             return super().loss(logits, labels) * torch.inf
 
-    with pytest.raises(TrainingFailed, match=r"the loss is (inf|nan) at step 2: lower optimizer.lr") as failure:
+    with pytest.raises(Diverged, match=r"the loss is (inf|nan) at step 2: lower optimizer.lr") as failure:
         train(
             Classifier(), examples(), OptimizerConfig(), TrainerConfig(epochs=1, progress=False),
             Exploding("accuracy", "accuracy"),
         )  # fmt: skip
-    assert isinstance(failure.value, Diverged) and failure.value.step == 2 and not np.isfinite(failure.value.value)
+    assert failure.value.step == 2 and not np.isfinite(failure.value.value)
 
 
 def test_a_logit_that_is_not_finite_ends_the_run():
@@ -360,3 +362,18 @@ def test_without_clipping_no_norm_is_computed():
     optimizer = OptimizerConfig(lr=0.1, max_grad_norm=0.0)
     train(Classifier(), data, optimizer, TrainerConfig(epochs=1), log=lambda values, step: logged.update(values))
     assert "train/loss" in logged and "train/grad_norm" not in logged
+
+
+def test_a_step_that_fp16_skips_tells_a_method_nothing(monkeypatch):
+    """Its gradients are not finite, so that a method's running means would never be finite again."""
+    told = []
+
+    class Watching(Hooks):
+        def after_step(self, step):
+            told.append(step)
+
+    skipped = iter([True, False, True, False])
+    monkeypatch.setattr(Accelerator, "optimizer_step_was_skipped", property(lambda self: next(skipped)))
+    trainer = TrainerConfig(epochs=2, max_steps=4, progress=False)
+    train(Classifier(), examples(), OptimizerConfig(), trainer, hooks=Watching())
+    assert told == [2, 4]

@@ -17,7 +17,7 @@ from surm_bench.adapters.base_layer import kind
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.residual_layer import Branch
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.adapters.tuner_layer import Unmergeable
 from surm_bench.errors import UserError
 
@@ -26,16 +26,13 @@ from surm_bench.errors import UserError
 class AdaptFormerConfig(TunerConfig):
     """Configuration of AdaptFormer. Without target_modules, every MLP gets an adapter beside it."""
 
-    bottleneck: int = field(default=64, metadata={"help": "width of the bottleneck"})
+    bottleneck: int = field(default=64, metadata={"help": "width of the bottleneck", "least": 1})
     scale: float = field(default=0.1, metadata={"help": "factor on the bottleneck's output"})
-    dropout: float = field(default=0.1, metadata={"help": "probability of dropout inside the bottleneck"})
+    dropout: float = field(
+        default=0.1, metadata={"help": "probability of dropout inside the bottleneck", "least": 0, "below": 1}
+    )
 
     usual_roles = ("mlp",)
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_dropout(self.dropout)
-        check_positive(self, "bottleneck")
 
     def build(self, site: Site) -> Branch:
         return ScaledBottleneck(site.layer.out_features, self)

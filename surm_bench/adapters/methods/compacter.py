@@ -16,7 +16,7 @@ from surm_bench.adapters.methods.kadaptation import glorot_rows
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.residual_layer import Branch, ResidualLinear
 from surm_bench.adapters.site import Shared, Sharing, Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 
 INIT_STD = 1e-4
@@ -27,14 +27,12 @@ class CompacterConfig(TunerConfig):
     """Configuration of Compacter. Without target_modules, adapters follow the attention's and the MLP's output
     projections."""
 
-    n: int = field(default=4, metadata={"help": "number of Kronecker products; it divides width and bottleneck"})
-    reduction: int = field(default=16, metadata={"help": "the bottleneck is the layer's width over this"})
+    n: int = field(
+        default=4, metadata={"help": "number of Kronecker products; it divides width and bottleneck", "least": 1}
+    )
+    reduction: int = field(default=16, metadata={"help": "the bottleneck is the layer's width over this", "least": 1})
 
     usual_roles = ("o", "fc2")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "n", "reduction")
 
     def build(self, site: Site) -> Branch:
         return CompactBottleneck(site.share(lambda: Rules(self.n)), site.layer.out_features, self)

@@ -23,8 +23,7 @@ from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.pruning import zero_lowest
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
-from surm_bench.errors import UserError
+from surm_bench.adapters.tuner_config import TunerConfig
 
 BEGIN, LENGTH = 0.15, 0.35  # fractions of the steps: before the first zeroing, and from the first to the last
 MEMORY = 0.9  # of the moving average of importances
@@ -35,20 +34,19 @@ EPS = 1e-8
 class DynamicDoraConfig(TunerConfig):
     """Configuration of DoRA with dynamic ranks. Without target_modules, query and value projections are adapted."""
 
-    r: int = field(default=8, metadata={"help": "rank kept, on average over the layers; it starts with ⌈1.5·r⌉"})
+    r: int = field(
+        default=8, metadata={"help": "rank kept, on average over the layers; it starts with ⌈1.5·r⌉", "least": 1}
+    )
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha over the rank at the start"})
-    dropout: float = field(default=0.1, metadata={"help": "probability of dropout on the delta's input"})
-    variance: float = field(default=0.1, metadata={"help": "weight of the vectors' mean variance in the loss"})
-    interval: int = field(default=100, metadata={"help": "steps from one zeroing to the next"})
+    dropout: float = field(
+        default=0.1, metadata={"help": "probability of dropout on the delta's input", "least": 0, "below": 1}
+    )
+    variance: float = field(
+        default=0.1, metadata={"help": "weight of the vectors' mean variance in the loss", "least": 0}
+    )
+    interval: int = field(default=100, metadata={"help": "steps from one zeroing to the next", "least": 1})
 
     usual_roles = ("q", "v")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_dropout(self.dropout)
-        check_positive(self, "r", "interval")
-        if not self.variance >= 0:
-            raise UserError(f"variance={self.variance} is not possible: 0 or more")
 
     @property
     def init_r(self) -> int:

@@ -26,7 +26,7 @@ from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.targets import place
-from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 
 
@@ -34,14 +34,12 @@ from surm_bench.errors import UserError
 class KAdaptationConfig(TunerConfig):
     """Configuration of KAdaptation. Without target_modules, query and value projections are adapted."""
 
-    n: int = field(default=32, metadata={"help": "number of Kronecker products; it divides both sizes of every layer"})
+    n: int = field(
+        default=32, metadata={"help": "number of Kronecker products; it divides both sizes of every layer", "least": 1}
+    )
     alpha: float = field(default=160.0, metadata={"help": "the scale of the delta"})
 
     usual_roles = ("q", "v")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "n")
 
     def build(self, site: Site) -> ThinDelta:
         rules = site.share(lambda: Rules(self.n), among=lambda other: place(other) == place(site.layer_name))

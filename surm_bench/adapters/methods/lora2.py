@@ -23,7 +23,7 @@ from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.pruning import zero_lowest
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 
 INIT_STD = 0.02
@@ -37,18 +37,19 @@ class Lora2Config(TunerConfig):
 
     r: int = field(default=8, metadata={"help": "number of values e at the start"})
     target_r: int = field(default=4, metadata={"help": "how many of them are kept, on average over the layers"})
-    k: int = field(default=8, metadata={"help": "width of both planes: no delta has a larger rank"})
+    k: int = field(default=8, metadata={"help": "width of both planes: no delta has a larger rank", "least": 1})
     alpha: float = field(default=16.0, metadata={"help": "the scale is alpha/r"})
-    orthogonality: float = field(default=0.1, metadata={"help": "weight of the factors' distance from orthogonal ones"})
-    interval: int = field(default=100, metadata={"help": "steps from one cut to the next, until ranks are fixed"})
+    orthogonality: float = field(
+        default=0.1, metadata={"help": "weight of the factors' distance from orthogonal ones", "least": 0}
+    )
+    interval: int = field(
+        default=100, metadata={"help": "steps from one cut to the next, until ranks are fixed", "least": 1}
+    )
 
     usual_roles = ("q", "v")
 
     def __post_init__(self):
         super().__post_init__()
-        check_positive(self, "k", "interval")
-        if not self.orthogonality >= 0:
-            raise UserError(f"orthogonality={self.orthogonality} is not possible: 0 or more")
         if not 0 < self.target_r < self.r:
             raise UserError(
                 f"target_r={self.target_r} is not possible: from 1 to below r={self.r}, the rank at the start"

@@ -15,21 +15,17 @@ from torch import Tensor, nn
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 
 
 @dataclass
 class LoraFixConfig(TunerConfig):
     """Configuration of LoRA-Fix. Without target_modules, query and value projections are adapted."""
 
-    r: int = field(default=8, metadata={"help": "rank; r·out parameters a layer"})
+    r: int = field(default=8, metadata={"help": "rank; r·out parameters a layer", "least": 1})
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r"})
 
     usual_roles = ("q", "v")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "r")
 
     def build(self, site: Site) -> ThinDelta:
         return HalfTrained(*site.shape, self)

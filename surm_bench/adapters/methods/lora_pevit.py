@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.residual_layer import Branch
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.adapters.tuner_layer import LinearTunerLayer, Unmergeable
 from surm_bench.errors import UserError
 
@@ -37,15 +37,13 @@ STD = 0.02
 class LoraPevitConfig(TunerConfig):
     """Configuration of LoRA as PEViT computes it. Without target_modules, query and value projections are adapted."""
 
-    r: int = field(default=4, metadata={"help": "rank; r·(in + out) parameters a layer"})
+    r: int = field(default=4, metadata={"help": "rank; r·(in + out) parameters a layer", "least": 1})
     alpha: float = field(default=128.0, metadata={"help": "the scale is alpha/r"})
-    heads: int | None = field(default=None, metadata={"help": "number of attention heads; None: the model's"})
+    heads: int | None = field(
+        default=None, metadata={"help": "number of attention heads; None: the model's", "least": 1}
+    )
 
     usual_roles = ("q", "v")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "r")
 
     def build(self, site: Site) -> Branch:
         rows, columns = site.shape

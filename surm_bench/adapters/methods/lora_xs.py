@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.delta import Delta, DeltaLinear
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 
 INIT_STD = 1e-5
@@ -23,14 +23,10 @@ INIT_STD = 1e-5
 class LoraXsConfig(TunerConfig):
     """Configuration of LoRA-XS. Without target_modules, query and value projections are adapted."""
 
-    r: int = field(default=16, metadata={"help": "number of singular values kept; r² parameters a layer"})
+    r: int = field(default=16, metadata={"help": "number of singular values kept; r² parameters a layer", "least": 1})
     alpha: float = field(default=16.0, metadata={"help": "the scale is alpha/r"})
 
     usual_roles = ("q", "v")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "r")
 
     def build(self, site: Site) -> Delta:
         return SingularDelta(site.layer.original_weight(), self)

@@ -21,7 +21,7 @@ from surm_bench.adapters.register import register_method
 from surm_bench.adapters.roles import layer_of
 from surm_bench.adapters.site import Shared, Sharing, Site
 from surm_bench.adapters.targets import is_target, place
-from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.adapters.tuner_layer import tuner_layers
 from surm_bench.errors import UserError
 
@@ -30,15 +30,13 @@ from surm_bench.errors import UserError
 class LortaConfig(TunerConfig):
     """Configuration of LoRTA. Without target_modules, q, k, v and o are adapted."""
 
-    r: int = field(default=8, metadata={"help": "rank of the tensor"})
+    r: int = field(default=8, metadata={"help": "rank of the tensor", "least": 1})
     alpha: float = field(default=8.0, metadata={"help": "the scale is alpha/r; the authors' alpha is 1"})
-    heads: int | None = field(default=None, metadata={"help": "number of attention heads; None: the model's"})
+    heads: int | None = field(
+        default=None, metadata={"help": "number of attention heads; None: the model's", "least": 1}
+    )
 
     usual_roles = ("q", "k", "v", "o")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "r")
 
     def build(self, site: Site) -> ThinDelta:
         width, split = site.shape

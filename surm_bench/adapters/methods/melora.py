@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.delta import Delta, DeltaLinear
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 
 
@@ -23,15 +23,13 @@ from surm_bench.errors import UserError
 class MeloraConfig(TunerConfig):
     """Configuration of MELoRA. Without target_modules, query and value projections are adapted."""
 
-    n: int = field(default=8, metadata={"help": "number of small LoRAs; it divides both sizes of every layer"})
-    r: int = field(default=1, metadata={"help": "rank of each of them"})
+    n: int = field(
+        default=8, metadata={"help": "number of small LoRAs; it divides both sizes of every layer", "least": 1}
+    )
+    r: int = field(default=1, metadata={"help": "rank of each of them", "least": 1})
     alpha: float = field(default=1.0, metadata={"help": "the scale of each is alpha/r"})
 
     usual_roles = ("q", "v")
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_positive(self, "n", "r")
 
     def build(self, site: Site) -> Delta:
         return BlockDiagonal(*site.shape, self)

@@ -17,7 +17,7 @@ from surm_bench.adapters.affine import AffineLayer
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Sharing, Site
 from surm_bench.adapters.targets import role_targets
-from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 from surm_bench.structured.precision import under_autocast
 
@@ -26,17 +26,19 @@ from surm_bench.structured.precision import under_autocast
 class RepAdapterConfig(TunerConfig):
     """Configuration of RepAdapter. Without target_modules, adapters go before q, k and v, and before fc1."""
 
-    bottleneck: int = field(default=8, metadata={"help": "width of the bottleneck"})
-    groups: int = field(default=2, metadata={"help": "number of groups of B; divides the bottleneck and the input"})
+    bottleneck: int = field(default=8, metadata={"help": "width of the bottleneck", "least": 1})
+    groups: int = field(
+        default=2, metadata={"help": "number of groups of B; divides the bottleneck and the input", "least": 1}
+    )
     scale: float = field(default=1.0, metadata={"help": "factor on the adapter's output"})
-    dropout: float = field(default=0.1, metadata={"help": "probability of dropout inside the bottleneck"})
+    dropout: float = field(
+        default=0.1, metadata={"help": "probability of dropout inside the bottleneck", "least": 0, "below": 1}
+    )
 
     usual_roles = ("q", "k", "v", "fc1")
 
     def __post_init__(self):
         super().__post_init__()
-        check_dropout(self.dropout)
-        check_positive(self, "bottleneck", "groups")
         if self.bottleneck % self.groups:
             raise UserError(f"groups={self.groups} does not divide the bottleneck's width, {self.bottleneck}")
 

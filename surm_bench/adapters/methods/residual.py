@@ -24,7 +24,7 @@ from surm_bench.adapters.options import build_structure, check_route, check_stru
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.residual_layer import Branch, ResidualLinear
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_dropout, check_positive
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.structured.residual import residual
 
@@ -42,10 +42,12 @@ class ResidualAdapterConfig(TunerConfig):
     """
 
     structure: str | None = field(default=None, metadata={"help": "as SurmConfig's"})
-    bottleneck: int | None = field(default=None, metadata={"help": "width m of a classic bottleneck"})
+    bottleneck: int | None = field(default=None, metadata={"help": "width m of a classic bottleneck", "least": 1})
     placement: str = field(default="houlsby", metadata={"help": "houlsby or pfeiffer"})
     activation: str = field(default="gelu", metadata={"help": "gelu, silu, tanh, identity, or relu (bottleneck only)"})
-    dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the adapter's input"})
+    dropout: float = field(
+        default=0.0, metadata={"help": "probability of dropout on the adapter's input", "least": 0, "below": 1}
+    )
     r: int | None = field(default=None, metadata={"help": "rank of kronecker, ldr and low_rank; None: their default"})
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
     route: str = field(default="auto", metadata={"help": "auto, dense, or the structure's own"})
@@ -53,7 +55,6 @@ class ResidualAdapterConfig(TunerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check_dropout(self.dropout)
         if (self.structure is None) == (self.bottleneck is None):
             raise UserError(
                 f"structure={self.structure!r} with bottleneck={self.bottleneck!r} is not possible: a residual "
@@ -64,7 +65,6 @@ class ResidualAdapterConfig(TunerConfig):
         if self.activation not in ACTIVATIONS:
             raise unknown("activation", self.activation, ACTIVATIONS)
         if self.structure is None:
-            check_positive(self, "bottleneck")
             if self.route != "auto":
                 raise UserError(f"route={self.route!r} is not possible with a bottleneck: only structures have routes")
             if self.options:

@@ -10,7 +10,7 @@ from surm_bench.adapters.delta import DeltaLinear
 from surm_bench.adapters.options import build_structure, check_route, check_structure, merge_options
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
-from surm_bench.adapters.tuner_config import TunerConfig, check_dropout
+from surm_bench.adapters.tuner_config import TunerConfig
 from surm_bench.errors import UserError
 from surm_bench.structured.linear import Term, linear
 from surm_bench.structured.precision import product_dtype
@@ -34,7 +34,9 @@ class SurmConfig(TunerConfig):
 
     structure: str = field(default="circulant", metadata={"help": "a name in surm_bench.structured, sum or product"})
     alpha: float = field(default=1.0, metadata={"help": "the scale of the delta; the same for every r"})
-    dropout: float = field(default=0.0, metadata={"help": "probability of dropout on the delta's input"})
+    dropout: float = field(
+        default=0.0, metadata={"help": "probability of dropout on the delta's input", "least": 0, "below": 1}
+    )
     r: int | None = field(default=None, metadata={"help": "rank of kronecker, ldr and low_rank; None: their default"})
     factor: tuple[int, int] | None = field(default=None, metadata={"help": "shape of kronecker's A, instead of r"})
     init_std: float | None = field(default=None, metadata={"help": "start of the factor that is not zero"})
@@ -45,7 +47,6 @@ class SurmConfig(TunerConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        check_dropout(self.dropout)
         if not isinstance(self.alpha, int | float):
             raise UserError(f"alpha={self.alpha!r} is not possible: give a number")
         check_structure(self.structure, self.structure_options())

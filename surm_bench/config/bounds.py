@@ -1,0 +1,36 @@
+"""Bounds of numbers, which the fields of configurations declare."""
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+from surm_bench.errors import UserError
+
+BOUNDS = {"at least": operator.ge, "above": operator.gt, "below": operator.lt, "at most": operator.le}
+
+
+def check_bounds(name: str, value: Any, bounds: Mapping[str, float | None], null: bool = False) -> None:
+    """Refuse a number, or a list with a number, outside of its bounds. NaN is outside of all bounds; None is valid.
+
+    Args:
+        name: how the message names the value.
+        bounds: a key of BOUNDS -> the limit; None: no limit.
+        null: whether the message offers null as a choice.
+
+    Raises:
+        UserError: a number is outside.
+    """
+    given = {words: limit for words, limit in bounds.items() if limit is not None}
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if value is None or all(BOUNDS[words](number, limit) for number in numbers for words, limit in given.items()):
+        return
+    each = "each " if isinstance(value, list | tuple) else ""
+    limits = " and ".join(f"{words} {limit:g}" for words, limit in given.items())
+    raise UserError(f"{name}={shown(value)} is not possible: {each}{limits}{', or null' if null else ''}")
+
+
+def shown(value: Any) -> str:
+    """Return a value as on a command line: ``true`` for True, ``null`` for None, ``[a,b]`` for a list."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"[{','.join(map(shown, value))}]" if isinstance(value, list | tuple) else str(value)
