@@ -87,7 +87,7 @@ def image_fields(stored: dict, name: str, white: float | None = None) -> tuple[b
     """
     with _named(name):
         image = _opened(stored)
-        if image.format == "JPEG":
+        if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with several pictures, as many phones write it
             return b"JPEG", image.fp.getvalue()
         deep = deep_values(image)
         if deep is not None:

@@ -1,6 +1,5 @@
 """Find out what a run needs from the hub before any file is read. This module does not import torch."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,5 +61,13 @@ def _task(config: TaskConfig) -> tuple[str | None, bool]:
     if not needed or config.dataset is None:
         return None, False
     downloaded = Path(constants.HF_HUB_CACHE) / f"datasets--{config.dataset.replace('/', '--')}"
-    prepared = Path(os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets")
-    return config.dataset, any(map(os.path.exists, (downloaded, prepared / config.dataset.replace("/", "___"))))
+    return config.dataset, downloaded.exists() or prepared_rows(config.dataset).exists()
+
+
+def prepared_rows(dataset: str) -> Path:
+    """Return the folder in which the library `datasets` keeps the prepared rows of a data set."""
+    from datasets import config, naming  # slow to import
+
+    owner, _, name = dataset.rpartition("/")
+    folder = "___".join(filter(None, [owner, naming.camelcase_to_snakecase(name)]))
+    return Path(config.HF_DATASETS_CACHE) / folder

@@ -10,15 +10,18 @@ from surm_bench.adapters.build import without_known_warnings
 from surm_bench.config import Config
 from surm_bench.models import Backbone
 from surm_bench.run.build import build, build_model
-from surm_bench.tasks import TaskData, objective_for
+from surm_bench.tasks import TaskData, TaskReader, objective_for
 from surm_bench.training import evaluation_loader, make_accelerator, predict
 
 
-def load_run(folder: str | Path, config: Config | None = None) -> tuple[PeftModel, TaskData, Config]:
+def load_run(
+    folder: str | Path, config: Config | None = None, reader: TaskReader | None = None
+) -> tuple[PeftModel, TaskData, Config]:
     """Build the backbone and load the adapter of a finished run. Return the model in evaluation mode, data and Config.
 
     Args:
         config: used instead of the run's configuration, for example for another task with the same number of labels.
+        reader: the reader of the configuration's task, if its rows may have been read already.
 
     Raises:
         UserError: the run did not finish, its adapter is not in the folder, or the record or the adapter cannot be
@@ -26,7 +29,7 @@ def load_run(folder: str | Path, config: Config | None = None) -> tuple[PeftMode
     """
     _, recorded = records.read_finished(folder)
     config = config or recorded
-    backbone, data = build(config)
+    backbone, data = build(config, reader)
     return _adapted(backbone, folder), data, config
 
 

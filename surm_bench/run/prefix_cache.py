@@ -19,7 +19,7 @@ from surm_bench.errors import UserError
 from surm_bench.models.prefix import Suffix, cut
 from surm_bench.system.environment import available_memory_bytes
 from surm_bench.tasks.batches import mask, pad
-from surm_bench.tasks.prepare import Examples, TaskData
+from surm_bench.tasks.prepare import TaskData
 from surm_bench.training import make_accelerator
 
 
@@ -43,7 +43,7 @@ def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tu
     ragged = data.lengths is not None and suffix.first is not None
     _check_room(_hidden(suffix, data.collate([data.train[0]]), accelerator), data, ragged, accelerator.num_processes)
 
-    def states(split: Dataset) -> Examples:
+    def states(split: Dataset | list[dict]) -> list[dict]:
         training = split is data.train
         order = range(len(split))
         if training and data.lengths is not None:  # sorted like the other splits
@@ -58,7 +58,7 @@ def cache_prefix(model: PeftModel, data: TaskData, trainer: TrainerConfig) -> tu
         batches = track(loader, "hidden states", transient=True, disable=not trainer.progress)
         computed = (example for batch in batches for example in _examples(suffix, batch, accelerator, ragged))
         examples = dict(zip(order, computed, strict=True))
-        return Examples([examples[index] for index in range(len(split))])
+        return [examples[index] for index in range(len(split))]
 
     train, splits = states(data.train), {name: states(split) for name, split in data.splits.items()}
     collate = collate_ragged if ragged else default_collate

@@ -5,7 +5,7 @@ from datasets import Dataset, Image
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError
-from surm_bench.tasks.labels import NO_LABEL, Split
+from surm_bench.tasks.labels import NO_LABEL, Split, has_strings, stored_labels
 
 
 def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Dataset:
@@ -28,8 +28,18 @@ def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Data
 
 def check_inputs(split: Split, config: TaskConfig) -> None:
     """Refuse input columns whose type does not fit the task's kind, and missing values."""
+    dataset, origin = split
     for name in config.inputs:
-        _check_input(split.dataset, name, config, split.origin)
+        if dataset.data.column(name).null_count:
+            row = dataset.data.column(name).is_null().index(True).as_py()
+            raise UserError(f"{origin}: column {name} has missing values, the first in row {row} (from 0)")
+        feature = dataset.features[name]
+        if config.kind == "image":
+            fits, wanted = isinstance(feature, Image), "images (cast_column it to the Image feature of datasets)"
+        else:
+            fits, wanted = has_strings(dataset, name), "strings"
+        if not fits:
+            raise UserError(f"{origin}: column {name} must hold {wanted}, but holds {feature}")
 
 
 def check_scored(split: Dataset, origin: str, config: TaskConfig) -> None:
@@ -41,20 +51,7 @@ def check_scored(split: Dataset, origin: str, config: TaskConfig) -> None:
 
 def labels_of(dataset: Dataset, config: TaskConfig) -> np.ndarray:
     """Return the labels, (rows,), without decoding the inputs."""
-    return np.asarray(dataset.select_columns(config.label)[:][config.label])
-
-
-def _check_input(dataset: Dataset, name: str, config: TaskConfig, origin: str) -> None:
-    if dataset.data.column(name).null_count:
-        row = dataset.data.column(name).is_null().index(True).as_py()
-        raise UserError(f"{origin}: column {name} has missing values, the first in row {row} (from 0)")
-    feature = dataset.features[name]
-    if config.kind == "image":
-        fits, wanted = isinstance(feature, Image), "images (cast_column it to the Image feature of datasets)"
-    else:
-        fits, wanted = getattr(feature, "dtype", None) in ("string", "large_string"), "strings"
-    if not fits:
-        raise UserError(f"{origin}: column {name} must hold {wanted}, but holds {feature}")
+    return np.asarray(stored_labels(dataset, config))
 
 
 def _check_labels(labels: np.ndarray, config: TaskConfig, origin: str, labelled: bool) -> None:

@@ -62,7 +62,7 @@ def read_folder(folder: Path, names: list[str]) -> Dataset:
             images, passed_over = image_files(folder / name)
             files += [(str(file), label) for file in images]
             others += passed_over
-    tell_passed_over(folder, others)
+    tell_passed_over(folder, others, "not of a type that Pillow reads, or not in the folder of a class")
     columns = {"image": [file for file, _ in files], "label": [label for _, label in files]}
     return Dataset.from_dict(columns, features=Features({"image": Image(), "label": ClassLabel(names=names)}))
 
@@ -85,11 +85,10 @@ def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     return images, sorted({*visible} - {*images})
 
 
-def tell_passed_over(folder: Path, files: Sequence[Path]) -> None:
-    """Log one line with the number and the first names of a folder's skipped files."""
+def tell_passed_over(folder: Path, files: Sequence[Path], reason: str) -> None:
+    """Log one line with the number and the first names of a folder's skipped files, and the reason."""
     if files:
         names = [file.relative_to(folder).as_posix() for file in files[:SHOWN]] + ["..."] * (len(files) > SHOWN)
-        reason = "not of a type that Pillow reads, or not in the folder of a class"
         tell(f"{folder}: {len(files):,} files are skipped ({reason}): {', '.join(names)}")
 
 

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset, DatasetBuilder, DatasetInfo, load_dataset_builder
-from datasets import config as datasets_config
 from datasets.arrow_reader import ArrowReader
-from datasets.naming import camelcase_to_snakecase
 from datasets.utils import disable_progress_bars, enable_progress_bars
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError, unknown
 from surm_bench.hub import Repository, fetch, hub_access, is_reachable, out_of_reach, waited
+from surm_bench.hub.needs import prepared_rows
 
 INFO = "dataset_info.json"
 CARDS = ("README.md", ".huggingface.yaml")
@@ -42,9 +41,7 @@ def read_rows(config: TaskConfig, splits: Sequence[str]) -> list[Dataset]:
 
 def _prepared(repository: Repository, subset: str | None) -> Path | None:
     """Return the folder where `datasets` keeps these rows, or None if `datasets` has not prepared this commit."""
-    owner, _, name = repository.name.rpartition("/")
-    root = Path(datasets_config.HF_DATASETS_CACHE) / "___".join(filter(None, [owner, camelcase_to_snakecase(name)]))
-    files = sorted(root.glob(f"{subset or 'default'}/*/{repository.cached_commit}/{INFO}"))
+    files = sorted(prepared_rows(repository.name).glob(f"{subset or 'default'}/*/{repository.cached_commit}/{INFO}"))
     return files[-1].parent if files else None
 
 

@@ -50,7 +50,7 @@ def names_of(train: Dataset, config: TaskConfig) -> list[str] | None:
     if stored := _stored_names(train, config):
         numbers = [str(number) for number in range(len(stored))]
         return stored if stored != numbers and config.num_labels in (None, len(stored)) else None
-    if not _has_strings(train, config.label):
+    if not has_strings(train, config.label):
         return None
     names = {name for name in train.unique(config.label) if _text(name) is not None}
     return None if _are_whole(names) else sorted(names)
@@ -94,7 +94,7 @@ def _numbering(train: Split, config: TaskConfig) -> Numbering:
     if given is None:
         names = None if config.data_dir is None else names_of(train.dataset, config)
         return Numbering(names, written=names is not None)
-    texts = {_named(_text(value), given) for value in _values(train, config)} - {None}
+    texts = {_named(_text(value), given) for value in stored_labels(train.dataset, config)} - {None}
     by_name = texts <= set(given) or not _are_whole(texts)
     return Numbering(given if by_name else None, written=by_name)
 
@@ -103,11 +103,11 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
     names, stored = numbering.names, _stored_names(split.dataset, config)
     if stored and names in (None, stored):
         return split
-    values = _values(split, config)
+    values = stored_labels(split.dataset, config)
     if stored:
         values = _names_of_codes(values, stored, f"{split.origin}: column {config.label}")
     texts = {_named(_text(value), names) for value in values} - {None, str(NO_LABEL)}
-    if _has_strings(split.dataset, config.label):
+    if has_strings(split.dataset, config.label):
         by_name = names is not None and (numbering.written or texts <= set(names) or not _are_whole(texts))
     else:
         by_name = names is not None and (numbering.written or stored is not None)
@@ -178,9 +178,9 @@ def _values_of_regression(split: Split, config: TaskConfig) -> list[float] | Non
     where = f"{split.origin}: column {config.label}"
     if stored := _stored_names(split.dataset, config):
         raise UserError(f"{where} holds classes ({', '.join(stored)}), but a regression needs numbers: store numbers")
-    if not _has_strings(split.dataset, config.label):
+    if not has_strings(split.dataset, config.label):
         return None
-    values = _values(split, config)
+    values = stored_labels(split.dataset, config)
     if None in values or "" in values:
         raise UserError(f"{where} has rows without a label")
     if wrong := [value for value in values if not _is_number(value)]:
@@ -195,9 +195,9 @@ def _with_labels(split: Split, config: TaskConfig, labels: list | None, feature:
     return Split(dataset, split.origin)
 
 
-def _values(split: Split, config: TaskConfig) -> list:
+def stored_labels(dataset: Dataset, config: TaskConfig) -> list:
     """Return the labels as stored, without decoding the inputs."""
-    return split.dataset.select_columns(config.label)[:][config.label]
+    return dataset.select_columns(config.label)[:][config.label]
 
 
 def _text(value: object) -> str | None:
@@ -236,5 +236,6 @@ def _stored_names(dataset: Dataset, config: TaskConfig) -> list[str] | None:
     return getattr(dataset.features[config.label], "names", None)
 
 
-def _has_strings(dataset: Dataset, column: str) -> bool:
+def has_strings(dataset: Dataset, column: str) -> bool:
+    """Return whether a column holds strings."""
     return getattr(dataset.features[column], "dtype", None) in ("string", "large_string")

@@ -35,8 +35,8 @@ class TaskData:
         augment: augments the images x of a training batch with a random generator; None for no augmentation.
     """
 
-    train: Dataset
-    splits: dict[str, Dataset]
+    train: Dataset | list[dict]
+    splits: dict[str, Dataset | list[dict]]
     collate: Callable[[list[dict]], dict[str, Tensor]]
     lengths: Sequence[int] | None
     rows: dict[str, np.ndarray]
@@ -61,29 +61,16 @@ def prepare(raw: RawTask, processor: Callable, virtual_tokens: int = 0) -> TaskD
     return _text(raw, processor, virtual_tokens) if is_tokenizer else _images(raw, processor)
 
 
-class Examples(Dataset):
-    """A map-style data set over a list of examples."""
-
-    def __init__(self, examples: list[dict]) -> None:
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> dict:
-        return self.examples[index]
-
-
 def _images(raw: RawTask, processor: Callable) -> TaskData:
     """Transform small image splits now; keep the pixels of larger ones in up to a quarter of the available memory."""
     limit = available_memory_bytes() // 4
 
-    def prepared(rows: Rows, split: str, places: np.ndarray | None) -> Dataset:
+    def prepared(rows: Rows, split: str, places: np.ndarray | None) -> Dataset | list[dict]:
         nonlocal limit
         images = Images(rows, processor, raw.config, split, places)
         size = len(images) * images[0]["x"].numel()
         if size <= SMALL:
-            return Examples(list(images))
+            return list(images)
         if size <= limit:
             images.keep()
             limit -= size
@@ -100,9 +87,9 @@ def _text(raw: RawTask, tokenizer: PreTrainedTokenizerBase, virtual_tokens: int)
     train = _tokenised(raw.train, tokenizer, raw.config, limit)
     splits, rows = {}, {}
     for name, split in raw.splits.items():
-        examples = _tokenised(split, tokenizer, raw.config, limit).examples
+        examples = _tokenised(split, tokenizer, raw.config, limit)
         order = sorted(range(len(examples)), key=lambda i, examples=examples: _length(examples[i]), reverse=True)
-        splits[name], rows[name] = Examples([examples[i] for i in order]), raw.rows[name][order]
+        splits[name], rows[name] = [examples[i] for i in order], raw.rows[name][order]
     return TaskData(train, splits, TextCollator(tokenizer), [_length(example) for example in train], rows)
 
 
@@ -124,11 +111,11 @@ def _limit(tokenizer: PreTrainedTokenizerBase, config: TaskConfig, virtual_token
     )
 
 
-def _tokenised(rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfig, limit: int) -> Examples:
+def _tokenised(rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfig, limit: int) -> list[dict]:
     columns = rows[:]
     texts = (columns[name] for name in config.inputs)
     # No attention mask here: it is all ones until collate pads a batch and creates the mask.
     tokens = tokenizer(*texts, truncation=True, max_length=limit, return_attention_mask=False)
     cast = float if config.is_regression else int
     tokens["labels"] = [cast(label) for label in columns[config.label]]
-    return Examples([dict(zip(tokens, values, strict=True)) for values in zip(*tokens.values(), strict=True)])
+    return [dict(zip(tokens, values, strict=True)) for values in zip(*tokens.values(), strict=True)]

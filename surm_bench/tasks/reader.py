@@ -1,7 +1,6 @@
 """The splits of a task, read at most once, with their digest: one digest for each split, joined by dashes."""
 
 import json
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from surm_bench.content import FileCache, rows_digest
 from surm_bench.errors import UserError
 from surm_bench.tasks.check import check_scored, check_split
 from surm_bench.tasks.labels import Split
-from surm_bench.tasks.sources import labels, read_splits, reported_split
+from surm_bench.tasks.sources import completed, read_splits
 
-READER = 2  # version of the reader: raise it when files are read differently, then digests are recomputed
+READER = 3  # version of the reader: raise it when files are read differently, then digests are recomputed
 
 
 class TaskReader:
@@ -30,13 +29,8 @@ class TaskReader:
 
     @cached_property
     def config(self) -> TaskConfig:
-        """The task, completed from its data: the names and the number of its classes, and the reported split.
-
-        Raises:
-            UserError: local data are missing, or have other classes than the configuration.
-        """
-        names, count = labels(self._given)
-        return replace(self._given, label_names=names, num_labels=count, eval_split=reported_split(self._given))
+        """The task, completed from its data; raises UserError as surm_bench.tasks.sources.completed."""
+        return completed(self._given)
 
     @cached_property
     def digest(self) -> str:

@@ -1,5 +1,6 @@
 """Reading of splits from their source: local tables, folders of images, the hub, or a generator of this package."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -37,25 +38,27 @@ def read_splits(config: TaskConfig) -> list[Split]:
     return reconciled([_renamed(split, config) for split in splits], config)
 
 
-def labels(config: TaskConfig) -> tuple[list[str] | None, int]:
-    """Return the names of the classes (label_names) and the number of labels: as configured, or the number of names.
+def completed(config: TaskConfig) -> TaskConfig:
+    """Return the task, completed from its data: the names and the number of its classes, and the reported split.
 
     Raises:
-        UserError: the number is not configured and cannot be counted, or differs from the number of names.
+        UserError: local data are missing or have other classes than the configuration, or the number of classes is not
+            configured and cannot be counted.
     """
     names = label_names(config)
-    if names is not None:
-        check_classes(names, config)
-        if config.num_labels not in (None, len(names)):
-            has = f"task.data_dir={config.data_dir} has" if config.label_names is None else "task.label_names has"
-            raise UserError(f"task.num_labels={config.num_labels}, but {has} {len(names)}")
-        return names, len(names)
-    if config.num_labels is None:
+    count = config.num_labels if names is None else len(names)
+    if count is None:
         raise UserError(
             f"task.num_labels of {config.name} is null: give the number of classes; only classes of image folders and "
             "class names in local rows are counted"
         )
-    return None, config.num_labels
+    if names is not None:
+        check_classes(names, config)
+    if config.num_labels not in (None, count):
+        has = f"task.data_dir={config.data_dir} has" if config.label_names is None else "task.label_names has"
+        raise UserError(f"task.num_labels={config.num_labels}, but {has} {count}")
+    split = config.eval_split or local_files(config)[1].name
+    return replace(config, label_names=names, num_labels=count, eval_split=split)
 
 
 def label_names(config: TaskConfig) -> list[str] | None:
@@ -110,11 +113,6 @@ def _columns(config: TaskConfig) -> list[str]:
 
 def _read_table(file: Path, wanted: list[str], config: TaskConfig) -> Split:
     return Split(read_table(file, wanted, config.rename).rows, str(file))
-
-
-def reported_split(config: TaskConfig) -> str:
-    """Return the name of the reported split: task.eval_split, or the name of the folder that is read if it is null."""
-    return config.eval_split or local_files(config)[1].name
 
 
 def _renamed(split: Split, config: TaskConfig) -> Split:

@@ -18,7 +18,8 @@ CHANGEABLE = ("model.weights", "trainer.eval_batch_size", "trainer.precision", "
 def changed_config(config: Config, overrides: Sequence[str]) -> Config:
     """Return a run's configuration with overrides such as ``task=glue/rte`` or ``task.data_dir=folder``.
 
-    Any change of the task removes the task's declared digest, so that other rows are accepted.
+    A change of the task removes the digest that the run declares, so that other rows are accepted. A task that is named
+    has the digest of its own file.
 
     Raises:
         UserError: an override has no effect on evaluation or is refused by the configuration, the task has another kind

@@ -35,10 +35,10 @@ def evaluate(folder: Path, record: Record, config: Config) -> list[Score]:
         UserError: the configuration is invalid, data or weights are missing or differ from their declared digests, or
             the number of labels differs from the run's.
     """
-    config = _checked(record, config)
+    config, reader = _checked(record, config)
     use_device(config.trainer.device)
     same = _task(config) == _task(record.config)
-    model, data, config = loading.load_run(folder, config)
+    model, data, config = loading.load_run(folder, config, reader)
     return [
         Score(split, metric, score, record.scores[split][record.kept][metric] if same else None)
         for split in data.splits
@@ -46,8 +46,12 @@ def evaluate(folder: Path, record: Record, config: Config) -> list[Score]:
     ]
 
 
-def _checked(record: Record, config: Config) -> Config:
-    """Refuse invalid values and tasks before weights are read. Return the configuration with labels and digest."""
+def _checked(record: Record, config: Config) -> tuple[Config, TaskReader]:
+    """Refuse invalid values and tasks before weights are read.
+
+    Returns:
+        The configuration with labels and digest, and the reader of its rows.
+    """
     trained = record.config.task
     config.check()
     check_device(config.trainer)
@@ -62,7 +66,7 @@ def _checked(record: Record, config: Config) -> Config:
             f"{', '.join(trained.label_names)}: give task.label_names=[{','.join(trained.label_names)}]"
         )
     check_metric(reader.config)
-    return replace(config, task=replace(reader.config, digest=reader.digest))
+    return replace(config, task=replace(reader.config, digest=reader.digest)), reader
 
 
 def _task(config: Config) -> dict:

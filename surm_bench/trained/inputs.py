@@ -42,7 +42,7 @@ def _images(source: Path, task: TaskConfig) -> Inputs:
     files, others = image_files(source) if source.is_dir() else ([source], [])
     if not files or files[0].suffix.lower() not in extensions():
         raise UserError(f"{source} contains no images: the task needs {KINDS}")
-    tell_passed_over(source, others)
+    tell_passed_over(source, others, "not of a type that Pillow reads")
     names = [file.relative_to(source).as_posix() if source.is_dir() else file.name for file in files]
     (column,) = task.inputs
     return Inputs(

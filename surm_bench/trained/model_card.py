@@ -17,7 +17,7 @@ from surm_bench.models.families import family_of
 from surm_bench.records import Record
 from surm_bench.report.provenance import commit
 from surm_bench.statistics.of_one_run import example_interval, interval_method
-from surm_bench.trained.loading import loading
+from surm_bench.trained.usage import usage
 
 PREDICTIONS = "predictions.parquet"
 KINDS = {"text": "text-classification", "image": "image-classification"}  # the hub's names, also for regression
@@ -37,13 +37,13 @@ def model_card(record: Record, run: Path, library: str) -> str:
         base_model_relation=None if base is None else ("adapter" if library == "peft" else "finetune"),
         library_name=library,
         pipeline_tag=KINDS[config.task.kind],
-        datasets=[config.task.dataset] if config.task.source == "hub" else None,
+        datasets=[config.task.dataset] if _is_of_hub(config.task) else None,
         tags=["surm-bench", config.adapter.name],
         model_name=f"{config.model.name}-{config.task.name}-{config.adapter.name}".replace("/", "-"),
-        eval_results=_results(record, interval),
+        eval_results=_results(record, config.task, interval),
     )
     body = _body(record, base or config.model.name, interval)
-    return f"---\n{data.to_yaml()}\n---\n\n{body}\n{loading(config, base, library)}"
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n{usage(config, base, library)}"
 
 
 def base_model(model: ModelConfig) -> str | None:
@@ -54,9 +54,7 @@ def base_model(model: ModelConfig) -> str | None:
     Args:
         model: the model part of a configuration with its places (surm_bench.config.places).
     """
-    if model.source != "hub" or not (model.weights is None or model.digest == _declared(model.name)):
-        return None
-    return family_of(model).hub_name(model)
+    return family_of(model).hub_name(model) if _is_of_hub(model) else None
 
 
 def named_base(model: ModelConfig) -> str:
@@ -64,8 +62,14 @@ def named_base(model: ModelConfig) -> str:
     return base_model(model) or f"{model.name}@{model.digest}"
 
 
-def _declared(name: str) -> str | None:
-    return resolved([f"model={name}"]).model.digest if name in choices("model") else None
+def _is_of_hub(config: ModelConfig | TaskConfig) -> bool:
+    """Return whether weights or rows are from the hub, or local ones with the digest that the own file declares."""
+    group, local = config.group, config.weights if isinstance(config, ModelConfig) else config.data_dir
+    if config.source != "hub" or local is None:
+        return config.source == "hub"
+    return (
+        config.name in choices(group) and config.digest == getattr(resolved([f"{group}={config.name}"]), group).digest
+    )
 
 
 def score_interval(record: Record, run: Path) -> tuple[float, float] | None:
@@ -80,10 +84,10 @@ def score_interval(record: Record, run: Path) -> tuple[float, float] | None:
     return example_interval(labels, predictions, record.primary_metric, positive=positive)
 
 
-def _results(record: Record, interval: tuple[float, float] | None) -> list[EvalResult]:
-    """Return every score of the kept epoch for the model-index."""
-    task = record.config.task
-    hub = task.source == "hub"
+def _results(record: Record, task: TaskConfig, interval: tuple[float, float] | None) -> list[EvalResult]:
+    """Return every score of the kept epoch for the model-index, which has no field for an interval but the name."""
+    hub, primary = _is_of_hub(task), (record.split, record.primary_metric)
+    name = "{}" if interval is None else f"{{}}, 95 % interval over test examples {_shown(interval)}"
     return [
         EvalResult(
             task_type=KINDS[task.kind],
@@ -93,21 +97,12 @@ def _results(record: Record, interval: tuple[float, float] | None) -> list[EvalR
             dataset_split=_split(split, task),
             dataset_revision=task.revision if hub else None,
             metric_type=metric,
-            metric_name=_metric_name(metric, interval if _is_primary(split, metric, record) else None),
+            metric_name=name.format(metric) if (split, metric) == primary else metric,
             metric_value=value,
         )
         for split, scores in record.scores.items()
         for metric, value in scores[record.kept].items()
     ]
-
-
-def _is_primary(split: str, metric: str, record: Record) -> bool:
-    return (split, metric) == (record.split, record.primary_metric)
-
-
-def _metric_name(metric: str, interval: tuple[float, float] | None) -> str:
-    """Return a metric's name with its interval, since the model-index has no other field for an interval."""
-    return metric if interval is None else f"{metric}, 95 % interval over test examples {_shown(interval)}"
 
 
 def _split(name: str, task: TaskConfig) -> str:

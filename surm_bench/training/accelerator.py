@@ -18,8 +18,8 @@ FP32 = {"NVIDIA_TF32_OVERRIDE": "0", "ONEDNN_DEFAULT_FPMATH_MODE": "strict", "DN
 
 def check_device(config: TrainerConfig) -> None:
     """Refuse settings that do not work on this machine, before anything is loaded; raises UserError."""
-    _check_fp32()
-    _check_device_name(config.device)
+    check_fp32()
+    check_device_name(config.device)
     if config.precision == "fp16" and device_type(config.device) != "cuda":
         raise UserError("trainer.precision=fp16 needs a CUDA GPU: choose bf16 or no")
     if config.compile:
@@ -35,7 +35,7 @@ def _check_compiler(device: str) -> None:
         raise UserError(f"trainer.compile=true does not work on this machine: {reason}: leave it out") from error
 
 
-def _check_device_name(name: str | None) -> None:
+def check_device_name(name: str | None) -> None:
     """Refuse a device that this machine lacks, or a single GPU for several processes; raises UserError."""
     if name is not None and name not in devices():
         raise unknown("trainer.device", name, devices())
@@ -45,7 +45,7 @@ def _check_device_name(name: str | None) -> None:
         )
 
 
-def _check_fp32() -> None:
+def check_fp32() -> None:
     """Refuse environment variables that make NVIDIA's libraries or oneDNN reduce fp32; raises UserError."""
     for name, exact in FP32.items():
         if (value := os.environ.get(name, exact)).lower() not in ("", exact):

@@ -133,8 +133,11 @@ def test_an_image_that_is_stored_turned():
     assert images([turned], (3,)) == images([encoded(PIXELS[0])], (3,))
 
 
-def test_a_jpeg_counts_by_its_file():
-    jpeg = encoded(PIXELS[0], format="JPEG")
+@pytest.mark.parametrize("options", [{"format": "JPEG"}, {"format": "MPO", "save_all": True}], ids=["JPEG", "MPO"])
+def test_a_jpeg_counts_by_its_file(options):
+    """Also one with several pictures, as many phones write it."""
+    more = {"append_images": [PillowImage.fromarray(PIXELS[1])]} if "save_all" in options else {}
+    jpeg = encoded(PIXELS[0], **options, **more)
     label = b"int64 " + struct.pack("<q", 3)
     assert images([jpeg], (3,)) == by_hand(b"image rows, 1 inputs", b"JPEG", jpeg, label)
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import time
 from dataclasses import replace
 from io import BytesIO
@@ -23,7 +24,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from surm_bench import hub
-from surm_bench.config import ModelConfig, TaskConfig, composition
+from surm_bench.config import Config, ModelConfig, TaskConfig, composition
 from surm_bench.errors import UserError
 from surm_bench.hub import reach, waiting
 from surm_bench.models import build_backbone, text
@@ -172,6 +173,17 @@ def test_a_branch_is_asked_for_and_kept_for_times_without_a_hub(served, toy):
     reach.forget()
     assert sentences(task(revision="main"))[0] == ["other .", "rows ."]
     assert sentences()[0] == ROWS["train"]
+
+
+def test_prepared_rows_are_enough_without_a_hub(served, tmp_path):
+    """Also where the name has capitals, which `datasets` writes in another way."""
+    named = task(dataset="me/MovieReviews", revision=served.add("dataset", "me/MovieReviews", rows()))
+    assert sentences(named) == list(ROWS.values())
+    shutil.rmtree(tmp_path / "hub")
+    served.faults[""] = breaks_off
+    reach.forget()
+    hub.check_reach(Config(task=named, model=model(weights="here")))
+    assert sentences(named) == list(ROWS.values())
 
 
 def test_a_plan_downloads_nothing(served):

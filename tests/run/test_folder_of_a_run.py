@@ -25,7 +25,7 @@ from surm_bench.experiment.running import run_jobs
 from surm_bench.metrics import METRICS, PAIRS
 from surm_bench.models.weights import EMBEDDED
 from surm_bench.run.loading import load_run
-from surm_bench.tasks.sources import local_files, reported_split
+from surm_bench.tasks.sources import completed, local_files
 from surm_bench.tasks.task_metrics import TaskMetrics
 from surm_bench.tracking.contents import group_name, run_name, tags
 from surm_bench.training import make_accelerator
@@ -79,9 +79,7 @@ def test_an_own_model_is_used_without_its_configurations(own, tmp_path, monkeypa
     assert digest in card and "somebody/own'" not in card.partition("```python")[0] and "base_model:" not in card
     code = card.partition("```python\n")[2].partition("```")[0]
     made = run_code(code, own, tmp_path / "adapter")
-    batch = {
-        name: value for name, value in data.collate(data.splits["reported"].examples[:8]).items() if name != "labels"
-    }
+    batch = {name: value for name, value in data.collate(data.splits["reported"][:8]).items() if name != "labels"}
     with torch.no_grad():
         assert torch.equal(forward(made["model"], batch), forward(before, batch))
     with pytest.raises(UserError, match="not have the declared model.digest"):  # the card's code checks the weights
@@ -125,7 +123,7 @@ def test_no_other_split_is_scored(tmp_path, asked, there, read):
         with pytest.raises(UserError, match=rf"{asked}.parquet: .* has .*{there}.csv.*; name other splits with"):
             local_files(config)
     else:
-        assert local_files(config)[1].stem == read and reported_split(config) == asked
+        assert local_files(config)[1].stem == read and completed(config).eval_split == asked
 
 
 def test_the_training_split_is_the_one_that_is_named(tmp_path):

@@ -432,6 +432,20 @@ def test_the_base_model_of_the_hub_is_named(images):
     assert base_model(local) is None  # other weights than the hub's, as far as is known
 
 
+def test_local_rows_are_not_called_the_hubs(images, tmp_path):
+    """Unless the digest that the task's own file declares is theirs; no task of the package declares one."""
+    from surm_bench.trained.model_card import model_card
+
+    hub = {"name": "images/cifar10", "source": "hub", "dataset": "uoft-cs/cifar10", "revision": "b" * 40}
+    record = record_of(images)
+    record = record.having(config=record.config.having(task=hub))
+    for data_dir, named in ((None, True), ("pictures", False)):
+        places = {"task": {"data_dir": data_dir}, "model": {"weights": None}}
+        (tmp_path / "places.json").write_text(json.dumps(places))
+        assert ("uoft-cs/cifar10" in model_card(record, tmp_path, "peft")) == named
+        assert ("b" * 40 in model_card(record, tmp_path, "peft")) == named
+
+
 @pytest.mark.parametrize("name", ["full", "afile"])
 def test_a_folder_that_holds_something_is_refused(images, name, tmp_path, capsys):
     (tmp_path / "full").mkdir()

@@ -6,7 +6,7 @@ from surm_bench.config import Config, ModelConfig, TaskConfig
 from surm_bench.models.families import family_of
 
 
-def loading(config: Config, base: str | None, library: str) -> str:
+def usage(config: Config, base: str | None, library: str) -> str:
     """Return a Markdown section with the code that loads an exported folder; a merged model also predicts.
 
     Args:
