@@ -12,7 +12,6 @@ R is estimated from the errors ε after an update, because E[ε·εᵀ] = R − 
 the update, the mean would be R + 2·H·P·Hᵀ.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -23,57 +22,44 @@ from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import OptimizerConfig
 from surm_bench.errors import UserError
 from surm_bench.training.evaluation import forward
+from surm_bench.training.step import HEAD, Loss, Step
 
 MOST_OUTPUTS = 10  # each output needs a backward pass in each step
 MEMORY = 0.95  # weight of the old R in the moving average
 NOISE, FLOOR = 1.0, 1e-2  # the initial diagonal of R, and a constant added to the diagonal where R is used
 
 
-class KalmanStep:
-    """One update of the filter for each batch.
-
-    Args:
-        in_head: name of a module -> whether the module is in the head. Variances of the head start at head_lr.
-        model, loss, config, steps, accelerator, hooks: as in GradientStep.
+class KalmanStep(Step):
+    """One update of the filter for each batch. Variances of the head start at head_lr.
 
     Raises:
         UserError: a trained parameter is not in a Linear, the method adds a term to the loss, or there are several
             processes.
     """
 
-    grad_norm = None  # the filter has no gradients of a loss
-
     def __init__(
-        self,
-        in_head: Callable[[str], bool],
-        model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        config: OptimizerConfig,
-        steps: int,
-        accelerator: Accelerator,
-        hooks: Hooks,
+        self, model: nn.Module, loss: Loss, config: OptimizerConfig, steps: int, accelerator: Accelerator, hooks: Hooks
     ) -> None:
-        self.model, self.loss, self.accelerator, self.hooks = model, loss, accelerator, hooks
+        super().__init__(model, loss, config, steps, accelerator, hooks)
         if accelerator.num_processes > 1:
             raise UserError(f"optimizer.name=loko needs a single process, but the run has {accelerator.num_processes}")
         self.linears = trained_linears(model)
         head_lr = config.lr if config.head_lr is None else config.head_lr
         self.variance = torch.cat(
             [
-                p.new_full((p.numel(),), head_lr if in_head(name) else config.lr, dtype=torch.float32)
+                p.new_full((p.numel(),), head_lr if HEAD in f"{name}." else config.lr, dtype=torch.float32)
                 for name, linear in self.linears.items()
                 for p in trained(linear)
             ]
         )
         self.noise = torch.empty(0)  # (C, C) from the first step on, when C is known
-        self.step = 0
-        hooks.begin(steps)
         if isinstance(hooks.penalty(), Tensor):
             raise UserError(
                 "optimizer.name=loko is not possible with this adapter, which adds a term to the loss: choose another"
             )
 
-    def __call__(self, batch: dict[str, Tensor]) -> Tensor:
+    def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
+        (batch,) = parts  # the configuration refuses batches in several parts
         value, error, jacobian = self._observe(batch)
         if not len(self.noise):
             self.noise = NOISE * torch.eye(error.shape[1], device=error.device)
@@ -92,13 +78,11 @@ class KalmanStep:
         return self.variance.mean().item()
 
     def state_dict(self) -> dict:
-        own = {name: getattr(self, name) for name in ("variance", "noise", "step")}
-        return own | {"hooks": self.hooks.state_dict()}
+        return super().state_dict() | {"variance": self.variance, "noise": self.noise}
 
     def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
         self.variance, self.noise = (state[name].to(self.variance.device) for name in ("variance", "noise"))
-        self.step = state["step"]
-        self.hooks.load_state_dict(state["hooks"])
 
     def _observe(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss of the batch, the errors (B, C) and the Jacobian (B, C, P).
@@ -110,12 +94,12 @@ class KalmanStep:
         def keep(name: str, module: nn.Module, arguments: tuple, output: Tensor) -> None:
             inputs[name], outputs[name] = arguments[0].detach(), output
 
-        hooks = [linear.register_forward_hook(partial(keep, name)) for name, linear in self.linears.items()]
+        handles = [linear.register_forward_hook(partial(keep, name)) for name, linear in self.linears.items()]
         with self.accelerator.autocast():
             logits = forward(self.model, {name: tensor for name, tensor in batch.items() if name != "labels"})
             value = self.loss(logits, labels)
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
         wanted, observed = _observation(logits.float(), labels)
         rows = []
         for output in observed.sum(0):  # sum over examples: an output depends on its example only

@@ -1,8 +1,4 @@
-"""Optimisers by name. An optimiser performs a whole training step: it changes the parameters by one batch."""
-
-from collections.abc import Callable
-from functools import partial
-from typing import Protocol
+"""Optimisers by name."""
 
 import torch
 from accelerate import Accelerator
@@ -11,69 +7,30 @@ from transformers import get_scheduler
 
 from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import OptimizerConfig
+from surm_bench.config.optimizer import GRADIENT
 from surm_bench.training.evaluation import forward
 from surm_bench.training.kalman import KalmanStep
+from surm_bench.training.step import HEAD, Loss, Step
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-HEAD = ".modules_to_save."  # in the names of modules that PEFT trains fully beside an adapter: the head
-
-Loss = Callable[[Tensor, Tensor], Tensor]  # logits, labels -> scalar
 
 
-class Step(Protocol):
-    """One optimiser step for each batch."""
-
-    def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
-        """Change the parameters by a batch in one or several parts. Return the mean loss before the step, detached."""
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next step."""
-
-    @property
-    def grad_norm(self) -> Tensor | None:
-        """The norm of all gradients of the last step before clipping, on the device; None without clipping."""
-
-    def state_dict(self) -> dict:
-        """Return everything that changes from step to step, except the parameters."""
-
-    def load_state_dict(self, state: dict) -> None:
-        """Continue from a state of state_dict."""
-
-
-class GradientStep:
-    """A step by gradients: forward pass, loss, gradients, clipping, torch optimiser, schedule and the method's hooks.
-
-    Args:
-        make: parameter groups, config -> the optimiser.
-        model: the model, prepared by the accelerator.
-        loss: logits, labels -> scalar.
-        steps: number of optimiser steps of the run, for the schedule.
-    """
+class GradientStep(Step):
+    """A step by gradients: both passes, clipping, torch's optimiser, the schedule and the method's hooks."""
 
     def __init__(
-        self,
-        make: Callable[[list[dict], OptimizerConfig], torch.optim.Optimizer],
-        model: nn.Module,
-        loss: Loss,
-        config: OptimizerConfig,
-        steps: int,
-        accelerator: Accelerator,
-        hooks: Hooks,
+        self, model: nn.Module, loss: Loss, config: OptimizerConfig, steps: int, accelerator: Accelerator, hooks: Hooks
     ) -> None:
-        self.model, self.loss, self.accelerator, self.hooks = model, loss, accelerator, hooks
+        super().__init__(model, loss, config, steps, accelerator, hooks)
         self.parameters, self.max_grad_norm = trainable(model), config.max_grad_norm
-        self.optimizer = make(parameter_groups(model, config.lr, config.weight_decay, config.head_lr), config)
+        self.optimizer = _optimizer(parameter_groups(model, config.lr, config.weight_decay, config.head_lr), config)
         # Prepared by accelerate only to scale gradients, because preparing costs a small network 3 % of its time.
         if accelerator.scaler is not None:
             self.optimizer = accelerator.prepare_optimizer(self.optimizer)
         self.schedule = get_scheduler(
             SCHEDULES[config.schedule], self.optimizer, round(config.warmup_ratio * steps), steps
         )  # not prepared by accelerate: the schedule counts optimiser steps, equally in every process
-        self.step = 0
-        self.grad_norm: Tensor | None = None
-        hooks.begin(steps)
 
     def __call__(self, *parts: dict[str, Tensor]) -> Tensor:
         """Step with the gradients of the mean loss over the rows of all parts: the parts' gradients are summed."""
@@ -111,44 +68,22 @@ class GradientStep:
 
     def state_dict(self) -> dict:
         scaler = self.accelerator.scaler
-        return {
+        return super().state_dict() | {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
-            "step": self.step,
-            "hooks": self.hooks.state_dict(),
         }
 
     def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state)
         moments = {int(index): values for index, values in state["optimizer"]["state"].items()}  # JSON has string keys
         self.optimizer.load_state_dict(state["optimizer"] | {"state": moments})
         self.schedule.load_state_dict(state["schedule"])
         if state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.step = state["step"]
-        self.hooks.load_state_dict(state["hooks"])
 
 
-# Fused optimisers use one kernel for all parameters. On a CPU, too, they take a third of the time of unfused ones.
-def _adamw(groups: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, betas=tuple(config.betas), eps=config.eps, fused=True)
-
-
-def _adam(groups: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, betas=tuple(config.betas), eps=config.eps, fused=True)
-
-
-def _sgd(groups: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, momentum=config.momentum, fused=True)
-
-
-# name -> (model, loss, config, steps, accelerator, hooks) -> Step
-OPTIMIZERS: dict[str, Callable[..., Step]] = {
-    "adamw": partial(GradientStep, _adamw),
-    "adam": partial(GradientStep, _adam),
-    "sgd": partial(GradientStep, _sgd),
-    "loko": partial(KalmanStep, lambda module: HEAD in f"{module}."),
-}
+OPTIMIZERS: dict[str, type[Step]] = {**dict.fromkeys(GRADIENT, GradientStep), "loko": KalmanStep}
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -177,3 +112,11 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float, head_lr: 
             rate = head_lr if head_lr is not None and HEAD in name else lr
             groups.setdefault((rate, 0.0 if id(parameter) in spared else weight_decay), []).append(parameter)
     return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
+
+
+def _optimizer(groups: list[dict], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Return the torch optimiser. Fused: one kernel for all parameters takes a third of the time, on a CPU too."""
+    if config.name == "sgd":
+        return torch.optim.SGD(groups, momentum=config.momentum, fused=True)
+    kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.name]
+    return kind(groups, betas=tuple(config.betas), eps=config.eps, fused=True)
