@@ -137,7 +137,9 @@ ERRORS = {
     "'circulant' takes no 'rank'": lambda: ResidualAdapterConfig(structure="circulant", options={"rank": 4}),
     "'r' is given twice": lambda: SurmConfig(structure="ldr", r=2, options={"r": 3}),
     "options='r=2' is not possible: give a mapping": lambda: SurmConfig(structure="ldr", options="r=2"),
-    "options=.* is not possible with a bottleneck": lambda: ResidualAdapterConfig(bottleneck=4, options={"r": 2}),
+    "^r=2 is not possible with a bottleneck": lambda: ResidualAdapterConfig(bottleneck=4, options={"r": 2}),
+    "^r=3 is not possible with a bottleneck": lambda: ResidualAdapterConfig(bottleneck=4, r=3),
+    "^factor=.* is not possible with a bottleneck": lambda: ResidualAdapterConfig(bottleneck=4, factor=(2, 2)),
     "'low_rank' of 8×8 with r='two'": lambda: tuned(structure="low_rank", options={"r": "two"}),
     "unknown structure 'prod'.*product": lambda: SurmConfig(structure="prod"),
     r"a sum of parts=None is not possible: give a list, as \[{structure: circulant}": lambda: SurmConfig(

@@ -67,8 +67,9 @@ class ResidualAdapterConfig(TunerConfig):
         if self.structure is None:
             if self.route != "auto":
                 raise UserError(f"route={self.route!r} is not possible with a bottleneck: only structures have routes")
-            if self.options:
-                raise UserError(f"options={self.options!r} is not possible with a bottleneck: only structures have any")
+            if given := self.structure_options():
+                names = ", ".join(f"{name}={value!r}" for name, value in given.items())
+                raise UserError(f"{names} is not possible with a bottleneck: only structures have options")
             return
         check_structure(self.structure, self.structure_options())
         check_route(self.structure, self.route)
