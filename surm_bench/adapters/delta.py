@@ -1,15 +1,16 @@
-"""Weight deltas: y = (W0 + ΔW)x + bias. Merging can be undone bit for bit. Each method defines one Delta class."""
+"""Weight deltas: y = (W0 + ΔW)x + bias. Each method defines one Delta class."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
-from surm_bench.adapters.base_layer import check_mergeable, dense_weight
-from surm_bench.adapters.tuner_layer import LinearTunerLayer, broken
-from surm_bench.structured.precision import parameter_dtype, under_autocast, without_autocast
+from surm_bench.adapters.base_layer import dense_weight
+from surm_bench.adapters.merging import MergeableLayer
+from surm_bench.adapters.tuner_layer import LinearTunerLayer
+from surm_bench.structured.precision import parameter_dtype, under_autocast
 
 
 class Delta(nn.Module):
@@ -50,7 +51,7 @@ class ThinDelta(Delta):
         return x @ right.T @ left.T
 
 
-class DeltaLinear(LinearTunerLayer):
+class DeltaLinear(MergeableLayer, LinearTunerLayer):
     """A frozen Linear plus the deltas of its active adapters.
 
     Subclasses whose adapters are not instances of Delta override get_delta_weight and forward.
@@ -58,53 +59,24 @@ class DeltaLinear(LinearTunerLayer):
 
     content = "delta"
 
-    def __init__(self, base_layer: nn.Linear):
-        super().__init__(base_layer)
-        self.register_buffer("unmerged", None, persistent=False)  # the base weight before merging
-
     def original_weight(self) -> Tensor:
         """Return the base weight without merged adapters, dequantised, shape (out_features, in_features)."""
-        return self.unmerged if self.merged else dense_weight(self.base_layer)
+        return self.unmerged_weight if self.merged else dense_weight(self.base_layer)
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """Return ΔW of one adapter, shape (out_features, in_features)."""
         return self.adapters[adapter_name].dense()
 
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Add the deltas of the named (default: active) adapters to the base weight, rounding once.
-
-        Raises:
-            UserError: the base layer's output would not follow from the merged weight.
-            ValueError: safe_merge is set and the merged weight is not finite; the layer is unchanged.
-        """
-        names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.adapters]
-        if not names:
-            return
-        check_mergeable(self.get_base_layer(), "this layer")
-        weight = self.get_base_layer().weight
-        original = self.unmerged if self.merged else weight.data
-        with torch.no_grad(), without_autocast(weight.device):
-            delta = sum(self.get_delta_weight(name).to(weight.device) for name in [*self.merged_adapters, *names])
-            merged = (original + delta).to(original.dtype)  # the sum has the wider of the two precisions
-        if safe_merge and not torch.isfinite(merged).all():
-            raise broken(names)
-        self.unmerged = original
-        weight.data = merged
-        self.merged_adapters.extend(names)
-
-    def unmerge(self) -> None:
-        """Restore the base weight to its value before merging, bit for bit."""
-        if self.merged:
-            self.get_base_layer().weight.data = self.unmerged
-            self.unmerged = None
-            self.merged_adapters.clear()
+    def merged_values(self, names: Sequence[str], originals: Sequence[Tensor | None]) -> list[Tensor]:
+        (weight,) = originals
+        # The sum has the wider of the two precisions.
+        return [weight + sum(self.get_delta_weight(name).to(weight.device) for name in names)]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
-        if self.disable_adapters:
-            self.unmerge()
+        names = self.unmerged_names()
         y = self.base_layer(x, *args, **kwargs)
-        for name in [] if self.disable_adapters or self.merged else self.active():
+        for name in names:
             y = y + self._output(name, x).to(y.dtype)
         return y
 

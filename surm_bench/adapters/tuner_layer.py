@@ -91,11 +91,3 @@ class Unmergeable(TunerLayer):
 def tuner_layers(model: nn.Module, kind: type[TunerLayer] = TunerLayer) -> dict[str, TunerLayer]:
     """Return the model's layers with adapters of our methods, or of one method, around them, by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, kind)}
-
-
-def broken(names: list[str]) -> ValueError:
-    """Return the error of a safe merge of these adapters. Its message begins like PEFT's, because callers match it."""
-    return ValueError(
-        f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken: the merged weight is "
-        "not finite, the layer was left as it was"
-    )

@@ -83,9 +83,7 @@ class SurmLinear(DeltaLinear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """(..., in_features) → (..., out_features); the other arguments go to the base layer."""
-        if self.disable_adapters:
-            self.unmerge()
-        names = [] if self.disable_adapters or self.merged else self.active()
+        names = self.unmerged_names()
         plans = self._plans(names, x) if names and self._one_product(names, x) else {}
         y = self._merged(x, plans) if plans else self.base_layer(x, *args, **kwargs)
         for name in names:
