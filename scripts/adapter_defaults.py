@@ -1,7 +1,7 @@
 """Write surm_bench/adapters/defaults.json: the defaults of every PEFT config class of configs/adapter.
 
-Ids of runs are made with these. A field that PEFT or we add later is written here with the value that means "as
-before"; a default that changes stays here as it was, and the config files then state the value they want.
+The ids of runs are computed with these defaults. A field that PEFT or we add later is written there with the value that
+means "as before". A default that changes keeps its old value there, and the config files then set the value they want.
 """
 
 import checkout  # noqa: F401  (before the package)

@@ -1,4 +1,4 @@
-"""To be imported first: a script runs the code of the checkout that it lies in, whatever copy is installed."""
+"""Import this first: it makes a script run the code of its own checkout, whatever copy is installed."""
 
 import sys
 from pathlib import Path

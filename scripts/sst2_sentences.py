@@ -8,6 +8,9 @@ Most of its training rows are phrases of other training rows, so rows cannot sim
 drawn, and every training row that is part of a scored sentence is left out.
 """
 
+import checkout  # noqa: F401  (before the package)
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Iterable, Sequence

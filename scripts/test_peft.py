@@ -1,8 +1,8 @@
 """Run PEFT's own tests over our methods (``make test-peft``); arguments go to pytest.
 
-The tests are in the source distribution of the PEFT that is installed, which pip downloads once, to outputs/peft. Run
-are those over lists of methods: on toy networks, encoders, decoders and both, with tiny models that are made here, not
-fetched from the hub. ``tests/peft_suite`` has our cases and the exceptions.
+The tests are in the source distribution of the installed version of PEFT, which pip downloads once, to outputs/peft.
+Only the tests over lists of methods are run: on toy networks, encoders, decoders and encoder-decoders, with tiny models
+that are made here instead of downloaded. ``tests/peft_suite`` has our cases and the exceptions.
 """
 
 import importlib.metadata
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WITHOUT = ["-o", "addopts=", "-o", "filterwarnings="]  # coverage; errors where PEFT calls what is deprecated elsewhere
+WITHOUT = ["-o", "addopts=", "-o", "filterwarnings="]  # no coverage, and no errors from deprecated calls in PEFT
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from peft_suite.cases import LISTS  # noqa: E402
@@ -22,7 +22,7 @@ from peft_suite.models import make_models  # noqa: E402
 
 
 def download(version: str, cache: Path) -> Path:
-    """The unpacked source distribution of PEFT, from the cache folder if it is there."""
+    """Return the unpacked source distribution of PEFT; download it unless the cache folder has it."""
     source = cache / f"peft-{version}"
     if not source.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -32,13 +32,13 @@ def download(version: str, cache: Path) -> Path:
                 sys.exit(f"PEFT's tests are in the source distribution of peft {version}, which pip could not download")
             with tarfile.open(next(Path(partial).glob("peft-*.tar.gz"))) as archive:
                 archive.extractall(partial, filter="data")
-            (Path(partial) / source.name / "tests" / "__init__.py").touch()  # the distribution leaves it out
+            (Path(partial) / source.name / "tests" / "__init__.py").touch()  # the distribution lacks it
             (Path(partial) / source.name).rename(source)
     return source
 
 
 def main(arguments: list[str]) -> int:
-    """Run the tests; the exit code is pytest's."""
+    """Run the tests and return the exit code of pytest."""
     source = download(importlib.metadata.version("peft"), ROOT / "outputs" / "peft")
     make_models(source)
     environment = os.environ | {

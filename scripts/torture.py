@@ -1,6 +1,6 @@
-"""Disturb runs and see that nothing is lost: python scripts/torture.py kills --number 40
+"""Disturb runs and check that nothing is lost: python scripts/torture.py kills --number 40
 
-Each part prints a table in Markdown and ends with 1 where something was lost. results/reliability shows what came out.
+Each part prints a Markdown table and exits with 1 if something was lost. results/reliability has what was measured.
 """
 
 import checkout  # noqa: F401  (before the package)
@@ -11,24 +11,25 @@ import sys
 
 from reliability import corruption, cost, disk, hosts, kills, tracking, workers
 
-PARTS = {
-    "kills": (kills.report, "kill runs (SIGKILL) at random moments", 40),
-    "workers": (workers.report, "eight processes on so many runs, three of them killed", 60),
-    "hosts": (hosts.report, "two hosts with equal numbers of processes on one disk", None),
-    "disk": (disk.report, "a disk that is too small, full or gone", None),
-    "cost": (cost.report, "what saving states costs a run of so many steps of MiniLM", 200),
-    "corruption": (corruption.report, "so many flipped bytes of each file", 20),
-    "tracking": (tracking.report, "a W&B server that is absent, hangs or dies", None),
+PARTS = {  # name -> report, what it does, and what --number counts with its default
+    "kills": (kills.report, "kill runs (SIGKILL) at random moments", ("kills", 40)),
+    "workers": (workers.report, "share runs among eight processes, and kill three of them", ("runs", 60)),
+    "hosts": (hosts.report, "run on two hosts with one disk whose processes have the same number", None),
+    "disk": (disk.report, "run on a disk that is too small, fills up or is lost", None),
+    "cost": (cost.report, "measure the time that a run of MiniLM takes to save its states", ("training steps", 200)),
+    "corruption": (corruption.report, "flip bits in every file that is read", ("flips in each class of bytes", 20)),
+    "tracking": (tracking.report, "mirror a run to a W&B server that is absent, hangs or dies", None),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(required=True, dest="part", metavar="PART")
-    for name, (_, about, number) in PARTS.items():
+    for name, (_, about, counted) in PARTS.items():
         part = parts.add_parser(name, help=about, description=about)
-        if number is not None:
-            part.add_argument("--number", type=int, default=number, help=f"{number} unless given")
+        if counted is not None:
+            what, number = counted
+            part.add_argument("--number", type=int, default=number, help=f"number of {what} (default: {number})")
     given = vars(parser.parse_args())
     report = PARTS[given.pop("part")][0]
     sys.exit(0 if report(**given) else 1)

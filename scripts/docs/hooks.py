@@ -1,7 +1,7 @@
-"""Hooks of mkdocs: the site has the layout of the repository, so that a relative link works on both.
+"""Hooks of mkdocs: the site has the layout of the repository, so that a relative link works in both.
 
-Pages of docs/ stay in docs/, and the README, the results and their figures are taken from where they lie. Reference
-pages are made from the code, and formulas become MathML, which browsers show without a script.
+The pages of docs/, the README, the results and their figures stay where they are. Reference pages are made from the
+code, and formulas become MathML, which browsers show without a script.
 """
 
 import html
@@ -22,7 +22,7 @@ FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """What git tracks of the documentation, and what is new there; files of the theme stay."""
+    """Return the files of the site: tracked and new files of the documentation, and the files of the theme."""
     tracked = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *PAGES]
     names = subprocess.run(tracked, cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout.splitlines()
     theme = [file for file in files if file.src_dir != config.docs_dir]
@@ -35,12 +35,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Put what is made from the code where a page has its mark."""
+    """Replace each mark of a page by what the function of this name in reference.py returns."""
     return MARK.sub(lambda mark: getattr(reference, mark[1])(), markdown)
 
 
 def on_page_content(content: str, **_: object) -> str:
-    """LaTeX becomes MathML."""
+    """Convert formulas from LaTeX to MathML."""
     return FORMULA.sub(
         lambda found: convert(html.unescape(found[3]), "inline" if found[2] == "(" else "block"), content
     )

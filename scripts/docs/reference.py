@@ -1,4 +1,4 @@
-"""Reference pages in Markdown, from the code: configuration keys, choices of a group, commands. No torch here."""
+"""Make reference pages in Markdown from the code: configuration keys, choices of a group, commands. Without torch."""
 
 import argparse
 import ast
@@ -12,7 +12,7 @@ import yaml
 
 CHECKOUT = Path(__file__).parents[2]
 CONFIGS = CHECKOUT / "configs"
-DEFAULTS = {  # the file of a group that is taken if none is named
+DEFAULTS = {  # the default file of a group
     "optimizer": "optimizer/adamw.yaml",
     "trainer": "trainer/default.yaml",
     "tracking": "tracking/none.yaml",
@@ -22,7 +22,7 @@ KEYS = ("key", "type", "default", "meaning", "in the id")
 
 
 def configuration() -> str:
-    """Every key with its type, default, meaning and part in the id of a run, from surm_bench/config."""
+    """Return every key with its type, default, meaning and part in the id of a run, from surm_bench/config."""
     from surm_bench.config.schema import GROUPS, Config
 
     parts = ["## Of a run", _table(KEYS, _keys(Config, {}, without=GROUPS))]
@@ -33,7 +33,7 @@ def configuration() -> str:
 
 
 def record() -> str:
-    """Every field of a record with its type and meaning, from surm_bench/records/record.py."""
+    """Return every field of a record with its type and meaning, from surm_bench/records/record.py."""
     source = CHECKOUT / "surm_bench" / "records" / "record.py"
     classes, comments = _classes(source), _comments(source)
     parts = []
@@ -57,7 +57,7 @@ def choices() -> str:
 
 
 def peft_fields() -> str:
-    """The fields of our PEFT configs, from the ``help`` that each carries."""
+    """Return the fields of our PEFT configs with the ``help`` in their metadata."""
     parts = []
     for file in sorted((CHECKOUT / "surm_bench" / "adapters").rglob("*.py")):
         for name, node in _classes(file).items():
@@ -68,7 +68,7 @@ def peft_fields() -> str:
 
 
 def commands() -> str:
-    """The help of every command, as argparse prints it."""
+    """Return the help of every command, as argparse prints it."""
     from surm_bench.command.main import GROUPS, parser
 
     os.environ["COLUMNS"] = "100"
@@ -82,7 +82,7 @@ def commands() -> str:
 
 
 def examples() -> str:
-    """The scripts of docs/examples: what each is, and its text."""
+    """Return the scripts of docs/examples, each with its title, description and code."""
     parts = []
     for file in sorted((CHECKOUT / "docs" / "examples").glob("*.py")):
         text = file.read_text()
@@ -127,7 +127,7 @@ def _fields(node: ast.ClassDef, comments: dict[int, str]) -> Iterator[tuple[str,
 
 
 def _default(value: ast.expr) -> str:
-    """What the code says the default is."""
+    """Return the default value of a field, from its expression in the code."""
     if isinstance(value, ast.Name) and value.id == "MISSING":
         return MISSING
     if isinstance(value, ast.Call):  # field(default=...) or field(default_factory=...)
@@ -137,13 +137,13 @@ def _default(value: ast.expr) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as it is written on the command line."""
+    """Return a value as it is written on the command line."""
     names = {None: "null", True: "true", False: "false"}
     return f"`{names[value] if value is None or isinstance(value, bool) else value}`"
 
 
 def _helped(node: ast.ClassDef) -> Iterator[tuple[str, str, str, str]]:
-    """The fields of a PEFT config that say what they mean."""
+    """Yield name, type, default and help of each field of a PEFT config that has a help text."""
     for field in node.body:
         if isinstance(field, ast.AnnAssign) and isinstance(field.value, ast.Call):
             arguments = {keyword.arg: keyword.value for keyword in field.value.keywords}
@@ -157,22 +157,22 @@ def _classes(file: Path) -> dict[str, ast.ClassDef]:
 
 
 def _comments(file: Path) -> dict[int, str]:
-    """Line number -> its comment."""
+    """Return the comment of each line that has one, by line number."""
     with tokenize.open(file) as lines:
         tokens = list(tokenize.generate_tokens(lines.readline))
     return {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
 
 
 def _head(file: Path) -> str:
-    """The comment that a file begins with."""
+    """Return the comment at the beginning of a file."""
     lines = file.read_text().splitlines()
     ends = next(number for number, line in enumerate(lines) if not line.startswith("#"))
     return " ".join(line.lstrip("# ") for line in lines[:ends])
 
 
 def _help(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Of a command, and of those below it."""
-    if not parser.add_help:  # run, whose keys are Hydra's
+    """Yield the help of a command and of its subcommands."""
+    if not parser.add_help:  # `run`, which takes Hydra's overrides
         yield parser.description
         return
     yield _block(parser.format_help())
@@ -190,12 +190,12 @@ def _block(text: str) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """In Markdown."""
+    """Return a Markdown table."""
     lines = [head, ("---",) * len(head), *(map(_cell, row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(text: str) -> str:
-    """As it stands: nothing in it is a column, an emphasis or a tag."""
+    """Escape what Markdown would read as a column, an emphasis or a tag."""
     text = text.replace("|", "\\|")
     return text if text.startswith("`") else text.replace("*", "\\*").replace("<", "&lt;")

@@ -1,5 +1,7 @@
-"""Flip a bit of each class of bytes (digits, letters, each sign, white space, others; the first and the last eight) of
-every file that is read, so many of each class."""
+"""Flip bits in every file that is read, in each class of bytes.
+
+The classes are digits, letters, each sign of punctuation, white space, other bytes, and the first and last eight bytes.
+"""
 
 import sys
 import tempfile
@@ -11,7 +13,11 @@ OUTCOMES = ("one line", "the same", "another result", "no line", "traceback")
 
 
 def report(number: int) -> bool:
-    """Print what came of the flips; whether each was one line that names the file, or changed nothing that is read."""
+    """Print the outcomes of `number` flips in each class of bytes.
+
+    Returns:
+        Whether each flip was reported in one line that names the file, or changed nothing that is read.
+    """
     sys.path.insert(0, str(ROOT / "tests"))
     from support.damage import cases, outcomes
 

@@ -1,7 +1,7 @@
-"""What it costs a run that it can be continued: the part of its time in which it does not train but saves its state.
+"""The cost of saving states: the part of a run's time in which it saves its state instead of training.
 
-Every step is counted, whether a state is saved after it or not. Training and saving are timed in one process, so that
-a busy machine slows both.
+The check whether a state is due counts, too. Training and saving are timed in one process, so that a busy machine slows
+down both.
 """
 
 import sys
@@ -22,7 +22,7 @@ MOST = 0.02
 
 
 def report(number: int) -> bool:
-    """Print it for runs of so many steps; whether it is at most 2 % of each."""
+    """Print the cost for runs of `number` steps; return whether it is at most 2 % of each run."""
     head = ["adapter", "state, MB", "states saved", "training, s", "of it saving, s", "part, %"]
     rows = table(head, ([adapter, *_case(adapter, number)] for adapter in ADAPTERS))
     return all(float(row[-1]) <= 100 * MOST for row in rows)

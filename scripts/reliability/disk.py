@@ -1,6 +1,6 @@
-"""A small disk of its own (tmpfs, in a namespace of Linux) that is too small, becomes full, or is lost in the middle.
+"""Run on a small disk (tmpfs in a Linux namespace) that is too small, fills up, or is lost during the runs.
 
-A sweep of six runs must stop at once with one line, leave whole what was recorded, and go on by the same command once
+A sweep of six runs must stop at once with one line, keep what was recorded, and continue with the same command once
 there is room.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reliability.processes import ENVIRONMENT, end, last_line, table, wait_for
 from surm_bench import records
+from surm_bench.records import Record
 
 RUNS = 6
 EXPERIMENT = """
@@ -24,15 +25,15 @@ overrides: [trainer.max_steps=200, trainer.epochs=1000, trainer.eval_steps=200, 
 tuning: {seeds: [], knobs: {default: {}}}
 """
 LAUNCHERS = {"one process": [], "joblib, two": ["--launcher", "joblib", "--launcher-option", "n_jobs=2"]}
-INSIDE = "SURM_BENCH_INSIDE"  # set in the namespace
+INSIDE = "SURM_BENCH_INSIDE"  # environment variable that is set inside the namespace
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 
 
 def report() -> bool:
-    """Print what came of each event; whether every sweep stopped with one line and went on."""
+    """Print the outcome of each event; return whether every sweep stopped with one line and could be continued."""
     if INSIDE not in os.environ:
         if subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
-            print("not tried: this system lets nobody make namespaces (unshare)")
+            print("not tried: this system does not permit namespaces (unshare)")
             return False
         inside = [*NAMESPACE, sys.executable, *sys.argv]
         return subprocess.run(inside, env=os.environ | {INSIDE: "1"}).returncode == 0
@@ -111,12 +112,12 @@ def _begin(arguments: list[str]) -> subprocess.Popen:
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def _results(disk: Path) -> list[dict]:
+def _results(disk: Path) -> list[Record]:
     return records.Archive(disk / "tiny").results()
 
 
-def _whole(disk: Path) -> list[dict]:
-    """The results whose files all are there and are what was written."""
+def _whole(disk: Path) -> list[Record]:
+    """Return the results whose files are all present and unchanged."""
     found = _results(disk)
     return [r for r in found if records.describe_files(records.run_folder(disk / "tiny", r.run_id)) == r.files]
 

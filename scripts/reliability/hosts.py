@@ -1,21 +1,21 @@
-"""Two hosts with one disk, on which both processes have one number: namespaces of Linux stand for them (unshare).
+"""Run on two hosts that share a disk and whose processes have the same number; Linux namespaces imitate the hosts.
 
-The first one is suspended for longer than a lock is valid, the second one takes its run over and ends it, and the
-first one goes on. Once the hosts have two names, and once one, as containers with the network of their host have.
+The first process is suspended for longer than a lock is valid, the second one takes its run over and finishes it, and
+then the first one is resumed. This is done with two host names and with one: containers may have the name of their
+host.
 """
 
 import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
 
-from reliability.processes import DIGITS, ENVIRONMENT, QUIET, end, last_line, table, wait_for
+from reliability.processes import DIGITS, QUIET, begin, end, last_line, table, wait_for
 from surm_bench import records
 
 LONG = ["trainer.max_steps=500", "trainer.epochs=1000", "trainer.eval_steps=500", "trainer.save_seconds=0.1", *QUIET]
@@ -31,9 +31,9 @@ HEAD = [
 
 
 def report() -> bool:
-    """Print what each host did; whether the second one's result alone was written."""
+    """Print what each host did; return whether only the second one's result was written."""
     if subprocess.run([*SPACES, "hostname probe"], capture_output=True).returncode:
-        print("not tried: this system lets nobody make namespaces (unshare)")
+        print("not tried: this system does not permit namespaces (unshare)")
         return False
     rows = table(HEAD, (_case("one", second) for second in ("other", "one")))
     return all(row[-1] == "the second one's" for row in rows)
@@ -65,16 +65,16 @@ def _case(first: str, second: str) -> list[str]:
 
 
 def _begin(host: str, arguments: list[str]) -> subprocess.Popen:
-    command = [*SPACES, f'hostname {host} && exec "$@"', "sh", sys.executable, "-m", "surm_bench", *arguments]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return begin(*arguments, before=(*SPACES, f'hostname {host} && exec "$@"', "sh"))
 
 
 def _signal(process: subprocess.Popen, number: int) -> None:
-    """To the process in the namespace, the child of unshare."""
+    """Send a signal to the process in the namespace, which is the child of unshare."""
     for child in psutil.Process(process.pid).children():
         child.send_signal(number)
 
 
 def _said(ended: tuple[int, str, bool], words: str, short: str) -> str:
+    """Return short and the exit code if the output has these words and no traceback, else its last line."""
     code, output, _ = ended
     return f"{short} (exit {code})" if words in output and "Traceback" not in output else last_line(output)

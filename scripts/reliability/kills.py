@@ -1,9 +1,9 @@
 """Kill runs at random moments.
 
-Each case is run once undisturbed; then it is started again and again in another folder, killed (SIGKILL) at a random
-moment between its start and a tenth beyond its end, until it ends by itself, and then anew until there were enough
-kills. The processes are forked from one that has loaded the libraries: a run that is killed while Python loads them has
-touched nothing. Scores, history and the adapter's file must be equal to the bit.
+Each case is run once undisturbed. Then it is started again and again in another folder and killed (SIGKILL) at a random
+moment of its time, or up to a tenth later, until it ends by itself. This is repeated until there were enough kills. The
+processes are forked from one that has loaded the libraries, because a kill while Python loads them tests nothing.
+Scores, history and the adapter's file must be equal to those of the undisturbed run, bit for bit.
 """
 
 import multiprocessing
@@ -32,8 +32,8 @@ LENGTH = ["trainer.max_steps=300", "trainer.epochs=1000", "trainer.eval_steps=90
 
 
 def report(number: int) -> bool:
-    """Print what came of so many kills in all; whether nothing was lost or different."""
-    os.environ.update(ENVIRONMENT)  # before the process that the runs are forked from
+    """Print the outcome of `number` kills, shared among the cases; return whether no run was lost or different."""
+    os.environ.update(ENVIRONMENT)  # must precede the process that the runs are forked from
     PROCESSES.set_forkserver_preload(LIBRARIES)
     first = PROCESSES.Process(target=int)
     first.start()  # loads the libraries
@@ -43,7 +43,7 @@ def report(number: int) -> bool:
         ["case", "kills", "runs", "lost", "different", "undisturbed, s", "of it not training, s", "lost by a kill, s"],
         (
             [name, *_case([*overrides, *LENGTH], len(range(index, number, len(CASES))), rng)]
-            for index, (name, overrides) in enumerate(CASES.items())
+            for index, (name, overrides) in enumerate(list(CASES.items())[:number])  # no case without a kill
         ),
     )
     return not any(row[3] or row[4] for row in rows)
@@ -73,8 +73,13 @@ def _case(overrides: list[str], kills: int, rng: random.Random) -> list[object]:
 
 
 def _since_saved(folder: Path, took: float, trained: float) -> float:
-    """Seconds of training that a kill right now costs, of a process that took so long and may have trained so long of
-    it: since it saved a state, or all."""
+    """Return the seconds of training that the kill of a process lost: since its last saved state, or all of them.
+
+    Args:
+        folder: the results folder of the process.
+        took: the seconds from its start to the kill.
+        trained: the seconds of these in which it can have trained.
+    """
     if any(folder.glob("runs/*/record.json")):
         return 0.0
     ages = [time.time() - path.stat().st_mtime for path in folder.glob("runs/*/state/state.safetensors")]
@@ -82,7 +87,7 @@ def _since_saved(folder: Path, took: float, trained: float) -> float:
 
 
 def _run(overrides: list[str], folder: str, kill_after: float | None = None) -> tuple[float, bool]:
-    """Seconds that it took, and whether it was killed after so many."""
+    """Make a run in a process; return the seconds that it took, and whether it was killed, after kill_after seconds."""
     process = PROCESSES.Process(target=_command, args=([*overrides, f"results_dir={folder}"],))
     began = time.perf_counter()
     process.start()
@@ -94,6 +99,6 @@ def _run(overrides: list[str], folder: str, kill_after: float | None = None) -> 
 
 
 def _command(arguments: list[str]) -> None:
-    """``surm-bench run`` with these arguments."""
+    """Carry out ``surm-bench run`` with these arguments, without output."""
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         command(["run", *arguments])

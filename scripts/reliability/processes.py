@@ -1,10 +1,10 @@
-"""Runs in processes of their own, as a user starts them."""
+"""Processes of surm-bench, started as a user starts them, and what they leave."""
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from surm_bench import records
@@ -18,14 +18,20 @@ QUIET = ["trainer.progress=false"]
 
 
 def begin(*arguments: str, before: tuple[str, ...] = (), environment: dict | None = None) -> subprocess.Popen:
-    """``python -m surm_bench`` with these arguments, not waited for."""
+    """Start ``python -m surm_bench`` with these arguments and return the process.
+
+    Args:
+        arguments: of surm-bench.
+        before: a command that starts the process, such as unshare with its options.
+        environment: further environment variables.
+    """
     command = [*before, sys.executable, "-m", "surm_bench", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, env=ENVIRONMENT | (environment or {}), **pipes)
 
 
 def end(process: subprocess.Popen, seconds: float | None = None) -> tuple[int, str, bool]:
-    """Exit code, output, and whether it was killed as it had not ended after so many seconds."""
+    """Wait for a process, and kill it after `seconds`; return its exit code, its output and whether it was killed."""
     try:
         output, _ = process.communicate(timeout=seconds)
         return process.returncode, output, False
@@ -40,8 +46,12 @@ def last_line(output: str) -> str:
     return lines[-1] if lines else ""
 
 
-def wait_for(condition, seconds: float = 900) -> None:
-    """Until it is true; raises TimeoutError."""
+def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
+    """Wait until the condition is true.
+
+    Raises:
+        TimeoutError: it is not true after `seconds`.
+    """
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
@@ -50,7 +60,7 @@ def wait_for(condition, seconds: float = 900) -> None:
 
 
 def outcome(folder: Path) -> tuple | str:
-    """What must be equal of the one run below a folder; what is wrong, where there is no such run."""
+    """Return what must be equal in a repetition of the only run in a results folder, or say what is wrong there."""
     archive = records.Archive(folder)
     if archive.problems or len(archive.records()) != 1:
         return f"{len(archive.records())} records; {archive.problems}"
@@ -60,7 +70,7 @@ def outcome(folder: Path) -> tuple | str:
 
 
 def table(head: list[str], rows: Iterable[list]) -> list[list]:
-    """Print it as Markdown, each row as soon as it is there; returns the rows."""
+    """Print a Markdown table, each row as soon as it is made; return the rows."""
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
     found = []
     for row in rows:

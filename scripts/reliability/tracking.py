@@ -1,7 +1,7 @@
-"""A run mirrored to a W&B server that answers, is absent, hangs from the start, or dies in the middle.
+"""Mirror a run to a W&B server that answers, is absent, hangs from the start, or dies during the run.
 
-The record is written before the end of W&B is waited for: what that costs is the time from the record to the end of
-the process, beside that of the same run without a tracker.
+A run writes its record before it waits for W&B. The cost of W&B is therefore the time from the record to the end of the
+process, compared with the same run without a tracker.
 """
 
 import os
@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 def report() -> bool:
-    """Print the cost of each; whether every run ended with the result of the one without a tracker."""
+    """Print the cost of each server; return whether every run had the result of the run without a tracker."""
     sys.path.insert(0, str(ROOT / "tests"))
     wanted = _timed([*RUN, "tracking=none"], "")[2]
 
@@ -48,7 +48,12 @@ def report() -> bool:
 
 
 def _timed(arguments: list[str], url: str) -> tuple[float, float, object, int, str]:
-    """Seconds, those after the record, what the run came to, lines on what is missing, whether it could be sent."""
+    """Make a run that is mirrored to the server at url.
+
+    Returns:
+        The seconds of the process, the seconds of these after the record, the outcome, the number of lines that say
+        what W&B lacks, and whether this could be sent later.
+    """
     with tempfile.TemporaryDirectory() as folder:
         places = {"NETRC": f"{folder}/netrc", "WANDB_CONFIG_DIR": f"{folder}/settings"}
         own = SETTINGS | places | {"WANDB_BASE_URL": url}
@@ -63,6 +68,7 @@ def _timed(arguments: list[str], url: str) -> tuple[float, float, object, int, s
 
 
 def _send_later(folder: Path, own: dict[str, str]) -> str:
+    """Send the offline run of a results folder to a server that answers; return "yes" if everything arrived."""
     from support.wandb_server import Server
 
     (file,) = (folder / "wandb").glob("offline-run-*/run-*.wandb")

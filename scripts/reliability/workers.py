@@ -1,4 +1,4 @@
-"""Eight processes share the runs of one sweep in one folder, and three of them are killed."""
+"""Share the runs of one sweep among eight processes in one folder, and kill three of them."""
 
 import random
 import re
@@ -16,7 +16,7 @@ DONE = re.compile(r"run ([0-9a-f]{12})$", re.MULTILINE)  # the line of a run tha
 
 
 def report(number: int) -> bool:
-    """Print what came of so many runs; whether each is there, whole, and was trained to its end once."""
+    """Print the outcome of `number` runs; return whether each is complete and was trained to its end only once."""
     rng, began = random.Random(0), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         sweep = ["-m", *DIGITS, "adapter=circulant,lora,kronecker", *SHORT, f"results_dir={folder}"]
@@ -26,12 +26,12 @@ def report(number: int) -> bool:
         for share in sorted(rng.uniform(0.1, 0.7) for _ in range(KILLED)):
             wait_for(lambda share=share: len(_records(folder)) >= share * number, 1200)
             holders = {run.pid for run in records.running(Path(folder))}
-            victim = next((p for p in survivors if p.pid in holders), survivors[0])  # in the middle of a run
+            victim = next((p for p in survivors if p.pid in holders), survivors[0])  # one that is training
             survivors.remove(victim)
             outputs.append(end(victim, 0)[1])
         outputs += [end(process)[1] for process in survivors]
         left = number - len(_records(folder))
-        outputs.append(end(begin(*sweep))[1])  # the same command once more, for what the killed ones held
+        outputs.append(end(begin(*sweep))[1])  # the same command once more, for the runs that the killed processes held
         seconds = time.perf_counter() - began
         found, damaged = _records(folder), 0
         for record in found:
@@ -49,5 +49,5 @@ def report(number: int) -> bool:
     return len(found) == number and not (twice or damaged or tracebacks)
 
 
-def _records(folder: str) -> list[dict]:
+def _records(folder: str) -> list[records.Record]:
     return [record for record in records.Archive(folder).records() if record.status == "success"]

@@ -19,7 +19,7 @@ ROUTES = {
 }
 
 
-def growth(data: pd.DataFrame, against: str, path: Path) -> list[Path]:
+def growth(data: pd.DataFrame, path: Path, against: str) -> list[Path]:
     """Draw a step's milliseconds against "side" or "tokens" on log axes, one panel per structure, a line per route."""
     other = {"side": "tokens", "tokens": "side"}[against]
     structures = [name for name in data["structure"].unique() if name != "lora"]

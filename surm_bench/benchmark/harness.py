@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from surm_bench.benchmark.bare import bare_run
+from surm_bench.benchmark.plan import BenchmarkPlan
+from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.config import Config
 from surm_bench.config.composition import resolved
@@ -62,7 +64,7 @@ def cases(quick: bool) -> list[Case]:
     return all_cases
 
 
-def run_times(quick: bool) -> pd.DataFrame:
+def run_times(_: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     """Return the seconds of whole runs, one row per comparison.
 
     Returns:
@@ -72,7 +74,7 @@ def run_times(quick: bool) -> pd.DataFrame:
     Raises:
         RuntimeError: the two compared runs have different losses or scores.
     """
-    return pd.DataFrame([row for case in cases(quick) for row in _of(case)])
+    return pd.DataFrame([row for case in cases(plan.quick) for row in _of(case)])
 
 
 def _of(case: Case) -> Iterator[dict]:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from surm_bench.adapters import SurmConfig
 from surm_bench.benchmark.memory import size_of, step_peak
+from surm_bench.benchmark.plan import STRUCTURED, BenchmarkPlan
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.structured import STRUCTURES
 from surm_bench.structured.routes import routes
 
-STRUCTURED = tuple(name for name, structure in STRUCTURES.items() if not structure.baseline)
 FROZEN, RFFT = "frozen layer", "plain rfft"
 REFERENCE, C3A, LOKR = "LoRA r=8, PEFT", "C3A, PEFT", "LoKr r=8, PEFT"
 
@@ -68,14 +68,14 @@ def cases(side: int) -> dict[str, Callable[[], nn.Module]]:
         RFFT: lambda: PlainFFT(side),
     }
     ours = {
-        name(structure, route): lambda structure=structure, route=route: structured(structure, route, side)
+        case_name(structure, route): lambda structure=structure, route=route: structured(structure, route, side)
         for structure in STRUCTURED
         for route in routes(STRUCTURES[structure])
     }
     return others | ours
 
 
-def name(structure: str, route: str) -> str:
+def case_name(structure: str, route: str) -> str:
     """Return the name of the case of a structure and a route."""
     return f"{structure}, {route}"
 
@@ -93,13 +93,13 @@ def step_of(module: nn.Module, x: Tensor, g: Tensor, setting: Setting) -> Callab
     return step
 
 
-def layer_costs(setting: Setting, side: int, tokens: int, rounds: int, seconds: float) -> pd.DataFrame:
+def layer_costs(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     """Return one row per case: milliseconds, ratio to LoRA r=8 with quartiles, and the bytes of module and step."""
     torch.manual_seed(0)
-    x = torch.randn(tokens, side, device=setting.device, requires_grad=True)
-    g = torch.randn(tokens, side, device=setting.device)
-    modules = {case: setting.place(make()) for case, make in cases(side).items()}
+    x = torch.randn(plan.tokens, plan.side, device=setting.device, requires_grad=True)
+    g = torch.randn(plan.tokens, plan.side, device=setting.device)
+    modules = {case: setting.place(make()) for case, make in cases(plan.side).items()}
     steps = {case: step_of(module, x, g, setting) for case, module in modules.items()}
-    rows = compare(take_turns(steps, setting.device, rounds, seconds), REFERENCE)
+    rows = compare(take_turns(steps, setting.device, plan.layer_rounds, plan.layer_seconds), REFERENCE)
     rows["bytes"] = [size_of(modules[case].parameters()) + step_peak(steps[case], setting.device) for case in steps]
     return rows

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.build import attach
 from surm_bench.adapters.roles import find_roles
 from surm_bench.benchmark.memory import size_of, step_peak
+from surm_bench.benchmark.plan import BenchmarkPlan
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.config import Config
@@ -69,31 +70,49 @@ def training_step(module: nn.Module, config: Config, setting: Setting, size: int
     return step, tensors
 
 
+def delta_costs(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
+    """Return the costs of a training step with weight deltas: LoRA and the plan's structures, in each model."""
+    frames = [step_costs(setting, plan, model, "lora", plan.structures) for model in plan.models]
+    return pd.concat(frames, ignore_index=True)
+
+
+def residual_costs(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
+    """Return the costs of a training step with residual adapters: Houlsby's and circulant, in the first model."""
+    return step_costs(setting, plan, plan.models[0], "adapter_houlsby", ("adapter_circulant",))
+
+
 def step_costs(
-    setting: Setting, model: str, adapters: Sequence[str], reference: str, size: int, rounds: int, seconds: float
+    setting: Setting, plan: BenchmarkPlan, model: str, reference: str, adapters: Sequence[str]
 ) -> pd.DataFrame:
-    """Return one row per adapter: milliseconds of a training step, ratio to the reference, and bytes at the peak."""
+    """Return one row per adapter: milliseconds of a training step, ratio to the reference, and bytes at the peak.
+
+    The reference is an adapter, too, and has the first row. Further columns name the model and the reference.
+    """
     steps, tensors = {}, {}
-    for adapter in adapters:
+    for adapter in (reference, *adapters):
         torch.manual_seed(0)
         config = config_of(model, adapter)
         module = random_backbone(config)
         module = attach(module, find_roles(name for name, _ in module.named_modules()), config.adapter)
         module = setting.place(module.train())
-        steps[adapter], tensors[adapter] = training_step(module, config, setting, size)
-    rows = compare(take_turns(steps, setting.device, rounds, seconds), reference)
+        steps[adapter], tensors[adapter] = training_step(module, config, setting, plan.batch)
+    rows = compare(take_turns(steps, setting.device, plan.rounds, plan.network_seconds), reference)
     rows["bytes"] = [size_of(tensors[case]()) + step_peak(steps[case], setting.device) for case in steps]
-    return rows
+    return rows.assign(model=model, reference=reference)
 
 
-def merged_times(setting: Setting, model: str, adapter: str, size: int, rounds: int, seconds: float) -> pd.DataFrame:
-    """Time inference of the plain backbone ("plain") and of a backbone with a merged adapter ("merged")."""
-    config = config_of(model, adapter)
+def merged_times(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
+    """Time inference of each plain backbone ("plain") and of the backbone with a merged circulant delta ("merged")."""
+    return pd.concat([_merged_times(setting, plan, model) for model in plan.models], ignore_index=True)
+
+
+def _merged_times(setting: Setting, plan: BenchmarkPlan, model: str) -> pd.DataFrame:
+    config = config_of(model, "circulant")
     torch.manual_seed(0)
     plain, base = random_backbone(config), random_backbone(config)
     roles = find_roles(name for name, _ in base.named_modules())
     merged = attach(base, roles, config.adapter).merge_and_unload()
-    inputs, _ = random_batch(config, size, setting.device)
+    inputs, _ = random_batch(config, plan.batch, setting.device)
 
     def inference(module: nn.Module) -> Callable[[], Tensor]:
         module = setting.place(module.eval())
@@ -106,4 +125,5 @@ def merged_times(setting: Setting, model: str, adapter: str, size: int, rounds: 
         return step
 
     steps = {"plain": inference(plain), "merged": inference(merged)}
-    return compare(take_turns(steps, setting.device, rounds, seconds), "plain")
+    times = take_turns(steps, setting.device, plan.rounds, plan.network_seconds)
+    return compare(times, "plain").assign(model=model)

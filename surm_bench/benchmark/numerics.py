@@ -1,18 +1,17 @@
 """Every route against fp64: relative errors of the product and of its gradients."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 import torch
 from torch import Tensor
 
-from surm_bench.benchmark.layer import STRUCTURED
+from surm_bench.benchmark.plan import STRUCTURED, BenchmarkPlan
+from surm_bench.benchmark.setting import Setting
 from surm_bench.structured import STRUCTURES, StructuredMatrix
 
 TOKENS = 64
 
 
-def route_errors(device: str, sides: Sequence[int]) -> pd.DataFrame:
+def route_errors(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     """Return one row per structure, side and route with ‖computed − exact‖ / ‖exact‖.
 
     The errors are those of the product M·x, of the gradient in x and of the worst gradient in the parameters. computed
@@ -20,12 +19,12 @@ def route_errors(device: str, sides: Sequence[int]) -> pd.DataFrame:
     """
     rows = []
     for structure in STRUCTURED:
-        for side in sides:
+        for side in plan.numerics_sides:
             torch.manual_seed(0)
-            matrix = StructuredMatrix(STRUCTURES[structure](side, side)).to(device)
+            matrix = StructuredMatrix(STRUCTURES[structure](side, side)).to(setting.device)
             for parameter in matrix.parameters():
                 torch.nn.init.normal_(parameter)
-            x, g = torch.randn(2, TOKENS, side, device=device)
+            x, g = torch.randn(2, TOKENS, side, device=setting.device)
             computed = {route: _answers(matrix, route, x, g) for route in ("dense", matrix.algebra.own_route)}
             matrix = matrix.double()
             exact = {route: _answers(matrix, route, x.double(), g.double()) for route in computed}

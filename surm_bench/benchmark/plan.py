@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from surm_bench.benchmark.layer import STRUCTURED
+from surm_bench.structured import STRUCTURES
+
+STRUCTURED = tuple(name for name, structure in STRUCTURES.items() if not structure.baseline)
 
 
 @dataclass(frozen=True)

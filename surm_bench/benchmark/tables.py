@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import pandas as pd
 
 from surm_bench.benchmark.harness import HARNESS
-from surm_bench.benchmark.layer import C3A, FROZEN, LOKR, REFERENCE, RFFT, STRUCTURED
-from surm_bench.benchmark.layer import name as case_name
+from surm_bench.benchmark.layer import C3A, FROZEN, LOKR, REFERENCE, RFFT, case_name
+from surm_bench.benchmark.plan import STRUCTURED, BenchmarkPlan
 from surm_bench.report.tables import Cell, Column, Table
 
 MEGABYTE = 1e6
@@ -20,7 +20,7 @@ MEMORY = (
 )
 
 
-def layer_table(data: pd.DataFrame, side: int, tokens: int, machine: str) -> Table:
+def layer_table(data: pd.DataFrame, plan: BenchmarkPlan, machine: str) -> Table:
     """Return the table of cases against time and memory, with ratios to five references."""
     columns = [Column("Case"), Column("ms"), Column("÷ LoRA r=8")]
     columns += [Column(f"÷ {reference}") for reference in ("frozen", "C3A", "LoKr", "rfft")]
@@ -34,13 +34,13 @@ def layer_table(data: pd.DataFrame, side: int, tokens: int, machine: str) -> Tab
             texts += [f"{row['bytes'] / MEGABYTE:.0f}", f"{row['bytes'] / own.loc[REFERENCE, 'bytes']:.2f}"]
             rows.append(texts)
     caption = (
-        f"Time and memory of forward and backward through one {side}×{side} layer with a frozen weight, on {tokens:,} "
-        f"tokens. {MEMORY} " + HOW.format(rounds=_rounds(data), machine=machine)
+        f"Time and memory of forward and backward through one {plan.side}×{plan.side} layer with a frozen weight, on "
+        f"{plan.tokens:,} tokens. {MEMORY} " + HOW.format(rounds=_rounds(data), machine=machine)
     )
     return _table(columns, rows, caption, data)
 
 
-def network_table(data: pd.DataFrame, batch: int, machine: str) -> Table:
+def network_table(data: pd.DataFrame, plan: BenchmarkPlan, machine: str) -> Table:
     """Return the table of whole training steps against their reference."""
     columns = [Column("Model"), Column("Adapter"), Column("ms"), Column("÷ reference"), Column("MB")]
     columns += [Column("MB ÷ reference")]
@@ -52,14 +52,13 @@ def network_table(data: pd.DataFrame, batch: int, machine: str) -> Table:
             rows.append([*texts, f"{row['bytes'] / MEGABYTE:.0f}", f"{row['bytes'] / bytes_there:.3f}"])
     caption = (
         "Time and memory of a training step (forward, loss, backward, AdamW) of a whole model with random weights: "
-        f"batch {batch}, texts of 128 tokens, images of 224×224. The reference is LoRA r=8 for weight deltas, and "
-        "Houlsby "
-        f"m=64 for residual adapters. {MEMORY} " + HOW.format(rounds=_rounds(data), machine=machine)
+        f"batch {plan.batch}, texts of 128 tokens, images of 224×224. The reference is LoRA r=8 for weight deltas, and "
+        f"Houlsby m=64 for residual adapters. {MEMORY} " + HOW.format(rounds=_rounds(data), machine=machine)
     )
     return _table(columns, rows, caption, data)
 
 
-def merged_table(data: pd.DataFrame, machine: str) -> Table:
+def merged_table(data: pd.DataFrame, _: BenchmarkPlan, machine: str) -> Table:
     """Return the table of inference after merging against the plain backbone."""
     rows = [[_named(row["model"], row["setting"], data), row["case"], f"{row['ms']:.1f}", _spread(row)]
             for _, row in data.iterrows()]  # fmt: skip
@@ -70,7 +69,7 @@ def merged_table(data: pd.DataFrame, machine: str) -> Table:
     return _table([Column("Model"), Column("Case"), Column("ms"), Column("÷ plain")], rows, caption, data)
 
 
-def harness_table(data: pd.DataFrame, machine: str) -> Table:
+def harness_table(data: pd.DataFrame, _: BenchmarkPlan, machine: str) -> Table:
     """Return the table of whole runs, in seconds."""
     rows = [
         [row["model"], row["case"], f"{row['seconds']:.2f}", f"{row['seconds_against']:.2f}", _spread(row)]
@@ -85,7 +84,7 @@ def harness_table(data: pd.DataFrame, machine: str) -> Table:
     return _table([Column(title) for title in titles], rows, caption, data)
 
 
-def growth_table(data: pd.DataFrame, machine: str) -> Table:
+def growth_table(data: pd.DataFrame, _: BenchmarkPlan, machine: str) -> Table:
     """Return each route beside LoRA r=8, by side and number of tokens, and auto's loss against the best route."""
     ours = data[data["structure"] != "lora"]
     rows = []
@@ -109,7 +108,7 @@ def growth_table(data: pd.DataFrame, machine: str) -> Table:
     return _table(columns, rows, caption, data)
 
 
-def numerics_table(data: pd.DataFrame, machine: str) -> Table:
+def numerics_table(data: pd.DataFrame, _: BenchmarkPlan, machine: str) -> Table:
     """Return the table of relative errors in fp32."""
     rows = [
         [row["structure"], str(row["side"]), row["route"],
@@ -124,7 +123,7 @@ def numerics_table(data: pd.DataFrame, machine: str) -> Table:
     return _table([Column(title) for title in titles], rows, caption, data)
 
 
-def unit_cost_table(data: pd.DataFrame, machine: str) -> Table:
+def unit_cost_table(data: pd.DataFrame, _: BenchmarkPlan, machine: str) -> Table:
     """Return the table of the cost model's unit costs: the values in use and the measured values."""
     rows = [
         [_named(row["unit_cost"], row["setting"], data), f"{row['used']:g}", f"{row['found']:.3g}",

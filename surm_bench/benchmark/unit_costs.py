@@ -4,6 +4,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from surm_bench.benchmark.plan import BenchmarkPlan
+from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.timing import take_turns
 from surm_bench.structured import STRUCTURES, Algebra, StructuredMatrix
 from surm_bench.structured.linear import own_adjoint
@@ -13,10 +15,10 @@ TOKENS = 2048
 FILTERED = ("circulant", "toeplitz", "ldr")
 
 
-def measured_unit_costs(device: str, sides: tuple[int, ...], rounds: int) -> pd.DataFrame:
+def measured_unit_costs(setting: Setting, plan: BenchmarkPlan) -> pd.DataFrame:
     """Return one row per unit cost: the value in use, and median, lowest and highest measured value over the sides."""
-    measured = pd.DataFrame([_at(device, side, rounds) for side in sides])
-    used = UNIT_COSTS[device]._asdict()
+    measured = pd.DataFrame([_at(setting.device, side, plan.rounds) for side in plan.unit_cost_sides])
+    used = UNIT_COSTS[setting.device]._asdict()
     return pd.DataFrame(
         {"unit_cost": name, "used": used[name], "found": measured[name].median(), "low": measured[name].min(),
          "high": measured[name].max()}

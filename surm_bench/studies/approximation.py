@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from surm_bench.report.console import print_table
 from surm_bench.structured import STRUCTURES
-from surm_bench.studies import approximation_report, measurements
+from surm_bench.studies import approximation_report
 from surm_bench.studies.fitting import METHOD, fit
-from surm_bench.studies.members import build, declarations, grows, nearest, relative_error
-from surm_bench.studies.targets import NOISE, TARGETS, draw
-from surm_bench.system import environment
+from surm_bench.studies.members import build, declarations, nearest, relative_error
+from surm_bench.studies.reporting import about, conclude
+from surm_bench.studies.targets import NOISE, TARGETS, sample
 
 
 @dataclass(frozen=True)
@@ -49,19 +48,18 @@ def main(folder: Path, quick: bool, side: int | None = None) -> None:
     settings = QUICK if quick else Settings()
     if side is not None:
         settings = replace(settings, side=side)
-    about = {
-        "study": "approximation",
-        "settings": asdict(settings) | {"method": METHOD, "noise": NOISE},
-        "environment": environment.describe(),
-        "structures": declarations(),
-    }
-    measurements.write(folder / "measurements.json", about, identity=identity_errors(settings), fits=run(settings))
-    print_table(approximation_report.write(folder))
+    conclude(
+        folder,
+        about("approximation", asdict(settings) | {"method": METHOD, "noise": NOISE}, structures=declarations()),
+        {"identity": identity_errors(settings), "fits": run(settings)},
+        approximation_report.error_table,
+        error_against_parameters=approximation_report.draw,
+    )
 
 
 def run(settings: Settings) -> list[dict]:
     """Return one row per (structure, budget, target, trial)."""
-    cells = [(name, b) for b, name in product(settings.budgets, STRUCTURES) if b == 1 or grows(name)]
+    cells = [(name, b) for b, name in product(settings.budgets, STRUCTURES) if b == 1 or STRUCTURES[name].growth]
     work = list(product(cells, TARGETS, range(settings.trials)))
     return [approximate(*cell, target, trial, settings) for cell, target, trial in track(work, "fitting")]
 
@@ -70,7 +68,7 @@ def identity_errors(settings: Settings) -> list[dict]:
     """Return the error of the best multiple of the identity, tr(A)/side: one row per (target, trial)."""
     rows = []
     for target, trial in product(TARGETS, range(settings.trials)):
-        matrix = draw(target, settings.side, trial)
+        matrix = sample(target, settings.side, trial)
         rest = matrix - matrix.trace() / settings.side * np.eye(settings.side)
         error = float(np.linalg.norm(rest) / np.linalg.norm(matrix))
         rows.append({"target": target, "trial": trial, "error": error})
@@ -79,7 +77,7 @@ def identity_errors(settings: Settings) -> list[dict]:
 
 def approximate(structure: str, budget: int, target: str, trial: int, settings: Settings) -> dict:
     """Return the relative Frobenius errors of the nearest member and of a fit from the structure's start, in fp64."""
-    matrix = torch.from_numpy(draw(target, settings.side, trial))
+    matrix = torch.from_numpy(sample(target, settings.side, trial))
     closed = nearest(structure, matrix, budget)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial)

@@ -13,11 +13,10 @@ import torch
 from numpy.random import Generator
 from rich.progress import track
 
-from surm_bench.report.console import print_table
 from surm_bench.structured import STRUCTURES, StructuredMatrix
-from surm_bench.studies import approximation_descent_report, measurements
+from surm_bench.studies import approximation_descent_report
 from surm_bench.studies.members import declarations, relative_error
-from surm_bench.system import environment
+from surm_bench.studies.reporting import about, conclude
 
 NOISE = 0.05
 RANK = 4  # rank of G·Hᵀ
@@ -47,7 +46,7 @@ class Settings:
     every: int = 20
 
 
-QUICK = Settings(side=16, trials=1, steps=20, every=10)
+QUICK = Settings(side=16, trials=2, steps=20, every=10)
 
 
 def gaussian(rng: Generator, side: int) -> np.ndarray:
@@ -116,11 +115,10 @@ def main(folder: Path, quick: bool) -> None:
     settings = QUICK if quick else Settings()
     work = list(product(TARGETS, MEMBERS, range(settings.trials)))
     rows = [approximate(label, target, trial, settings) for target, label, trial in track(work, "descending")]
-    about = {
-        "study": "approximation_descent",
-        "settings": asdict(settings) | {"noise": NOISE, "rank": RANK},
-        "environment": environment.describe(),
-        "structures": declarations(),
-    }
-    measurements.write(folder / "measurements.json", about, descents=rows)
-    print_table(approximation_descent_report.write(folder))
+    conclude(
+        folder,
+        about("approximation_descent", asdict(settings) | {"noise": NOISE, "rank": RANK}, structures=declarations()),
+        {"descents": rows},
+        approximation_descent_report.error_table,
+        error_along_training=approximation_descent_report.draw,
+    )

@@ -9,7 +9,7 @@ import pandas as pd
 from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import Cell, Column, Table, marks
 from surm_bench.studies import looks
-from surm_bench.studies.reporting import write_report
+from surm_bench.studies.reporting import mean_and_deviation
 
 CELL = ["member", "stored", "target"]
 TWO = "W(G, H), r = 2"
@@ -26,11 +26,6 @@ CAPTION = (
 )
 
 
-def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and error_along_training.{png,svg,pdf} beside measurements.json; return the table."""
-    return write_report(folder, error_table, error_along_training=draw)
-
-
 def error_table(records: dict) -> Table:
     """Return the table of members against targets, with the errors after the last step."""
     rows = pd.DataFrame(records["descents"]).assign(error=[row["errors"][-1] for row in records["descents"]])
@@ -43,8 +38,8 @@ def error_table(records: dict) -> Table:
         found = marks(list(cells["mean"].round(3)), lowest=True)
         contents.append(
             [
-                Cell(f"{r.mean:.3f} ± {r.std:.3f}", m)
-                for r, m in zip(cells[["mean", "std"]].itertuples(), found, strict=True)
+                Cell(mean_and_deviation(row.mean, row.std, "{:.3f}"), mark)
+                for row, mark in zip(cells[["mean", "std"]].itertuples(), found, strict=True)
             ]
         )
     return Table(columns, [list(row) for row in zip(*contents, strict=True)], _caption(records["settings"], data), data)

@@ -13,9 +13,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from surm_bench.report.console import print_table
-from surm_bench.studies import approximation_psd_report, measurements
-from surm_bench.system import environment
+from surm_bench.studies import approximation_psd_report
+from surm_bench.studies.reporting import about, conclude
 
 SIDE = 50
 FACTOR = (10, 5)  # shape of A, so that A⊗Aᵀ is 50×50 and A has 50 numbers
@@ -91,11 +90,11 @@ def approximations(matrix: np.ndarray, trial: int, steps: int) -> dict[str, np.n
     """Return each structure's approximation of matrix with SIDE numbers, and the multiple of the identity, with one."""
     difference = np.subtract.outer(np.arange(SIDE), np.arange(SIDE))
     target, generator = torch.from_numpy(matrix), torch.Generator().manual_seed(trial)
-    draws = [START * torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((SIDE,), FACTOR)]
+    starts = [START * torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((SIDE,), FACTOR)]
     return {
         "multiple of the identity": matrix.trace() / SIDE * np.eye(SIDE),
-        "low rank v·vᵀ": descend(rank_one, draws[0], target, steps).numpy(),
-        "Kronecker A⊗Aᵀ": descend(kronecker, draws[1], target, steps).numpy(),
+        "low rank v·vᵀ": descend(rank_one, starts[0], target, steps).numpy(),
+        "Kronecker A⊗Aᵀ": descend(kronecker, starts[1], target, steps).numpy(),
         "circulant": mean_along(matrix, difference % SIDE),
         "symmetric Toeplitz": mean_along(matrix, abs(difference)),
     }
@@ -116,13 +115,13 @@ def run(settings: Settings) -> list[dict]:
 def main(folder: Path, quick: bool) -> None:
     """Run the study; write measurements.json, table.{md,tex,csv}, errors.{png,svg,pdf} into folder."""
     settings = QUICK if quick else Settings()
-    about = {
-        "study": "approximation_psd",
-        "settings": asdict(settings) | {"side": SIDE, "factor": FACTOR, "rate": RATE, "start": START},
-        "environment": environment.describe(),
-    }
-    measurements.write(folder / "measurements.json", about, errors=run(settings))
-    print_table(approximation_psd_report.write(folder))
+    conclude(
+        folder,
+        about("approximation_psd", asdict(settings) | {"side": SIDE, "factor": FACTOR, "rate": RATE, "start": START}),
+        {"errors": run(settings)},
+        approximation_psd_report.error_table,
+        errors=approximation_psd_report.draw,
+    )
 
 
 def _unit_rows(matrix: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import Cell, Column, Table, marks
 from surm_bench.studies import looks
-from surm_bench.studies.reporting import write_report
+from surm_bench.studies.reporting import mean_and_deviation
 
 IDENTITY = "multiple of the identity"
 CAPTION = (
@@ -22,11 +22,6 @@ CAPTION = (
 )
 
 
-def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and errors.{png,svg,pdf} beside measurements.json; return the table."""
-    return write_report(folder, error_table, errors=draw)
-
-
 def error_table(records: dict) -> Table:
     """Return the table of structures against targets; the last row is ‖M‖, the error of the zero matrix."""
     errors = pd.DataFrame(records["errors"])
@@ -36,10 +31,10 @@ def error_table(records: dict) -> Table:
     for target in targets:
         cells = data[data["target"] == target].set_index("structure").loc[structures]
         shown = [None if name == IDENTITY else round(cells["mean"][name], 3) for name in structures]
-        texts = [f"{row.mean:.3f} ± {row.std:.3f}" for row in cells[["mean", "std"]].itertuples()]
+        texts = [mean_and_deviation(row.mean, row.std, "{:.3f}") for row in cells[["mean", "std"]].itertuples()]
         norms = errors[(errors["target"] == target) & (errors["structure"] == IDENTITY)]["norm"]
         column = [Cell(*pair) for pair in zip(texts, marks(shown, lowest=True), strict=True)]
-        contents.append([*column, Cell(f"{norms.mean():.3f} ± {norms.std():.3f}")])
+        contents.append([*column, Cell(mean_and_deviation(norms.mean(), norms.std(), "{:.3f}"))])
     columns = [Column("Structure"), *(Column(target) for target in targets)]
     return Table(columns, [list(row) for row in zip(*contents, strict=True)], _caption(records, errors), data)
 

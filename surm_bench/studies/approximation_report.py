@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 from surm_bench.studies import looks
-from surm_bench.studies.reporting import write_report
+from surm_bench.studies.reporting import mean_and_deviation
 
 CAPTION = (
     "Relative Frobenius error of approximating {side}×{side} matrices; mean ± sample standard deviation over {trials} "
@@ -31,11 +31,6 @@ IDENTITY = "multiple of the identity"
 SIZES = {"r": " r={}", "terms": " × {}", None: ""}  # the budget in a label, by the structure's growth
 STEP = 0.14  # distance between two structures in a band of the figure
 CELL = ["budget", "structure", "trained", "stored", "target"]
-
-
-def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv}, error_against_parameters.{png,svg,pdf} beside measurements.json; return the table."""
-    return write_report(folder, error_table, error_against_parameters=draw)
 
 
 def summary_frame(fits: pd.DataFrame) -> pd.DataFrame:
@@ -66,13 +61,13 @@ def error_table(records: dict) -> Table:
     targets = list(data["target"].unique())
     columns = [Column(title) for title in ("Structure", "Trained", "Stored", *targets, "Gap")]
     identity = pd.DataFrame(records["identity"]).groupby("target")["error"].agg(["mean", "std"]).loc[targets]
-    errors = [Cell(f"{row.mean:.3f} ± {row.std:.3f}") for row in identity.itertuples()]
+    errors = [Cell(mean_and_deviation(row.mean, row.std, "{:.3f}")) for row in identity.itertuples()]
     rows = [[Cell(IDENTITY), Cell("1"), Cell("1"), *errors, Cell(MISSING)]]
     for _, of_budget in data.groupby("budget", sort=False):
         best = {target: _marks(cells["fitted"].round(3)) for target, cells in of_budget.groupby("target")}
         for _, cells in of_budget.groupby("structure", sort=False):
             found = [best[row.target].get(round(row.fitted, 3), "") for row in cells.itertuples()]
-            errors = [f"{row.fitted:.3f} ± {row.fitted_std:.3f}" for row in cells.itertuples()]
+            errors = [mean_and_deviation(row.fitted, row.fitted_std, "{:.3f}") for row in cells.itertuples()]
             gap = cells["largest_gap"].max()
             first = cells.iloc[0]
             declared = records["structures"][first["structure"]]

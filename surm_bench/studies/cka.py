@@ -20,8 +20,10 @@ from surm_bench.models.weights import readable
 from surm_bench.records import Record
 from surm_bench.run.build import build
 from surm_bench.run.loading import evaluate, load_run
-from surm_bench.studies import cka_report, measurements
+from surm_bench.studies import cka_report
 from surm_bench.studies.cka_models import AdaptedModel, deltas, features, pretrained, random_like, weights
+from surm_bench.studies.finished import newest, read_runs
+from surm_bench.studies.reporting import conclude
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.system import environment
 from surm_bench.tasks import TaskData
@@ -45,43 +47,41 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
     Raises:
         UserError: no task has both a run of an adapter and a run of full fine-tuning with another seed.
     """
-    archive = records.Archive(results_dir)
-    for problem in archive.problems:
-        print(problem)
-    compared = [compare(runs, results_dir) for runs in runs_by_task(archive.records(), results_dir, quick)]
+    compared = [compare(runs, results_dir) for runs in runs_by_task(read_runs(results_dir), results_dir, quick)]
     compared = [one for one in compared if any(cka_report.counts(pair) for pair in one["pairs"])]
     if not compared:
         raise UserError(
             f"{results_dir}/runs has no task with saved runs of full fine-tuning and, with another seed, of "
             f"{', '.join(ADAPTERS[:-1])} or {ADAPTERS[-1]}: {MAKE}"
         )
-    about = {"runs_from": str(results_dir), "quick": quick, "environment": environment.describe()}
     tables = {name: [row for one in compared for row in one[name]] for name in ("tasks", "runs", "pairs")}
-    measurements.write(folder / "measurements.json", about, **tables)
-    cka_report.write(folder)
+    description = {
+        "study": "cka",
+        "runs_from": str(results_dir),
+        "quick": quick,
+        "environment": environment.describe(),
+    }
+    conclude(folder, description, tables, cka_report.similarity_table, similarity=cka_report.draw)
 
 
-def runs_by_task(found: list[dict], results_dir: Path, quick: bool) -> Iterator[list[dict]]:
+def runs_by_task(found: list[Record], results_dir: Path, quick: bool) -> Iterator[list[Record]]:
     """Yield the records to compare, one list per (model, task), in the order of ADAPTERS; print missing methods.
 
     A run's method is read from its record. If a method has several configurations, the newest one counts.
     """
     wanted = (FULL, *ADAPTERS)
-    reported = [r for r in found if r.status == "success" and not r.is_tuning]
-    done = [record for record in reported if _name(record) in wanted]
-    seeds = sorted({record.seed for record in done})[: 2 if quick else None]
-    tasks = [(key, list(runs)) for key, runs in groupby(sorted(done, key=_task), key=_task)]
+    compared = newest(record for record in found if record.config.adapter.name in wanted)
+    seeds = sorted({record.seed for record in compared})[: 2 if quick else None]
+    tasks = [(key, list(runs)) for key, runs in groupby(sorted(compared, key=_task), key=_task)]
     for (model, task), runs in tasks[: 1 if quick else None]:
-        newest = {_label(r): r.group_id for r in sorted(runs, key=lambda r: r.created)}
-        runs = [r for r in runs if r.group_id == newest[_label(r)] and r.seed in seeds]
-        saved = [r for r in runs if (_folder(r, results_dir) / "adapter" / "adapter_config.json").is_file()]
-        if missing := [name for name in wanted if name not in {_name(r) for r in saved}]:
+        saved = [r for r in runs if r.seed in seeds and (_adapter(r, results_dir) / "adapter_config.json").is_file()]
+        if missing := [name for name in wanted if name not in {r.config.adapter.name for r in saved}]:
             print(f"{task} ({model}): no saved run of {', '.join(missing)} in {results_dir}/runs: {MAKE}")
         if FULL not in missing:
-            yield sorted(saved, key=lambda r: (wanted.index(_name(r)), r.parameters.adapter, r.seed))
+            yield sorted(saved, key=lambda r: (wanted.index(r.config.adapter.name), r.parameters.adapter, r.seed))
 
 
-def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
+def compare(runs: list[Record], results_dir: Path) -> dict[str, list[dict]]:
     """Compare every method and every reference with every run of full fine-tuning, for one model and task.
 
     The references: full fine-tuning with another seed, which is as close as training comes to itself; random ΔW as
@@ -95,10 +95,10 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
         if not used:
             backbone, _ = build(config)
             loader = evaluation_loader(data.splits["reported"], data.collate, config.trainer)
-        module = model.get_base_model()
-        tuned = AdaptedModel(_label(run), run.seed, deltas(module, backbone), features(module, backbone, loader))
-        (full if _name(run) == FULL else methods).append(tuned)
-        used.append({"run_id": run.run_id, "label": tuned.label, "seed": tuned.seed, "score": _score(run)})
+        module, adapter = model.get_base_model(), run.config.adapter
+        tuned = AdaptedModel(adapter.label, run.seed, deltas(module, backbone), features(module, backbone, loader))
+        (full if adapter.name == FULL else methods).append(tuned)
+        used.append({"run_id": run.run_id, "label": tuned.label, "seed": tuned.seed, "score": run.score})
     if full:
         randoms = [random_like(cka_report.RANDOM, one, backbone, loader) for one in full]
         references = [*full, *randoms, pretrained(cka_report.PRETRAINED, backbone, loader)]
@@ -114,21 +114,21 @@ def compare(runs: list[dict], results_dir: Path) -> dict[str, list[dict]]:
     return {"tasks": [key | about], "runs": [key | run for run in used], "pairs": [key | pair for pair in pairs]}
 
 
-def _readable(runs: list[dict], results_dir: Path) -> Iterator[tuple[dict, PeftModel, TaskData, Config]]:
+def _readable(runs: list[Record], results_dir: Path) -> Iterator[tuple[Record, PeftModel, TaskData, Config]]:
     """Yield each record with its result of load_run; print and leave out a run that load_run cannot read.
 
     A model whose score differs from its record is left out, too: PEFT only warns if an adapter lacks tensors.
     """
     for run in runs:
-        folder = _folder(run, results_dir)
+        adapter = _adapter(run, results_dir)
         try:
-            with readable(folder / "adapter"):
-                model, data, config = load_run(folder)
+            with readable(adapter):
+                model, data, config = load_run(adapter.parent)
             score = evaluate(model, data, config)[run.primary_metric]
-            if abs(score - _score(run)) > TOLERANCE:
-                raise UserError(f"{folder / 'adapter'} scores {score:.3f}, but its record has {_score(run):.3f}")
+            if abs(score - run.score) > TOLERANCE:
+                raise UserError(f"{adapter} scores {score:.3f}, but its record has {run.score:.3f}")
         except UserError as error:
-            print(f"{_label(run)} with seed {run.seed} is left out: {error}")
+            print(f"{run.config.adapter.label} with seed {run.seed} is left out: {error}")
         else:
             yield run, model, data, config
 
@@ -149,21 +149,9 @@ def similarities(one: AdaptedModel, full: AdaptedModel, weights: dict[str, np.nd
     }
 
 
-def _folder(record: Record, results_dir: Path) -> Path:
-    return records.run_folder(results_dir, record.run_id)
+def _adapter(record: Record, results_dir: Path) -> Path:
+    return records.run_folder(results_dir, record.run_id) / "adapter"
 
 
 def _task(record: Record) -> tuple[str, str]:
     return record.config.model.name, record.config.task.name
-
-
-def _score(record: Record) -> float:
-    return record.scores["reported"][record.kept][record.primary_metric]
-
-
-def _name(record: Record) -> str:
-    return record.config.adapter.name
-
-
-def _label(record: Record) -> str:
-    return record.config.adapter.label

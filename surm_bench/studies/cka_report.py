@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table
-from surm_bench.studies.reporting import mean_and_deviation, write_report
+from surm_bench.studies.reporting import mean_and_deviation
 
 RANDOM, PRETRAINED = "Random ΔW", "Pretrained"
 MEASURES = {  # key in a pair of measurements.json -> title and group of its column, and its format
@@ -35,11 +35,6 @@ CAPTION = (
 WEIGHTS_LOOK = {"label": "weights W + ΔW", "color": "#D55E00", "marker": "s"}
 LINE_LOOK = {"color": "#888888", "linewidth": 1}
 FEATURES_LOOK = {"label": "features", "color": "#0072B2", "marker": "o"}
-
-
-def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and similarity.{png,svg,pdf} beside folder/measurements.json; return the table."""
-    return write_report(folder, similarity_table, similarity=draw)
 
 
 def pairs_frame(pairs: list[dict]) -> pd.DataFrame:

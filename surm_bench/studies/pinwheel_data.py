@@ -13,14 +13,14 @@ TRAIN, TEST, SOURCE_TRAIN, SOURCE_TEST = range(4)  # purposes of points: the sam
 REACH = 2.3  # half the side of a decision map
 
 
-def draw(seed: Sequence[int], per_arm: int, turn: float = 0.0, arms: int = ARMS) -> tuple[np.ndarray, np.ndarray]:
+def sample(seed: Sequence[int], per_arm: int, arms: int = ARMS, turn: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Return points (arms · per_arm, 2) and classes, arm after arm: data of Johnson et al. (2016), arXiv 1603.06277.
 
     Args:
         seed: any numbers, the seed of NumPy's generator.
         per_arm: points of each class.
-        turn: the angle by which the whole wheel is turned.
         arms: the number of arms.
+        turn: the angle by which the whole wheel is turned.
     """
     rng = np.random.default_rng(seed)
     classes = np.repeat(np.arange(arms), per_arm)

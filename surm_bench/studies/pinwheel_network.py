@@ -21,6 +21,7 @@ class Network(nn.Module):
 
     def __init__(self, classes: int, delta: StructuredMatrix | None = None, width: int = WIDTH):
         super().__init__()
+        self.classes = classes
         self.input = nn.Linear(2, width)
         self.hidden = nn.Linear(width, width)
         self.head = nn.Linear(width, classes)

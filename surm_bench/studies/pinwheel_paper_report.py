@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
-from surm_bench.studies.pinwheel_report import REFERENCES, draw_losses, draw_regions, method_looks, summary_frame
-from surm_bench.studies.reporting import mean_and_deviation, write_report
+from surm_bench.studies import pinwheel_report
+from surm_bench.studies.pinwheel_report import REFERENCES, method_looks, summary_frame
+from surm_bench.studies.reporting import mean_and_deviation
 
 TITLES = {
     "embedding frozen": "Embedding frozen (as Fig. 4): the hidden matrix and the head are trained",
@@ -42,15 +43,6 @@ ALIKE = (
 MEASURE = "by the CKA of {what} LoRA is the last in {last}, and circulant the first in {first}"
 
 
-def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv}, decision_regions and loss_curves (.{png,svg,pdf}) beside folder/measurements.json.
-
-    Returns:
-        The table.
-    """
-    return write_report(folder, similarity_table, decision_regions=_draw_regions, loss_curves=draw_losses)
-
-
 def similarity_table(records: dict) -> Table:
     """Return the table of methods and references in each setting: accuracy, loss and CKA with the dense network."""
     cells = pd.DataFrame(records["similarities"]).groupby(["setting", "method"], sort=False)
@@ -82,8 +74,9 @@ def similarity_table(records: dict) -> Table:
     return Table([Column(title) for title in titles], rows, _caption(records["settings"], data), data)
 
 
-def _draw_regions(records: dict, path: Path) -> None:
-    draw_regions(records, path, TITLES, records["settings"]["arms"])
+def draw_regions(records: dict, path: Path) -> None:
+    """Draw the decision maps of the first seed with test points."""
+    pinwheel_report.draw_regions(records, path, TITLES)
 
 
 def _caption(settings: dict, data: pd.DataFrame) -> str:

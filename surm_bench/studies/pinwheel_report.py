@@ -11,8 +11,8 @@ from matplotlib.colors import ListedColormap
 from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 from surm_bench.studies import looks
-from surm_bench.studies.pinwheel_data import ARMS, REACH, TEST, draw
-from surm_bench.studies.reporting import write_report
+from surm_bench.studies.pinwheel_data import ARMS, REACH, TEST, sample
+from surm_bench.studies.reporting import mean_and_deviation
 
 ARM_COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C")  # after Okabe and Ito
 SETTING_TITLES = {
@@ -31,15 +31,6 @@ CAPTION = (
 )
 REFERENCES = {"frozen": "#9A9A9A", "dense": "#222222"}  # references are grey
 CELL = ["setting", "method", "trained", "stored"]
-
-
-def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv}, decision_regions and loss_curves (.{png,svg,pdf}) beside folder/measurements.json.
-
-    Returns:
-        The table.
-    """
-    return write_report(folder, accuracy_table, decision_regions=draw_regions, loss_curves=draw_losses)
 
 
 def method_looks(records: dict) -> dict[str, dict[str, str]]:
@@ -79,7 +70,9 @@ def accuracy_table(records: dict) -> Table:
         cells = data[data["setting"] == setting].set_index("method").loc[methods]
         columns += [Column(title, setting) for title in ("Accuracy", "Loss", "Rate")]
         shown = [None if row.Index in REFERENCES else round(100 * row.accuracy, 1) for row in cells.itertuples()]
-        accuracies = [f"{100 * row.accuracy:.1f} ± {100 * row.accuracy_std:.1f}" for row in cells.itertuples()]
+        accuracies = [
+            mean_and_deviation(100 * row.accuracy, 100 * row.accuracy_std, "{:.1f}") for row in cells.itertuples()
+        ]
         contents.append([Cell(*pair) for pair in zip(accuracies, marks(shown), strict=True)])
         contents.append([Cell(MISSING if pd.isna(loss) else f"{loss:.3f}") for loss in cells["loss"]])
         contents.append([Cell(MISSING if pd.isna(rate) else f"{rate:g}") for rate in cells["rate"]])
@@ -87,12 +80,12 @@ def accuracy_table(records: dict) -> Table:
     return Table(columns, rows, _caption(records, data), data)
 
 
-def draw_regions(records: dict, path: Path, titles: dict[str, str] = SETTING_TITLES, arms: int = ARMS) -> None:
+def draw_regions(records: dict, path: Path, titles: dict[str, str] = SETTING_TITLES) -> None:
     """Draw the decision maps of the first seed with test points, one row per setting, one panel per method."""
     maps = {(region["setting"], region["method"]): region for region in records["regions"]}
     accuracy = {(run["setting"], run["method"], run["seed"]): run["accuracy"] for run in records["runs"]}
     settings, methods = (list(dict.fromkeys(column)) for column in zip(*maps, strict=True))
-    look = method_looks(records)
+    look, arms = method_looks(records), records["settings"].get("arms", ARMS)
     with mpl.rc_context(STYLE | {"axes.titlesize": 9.5, "axes.titleweight": "normal", "axes.titlelocation": "center"}):
         figure = new_figure(height=4.4)
         parts = figure.subfigures(len(settings), 1)
@@ -136,7 +129,7 @@ def _draw_map(axes: Axes, region: dict, arms: int) -> None:
     classes = np.array([list(map(int, row)) for row in region["rows"]])
     look = {"cmap": ListedColormap(ARM_COLORS), "vmin": -0.5, "vmax": len(ARM_COLORS) - 0.5}
     axes.imshow(classes, origin="lower", extent=(-REACH, REACH, -REACH, REACH), alpha=0.45, **look)
-    points, labels = draw([region["seed"], TEST], per_arm=60, arms=arms)
+    points, labels = sample([region["seed"], TEST], per_arm=60, arms=arms)
     axes.scatter(*points.T, c=labels, s=1.5, linewidths=0, **look)
     axes.set_xlim(-REACH, REACH)
     axes.set_ylim(-REACH, REACH)

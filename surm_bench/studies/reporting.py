@@ -1,31 +1,45 @@
-"""Shared parts of the studies' reports: the files beside the records, and a mean with its deviation. Without torch."""
+"""Shared parts of the studies: the files of a finished study, and a mean with its deviation. Without torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from surm_bench.report.console import print_table
 from surm_bench.report.tables import MISSING, Table, write_table
 from surm_bench.studies import measurements
+from surm_bench.system import environment
 
 
-def write_report(folder: Path, tabulate: Callable[[dict], Table], **figures: Callable[[dict, Path], None]) -> Table:
-    """Write table.{md,tex,csv} and the figures, each under its keyword, beside folder/measurements.json.
+def about(study: str, settings: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the description of a study for its records: name, settings, environment, and anything else by its key."""
+    return {"study": study, "settings": settings, "environment": environment.describe(), **more}
+
+
+def conclude(
+    folder: Path,
+    description: dict[str, Any],
+    tables: Mapping[str, list[dict]],
+    tabulate: Callable[[dict], Table],
+    **figures: Callable[[dict, Path], None],
+) -> None:
+    """Write the records of a study and its report into folder, and print the table.
 
     Args:
-        folder: the folder of measurements.json.
+        folder: where measurements.json, table.{md,tex,csv} and the figures go.
+        description: the first keys of the records, as from :func:`about`.
+        tables: the measurements, rows by the name of their table.
         tabulate: makes the table from the records.
-        figures: draw the records into files of the given path, .{png,svg,pdf}.
-
-    Returns:
-        The table.
+        figures: draw the records into files of the given path, .{png,svg,pdf}; the keyword is the stem of these files.
     """
+    measurements.write(folder / "measurements.json", description, **tables)
     records = measurements.read(folder / "measurements.json")
     table = tabulate(records)
     write_table(table, folder, "table")
     for name, draw in figures.items():
         draw(records, folder / name)
-    return table
+    print_table(table)
 
 
 def mean_and_deviation(mean: float, std: float, form: str) -> str:

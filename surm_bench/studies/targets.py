@@ -11,7 +11,7 @@ SMALLEST = 16
 NOISE = 0.1  # of the near-low-rank target: norm of the noise divided by the norm of the low-rank part
 
 
-def draw(name: str, side: int, trial: int) -> np.ndarray:
+def sample(name: str, side: int, trial: int) -> np.ndarray:
     """Return the target with this name in TARGETS, (side, side), scaled to entries of root mean square 1.
 
     Raises:

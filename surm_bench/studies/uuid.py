@@ -15,9 +15,9 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from surm_bench.errors import UserError
-from surm_bench.report.console import print_table
-from surm_bench.studies import measurements, uuid_report
-from surm_bench.studies.uuid_data import IGNORED, Characters, Tokens, draw, encode
+from surm_bench.studies import uuid_report
+from surm_bench.studies.reporting import conclude
+from surm_bench.studies.uuid_data import IGNORED, Characters, Tokens, encode, sample
 from surm_bench.studies.uuid_model import (
     ADAPTED_LAYERS,
     SMALL,
@@ -95,7 +95,7 @@ def main(
         if value < 1:
             raise UserError(f"{name}={value} is not possible: give at least 1")
     settings = replace(QUICK if quick else REAL if model else Settings(), **given)
-    about: dict[str, Any] = {
+    description: dict[str, Any] = {
         "study": "uuid",
         "model": Path(model).name if model else SMALL_DECODER,
         "settings": asdict(settings),
@@ -108,15 +108,15 @@ def main(
         pretraining = replace(Pretraining(), steps=20) if quick else Pretraining()
         tokens = Characters()
         base, tables["pretraining"] = pretrain(pretraining, tokens)
-        about |= {"architecture": SMALL, "pretraining_settings": asdict(pretraining)}
-    measurements.write(folder / "measurements.json", about, **tables, **run(base, tokens, settings))
-    print_table(uuid_report.write(folder))
+        description |= {"architecture": SMALL, "pretraining_settings": asdict(pretraining)}
+    tables |= run(base, tokens, settings)
+    conclude(folder, description, tables, uuid_report.memory_table, memorising=uuid_report.draw)
 
 
 def pretrain(settings: Pretraining, tokens: Tokens) -> tuple[nn.Module, list[dict]]:
     """Train the small decoder; return it and one row per measurement on its own pairs."""
     model = small_decoder(settings.seed)
-    content = encode(draw([settings.seed, PRETRAINED], settings.pairs), tokens)
+    content = encode(sample([settings.seed, PRETRAINED], settings.pairs), tokens)
     rows = memorise(model, *content, settings.rate, settings.batch, settings.steps, settings.seed, points=2)
     return model, rows
 
@@ -137,7 +137,7 @@ def learn(
     base: nn.Module, tokens: Tokens, settings: Settings, place: str, method: str, r: int, seed: int, rate: float
 ) -> dict[str, Any]:
     """Memorise the seed's pairs with a new adapter on the unchanged base; return the row of the records."""
-    content = encode(draw([seed, MEMORISED], settings.pairs), tokens)
+    content = encode(sample([seed, MEMORISED], settings.pairs), tokens)
     with adapted(base, configuration(method, r, place), seed) as model:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         rows = memorise(model, *content, rate, settings.batch, settings.steps, seed, settings.points)

@@ -14,7 +14,7 @@ IGNORED = -100  # the label of a token that does not count in the loss
 Pair = tuple[str, str]
 
 
-def draw(seed: Sequence[int], count: int) -> list[Pair]:
+def sample(seed: Sequence[int], count: int) -> list[Pair]:
     """Return pairs of a key and a value, random UUIDs of version 4 (RFC 9562): 122 random bits, 36 characters each.
 
     Args:

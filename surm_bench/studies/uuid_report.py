@@ -10,7 +10,6 @@ from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import Cell, Column, Table, marks
 from surm_bench.statistics.intervals import Interval, mean_interval, paired_difference
 from surm_bench.studies import looks
-from surm_bench.studies.reporting import write_report
 
 LABELS = {"ldr": "W(G, H)", "lora": "LoRA"}
 LINES = {"ldr": "-", "lora": "--"}
@@ -35,11 +34,6 @@ SMALL = (
     "for {steps:,} steps on {pairs} other pairs from random weights (its loss on them: {before:.2f} to {after:.2f}), "
     "then frozen."
 )
-
-
-def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and memorising.{png,svg,pdf} beside folder/measurements.json; return the table."""
-    return write_report(folder, memory_table, memorising=draw)
 
 
 def summary_frame(records: dict) -> pd.DataFrame:

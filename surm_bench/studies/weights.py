@@ -6,13 +6,13 @@ of each weight in the records of finished runs (``surm_bench.adapters.change``).
 
 from pathlib import Path
 
-from surm_bench import records
 from surm_bench.adapters.roles import layer_of
 from surm_bench.errors import UserError
 from surm_bench.records import Record
-from surm_bench.report.console import print_table
 from surm_bench.report.frames import adapter_family
-from surm_bench.studies import measurements, weights_report
+from surm_bench.studies import weights_report
+from surm_bench.studies.finished import method_of, newest, read_runs
+from surm_bench.studies.reporting import conclude
 
 RUNS = Path("results/demo")
 ROLES = ("q", "k", "v")
@@ -29,10 +29,7 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
     Raises:
         UserError: no run in results_dir has changed a query, key or value.
     """
-    archive = records.Archive(results_dir)
-    for problem in archive.problems:
-        print(problem)
-    rows = changes(archive.records())
+    rows = changes(read_runs(results_dir))
     if not rows:
         raise UserError(
             f"{results_dir} has no run that changed a query, key or value: `surm-bench reproduce demo --all` makes some"
@@ -40,22 +37,18 @@ def main(folder: Path, quick: bool, results_dir: Path = RUNS) -> None:
     if quick:
         first = (rows[0]["model"], rows[0]["task"])
         rows = [row for row in rows if (row["model"], row["task"]) == first]
-    about = {"study": "weights", "runs_from": str(results_dir), "quick": quick}
-    measurements.write(folder / "measurements.json", about, changes=rows)
-    print_table(weights_report.write(folder))
+    description = {"study": "weights", "runs_from": str(results_dir), "quick": quick}
+    conclude(folder, description, {"changes": rows}, weights_report.distance_table, distance=weights_report.draw)
 
 
-def changes(found: list[dict]) -> list[dict]:
+def changes(found: list[Record]) -> list[dict]:
     """Return one row per (run, layer, role) of finished runs on reported splits: 1 − cos(W + αΔW, W), and ΔW's rank.
 
     If a method has several configurations, the newest one counts.
     """
-    done = [r for r in found if r.status == "success" and not r.is_tuning]
-    newest = {_cell(r): r.group_id for r in sorted(done, key=lambda r: r.created)}
-    chosen = [r for r in done if r.group_id == newest[_cell(r)]]
     keys = ("model", "task", "label")
     return [
-        dict(zip(keys, _cell(record), strict=True))
+        dict(zip(keys, method_of(record), strict=True))
         | {
             "seed": record.seed,
             "run_id": record.run_id,
@@ -66,12 +59,13 @@ def changes(found: list[dict]) -> list[dict]:
             "cosine_distance": layer["cosine_distance"],
             "rank": layer["rank"],
         }
-        for record in sorted(chosen, key=lambda r: (*_cell(r)[:2], r.parameters.adapter, _cell(r)[2], r.seed))
+        for record in sorted(newest(found), key=_place)
         for layer in record.change or []
         if layer["role"] in ROLES
     ]
 
 
-def _cell(record: Record) -> tuple[str, str, str]:
-    config = record.config
-    return config.model.name, config.task.name, config.adapter.label
+def _place(record: Record) -> tuple[str, str, int, str, int]:
+    """Return the place of a record: task by task, by parameters."""
+    model, task, label = method_of(record)
+    return model, task, record.parameters.adapter, label, record.seed

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from surm_bench.report.looks import method_looks
 from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table
-from surm_bench.studies.reporting import mean_and_deviation, write_report
+from surm_bench.studies.reporting import mean_and_deviation
 
 TASK = ["model", "task"]
 PROJECTIONS = {"q": "query", "k": "key", "v": "value"}
@@ -20,11 +20,6 @@ CAPTION = (
     "leaves this weight as it is. From the records of {runs}: {seeds} seed(s). The paper: LoRA stays near W, SURM "
     "goes far (Fig. 11), and all trained SURM matrices have full rank (B.4). Here, {sentences}."
 )
-
-
-def write(folder: Path) -> Table:
-    """Write table.{md,tex,csv} and distance.{png,svg,pdf} beside measurements.json; return the table."""
-    return write_report(folder, distance_table, distance=draw)
 
 
 def distance_table(records: dict) -> Table:

@@ -10,7 +10,7 @@ from surm_bench.benchmark import harness, layer, networks
 from surm_bench.benchmark.main import measure_part, write
 from surm_bench.benchmark.memory import step_peak
 from surm_bench.benchmark.parts import PARTS
-from surm_bench.benchmark.plan import QUICK
+from surm_bench.benchmark.plan import QUICK, STRUCTURED
 from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.tables import target_table
 from surm_bench.benchmark.timing import compare, take_turns
@@ -50,7 +50,7 @@ def test_peak_of_allocations():
     assert step_peak(step, "cpu") == pytest.approx(12e6, rel=1e-3)
 
 
-@pytest.mark.parametrize("structure", layer.STRUCTURED)
+@pytest.mark.parametrize("structure", STRUCTURED)
 def test_routes_of_a_case_agree(structure):
     x = torch.randn(5, 24)
     answers = []
@@ -97,9 +97,9 @@ def test_what_differs_is_not_compared():
 
 def test_verdicts():
     cases = {"frozen layer": 0.5, layer.REFERENCE: 1.0, layer.C3A: 3.0, layer.RFFT: 1.5}
-    cases |= {layer.name(structure, "auto"): 0.9 for structure in layer.STRUCTURED}
-    cases[layer.name("ldr", "auto")] = 1.004  # 1.00 by two digits
-    cases[layer.name("kronecker", "auto")] = 1.2
+    cases |= {layer.case_name(structure, "auto"): 0.9 for structure in STRUCTURED}
+    cases[layer.case_name("ldr", "auto")] = 1.004  # 1.00 by two digits
+    cases[layer.case_name("kronecker", "auto")] = 1.2
     data = pd.DataFrame(
         {"case": list(cases), "ratio": list(cases.values()), "bytes": 10, "setting": "cpu", "machine": "m"}
     )

@@ -1,19 +1,8 @@
 """SST-2 split by sentence: no training row is part of a sentence that is scored."""
 
-import importlib.util
-from pathlib import Path
-
 import pandas as pd
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "sst2_sentences.py"
-
-
-def script():
-    spec = importlib.util.spec_from_file_location("sst2_sentences", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from sst2_sentences import HELD_OUT, read, split_by_sentence
 
 
 def test_whole_sentences_are_held_out_with_all_their_phrases():
@@ -21,7 +10,7 @@ def test_whole_sentences_are_held_out_with_all_their_phrases():
     phrases = [phrase for s in sentences for phrase in (s, " ".join(s.split()[:3]), " ".join(s.split()[1:3]))]
     train = pd.DataFrame({"sentence": [*phrases, "very good", "dull"], "label": [1] * len(phrases) + [1, 0]})
     validation = pd.DataFrame({"sentence": ["a dull affair"], "label": [0]})
-    kept, scored = script().split_by_sentence(train, validation, held_out=2)
+    kept, scored = split_by_sentence(train, validation, held_out=2)
 
     assert scored["sentence"][0] == "a dull affair" and len(scored) == 3
     held = set(scored["sentence"][1:])
@@ -38,9 +27,8 @@ def phrases_of(sentence, phrases):
 @pytest.mark.slow
 def test_the_real_split(data_dir):
     glue = data_dir / "glue"
-    module = script()
-    train, validation = (module.read(glue / "sst2" / f"{split}.parquet") for split in ("train", "validation"))
-    kept, scored = module.split_by_sentence(train, validation, module.HELD_OUT)
+    train, validation = (read(glue / "sst2" / f"{split}.parquet") for split in ("train", "validation"))
+    kept, scored = split_by_sentence(train, validation, HELD_OUT)
     assert len(scored) == 4872 and scored[:872].equals(validation)
     assert not set(kept["sentence"].str.strip()) & set(scored["sentence"].str.strip())
     assert len(kept) > 320 * 32, "a run of 320 steps sees no row twice"

@@ -17,12 +17,12 @@ from surm_bench.errors import UserError
 from surm_bench.structured import STRUCTURES, StructuredMatrix
 from surm_bench.studies import approximation, approximation_report, measurements
 from surm_bench.studies.fitting import fit
-from surm_bench.studies.members import build, declarations, grows, nearest, relative_error
-from surm_bench.studies.targets import NOISE, TARGETS, draw, extent
+from surm_bench.studies.members import build, declarations, nearest, relative_error
+from surm_bench.studies.targets import NOISE, TARGETS, extent, sample
 
 SIDE = 16
 QUICK = dataclasses.replace(approximation.QUICK, iterations=25)
-CELLS = [(name, budget) for name in STRUCTURES for budget in (1, 2, 3) if budget == 1 or grows(name)]
+CELLS = [(name, budget) for name in STRUCTURES for budget in (1, 2, 3) if budget == 1 or STRUCTURES[name].growth]
 with_closed_form = pytest.mark.parametrize(
     "name, budget", [cell for cell in CELLS if STRUCTURES[cell[0]].has_closed_form()]
 )
@@ -54,17 +54,17 @@ def tail(matrix: np.ndarray, rank: int) -> float:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_targets_are_seeded_and_of_one_size(name):
-    matrix = draw(name, 32, trial=3)
+    matrix = sample(name, 32, trial=3)
     assert matrix.shape == (32, 32)
     assert np.sqrt((matrix**2).mean()) == pytest.approx(1)
-    np.testing.assert_array_equal(matrix, draw(name, 32, trial=3))
-    assert not np.allclose(matrix, draw(name, 32, trial=4))
+    np.testing.assert_array_equal(matrix, sample(name, 32, trial=3))
+    assert not np.allclose(matrix, sample(name, 32, trial=4))
 
 
 def test_psd_target():
     """Wishart: E tr(A)² is n⁴ and E‖A‖² is 2n³ + n², so that the identity has 1 / (2 + 1/n) of the squared norm."""
     for trial in range(3):
-        matrix = draw("random PSD", 128, trial)
+        matrix = sample("random PSD", 128, trial)
         np.testing.assert_array_equal(matrix, matrix.T)
         assert np.linalg.eigvalsh(matrix).min() > 0
         share = np.trace(matrix) ** 2 / 128 / np.linalg.norm(matrix) ** 2
@@ -73,12 +73,12 @@ def test_psd_target():
 
 def test_gaussian_target_has_no_structure():
     """Each of its singular values takes its part: the largest is about 2√n for entries of variance 1."""
-    singular = np.linalg.svd(draw("random Gaussian", 256, 0), compute_uv=False)
+    singular = np.linalg.svd(sample("random Gaussian", 256, 0), compute_uv=False)
     assert singular[0] == pytest.approx(2 * np.sqrt(256), rel=0.05)
 
 
 def test_near_low_rank_target():
-    singular = np.linalg.svd(draw("near low rank", 64, 0), compute_uv=False)
+    singular = np.linalg.svd(sample("near low rank", 64, 0), compute_uv=False)
     rank = extent(64)
     assert rank == 4
     assert singular[rank - 1] > 5 * singular[rank]
@@ -88,7 +88,7 @@ def test_near_low_rank_target():
 
 
 def test_banded_target():
-    matrix, (i, j) = draw("banded", 48, 0), np.indices((48, 48))
+    matrix, (i, j) = sample("banded", 48, 0), np.indices((48, 48))
     assert extent(48) == 3
     assert (matrix[abs(i - j) > 3] == 0).all()
     assert (matrix[abs(i - j) <= 3] != 0).all()
@@ -96,7 +96,7 @@ def test_banded_target():
 
 def test_too_small_a_side():
     with pytest.raises(UserError, match="side=8 is not possible: give at least 16"):
-        draw("banded", 8, 0)
+        sample("banded", 8, 0)
 
 
 @pytest.mark.parametrize("name, budget", CELLS)
@@ -112,7 +112,7 @@ def test_budgets_are_equal(name, budget, side):
 @with_closed_form
 @pytest.mark.parametrize("target", TARGETS)
 def test_nearest_and_the_fit_reach_the_least_error(name, budget, target):
-    matrix = draw(target, SIDE, trial=1)
+    matrix = sample(target, SIDE, trial=1)
     least = best_error(name, matrix, budget)
     matrix = torch.from_numpy(matrix)
     assert relative_error(nearest(name, matrix, budget), matrix) == pytest.approx(least, abs=1e-12)
@@ -138,7 +138,7 @@ def test_the_fit_finds_a_matrix_of_low_displacement_rank():
 
 
 def test_a_fit_stops_at_its_limit():
-    matrix = torch.from_numpy(draw("random Gaussian", SIDE, 0))
+    matrix = torch.from_numpy(sample("random Gaussian", SIDE, 0))
     assert fit(build("ldr", SIDE, 2).double(), matrix, iterations=7) == 7
 
 
@@ -160,7 +160,7 @@ def test_the_study_leaves_records_a_table_and_a_figure(quick):
     assert {("circulant", 1), ("low_rank", 2), ("kronecker", 2), ("ldr", 2)} <= cells
     assert len(records["fits"]) == len(cells) * len(TARGETS) * settings.trials
     for row in records["fits"]:
-        matrix = draw(row["target"], settings.side, row["trial"])
+        matrix = sample(row["target"], settings.side, row["trial"])
         if STRUCTURES[row["structure"]].has_closed_form():
             assert row["closed_form"] == pytest.approx(best_error(row["structure"], matrix, row["budget"]))
             assert row["fitted"] >= row["closed_form"] - 1e-12
@@ -168,7 +168,7 @@ def test_the_study_leaves_records_a_table_and_a_figure(quick):
             assert row["closed_form"] is None
         assert 0 < row["fitted"] < 1
     for row in records["identity"]:
-        matrix = draw(row["target"], settings.side, row["trial"])
+        matrix = sample(row["target"], settings.side, row["trial"])
         along = (matrix * np.eye(len(matrix)) / np.sqrt(len(matrix))).sum() / np.linalg.norm(matrix)  # a cosine
         assert row["error"] == pytest.approx(np.sqrt(1 - along**2))
     assert "low rank r=2" in (quick / "table.md").read_text()

@@ -12,18 +12,18 @@ from surm_bench.studies.approximation_descent import MEMBERS, NOISE, QUICK, RANK
 LONG = dataclasses.replace(QUICK, steps=400, every=100)
 
 
-def draw(name, side):
+def sample(name, side):
     return TARGETS[name](np.random.default_rng(3), side)
 
 
 def test_targets():
-    singular = np.linalg.svd(draw("near low rank", 60), compute_uv=False)
+    singular = np.linalg.svd(sample("near low rank", 60), compute_uv=False)
     assert singular[RANK - 1] > 20 * singular[RANK]
     np.testing.assert_allclose((singular[RANK:] ** 2).sum() / (60 - RANK) ** 2, NOISE**2, rtol=0.1)
-    t, sines = np.random.default_rng(3).standard_normal(60), draw("sines", 60)
+    t, sines = np.random.default_rng(3).standard_normal(60), sample("sines", 60)
     assert sines[7, 4] == pytest.approx(np.sin(5 * t[7]))
-    assert (draw("sines with noise", 60) - sines).std() == pytest.approx(NOISE, rel=0.1)
-    assert draw("Gaussian", 60).std() == pytest.approx(1, rel=0.1)
+    assert (sample("sines with noise", 60) - sines).std() == pytest.approx(NOISE, rel=0.1)
+    assert sample("Gaussian", 60).std() == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize("name, wrap", [("circulant", True), ("Toeplitz", False)])
@@ -47,11 +47,12 @@ def test_w_of_a_large_r_holds_every_matrix_and_a_larger_r_is_nearer():
 def test_the_study_leaves_records_a_table_and_a_figure(tmp_path):
     approximation_descent.main(tmp_path, quick=True)
     rows = measurements.read(tmp_path / "measurements.json")["descents"]
-    assert len(rows) == len(TARGETS) * len(MEMBERS)
+    assert len(rows) == len(TARGETS) * len(MEMBERS) * QUICK.trials
     assert {len(row["errors"]) for row in rows} == {3}  # before, after 10 and 20 steps
     stored = {row["member"]: row["stored"] for row in rows}
     assert stored["W(G, H), r = 4"] == 4 * 2 * 16 and stored["Toeplitz"] == 31 and stored["circulant"] == 16
-    assert "W(G, H), r = 20" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "W(G, H), r = 20" in table and "over 2 trials" in table and "nan" not in table
     assert matplotlib.image.imread(tmp_path / "error_along_training.png").shape[1] == 1600
 
 
@@ -74,6 +75,8 @@ def test_the_table_by_hand():
     assert [row[2].mark for row in table.rows] == ["", "second", "best", ""]
     assert "on 1 of 1 targets, W(G, H) of r = 2 is ahead of Toeplitz on 1 of 1, and" in table.caption
     assert "leave at least 0.800: the order is the theorem's" in table.caption
+    once = approximation_descent_report.error_table({"settings": settings, "descents": rows[::2]})
+    assert [row[2].text for row in once.rows] == ["0.800", "0.500", "0.200", "0.800"]  # one trial has no deviation
     worse = [one_row | {"errors": [1.0, 0.9]} if one_row["member"] == two else one_row for one_row in rows]
     caption = approximation_descent_report.error_table({"settings": settings, "descents": worse}).caption
     assert "on 0 of 1 targets" in caption and "the order is not the theorem's" in caption

@@ -7,9 +7,9 @@ import scipy.linalg
 import torch
 from scipy.special import log_softmax
 
-from surm_bench.studies import measurements, pinwheel, pinwheel_data, pinwheel_report
+from surm_bench.studies import measurements, pinwheel, pinwheel_data, pinwheel_report, pinwheel_runs
 from surm_bench.studies.members import declarations
-from surm_bench.studies.pinwheel_data import ARMS, BEND, REACH, TEST, TRAIN, draw, grid
+from surm_bench.studies.pinwheel_data import ARMS, BEND, REACH, TEST, TRAIN, grid, sample
 from surm_bench.studies.pinwheel_network import METHODS, STRUCTURED, WIDTH, Network, build, matrix_counts, train
 
 COUNTS = {  # trained and stored, for a matrix of 32×32
@@ -31,7 +31,7 @@ def pretrained():
 
 @pytest.fixture
 def points():
-    x, y = draw([0, TRAIN], 10)
+    x, y = sample([0, TRAIN], 10)
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
@@ -39,7 +39,7 @@ def test_the_arms_without_noise(monkeypatch):
     """All points of an arm are at radius 1, at the angle of the arm plus BEND·e."""
     monkeypatch.setattr(pinwheel_data, "RADIAL_STD", 0.0)
     monkeypatch.setattr(pinwheel_data, "TANGENTIAL_STD", 0.0)
-    x, y = draw([0], 3, turn=0.2)
+    x, y = sample([0], 3, turn=0.2)
     np.testing.assert_array_equal(y, np.repeat(range(ARMS), 3))
     angles = 0.2 + BEND * np.e + 2 * np.pi * y / ARMS
     np.testing.assert_allclose(x, np.stack([np.cos(angles), np.sin(angles)], 1), atol=1e-6)
@@ -47,22 +47,22 @@ def test_the_arms_without_noise(monkeypatch):
 
 def test_the_noise_is_along_and_across_the_arms():
     """|x|² is (1 + radial)² + tangential², of mean 1 + 0.3² + 0.1²."""
-    x, _ = draw([0], 20_000)
+    x, _ = sample([0], 20_000)
     assert (x.astype(float) ** 2).sum(1).mean() == pytest.approx(1.1, abs=0.01)
 
 
 def test_turning_the_wheel_is_a_rotation():
-    x, y = draw([4, TEST], 50)
-    turned, same = draw([4, TEST], 50, turn=0.7)
+    x, y = sample([4, TEST], 50)
+    turned, same = sample([4, TEST], 50, turn=0.7)
     rotation = np.array([[np.cos(0.7), -np.sin(0.7)], [np.sin(0.7), np.cos(0.7)]])
     np.testing.assert_allclose(turned, x @ rotation.T, atol=1e-6)
     np.testing.assert_array_equal(y, same)
 
 
 def test_points_are_seeded_and_drawn_apart_for_every_purpose():
-    np.testing.assert_array_equal(draw([3, TRAIN], 5)[0], draw([3, TRAIN], 5)[0])
-    assert not np.allclose(draw([3, TRAIN], 5)[0], draw([3, TEST], 5)[0])
-    assert not np.allclose(draw([3, TRAIN], 5)[0], draw([4, TRAIN], 5)[0])
+    np.testing.assert_array_equal(sample([3, TRAIN], 5)[0], sample([3, TRAIN], 5)[0])
+    assert not np.allclose(sample([3, TRAIN], 5)[0], sample([3, TEST], 5)[0])
+    assert not np.allclose(sample([3, TRAIN], 5)[0], sample([4, TRAIN], 5)[0])
 
 
 @methods
@@ -144,16 +144,16 @@ def test_nothing_to_train(pretrained, points):
 
 def test_the_rule_of_the_learning_rate():
     rows = [{"rate": 0.1, "accuracies": [0.5, 0.8]}, {"rate": 0.01, "accuracies": [0.7, 0.6]}]
-    assert pinwheel.choose(rows) == 0.01  # both have a mean of 0.65
+    assert pinwheel_runs.choose(rows) == 0.01  # both have a mean of 0.65
     rows[0]["accuracies"][0] = 0.51
-    assert pinwheel.choose(rows) == 0.1
+    assert pinwheel_runs.choose(rows) == 0.1
 
 
 def test_a_decision_map_begins_below():
     def above(x):
         return torch.stack([-x[:, 1], x[:, 1] + 0.01 * (x[:, 0] > 0)], dim=1)
 
-    assert pinwheel.decision_map(above, 4) == ["0000", "0000", "1111", "1111"]
+    assert pinwheel_runs.decision_map(above, 4) == ["0000", "0000", "1111", "1111"]
     np.testing.assert_allclose(grid(2), REACH / 2 * np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]))
 
 
@@ -189,7 +189,7 @@ def test_the_same_seed_gives_the_same_numbers(quick):
     records = measurements.read(quick / "measurements.json")
     assert {"seed": 1, "accuracy": accuracy} in records["pretraining"]
     run = next(r for r in records["runs"] if (r["setting"], r["method"], r["seed"]) == ("adapted", "circulant", 1))
-    _, again = pinwheel.learn("circulant", 1, run["rate"], base, pinwheel.QUICK)
+    again = pinwheel_runs.learn(pinwheel.start("circulant", {1: base}, 1), 1, run["rate"], pinwheel.QUICK)
     assert run == {"setting": "adapted", "method": "circulant"} | again
 
 

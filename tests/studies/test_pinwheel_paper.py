@@ -9,7 +9,8 @@ from surm_bench.studies import measurements, pinwheel_paper, pinwheel_paper_repo
 from surm_bench.studies.members import declarations
 from surm_bench.studies.pinwheel_data import TEST, TRAIN
 from surm_bench.studies.pinwheel_network import STRUCTURED, matrix_counts, train
-from surm_bench.studies.pinwheel_paper import ARMS, FROZEN, METHODS, QUICK, TRAINED, WIDTH, build, points, similarity
+from surm_bench.studies.pinwheel_paper import ARMS, FROZEN, METHODS, QUICK, TRAINED, WIDTH, build, similarity
+from surm_bench.studies.pinwheel_runs import points
 
 COUNTS = {"low_rank": 128, "circulant": 128, "symmetric_toeplitz": 128, "toeplitz": 127, "dense": 4096}
 
@@ -22,7 +23,7 @@ def test_what_is_trained_and_where_it_starts(method, embedding):
     for name in ("input.weight", "head.weight"):
         torch.testing.assert_close(network.get_parameter(name), dense.get_parameter(name), rtol=0, atol=0)
     before = {name: value.detach().clone() for name, value in network.named_parameters()}
-    train(network, *points(0, TRAIN, 10), rate=0.01, steps=3)
+    train(network, *points([0, TRAIN], 10, ARMS), rate=0.01, steps=3)
     changed = {name for name, value in network.named_parameters() if not torch.equal(value, before[name])}
     others = {"hidden.bias", "head.weight", "head.bias"} | (
         {"input.weight", "input.bias"} if embedding == TRAINED else set()
@@ -36,14 +37,14 @@ def test_what_is_trained_and_where_it_starts(method, embedding):
 
 
 def test_five_arms():
-    x, y = points(0, TRAIN, 7)
+    x, y = points([0, TRAIN], 7, ARMS)
     assert x.shape == (5 * 7, 2) and set(y.tolist()) == set(range(ARMS))
 
 
 def test_similarity_is_linear_cka_by_its_definition():
     """tr(KHLH) over the norms, H the centring matrix; features by numpy."""
     one, full = build("dense", FROZEN, 0), build("dense", FROZEN, 1)
-    x, _ = points(0, TEST, 4)
+    x, _ = points([0, TEST], 4, ARMS)
 
     def features(network):
         p = {name: value.detach().double().numpy() for name, value in network.named_parameters()}

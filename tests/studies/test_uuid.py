@@ -15,7 +15,7 @@ from transformers.modeling_outputs import CausalLMOutput
 from surm_bench.errors import UserError
 from surm_bench.studies import measurements, uuid_report
 from surm_bench.studies import uuid as study
-from surm_bench.studies.uuid_data import IGNORED, Characters, TokensOfModel, draw, encode
+from surm_bench.studies.uuid_data import IGNORED, Characters, TokensOfModel, encode, sample
 from surm_bench.studies.uuid_model import ADAPTED_LAYERS, SMALL, adapted, answer, configuration, small_decoder
 
 
@@ -36,10 +36,10 @@ def certain(tokens, size=4):
 
 
 def test_pairs_are_random_uuids():
-    pairs = draw([3, 0], 50)
+    pairs = sample([3, 0], 50)
     texts = [text for pair in pairs for text in pair]
     assert len(set(texts)) == 100 and {uuid.UUID(text).version for text in texts} == {4}
-    assert pairs == draw([3, 0], 50) and not set(pairs) & set(draw([3, 1], 50))
+    assert pairs == sample([3, 0], 50) and not set(pairs) & set(sample([3, 1], 50))
 
 
 def test_tokens_by_hand():
@@ -85,7 +85,7 @@ def test_a_measurement_weighs_tokens_not_batches():
 
 def test_an_exact_match_is_what_greedy_decoding_says():
     model, tokens = small_decoder(0), Characters()
-    pairs = draw([0, 0], 2)
+    pairs = sample([0, 0], 2)
     ids, labels = encode(pairs, tokens)
     with torch.no_grad():
         assert not answer(model, ids, labels)[1].any()
@@ -121,7 +121,7 @@ def test_numbers_trained_by_closed_form(shape):
 def test_the_base_is_left_as_it_was(method):
     base = small_decoder(0)
     before = {name: p.clone() for name, p in base.named_parameters()}
-    ids, labels = encode(draw([0, 0], 2), Characters())
+    ids, labels = encode(sample([0, 0], 2), Characters())
     with torch.no_grad():
         wanted = base(ids).logits
     for _ in range(2):  # the second adapter starts from the base, too

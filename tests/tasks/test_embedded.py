@@ -304,7 +304,7 @@ def test_weights_are_small_enough_to_ship():
 
 
 def test_glyphs_are_no_digits():
-    from surm_bench.pretraining import glyphs
+    from pretraining import glyphs
 
     assert not set("".join(glyphs.CLASSES)) & set("0123456789")
     rng = random.Random(0)
@@ -314,7 +314,7 @@ def test_glyphs_are_no_digits():
 
 
 def test_corpus_keeps_away_from_validation_texts():
-    from surm_bench.pretraining.corpus import passages, validation_texts
+    from pretraining.corpus import passages, validation_texts
 
     excluded = validation_texts()
     stream = passages(seed=0, excluded=excluded)

@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM
 
-from surm_bench.pretraining.corpus import neighbours, passages, spoil, validation_texts, vocabulary
-from surm_bench.pretraining.folder import published
-from surm_bench.pretraining.tokenizer import SPECIAL, build_tokenizer
+from pretraining.corpus import neighbours, passages, spoil, validation_texts, vocabulary
+from pretraining.tokenizer import SPECIAL, build_tokenizer
 
 MAX_LENGTH = 64
 HIDDEN, LAYERS, HEADS, INTERMEDIATE = 64, 4, 4, 256
@@ -63,10 +62,9 @@ def pretrain(folder: Path, steps: int, seed: int) -> None:
     seconds = time.perf_counter() - start
     measured = evaluate(model, judge, islice(batches(tokenizer, seed + 1, excluded), HELD_OUT))
     facts = {"steps": steps, "seed": seed, "seconds": seconds, "vocabulary_size": len(tokenizer), **measured}
-    with published(folder) as draft:
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        (draft / "README.md").write_text(README.format(size=model.roberta.num_parameters(), **facts))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(README.format(size=model.roberta.num_parameters(), **facts))
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, excluded: set[str]) -> Iterator[dict[str, Tensor]]:

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from surm_bench.pretraining import glyphs
-from surm_bench.pretraining.folder import published
+from pretraining import glyphs
 
 KWARGS = {
     "img_size": 8,
@@ -34,7 +33,7 @@ README = """# vit_digits
 
 A timm VisionTransformer for 8x8 grey images (4 blocks, width 64, {size:,} parameters), pretrained to tell {classes}
 classes of glyphs apart: letters and signs in matplotlib's fonts, distorted at random
-(`surm_bench/pretraining/glyphs.py`). It has never seen a digit, printed or written.
+(`scripts/pretraining/glyphs.py`). It has never seen a digit, printed or written.
 
     OMP_NUM_THREADS=1 python scripts/pretrain_embedded.py vit_digits --steps {steps} --seed {seed}
 
@@ -63,12 +62,12 @@ def pretrain(folder: Path, steps: int, seed: int) -> None:
         accuracy = (model(images[GLYPHS:]).argmax(-1) == labels[GLYPHS:]).double().mean().item()
     vit = model[0]
     config = {"architecture": "VisionTransformer", "kwargs": KWARGS, "mean": [MEAN], "std": [STD]}
-    with published(folder) as draft:
-        save_file(vit.state_dict(), draft / "model.safetensors", metadata={"format": "pt"})
-        (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        facts = {"steps": steps, "seed": seed, "seconds": seconds, "accuracy": accuracy}
-        size, classes = sum(p.numel() for p in vit.parameters()), len(glyphs.CLASSES)
-        (draft / "README.md").write_text(README.format(size=size, classes=classes, chance=1 / classes, **facts))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(vit.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    facts = {"steps": steps, "seed": seed, "seconds": seconds, "accuracy": accuracy}
+    size, classes = sum(p.numel() for p in vit.parameters()), len(glyphs.CLASSES)
+    (folder / "README.md").write_text(README.format(size=size, classes=classes, chance=1 / classes, **facts))
 
 
 def draw_glyphs(count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,14 @@
 """Reader of the official CIFAR images: from the hub's mirror, parquet files, or the authors' archive."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
+from cifar.binary import ARCHIVES, is_binary, read_binary
 from surm_bench.config import TaskConfig
+from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.hub import OutOfReach
-from surm_bench.system.installation import config_dir
 from surm_bench.tasks.check import check_split
-from surm_bench.tasks.cifar_binary import ARCHIVES, is_binary, read_binary
 from surm_bench.tasks.sources import Split, read_splits
 
 SPLITS = ("train", "test")
@@ -24,7 +23,7 @@ def read_official(name: str, source: Path | None) -> dict[str, Split]:
     Raises:
         UserError: the splits are missing, cannot be read, or do not hold images with the labels of this data set.
     """
-    config = _config(name, source)
+    config = replace(resolved([f"task=images/{name}"]).task, data_dir=None if source is None else str(source))
     if source is None:
         splits = _from_hub(config, name)
     elif is_binary(name, source):
@@ -34,12 +33,6 @@ def read_official(name: str, source: Path | None) -> dict[str, Split]:
         splits = read_splits(config)
     checked = [Split(check_split(split, config), split.origin) for split in splits]
     return dict(zip(SPLITS, checked, strict=True))
-
-
-def _config(name: str, source: Path | None) -> TaskConfig:
-    yaml = OmegaConf.load(config_dir() / "task" / "images" / f"{name}.yaml")
-    data_dir = {"data_dir": None if source is None else str(source)}
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TaskConfig), yaml, data_dir))
 
 
 def _from_hub(config: TaskConfig, name: str) -> list[Split]:

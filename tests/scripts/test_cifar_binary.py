@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+from cifar import subsets
+from cifar.binary import read_binary
+from cifar.subsets import rebuild
 from datasets import Dataset, Features, Image, Value
 
 from surm_bench.content import rows_digest
 from surm_bench.errors import UserError
-from surm_bench.tasks import cifar_subsets
-from surm_bench.tasks.cifar_binary import read_binary
-from surm_bench.tasks.cifar_subsets import rebuild
 
 TRAIN = {"cifar10": [f"data_batch_{number}.bin" for number in (1, 2, 3, 4, 5)], "cifar100": ["train.bin"]}
 TEST = {"cifar10": "test_batch.bin", "cifar100": "test.bin"}
@@ -63,7 +63,7 @@ def test_a_subset_is_rebuilt_from_the_official_files(name, packed, tmp_path, mon
         lines = [rows_digest(rows, ["image"], "label", "image")]
         lines += [f"{hashlib.sha256(image.tobytes()).hexdigest()[:12]} {label}" for image, label in pairs]
         (tmp_path / "manifests" / name / f"{split}.txt").write_text("\n".join(lines))
-    monkeypatch.setattr(cifar_subsets, "MANIFESTS", tmp_path / "manifests")
+    monkeypatch.setattr(subsets, "MANIFESTS", tmp_path / "manifests")
     if packed:
         source = pack(name, source, tmp_path / "official.tar.gz")
     for file, pairs in zip(rebuild(name, tmp_path / "out", source), chosen.values(), strict=True):

@@ -8,25 +8,19 @@ CIFAR-10: 10,000 of the official training images and 2,000 of the official test 
 2,000 test images too, but NOT of the official splits: the source of this subset pooled training and test images. Both
 official splits are therefore searched for every image, and scores on this CIFAR-100 cannot be compared with published
 scores.
-
-Tested so far: the subsets were rebuilt from the files that the manifests were made from, and from shuffled copies of
-these files. They were never rebuilt from the official archives, which we could not download. It is also unknown whether
-this CIFAR-100 numbers its labels like the official one; if not, the error says that images have another label.
 """
 
-import argparse
 import hashlib
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets import Dataset, concatenate_datasets
 from PIL.Image import Image
 
+from cifar.official import SPLITS, read_official
 from surm_bench.content import rows_digest
 from surm_bench.errors import UserError
 from surm_bench.system.atomic import atomic_folder
-from surm_bench.tasks.cifar_official import SPLITS, read_official
 from surm_bench.tasks.sources import Split
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -40,26 +34,6 @@ class Manifest(NamedTuple):
 
     rows: str
     images: list[tuple[str, int]]
-
-
-def main() -> None:
-    """Rebuild the subset that the command line names; bad input prints one line on standard error and exits with 2."""
-    parser = argparse.ArgumentParser(description="Draw this benchmark's subset of CIFAR from the official images.")
-    parser.add_argument("name", choices=DATA_SETS)
-    parser.add_argument("folder", type=Path, help="where <name>/train.parquet and <name>/test.parquet go")
-    parser.add_argument(
-        "--source",
-        type=Path,
-        help="the official images: cifar-10-binary.tar.gz or cifar-100-binary.tar.gz, a folder with its .bin files, or "
-        "one with <name>/{train,test}.parquet (default: the hub)",
-    )
-    options = parser.parse_args()
-    try:
-        for file in rebuild(options.name, options.folder, options.source):
-            print(file)
-    except UserError as error:
-        print(f"surm-bench: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def rebuild(name: str, folder: Path, source: Path | None = None) -> list[Path]:

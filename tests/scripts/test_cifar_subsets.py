@@ -4,17 +4,20 @@ import errno
 import hashlib
 from pathlib import Path
 
+import cifar_subset
 import numpy as np
 import pyarrow.parquet
 import pytest
+from cifar import subsets
+from cifar.official import SPLITS
+from cifar.subsets import DATA_SETS, MANIFESTS, read_manifest, rebuild
 from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets
 
 from surm_bench import hub
+from surm_bench.command.errors import exit_code
 from surm_bench.content import rows_digest
 from surm_bench.errors import UserError
-from surm_bench.tasks import cifar_subsets, sources
-from surm_bench.tasks.cifar_official import SPLITS
-from surm_bench.tasks.cifar_subsets import DATA_SETS, MANIFESTS, read_manifest, rebuild
+from surm_bench.tasks import sources
 
 
 def digest(rows: Dataset) -> str:
@@ -49,7 +52,7 @@ def subset(tmp_path, monkeypatch) -> dict[str, Dataset]:
     for name in DATA_SETS:
         for split, dataset in rows.items():
             write_manifest(tmp_path / "manifests" / name, split, dataset)
-    monkeypatch.setattr(cifar_subsets, "MANIFESTS", tmp_path / "manifests")
+    monkeypatch.setattr(subsets, "MANIFESTS", tmp_path / "manifests")
     return rows
 
 
@@ -141,12 +144,12 @@ def test_a_full_disk_leaves_neither_file(subset, tmp_path, monkeypatch, capsys):
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(rows, path)
 
-    monkeypatch.setattr("sys.argv", ["cifar_subset.py", "cifar10", str(tmp_path / "out"), "--source", str(source)])
+    arguments = ["cifar10", str(tmp_path / "out"), "--source", str(source)]
     with monkeypatch.context() as full:
         full.setattr(Dataset, "to_parquet", second_fails)
-        assert "cifar10 (No space left on device): free space" in refusal(capsys)
+        assert "cifar10 (No space left on device): free space" in refusal(capsys, *arguments)
     assert not list(tmp_path.glob("out/*"))
-    cifar_subsets.main()
+    assert cifar_subset.main(arguments) == 0
     assert capsys.readouterr().out.count("\n") == 2
 
 
@@ -174,19 +177,17 @@ def test_a_folder_that_cannot_be_made(subset, tmp_path):
         rebuild("cifar10", tmp_path / "out", write_official(tmp_path / "source", official(subset)))
 
 
-def refusal(capsys) -> str:
+def refusal(capsys, *arguments: str) -> str:
     """The one line that the script ends in, with exit code 2."""
-    with pytest.raises(SystemExit, match="^2$"):
-        cifar_subsets.main()
+    assert exit_code(cifar_subset.main, arguments) == 2
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("surm-bench: ")
     return message
 
 
-def test_a_source_without_images(tmp_path, monkeypatch, capsys):
+def test_a_source_without_images(tmp_path, capsys):
     source = tmp_path / "none"
-    monkeypatch.setattr("sys.argv", ["cifar_subset.py", "cifar10", str(tmp_path), "--source", str(source)])
-    message = refusal(capsys)
+    message = refusal(capsys, "cifar10", str(tmp_path), "--source", str(source))
     assert str(source / "cifar10" / "train.parquet") in message and "cifar-10-binary.tar.gz" in message
 
 
@@ -195,8 +196,7 @@ def test_offline_it_speaks_of_its_own_option(tmp_path, monkeypatch, capsys):
         raise hub.OutOfReach(f"{config.dataset} is out of reach")
 
     monkeypatch.setattr(sources, "read_rows", read_rows)
-    monkeypatch.setattr("sys.argv", ["cifar_subset.py", "cifar100", str(tmp_path / "out")])
-    message = refusal(capsys)
+    message = refusal(capsys, "cifar100", str(tmp_path / "out"))
     assert "uoft-cs/cifar100" in message and "give --source" in message and "cifar-100-binary.tar.gz" in message
     assert "DATA=" not in message and "demo" not in message
 

@@ -1,0 +1,1 @@
+"""The parts of scripts/cifar_subset.py."""
