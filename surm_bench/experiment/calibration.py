@@ -103,7 +103,7 @@ def kind(job: Job) -> Kind:
 def linked(timed: Mapping[Kind, Collection[str]], wanted: Kind, adapter: str) -> tuple[str, Kind] | None:
     """Return an adapter timed on the wanted kind, and a kind of the same model on which it and ``adapter`` were timed.
 
-    These are ``adapter`` and a kind on which it was timed if it was timed on the wanted kind; None if there are none.
+    The adapter is ``adapter`` itself if it was timed on the wanted kind. None if there is no such adapter.
     """
     for other, adapters in timed.items():
         shared = set(adapters) & set(timed.get(wanted, ()))
@@ -128,6 +128,8 @@ def run_length(train: int, trainer: TrainerConfig) -> tuple[int, int]:
 
 
 def _step(record: Record) -> float:
-    """Return the mean seconds of a step. The median would be too short: of texts a few batches are much longer, and on a
-    GPU most steps end before their work is done."""
+    """Return the mean seconds of a step.
+
+    The median would be too short: a few batches of texts are much longer, and a GPU ends most steps before their work.
+    """
     return record.timing.train_seconds / record.history[-1]["step"]
