@@ -74,7 +74,7 @@ OPTIONS: dict[str, dict] = {
         help="stop after this time; the same command continues the runs",
     ),
     "--runs": dict(dest="listed", action="store_true", help="list every run"),
-    "--calibrate": dict(action="store_true", help="time a few steps on this machine to estimate the hours"),
+    "--calibrate": dict(action="store_true", help="make short runs on this machine to estimate the hours"),
     "--watch": dict(action="store_true", help=f"print again every {WATCH} seconds, until Ctrl-C"),
     "--project": dict(default="surm-bench", help="W&B project: tracking.project of the runs"),
     "--entity": dict(help="W&B team or user: tracking.entity of the runs; default: the owner of the API key"),

@@ -1,116 +1,115 @@
-"""Estimate how long whole runs take on a device from a few timed steps."""
+"""Estimate how long whole runs take from short runs, which lie in a folder of their own and are no results."""
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, replace
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from surm_bench.config import TrainerConfig
-from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.device import device_here
-from surm_bench.experiment.jobs import Job, resolved
-from surm_bench.system.atomic import atomic
+from surm_bench.experiment.jobs import TUNING, Job, pairs, resolved
+from surm_bench.experiment.matching import Runs
+from surm_bench.records import Record
 
-CALIBRATION_FILE = "calibration.json"
-
-
-class UnitTimes(NamedTuple):
-    """The seconds of each unit of work that an adapter takes on a task."""
-
-    start: float  # loading data and model, and attaching the adapter
-    prepare: float  # tokenising or decoding one row
-    step: float  # one optimiser step
-    row: float  # scoring one row
+CALIBRATION = "calibration"  # the folder of the short runs, in the experiment's folder of results
+STEPS = 50  # of a short run: texts of similar length follow each other, longest first, in groups of at most 50 batches
+SHORT = (f"trainer.max_steps={STEPS}", "trainer.save_adapter=false", "tracking=none")
+SCORING = 0.5  # time of scoring an example over time of training on it: no backward pass (measured: 0.3 to 0.6)
 
 
-@dataclass(frozen=True)
-class TimedTask:
-    """A task that can be timed.
-
-    Attributes:
-        rows: for "tuning" runs (task.validation=tuning) and for "reported" runs: the number of training rows, and the
-            number of rows scored at each evaluation.
-        adapters: the times of the adapters that were timed on this task.
-    """
+class Kind(NamedTuple):
+    """What runs have in common that train one model on the same examples and score the same examples."""
 
     model: str
-    rows: dict[str, list[int]]
-    adapters: dict[str, UnitTimes]
+    task: str
+    validation: str
 
 
-@dataclass(frozen=True)
 class Calibration:
-    """The tasks that can be timed here, with their times, and the device.
+    """The short runs that fit an experiment's file.
+
+    Args:
+        folder: the experiment's folder of results.
+        places: see surm_bench.experiment.commands.Options.
 
     Attributes:
-        experiment: digest_of the timed experiment.
-        created: ISO 8601, UTC.
-        load: the load average over a minute before anything was timed.
+        timed: kind -> adapter -> record of the short run.
     """
 
-    experiment: str
-    created: str
-    device_kind: str
-    threads: int
-    cores: int
-    load: float
-    tasks: dict[str, TimedTask]
-
-    def seconds(self, job: Job) -> float | None:
-        """Estimate the seconds of a whole run; None if neither a measured nor a scaled time is known.
-
-        Images that do not fit into memory are decoded again in each epoch. This time is not counted.
-        """
-        timing = self.timing(job.task, job.adapter)
-        if timing is None:
-            return None
-        config = resolved(job)
-        kind = "tuning" if config.task.validation == "tuning" else "reported"
-        train, scored = self.tasks[job.task].rows[kind]
-        steps, evaluations = run_length(train, config.trainer)
-        seen = train if config.task.kind == "text" else min(train, steps * config.trainer.batch_size)
-        training = (seen + scored) * timing.prepare + steps * timing.step
-        return timing.start + training + evaluations * scored * timing.row
-
-    def timing(self, task: str, adapter: str) -> UnitTimes | None:
-        """Return the measured time of an adapter on a task, or its time on another task of the same model, scaled.
-
-        The scale is the ratio of the times that another adapter took on the two tasks. None if there is no such task.
-        """
-        own = self.tasks.get(task)
-        if own is None or adapter in own.adapters:
-            return own and own.adapters[adapter]
-        for other in self.tasks.values():
-            shared = own.adapters.keys() & other.adapters.keys()
-            if other.model == own.model and adapter in other.adapters and shared:
-                here, there = own.adapters[min(shared)], other.adapters[min(shared)]
-                return UnitTimes(*(x * a / b for x, a, b in zip(other.adapters[adapter], here, there, strict=True)))
-        return None
-
-    def with_time(self, task: str, adapter: str, timing: UnitTimes) -> "Calibration":
-        """Return this calibration with the time of an adapter on one of its tasks added."""
-        adapters = self.tasks[task].adapters | {adapter: timing}
-        return replace(self, tasks=self.tasks | {task: replace(self.tasks[task], adapters=adapters)})
+    def __init__(self, experiment: Experiment, folder: Path, places: Sequence[str] = ()) -> None:
+        runs = Runs(folder / CALIBRATION, places)
+        self.timed: dict[Kind, dict[str, Record]] = defaultdict(dict)
+        for job in [] if runs.archive.is_empty else short_runs(experiment):
+            record = runs.result(job)
+            if record is not None and record.timing is not None:
+                self.timed[kind(job)][job.adapter] = record
 
     @property
-    def is_busy(self) -> bool:
-        """Whether other programs kept the machine busy."""
-        return self.load > self.cores - 0.5
+    def last(self) -> Record | None:
+        """The record of the last short run; None without one."""
+        records = [record for adapters in self.timed.values() for record in adapters.values()]
+        return max(records, key=lambda record: record.created, default=None)
 
     @property
     def about(self) -> str:
-        """A line with the date, the device, the load, and whether the machine was busy."""
-        device = _described(self.device_kind, self.threads)
-        text = f"calibrated {self.created[:16]} on {device}, load {self.load:.1f} of {self.cores}"
-        return text + (": the machine was busy, these times are too long" if self.is_busy else "")
+        """A line with the date and the device."""
+        device, threads = device_of(self.last)
+        return f"calibrated {self.last.created[:16]} on {device}, {threads} thread{'s' * (threads != 1)}"
+
+    def seconds(self, job: Job) -> float | None:
+        """Estimate the seconds of a whole run from the short run of its kind and adapter.
+
+        If this adapter was not timed on this kind of run, the time of a step is that of another adapter, times the
+        ratio of their steps on another kind of run of the same model. None if there is no such adapter.
+
+        Images that do not fit into memory are decoded again in each epoch. This time is not counted.
+        """
+        found = linked(self.timed, kind(job), job.adapter)
+        if found is None:
+            return None
+        adapter, other = found
+        short, trainer = self.timed[kind(job)][adapter], resolved(job).trainer
+        ratio = _step(self.timed[other][job.adapter]) / _step(self.timed[other][adapter])
+        evaluation = SCORING * sum(short.examples.values()) / trainer.batch_size  # in steps
+
+        def in_steps(steps: int, evaluations: int) -> float:
+            return steps + evaluations * evaluation
+
+        start = short.timing.wall_seconds - _step(short) * in_steps(short.history[-1]["step"], len(short.history))
+        return start + ratio * _step(short) * in_steps(*run_length(short.train_examples, trainer))
 
 
-def digest_of(experiment: Experiment) -> str:
-    """Return a digest of the parts of an experiment's file that the time of a run depends on."""
-    text = json.dumps([experiment.tasks, experiment.adapters, experiment.overrides])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def short_runs(experiment: Experiment) -> list[Job]:
+    """Return the short runs of every adapter on every task, each as a reported run and as a tuning run."""
+    return [
+        replace(job, overrides=(*job.overrides, *validation, *SHORT))
+        for job in pairs(experiment)
+        for validation in ((), TUNING)
+    ]
+
+
+def device_of(record: Record) -> tuple[str | None, int | None]:
+    """Return the kind of the device of a run, and its number of threads."""
+    return record.environment.device_kind, record.environment.threads
+
+
+def kind(job: Job) -> Kind:
+    """Return the kind of a run."""
+    config = resolved(job)
+    return Kind(config.model.name, job.task, config.task.validation)
+
+
+def linked(timed: Mapping[Kind, Collection[str]], wanted: Kind, adapter: str) -> tuple[str, Kind] | None:
+    """Return an adapter timed on the wanted kind, and a kind of the same model on which it and ``adapter`` were timed.
+
+    The adapter is ``adapter`` itself if it was timed on the wanted kind. None if there is no such adapter.
+    """
+    for other, adapters in timed.items():
+        shared = set(adapters) & set(timed.get(wanted, ()))
+        if other.model == wanted.model and adapter in adapters and shared:
+            return (adapter if adapter in shared else min(shared)), other
+    return None
 
 
 def run_length(train: int, trainer: TrainerConfig) -> tuple[int, int]:
@@ -119,7 +118,7 @@ def run_length(train: int, trainer: TrainerConfig) -> tuple[int, int]:
     A run evaluates at the end of an epoch once eval_steps have passed since the last evaluation, and at its own end.
 
     Args:
-        train: the number of training rows.
+        train: the number of training examples.
         trainer: the trainer part of a resolved configuration.
     """
     epoch = -(-train // trainer.batch_size)
@@ -128,36 +127,9 @@ def run_length(train: int, trainer: TrainerConfig) -> tuple[int, int]:
     return steps, -(-steps // between)
 
 
-def write_calibration(calibration: Calibration, folder: Path) -> None:
-    with atomic(folder / CALIBRATION_FILE) as temporary:
-        temporary.write_text(json.dumps(asdict(calibration), indent=1) + "\n", encoding="utf-8")
+def _step(record: Record) -> float:
+    """Return the mean seconds of a step.
 
-
-def read_calibration(experiment: Experiment, folder: Path) -> Calibration | None:
-    """Return the calibration in a folder of results, or None if the folder has none.
-
-    torch is imported only if a calibration exists, to compare the device.
-
-    Raises:
-        UserError: the file cannot be read, the experiment's file has changed since, or another device was calibrated.
+    The median would be too short: a few batches of texts are much longer, and a GPU ends most steps before their work.
     """
-    path = folder / CALIBRATION_FILE
-    if not path.exists():
-        return None
-    try:
-        calibration = Calibration(**json.loads(path.read_text(encoding="utf-8")))
-        timed = {name: TimedTask(**task) for name, task in calibration.tasks.items()}
-        adapters = {name: {a: UnitTimes(*times) for a, times in task.adapters.items()} for name, task in timed.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): plan --calibrate makes a new one") from error
-    made, here = (calibration.device_kind, calibration.threads), device_here(experiment)
-    if calibration.experiment != digest_of(experiment):
-        raise UserError(f"{path} is older than the experiment's file: plan --calibrate makes a new one")
-    if made != here:
-        devices = f"{_described(*made)}, but this machine is {_described(*here)}"
-        raise UserError(f"{path} was made on {devices}: plan --calibrate makes a new one")
-    return replace(calibration, tasks={name: replace(task, adapters=adapters[name]) for name, task in timed.items()})
-
-
-def _described(device_kind: str, threads: int) -> str:
-    return f"{device_kind}, {threads} thread{'s' * (threads != 1)}"
+    return record.timing.train_seconds / record.history[-1]["step"]

@@ -10,7 +10,7 @@ from surm_bench import records
 from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
 from surm_bench.experiment.ahead import runs_left
-from surm_bench.experiment.calibration import read_calibration
+from surm_bench.experiment.calibration import Calibration
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.estimates import Estimates
 from surm_bench.experiment.jobs import Job, in_blocks, reported_jobs
@@ -110,7 +110,7 @@ def plan(experiment: Experiment, options: Options) -> list[str]:
     """Print the progress of tuning and of reported runs, the remaining runs, and the estimated time of each part.
 
     Returns:
-        A line for each reason why a calibration could not time its steps.
+        A line for each reason why runs could not be timed.
     """
     with downloads(allowed=options.calibrate):
         return _plan(experiment, options)
@@ -126,7 +126,8 @@ def _plan(experiment: Experiment, options: Options) -> list[str]:
 
         problems = calibrate(experiment, [*left.sure, *left.growth], options.folder, options.places)
     reported = reported_jobs(wanted, state.choices)
-    estimates = _estimates(experiment, [*state.jobs, *reported], runs)
+    calibration = Calibration(experiment, options.folder, options.places)
+    estimates = Estimates([*state.jobs, *reported], runs, calibration)
     for title, jobs in (("tuning", state.jobs), ("reported", reported)):
         if jobs:
             print_plan(f"{wanted.name}, {title}", jobs, runs, estimates, options.listed)
@@ -141,7 +142,8 @@ def _plan(experiment: Experiment, options: Options) -> list[str]:
 def status(experiment: Experiment, options: Options) -> list[str]:
     """Print the done, running, failed and missing runs, and the best scores so far; returns problems."""
     state, runs = _state(experiment, options)
-    estimates = _estimates(experiment, [*state.jobs, *reported_jobs(experiment, state.choices)], runs)
+    calibration = Calibration(experiment, options.folder, options.places)
+    estimates = Estimates([*state.jobs, *reported_jobs(experiment, state.choices)], runs, calibration)
     print_status(experiment, state, runs, runs_left(experiment, state, runs), estimates)
     return runs.problems
 
@@ -225,16 +227,6 @@ def verify(experiment: Experiment, options: Options) -> list[str]:
 def _state(experiment: Experiment, options: Options) -> tuple[Tuned, Runs]:
     runs = Runs(options.folder, options.places)
     return tuned(experiment, runs), runs
-
-
-def _estimates(experiment: Experiment, jobs: list[Job], runs: Runs) -> Estimates:
-    """Return time estimates, with the calibration if it fits; print on standard error why it does not fit."""
-    calibration = None
-    try:
-        calibration = read_calibration(experiment, runs.archive.folder)
-    except UserError as error:
-        print(error, file=sys.stderr)
-    return Estimates(jobs, runs, calibration)
 
 
 def _report() -> ModuleType:

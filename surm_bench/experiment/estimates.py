@@ -1,11 +1,11 @@
-"""Estimates of the time of runs, from finished runs or from a few timed steps."""
+"""Estimates of the time of runs, from finished runs or from short runs."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
-from surm_bench.experiment.calibration import Calibration
+from surm_bench.experiment.calibration import Calibration, device_of
 from surm_bench.experiment.jobs import Job, resolved
 from surm_bench.experiment.matching import Runs
 
@@ -26,21 +26,20 @@ class Estimates:
 
     Args:
         jobs: the jobs that may be finished.
-        calibration: the calibration of this device; if given, only finished runs from such a device count.
+        calibration: if it has runs, only finished runs of the same kind of device count.
     """
 
     def __init__(self, jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> None:
         self._calibration = calibration
         self._finished = defaultdict(list)  # what jobs have in common -> (seconds, seconds of a step, device)
-        here = calibration and (calibration.device_kind, calibration.threads)
+        device = device_of(calibration.last) if calibration and calibration.last else None
         for job in jobs:
             record = runs.result(job)
             if record is None or record.timing is None or (seconds := record.timing.wall_seconds) is None:
                 continue
-            device = record.environment.device_kind
-            if here in (None, (device, record.environment.threads)):
+            if device in (None, device_of(record)):
                 for alike in _alike(job):
-                    self._finished[alike].append((seconds, seconds / _length(job), device))
+                    self._finished[alike].append((seconds, seconds / _length(job), record.environment.device_kind))
 
     def of(self, job: Job) -> Estimate | None:
         """Return the estimate of a run; None if no time is known."""

@@ -112,6 +112,7 @@ class Record:
     selection: str | None = None  # the split that chooses the best epoch
     kept: str = "last"  # the epoch of the reported score, adapter and predictions: last, or best by trainer.keep_best
     examples: dict[str, int] = field(default_factory=dict)  # split -> number of scored examples
+    train_examples: int | None = None  # number of training examples
     history: list[dict[str, Any]] = field(default_factory=list)  # epoch, step, train_loss, scores of each evaluation
     segments: list[dict[str, Any]] = field(default_factory=list)  # steps, seconds and machine of each process in turn
     change: list[dict[str, Any]] | None = None  # what training did to each adapted weight: role, layer, norms, rank

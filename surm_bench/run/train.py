@@ -90,6 +90,7 @@ def train_and_record(
             parameters=start.parameters,
             baseline=start.baseline,
             timing=timing(history, start.prefix_seconds),
+            train_examples=len(start.data.train),
             memory=Memory(environment.peak_memory_bytes()),
             **results(history, objective, config),
         )

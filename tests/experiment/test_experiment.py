@@ -24,6 +24,7 @@ from surm_bench.config.identity import identity, run_id
 from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, commands, contents, files, launching, load_experiment
 from surm_bench.experiment.ahead import runs_left
+from surm_bench.experiment.calibration import CALIBRATION, short_runs
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.estimates import Estimates
 from surm_bench.experiment.files import experiment_files
@@ -824,6 +825,9 @@ def test_plans_tables_and_figures_need_no_torch(tmp_path):
             make_record(job, folder)
     for job in reported_jobs(demo, {("digits", "circulant"): demo.settings("circulant")[0]}):
         make_record(job, folder)
+    for job in short_runs(demo):
+        if job.adapter == "circulant":
+            make_record(job, folder / CALIBRATION)
     code = """if True:
         import sys
         from matplotlib.figure import Figure
@@ -837,6 +841,7 @@ def test_plans_tables_and_figures_need_no_torch(tmp_path):
         [sys.executable, "-c", code, "demo", "--results", str(tmp_path)], capture_output=True, text=True
     )
     assert output.stdout.splitlines()[-1] == "set()", output.stderr
+    assert "calibrated 2026-01-01" in output.stdout
     assert (folder / "table.md").is_file() and (folder / "learning_curves.png").is_file()
 
 

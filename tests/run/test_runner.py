@@ -48,7 +48,8 @@ def test_the_record_says_everything(tmp_path):
     known = {"schema_version", "checksum", "run_id", "group_id", "status", "config", "identity", "code", "command"}
     known |= {"seed", "environment", "created", "attempts", "files", "primary_metric", "greater_is_better"}
     measured = {"scores", "epochs", "selection", "kept", "examples", "parameters", "baseline", "timing", "memory"}
-    assert set(document) == known | measured | {"history", "segments", "change"}
+    measured |= {"train_examples", "history", "segments", "change"}
+    assert set(document) == known | measured
     assert (record.seed, record.config.optimizer.lr, record.attempts) == (5, 0.02, 1)
     depth, d = 4, 64  # of vit_digits
     assert record.parameters.adapter == depth * 2 * 2 * d
@@ -58,6 +59,7 @@ def test_the_record_says_everything(tmp_path):
     assert set(document["timing"]) == timing
     assert record.timing.step_ms_median <= record.timing.step_ms_p99
     assert record.history[-1]["step"] == 4 and record.examples == {"reported": 32}
+    assert record.train_examples == 64
     assert record.environment.torch == torch.__version__
     (segment,) = record.segments
     assert (segment["from_step"], segment["to_step"]) == (0, 4)

@@ -30,7 +30,7 @@ ENVIRONMENT = {
     "git_commit": "c",
     "git_dirty": False,
 }
-COUNTS = {"circulant": 1024, "lora": 2048, "linear_probe": 0}
+COUNTS = {"circulant": 1024, "lora": 2048, "full": 9000, "linear_probe": 0}
 
 
 def tiny_experiment() -> Experiment:
@@ -63,6 +63,7 @@ def measured(config: Config, score: float) -> dict:
         "scores": {split: {"last": scores, "best": scores}},
         "selection": split,
         "examples": {split: 100},
+        "train_examples": 100,
         "history": [{"epoch": i, "step": 4 + 4 * i, "train_loss": 1.0, "scores": {split: scores}} for i in (0, 1)],
         "parameters": {
             "adapter": count,
