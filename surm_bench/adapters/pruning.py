@@ -8,16 +8,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from surm_bench.adapters.delta import Delta
-from surm_bench.adapters.tuner import Tuner
-from surm_bench.adapters.tuner_layer import tuner_layers
 
-
-def deltas(tuner: Tuner) -> dict[str, Delta]:
-    """Return the active adapter's delta in every layer, by the layer's name."""
-    adapter = tuner.active_adapters[0]
-    layers = tuner_layers(tuner.model).items()
-    return {name: layer.adapters[adapter] for name, layer in layers if adapter in layer.adapters}
+def distance_to_orthogonal(columns: Tensor) -> Tensor:
+    """Return ‖PᵀP − 1‖ (Frobenius), a scalar, of a matrix P with orthonormal columns if it is zero."""
+    gram = columns.T @ columns
+    return torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
 
 
 @torch.no_grad()

@@ -12,8 +12,9 @@ from peft.tuners.adalora import AdaLoraModel
 from torch import Tensor, nn
 
 from surm_bench.adapters.hooks import Hooks
-from surm_bench.adapters.pruning import deltas
+from surm_bench.adapters.pruning import distance_to_orthogonal
 from surm_bench.adapters.tuner import LayerTuner
+from surm_bench.adapters.tuner_layer import tuner_layers
 from surm_bench.errors import UserError
 
 IMPORTANCES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # attributes of PEFT's RankAllocator: name of a parameter -> tensor
@@ -48,7 +49,7 @@ class AdaLoraHooks(Hooks):
         name = self.tuner.trainable_adapter_name
         layers = [module for module in self.tuner.model.modules() if isinstance(module, self.tuner.tuner_layer_cls)]
         factors = [layer.lora_B[name] for layer in layers] + [layer.lora_A[name].T for layer in layers]
-        return self.config.orth_reg_weight * torch.stack([_distance_to_orthogonal(p) for p in factors]).mean()
+        return self.config.orth_reg_weight * torch.stack([distance_to_orthogonal(p) for p in factors]).mean()
 
     def after_step(self, step: int) -> None:
         """Update importances from the gradients, which are still set, and cut ranks to the budget of the step."""
@@ -78,10 +79,12 @@ def training_hooks(model: PeftModel) -> Hooks | None:
     if isinstance(tuner, AdaLoraModel):
         return AdaLoraHooks(tuner)
     if isinstance(tuner, LayerTuner):
-        return tuner.peft_config[tuner.active_adapters[0]].training_hooks(deltas(tuner))
+        return tuner.peft_config[tuner.active_adapters[0]].training_hooks(active_adapters(tuner))
     return None
 
 
-def _distance_to_orthogonal(columns: nn.Parameter) -> Tensor:
-    gram = columns.T @ columns
-    return torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
+def active_adapters(tuner: LayerTuner) -> dict[str, nn.Module]:
+    """Return the active adapter of every layer that has it, by the layer's name."""
+    active = tuner.active_adapters[0]
+    layers = tuner_layers(tuner.model).items()
+    return {name: layer.adapters[active] for name, layer in layers if active in layer.adapters}

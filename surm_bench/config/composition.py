@@ -220,7 +220,7 @@ def _composed_defaults() -> DictConfig:
 
 @cache
 def _defaults() -> Config:
-    return _resolved_as_a_whole(())
+    return typed(_composed_defaults())
 
 
 def _split(overrides: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:

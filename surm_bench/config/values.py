@@ -25,7 +25,9 @@ def plain(cfg: DictConfig) -> dict:
     """
     for key, value in _leaves(OmegaConf.to_container(cfg, resolve=False)):
         if isinstance(value, str) and "oc.env" in value and key not in PLACES:
-            raise UserError(f"{key}={value} would put an environment variable into records: only {_paths()} may do so")
+            raise UserError(
+                f"{key}={value} would put an environment variable into records: only {', '.join(PLACES)} may do so"
+            )
     config = OmegaConf.to_container(cfg, resolve=True)
     for key, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
@@ -46,7 +48,3 @@ def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, f"{key}.{name}" if key else str(name))
     else:
         yield key, node
-
-
-def _paths() -> str:
-    return ", ".join(PLACES)

@@ -46,10 +46,6 @@ class StructuredMatrix(nn.Module):
         """The count of numbers that must be stored to serve the matrix."""
         return self.num_parameters - self.algebra.num_spared
 
-    def reset_parameters(self) -> None:
-        """Draw new parameters; the matrix is zero again."""
-        self.assign(self.algebra.start().values())
-
     @torch.no_grad()
     def assign(self, values: Iterable[Tensor]) -> None:
         """Set the parameters to the given values, in the order of the algebra's start."""

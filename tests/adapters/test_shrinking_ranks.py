@@ -11,8 +11,7 @@ from support.roberta import backbone, logits, one_linear, shift_of, stir, train
 from torch import nn
 
 from surm_bench.adapters import DynamicDoraConfig, Lora2Config
-from surm_bench.adapters.pruning import deltas
-from surm_bench.adapters.training_hooks import training_hooks
+from surm_bench.adapters.training_hooks import active_adapters, training_hooks
 from surm_bench.errors import UserError
 from surm_bench.training import Hooks
 
@@ -52,7 +51,7 @@ def lowest(scores: list[np.ndarray], count: int) -> np.ndarray:
 
 
 def zeros(model: nn.Module, name: str) -> np.ndarray:
-    return np.concatenate([numpy(getattr(delta, name)) == 0 for delta in deltas(model.base_model).values()])
+    return np.concatenate([numpy(getattr(delta, name)) == 0 for delta in active_adapters(model.base_model).values()])
 
 
 # DoRA
@@ -86,7 +85,7 @@ def test_dora_keeps_the_variance_of_its_vectors_small():
     model = stir(dora(variance=0.3))
     hooks = training_hooks(model)
     hooks.begin(STEPS)
-    vectors = [v for d in deltas(model.base_model).values() for v in (*numpy(d.a), *numpy(d.b).T)]
+    vectors = [v for d in active_adapters(model.base_model).values() for v in (*numpy(d.a), *numpy(d.b).T)]
     assert len(vectors) == MATRICES * 2 * 3
     assert hooks.penalty().item() == pytest.approx(0.3 * np.mean([v.var(ddof=1) for v in vectors]), rel=1e-5)
 
@@ -102,7 +101,7 @@ def test_dora_zeroes_the_least_important_terms():
         assert (hooks.penalty() != 0) == (step <= 20)  # of this step, which is counted by after_step
         if step > 20:
             return
-        for i, delta in enumerate(deltas(model.base_model).values()):
+        for i, delta in enumerate(active_adapters(model.base_model).values()):
             terms = [
                 c * np.outer(b, a) for a, b, c in zip(numpy(delta.a), numpy(delta.b).T, numpy(delta.c), strict=True)
             ]
@@ -151,7 +150,7 @@ def test_lora2_is_a_product_of_two_planes():
 def test_lora2_keeps_its_factors_orthogonal():
     model = stir(lora2(orthogonality=0.3))
     distances = []
-    for delta in deltas(model.base_model).values():
+    for delta in active_adapters(model.base_model).values():
         a, b, c, d = (numpy(getattr(delta, name)) for name in "abcd")
         distances += [np.linalg.norm(gram - np.eye(3)) for gram in (a @ a.T, b.T @ b, c @ c.T, d.T @ d)]
     assert training_hooks(model).penalty().item() == pytest.approx(0.3 * np.mean(distances), rel=1e-5)
@@ -166,7 +165,7 @@ def test_lora2_cuts_as_its_authors_code(interval):
     removed = []
 
     def before(step: int) -> None:
-        for i, delta in enumerate(deltas(model.base_model).values() if step < 20 else ()):
+        for i, delta in enumerate(active_adapters(model.base_model).values() if step < 20 else ()):
             for name in "ebc":
                 p = getattr(delta, name)
                 now = np.abs(numpy(p) * numpy(p.grad))

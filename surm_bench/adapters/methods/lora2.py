@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from surm_bench.adapters.delta import DeltaLinear, ThinDelta
 from surm_bench.adapters.hooks import Hooks
-from surm_bench.adapters.pruning import zero_lowest
+from surm_bench.adapters.pruning import distance_to_orthogonal, zero_lowest
 from surm_bench.adapters.register import register_method
 from surm_bench.adapters.site import Site
 from surm_bench.adapters.tuner_config import TunerConfig
@@ -84,8 +84,7 @@ class TwoPlanes(ThinDelta):
 
     def from_orthogonal(self) -> Tensor:
         """Return the distances of the four factors from orthogonal matrices, (4,)."""
-        grams = (self.a @ self.a.T, self.b.T @ self.b, self.c @ self.c.T, self.d.T @ self.d)
-        return torch.stack([torch.linalg.matrix_norm(gram - torch.eye(len(gram)).to(gram)) for gram in grams])
+        return torch.stack([distance_to_orthogonal(factor) for factor in (self.a.T, self.b, self.c.T, self.d)])
 
 
 class PlaneRanks(Hooks):
