@@ -108,10 +108,9 @@ def _compare(evidence: Evidence, comparison: Comparison, claims: Claims, name: s
     pairs = [(of_first[s], of_partner[s]) for s in evidence.experiment.seeds if s in of_first and s in of_partner]
     scored = np.array([[run.score for run in pair] for pair in pairs], float).reshape(-1, 2)  # NaN: diverged
     complete = scored[np.isfinite(scored).all(1)]
-    rules = [None, _error_variance(evidence, task)]  # the declared rule first
-    if claim.pooled:
-        rules.reverse()
-    difference, check = (evidence.predictions.difference(gains(pairs), claims.level, pooled=rule) for rule in rules)
+    errors = None, _error_variance(evidence, task)
+    own, pooled = (evidence.predictions.difference(gains(pairs), claims.level, pooled=error) for error in errors)
+    difference, check = (pooled, own) if claim.pooled else (own, pooled)
     first, partner = (_label(evidence, task, row) for row in rows)
     return Compared(
         first=first,
