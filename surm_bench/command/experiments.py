@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
+from surm_bench.command import config_dirs
 from surm_bench.command.errors import complain_of
 from surm_bench.config.places import override_of
 from surm_bench.errors import UserError
@@ -49,7 +50,6 @@ def place(key: str) -> Callable[[str], str]:
 LIST: dict = dict(action="append", default=[])
 OPTIONS: dict[str, dict] = {
     "--results": dict(type=path, default=Path("results"), help="the folder of all experiments' results"),
-    "--config-dir": dict(**LIST, help="a folder of more adapters, experiments, …"),
     "merge": dict(metavar="from", nargs="+", type=Path, help="results folders or records.jsonl files"),
     "other": dict(metavar="folder", type=Path, help="the other machine's results of this experiment"),
     "--data": dict(
@@ -144,8 +144,9 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         about = "a file of configs/experiment" if command.experiments == 1 else "files of configs/experiment"
         about += ", such as demo" + ("; default: all" if command.experiments == "*" else "")
         parser.add_argument("names", metavar="experiment", nargs=command.experiments, help=about)
-        for option in (*command.options, "--results", "--config-dir"):
+        for option in (*command.options, "--results"):
             parser.add_argument(option, **OPTIONS[option])
+        config_dirs.add_option(parser)
 
 
 def _watch(arguments: argparse.Namespace) -> int:
@@ -168,13 +169,9 @@ def _run(arguments: argparse.Namespace) -> int:
     Raises:
         StorageError: the disk of the results is full or gone.
     """
-    from surm_bench.config.composition import add_config_dir
     from surm_bench.experiment import commands
     from surm_bench.experiment.files import experiment_files, load_experiment
-    from surm_bench.experiment.jobs import composable
 
-    for folder in arguments.config_dir:
-        add_config_dir(folder)
     call = getattr(commands, COMMANDS[arguments.command].function or arguments.command)
     given = vars(arguments)
     options = {field.name: given[field.name] for field in fields(commands.Options) if field.name in given}
@@ -182,7 +179,6 @@ def _run(arguments: argparse.Namespace) -> int:
     for name in arguments.names or experiment_files():
         try:
             experiment, problems = load_experiment(name)
-            problems += composable(experiment)
             problems += call(experiment, commands.Options(arguments.results / name, **options))
         except StorageError:  # the results of the other experiments are on the same disk
             raise

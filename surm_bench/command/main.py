@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from surm_bench import __version__
-from surm_bench.command import bench, completion, experiments, params, report, study, trained, verdict
+from surm_bench.command import bench, completion, config_dirs, experiments, params, report, study, trained, verdict
 from surm_bench.command.errors import exit_code
 
 GROUPS = {  # heading in --help -> commands
@@ -35,6 +35,7 @@ def command(arguments: Sequence[str]) -> int:
     if completion.asked(arguments):
         return completion.complete(arguments, (name for names in GROUPS.values() for name in names))
     options = parser().parse_args(arguments)
+    config_dirs.add_folders(options)
     return options.call(options)
 
 

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from surm_bench.command import config_dirs
 from surm_bench.errors import unknown
 
 
@@ -11,15 +12,13 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = commands.add_parser("params", help=about, description=about)
     parser.add_argument("model", help="a file of configs/model, such as roberta_base, or all")
     parser.add_argument("--folder", type=Path, help="also write each table there as Markdown, LaTeX and CSV")
-    parser.add_argument("--config-dir", action="append", default=[], help="a folder of more models, adapters, …")
+    config_dirs.add_option(parser)
     parser.set_defaults(call=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from surm_bench.config.composition import add_config_dir, choices
+    from surm_bench.config.composition import choices
 
-    for folder in options.config_dir:
-        add_config_dir(folder)
     models = choices("model")
     if options.model not in (*models, "all"):
         raise unknown("model", options.model, [*models, "all"])

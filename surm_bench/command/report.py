@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from surm_bench.command import config_dirs
 from surm_bench.command.errors import complain_of
 from surm_bench.errors import UserError
 
@@ -16,18 +17,15 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of all experiments' results")
     parser.add_argument("--folder", type=Path, help="the results_dir of runs outside an experiment")
     parser.add_argument("--out", type=Path, default=Path("outputs/report.html"), help="the page")
-    parser.add_argument("--config-dir", action="append", default=[], help="a folder of more adapters, experiments, …")
+    config_dirs.add_option(parser)
     parser.set_defaults(call=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from surm_bench.config.composition import add_config_dir
     from surm_bench.experiment.page import write_folder_report, write_report  # pandas is not needed for --help
 
     if options.folder and options.names:
         raise UserError("name experiments or give --folder, not both")
-    for folder in options.config_dir:
-        add_config_dir(folder)
     if options.folder:
         page, problems = write_folder_report(options.folder, options.out)
     else:

@@ -4,8 +4,6 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from surm_bench.errors import UserError
-
 STUDIES = {  # module of surm_bench.studies -> its question
     "approximation": "how well does each structure approximate a matrix?",
     "approximation_psd": "the same question in the setting of Figure 1: a 50×50 PSD matrix from 50 numbers",
@@ -43,16 +41,8 @@ def _run(options: argparse.Namespace) -> int:
     root = Path("outputs") if options.quick else Path("results")  # a quick try must not replace results
     folder = options.folder or root / "studies" / options.study
     given = {key: getattr(options, key, None) for key in ("quick", "side", "model", "pairs", "steps", "results_dir")}
-    _make(folder)
+    folder.mkdir(parents=True, exist_ok=True)  # before any expensive work
     study = import_module(f"surm_bench.studies.{options.study}")  # imports torch, so only when needed
     study.main(folder, **{key: value for key, value in given.items() if value is not None})
     print(f"\nWritten to {folder}")
     return 0
-
-
-def _make(folder: Path) -> None:
-    """Make the output folder, before any expensive work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to folder {str(folder)!r}: {error.strerror or error}") from error

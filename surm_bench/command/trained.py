@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from surm_bench.command import config_dirs
 from surm_bench.errors import UserError
 from surm_bench.system.atomic import atomic
 
@@ -34,7 +35,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     for name, parser in parsers.items():
         parser.set_defaults(call=calls[name])
         parser.add_argument("run", type=Path, help="the run's folder, such as results/runs/<id>")
-        parser.add_argument("--config-dir", action="append", default=[], help="a folder of more tasks, models, …")
+        config_dirs.add_option(parser)
     about = "such as task=glue/rte, task.data_dir=folder, model.weights=path or trainer.eval_batch_size=8"
     parsers["evaluate"].add_argument("overrides", metavar="key=value", nargs="*", help=about)
     about = "a .parquet, .csv, .tsv or .jsonl file with the task's text columns, an image, or a folder of images"
@@ -46,12 +47,9 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _finished(options: argparse.Namespace) -> "tuple[Record, Config]":
-    """Return the record and the configuration of the named run, after adding the user's config folders."""
-    from surm_bench.config.composition import add_config_dir
+    """Return the record and the configuration of the named run."""
     from surm_bench.records import read_finished
 
-    for folder in options.config_dir:
-        add_config_dir(folder)
     return read_finished(options.run)
 
 

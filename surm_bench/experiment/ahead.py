@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.jobs import Job, budget, reported_jobs, trial_jobs
-from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial, first_trials
 from surm_bench.experiment.tuning import Tuned
 
@@ -36,11 +36,11 @@ class Left:
         return [*self.waiting, *self.survivors, *self.reports]
 
 
-def runs_left(experiment: Experiment, state: Tuned, runs: Runs) -> Left:
+def runs_left(evidence: Evidence) -> Left:
     """Return the remaining runs of an experiment."""
-    wanted = [*state.jobs, *reported_jobs(experiment, state.choices)]
-    following = survivors_ahead(experiment, state), growth_ahead(experiment, state), reports_ahead(experiment, state)
-    return Left(len(wanted), runs.waiting(wanted), *following)
+    wanted = [*evidence.tuned.jobs, *evidence.reported]
+    following = [later(evidence.experiment, evidence.tuned) for later in (survivors_ahead, growth_ahead, reports_ahead)]
+    return Left(len(wanted), evidence.runs.waiting(wanted), *following)
 
 
 def survivors_ahead(experiment: Experiment, state: Tuned) -> list[Job]:

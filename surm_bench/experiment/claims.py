@@ -10,11 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from surm_bench.errors import UserError, unknown
+from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.files import load_experiment
-from surm_bench.experiment.jobs import pair, reported_jobs, resolved
-from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.pairing import Predictions, gains
-from surm_bench.experiment.tuning import tuned
+from surm_bench.experiment.jobs import pair, resolved
+from surm_bench.experiment.pairing import gains
 from surm_bench.metrics import metric_shown_as
 from surm_bench.records import Record
 from surm_bench.report.verdicts import Compared
@@ -85,95 +85,88 @@ def compared(claims: Claims, results: Path) -> tuple[dict[str, list[Compared]], 
         UserError: a comparison names an unknown experiment, task or row, two runs of a pair were scored on different
             rows, or the scores of a task are not shown in percent.
     """
-    evidence: dict[str, _Evidence] = {}
+    evidence: dict[str, Evidence] = {}
     of_claims: dict[str, list[Compared]] = {}
+    problems: list[str] = []
     for name, claim in claims.claims.items():
         of_claims[name] = []
         for comparison in [*claim.primary, *claim.secondary]:
-            experiment = comparison.experiment
-            if experiment not in evidence:
-                evidence[experiment] = _Evidence(experiment, results / experiment)
-            of_claims[name].append(evidence[experiment].compare(comparison, claims, name))
-    return of_claims, [problem for of in evidence.values() for problem in of.problems]
+            if comparison.experiment not in evidence:
+                experiment, left_out = load_experiment(comparison.experiment)
+                evidence[comparison.experiment] = Evidence(experiment, results / comparison.experiment)
+                problems += left_out
+            of_claims[name].append(_compare(evidence[comparison.experiment], comparison, claims, name))
+    return of_claims, problems + [problem for one in evidence.values() for problem in one.problems]
 
 
-class _Evidence:
-    """The records of an experiment."""
+def _compare(evidence: Evidence, comparison: Comparison, claims: Claims, name: str) -> Compared:
+    """Compute a comparison of the claim with this name."""
+    claim, task, rows = claims.claims[name], comparison.task, (comparison.first, comparison.partner)
+    _check_names(evidence.experiment, task, rows)
+    of_first, of_partner = sides = [_results(evidence, task, row) for row in rows]
+    _check_unit(evidence.experiment, task, sides)
+    pairs = [(of_first[s], of_partner[s]) for s in evidence.experiment.seeds if s in of_first and s in of_partner]
+    scored = np.array([[run.score for run in pair] for pair in pairs], float).reshape(-1, 2)  # NaN: diverged
+    complete = scored[np.isfinite(scored).all(1)]
+    errors = None, _error_variance(evidence, task)
+    own, pooled = (evidence.predictions.difference(gains(pairs), claims.level, pooled=error) for error in errors)
+    difference, check = (pooled, own) if claim.pooled else (own, pooled)
+    first, partner = (_label(evidence, task, row) for row in rows)
+    return Compared(
+        first=first,
+        partner=partner,
+        experiment=comparison.experiment,
+        task=task,
+        primary=comparison in claim.primary,
+        registered=claim.registered,
+        margin=claims.margin_of(name),
+        trained=tuple(_parameters(results, "adapter") for results in sides),
+        stored=tuple(_parameters(results, "stored") for results in sides),
+        scores=tuple(complete.mean(0)) if len(complete) else (np.nan, np.nan),
+        difference=difference,
+        check=check,
+        planned=len(evidence.experiment.seeds),
+        tested=claim.tested,
+        runs=tuple(run.run_id for pair in pairs for run in pair),
+        greater_is_better=all(run.greater_is_better for pair in pairs for run in pair),
+    )
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self._experiment, self._left_out = load_experiment(name)
-        self._runs = Runs(folder)
-        self._predictions = Predictions(self._runs.archive)
-        self._choices = tuned(self._experiment, self._runs).choices
-        self._jobs = reported_jobs(self._experiment, self._choices)
 
-    @property
-    def problems(self) -> list[str]:
-        """A line for each record and each file of predictions that cannot be used."""
-        return [*self._left_out, *self._runs.problems, *self._predictions.problems]
+def _error_variance(evidence: Evidence, task: str) -> ErrorVariance | None:
+    """Return the error variance of all methods of the table except the linear probe, whose scores vary less."""
+    rows = [_results(evidence, task, row) for row in evidence.experiment.adapters]
+    adapting = [results for results in rows if _parameters(results, "adapter")]
+    seeds = evidence.experiment.seeds
+    scores = [[results[seed].score if seed in results else np.nan for seed in seeds] for results in adapting]
+    return error_variance(np.array(scores, float))
 
-    def compare(self, comparison: Comparison, claims: Claims, name: str) -> Compared:
-        claim = claims.claims[name]
-        rows = comparison.first, comparison.partner
-        self._check(comparison.task, rows)
-        of_first, of_partner = sides = [self._results(comparison.task, row) for row in rows]
-        self._check_unit(comparison.task, sides)
-        seeds = [seed for seed in self._experiment.seeds if seed in of_first and seed in of_partner]
-        pairs = [(of_first[seed], of_partner[seed]) for seed in seeds]
-        scored = np.array([[run.score for run in pair] for pair in pairs], float).reshape(-1, 2)  # NaN: diverged
-        complete = scored[np.isfinite(scored).all(1)]
-        error = self._error_variance(comparison.task)
-        own, pooled = self._predictions.difference_by_both_rules(gains(pairs), claims.level, error)
-        difference, check = (pooled, own) if claim.pooled else (own, pooled)
-        return Compared(
-            first=self._label(comparison.task, rows[0]),
-            partner=self._label(comparison.task, rows[1]),
-            experiment=comparison.experiment,
-            task=comparison.task,
-            primary=comparison in claim.primary,
-            registered=claim.registered,
-            margin=claims.margin_of(name),
-            trained=tuple(_parameters(results, "adapter") for results in sides),
-            stored=tuple(_parameters(results, "stored") for results in sides),
-            scores=tuple(complete.mean(0)) if len(complete) else (np.nan, np.nan),
-            difference=difference,
-            check=check,
-            planned=len(self._experiment.seeds),
-            tested=claim.tested,
-            runs=tuple(run.run_id for pair in pairs for run in pair),
-            greater_is_better=all(run.greater_is_better for pair in pairs for run in pair),
-        )
 
-    def _error_variance(self, task: str) -> ErrorVariance | None:
-        """Return the error variance of all methods of the table except the linear probe, whose scores vary less."""
-        rows = [self._results(task, row) for row in self._experiment.adapters]
-        adapting = [results for results in rows if _parameters(results, "adapter")]
-        seeds = self._experiment.seeds
-        scores = [[results[seed].score if seed in results else np.nan for seed in seeds] for results in adapting]
-        return error_variance(np.array(scores, float))
+def _check_names(experiment: Experiment, task: str, rows: Sequence[str]) -> None:
+    for kind, names, known in (("task", [task], experiment.tasks), ("row", rows, experiment.adapters)):
+        for name in names:
+            if name not in known:
+                raise unknown(f"{kind} of {experiment.name}", name, known)
 
-    def _check(self, task: str, rows: Sequence[str]) -> None:
-        for kind, names, known in (("task", [task], self._experiment.tasks), ("row", rows, self._experiment.adapters)):
-            for name in names:
-                if name not in known:
-                    raise unknown(f"{kind} of {self._experiment.name}", name, known)
 
-    def _check_unit(self, task: str, sides: Sequence[dict[int, Record]]) -> None:
-        """Refuse scores that are not shown in percent: margins, tables and the figure of the verdict are in points."""
-        for metric in {run.primary_metric for results in sides for run in results.values()}:
-            if not metric_shown_as(metric).percent:
-                raise UserError(
-                    f"{task} of {self._experiment.name} is scored by {metric}, which is not a percentage: "
-                    "a claim has a margin in points, so compare another metric"
-                )
+def _check_unit(experiment: Experiment, task: str, sides: Sequence[dict[int, Record]]) -> None:
+    """Refuse scores that are not shown in percent: margins, tables and the figure of the verdict are in points."""
+    for metric in {run.primary_metric for results in sides for run in results.values()}:
+        if not metric_shown_as(metric).percent:
+            raise UserError(
+                f"{task} of {experiment.name} is scored by {metric}, which is not a percentage: "
+                "a claim has a margin in points, so compare another metric"
+            )
 
-    def _results(self, task: str, row: str) -> dict[int, Record]:
-        """Return the records of the finished runs of a row, by seed."""
-        jobs = [job for job in self._jobs if (job.task, job.adapter) == (task, row)]
-        return {job.seed: result for job in jobs if (result := self._runs.result(job)) is not None}
 
-    def _label(self, task: str, row: str) -> str:
-        return resolved(pair(self._experiment, task, row, self._choices.get((task, row)))).adapter.label
+def _results(evidence: Evidence, task: str, row: str) -> dict[int, Record]:
+    """Return the records of the finished runs of a row, by seed."""
+    jobs = [job for job in evidence.reported if (job.task, job.adapter) == (task, row)]
+    return {job.seed: result for job in jobs if (result := evidence.runs.result(job)) is not None}
+
+
+def _label(evidence: Evidence, task: str, row: str) -> str:
+    setting = evidence.tuned.choices.get((task, row))
+    return resolved(pair(evidence.experiment, task, row, setting)).adapter.label
 
 
 def _parameters(results: dict[int, Record], part: str) -> int | None:

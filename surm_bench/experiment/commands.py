@@ -4,22 +4,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 from surm_bench import records
 from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
 from surm_bench.experiment.ahead import runs_left
 from surm_bench.experiment.calibration import Calibration
+from surm_bench.experiment.deadline import TIME_UP
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.estimates import Estimates
-from surm_bench.experiment.jobs import Job, in_blocks, reported_jobs
-from surm_bench.experiment.launching import launch_jobs
-from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.evidence import Evidence
+from surm_bench.experiment.jobs import Job, in_blocks
 from surm_bench.experiment.plan import print_ahead, print_plan, print_total
 from surm_bench.experiment.running import run_jobs
 from surm_bench.experiment.status import print_status
-from surm_bench.experiment.tuning import Tuned, tuned, undecided
+from surm_bench.experiment.tuning import undecided
 from surm_bench.hub import downloads
 from surm_bench.tracking.workspace import check_workspaces
 
@@ -55,29 +54,29 @@ def run(experiment: Experiment, options: Options) -> list[str]:
 
     With tracking=wandb the call that makes the last run of the experiment also makes its dashboard.
     """
-    makes_dashboard = options.tracking == "wandb" and bool(_waiting(experiment, *_state(experiment, options)))
+    before = _evidence(experiment, options)
+    makes_dashboard = options.tracking == "wandb" and before.waiting and not undecided(experiment, before.tuned)
     if makes_dashboard:
         check_workspaces()
     problems = run_reported(experiment, options)
-    state, runs = _state(experiment, options)
-    if problems and not runs.results(reported_jobs(experiment, state.choices)):
-        return problems + runs.problems  # there is nothing to show yet
-    _write_results(experiment, state, runs, options.folder)
-    if makes_dashboard and not _waiting(experiment, state, runs):
+    evidence = _evidence(experiment, options)
+    if problems and not evidence.results:
+        return problems + evidence.runs.problems  # there is nothing to show yet
+    _write_results(evidence)
+    if makes_dashboard and not evidence.waiting:
         try:
-            _show(experiment, state, options)
+            _show(evidence, options)
         except UserError as error:  # the runs are made: a tracker fails none
             print(f"{error}; to try again: surm-bench dashboard {experiment.name}", file=sys.stderr)
-    return problems + runs.problems
+    return problems + evidence.runs.problems
 
 
 def run_reported(experiment: Experiment, options: Options) -> list[str]:
     """Make the missing runs of the tuned settings; returns problems."""
     wanted = experiment.of_rows(options.rows)
-    state, _ = _state(wanted, options)
-    problems = [*state.problems.values(), *undecided(wanted, state)]
-    jobs = in_blocks(wanted, reported_jobs(wanted, state.choices))
-    return problems + _execute(jobs, experiment.name, options)
+    evidence = _evidence(wanted, options)
+    problems = [*evidence.tuned.problems.values(), *undecided(wanted, evidence.tuned)]
+    return problems + _execute(in_blocks(wanted, evidence.reported), experiment.name, options)
 
 
 def tune(experiment: Experiment, options: Options) -> list[str]:
@@ -89,9 +88,10 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
     problems, before, tried = [], [], set()
     experiment = experiment.of_rows(options.rows)
     while True:
-        state, runs = _state(experiment, options)
+        evidence = _evidence(experiment, options)
+        state, runs = evidence.tuned, evidence.runs
         waiting = [job for job in runs.waiting(state.jobs) if not (job in tried and runs.record(job))]
-        if not waiting:
+        if not waiting or TIME_UP in problems:
             break
         if waiting == before:
             problems = problems or [f"other processes make the last {len(waiting)} runs: tune again when they are done"]
@@ -118,22 +118,20 @@ def plan(experiment: Experiment, options: Options) -> list[str]:
 
 def _plan(experiment: Experiment, options: Options) -> list[str]:
     wanted = experiment.of_rows(options.rows)
-    state, runs = _state(wanted, options)
-    left = runs_left(wanted, state, runs)
+    evidence = _evidence(wanted, options)
+    left = runs_left(evidence)
     problems = []
     if options.calibrate:
         from surm_bench.experiment.calibrate import calibrate  # imports torch, which a plan does not need
 
         problems = calibrate(experiment, [*left.sure, *left.growth], options.folder, options.places)
-    reported = reported_jobs(wanted, state.choices)
-    calibration = Calibration(experiment, options.folder, options.places)
-    estimates = Estimates([*state.jobs, *reported], runs, calibration)
-    for title, jobs in (("tuning", state.jobs), ("reported", reported)):
+    estimates = _estimates(experiment, evidence)
+    for title, jobs in (("tuning", evidence.tuned.jobs), ("reported", evidence.reported)):
         if jobs:
-            print_plan(f"{wanted.name}, {title}", jobs, runs, estimates, options.listed)
+            print_plan(f"{wanted.name}, {title}", jobs, evidence.runs, estimates, options.listed)
     print_ahead(wanted, left, estimates)
     print_total(wanted, left, estimates)
-    for problem in dict.fromkeys([*runs.problems, *state.problems.values()]):
+    for problem in dict.fromkeys([*evidence.runs.problems, *evidence.tuned.problems.values()]):
         print(problem, file=sys.stderr)  # printed only, because the plan itself has not failed
     return problems
 
@@ -141,11 +139,9 @@ def _plan(experiment: Experiment, options: Options) -> list[str]:
 @downloads(allowed=False)
 def status(experiment: Experiment, options: Options) -> list[str]:
     """Print the done, running, failed and missing runs, and the best scores so far; returns problems."""
-    state, runs = _state(experiment, options)
-    calibration = Calibration(experiment, options.folder, options.places)
-    estimates = Estimates([*state.jobs, *reported_jobs(experiment, state.choices)], runs, calibration)
-    print_status(experiment, state, runs, runs_left(experiment, state, runs), estimates)
-    return runs.problems
+    evidence = _evidence(experiment, options)
+    print_status(evidence, runs_left(evidence), _estimates(experiment, evidence))
+    return evidence.runs.problems
 
 
 def collect(experiment: Experiment, options: Options) -> list[str]:
@@ -155,49 +151,56 @@ def collect(experiment: Experiment, options: Options) -> list[str]:
     return problems
 
 
+@downloads(allowed=False)
 def tables(experiment: Experiment, options: Options) -> list[str]:
     """Write the table from records; returns problems."""
-    state, runs = _state(experiment, options)
-    _report().write_tables(experiment, state, runs, options.folder)
-    return runs.problems
+    from surm_bench.experiment.reporting import write_tables  # imports scipy and matplotlib, so only when needed
+
+    evidence = _evidence(experiment, options)
+    write_tables(evidence)
+    return evidence.runs.problems
 
 
+@downloads(allowed=False)
 def figures(experiment: Experiment, options: Options) -> list[str]:
     """Write the figures from records; returns problems."""
-    state, runs = _state(experiment, options)
-    _report().write_figures(experiment, state, runs, options.folder)
-    return runs.problems
+    from surm_bench.experiment.reporting import write_figures  # imports scipy and matplotlib, so only when needed
+
+    evidence = _evidence(experiment, options)
+    write_figures(evidence)
+    return evidence.runs.problems
 
 
+@downloads(allowed=False)
 def dashboard(experiment: Experiment, options: Options) -> list[str]:
     """Write tables and figures, send them to W&B and save a workspace there."""
     check_workspaces()
-    state, runs = _state(experiment, options)
-    _write_results(experiment, state, runs, options.folder)
-    _show(experiment, state, options)
-    return runs.problems
+    evidence = _evidence(experiment, options)
+    _write_results(evidence)
+    _show(evidence, options)
+    return evidence.runs.problems
 
 
 def reproduce(experiment: Experiment, options: Options) -> list[str]:
     """Repeat reported runs below options.outputs and compare the scores; returns a line for each disagreement."""
-    state, runs = _state(experiment, options)
-    done = [job for job in reported_jobs(experiment, state.choices) if runs.result(job) is not None]
-    if not done:
+    evidence = _evidence(experiment, options)
+    if not evidence.results:
         nothing = f"{experiment.name} has no result to repeat in {options.folder}"
         return [f"{nothing}: run it first, or name another folder with --results"]
-    folder = options.outputs / experiment.name
+    repeated = replace(options, folder=options.outputs / experiment.name)
 
     def repeat(jobs: list[Job]) -> list[str]:
-        return _execute(jobs, f"repeating {experiment.name}", replace(options, folder=folder))
+        return _execute(jobs, f"repeating {experiment.name}", repeated)
 
     from surm_bench.experiment.reproduction import reproduced  # imports pandas, so only when needed
 
-    problems = reproduced(done, runs, folder, repeat, options.sample)
+    problems = reproduced(evidence, repeated.folder, repeat, options.sample)
     if options.sample is None:
-        _write_results(experiment, state, Runs(folder, options.places), folder)
+        _write_results(evidence.with_runs_of(repeated.folder))
     return problems
 
 
+@downloads(allowed=False)
 def compare(experiment: Experiment, options: Options) -> list[str]:
     """Write and print a table that compares the scores of the runs made on both machines; returns problems.
 
@@ -210,11 +213,11 @@ def compare(experiment: Experiment, options: Options) -> list[str]:
 
     if not options.other.is_dir():
         raise UserError(f"{options.other} is not a folder: name the other machine's results of {experiment.name}")
-    (state, runs), others = _state(experiment, options), Runs(options.other, options.places)
-    table = second_machine(experiment, state, runs, others)
+    evidence, others = _evidence(experiment, options), _evidence(experiment, replace(options, folder=options.other))
+    table = second_machine(evidence, others)
     write_table(table, options.folder, "second_machine")
     print_table(table)
-    return [*runs.problems, *others.problems]
+    return [*evidence.runs.problems, *others.runs.problems]
 
 
 def verify(experiment: Experiment, options: Options) -> list[str]:
@@ -224,39 +227,33 @@ def verify(experiment: Experiment, options: Options) -> list[str]:
     return verified(experiment, options.folder, options.places)
 
 
-def _state(experiment: Experiment, options: Options) -> tuple[Tuned, Runs]:
-    runs = Runs(options.folder, options.places)
-    return tuned(experiment, runs), runs
+def _evidence(experiment: Experiment, options: Options) -> Evidence:
+    return Evidence(experiment, options.folder, options.places)
 
 
-def _report() -> ModuleType:
-    from surm_bench.experiment import reporting  # imports scipy and matplotlib, which a plan does not need
-
-    return reporting
-
-
-def _waiting(experiment: Experiment, state: Tuned, runs: Runs) -> list[Job]:
-    """Return the reported runs that are still to be made."""
-    return runs.waiting(reported_jobs(experiment, state.choices))
+def _estimates(experiment: Experiment, evidence: Evidence) -> Estimates:
+    """Return time estimates for the rows of ``evidence``, with the calibration of all rows of the experiment."""
+    calibration = Calibration(experiment, evidence.folder, evidence.places)
+    return Estimates([*evidence.tuned.jobs, *evidence.reported], evidence.runs, calibration)
 
 
-def _show(experiment: Experiment, state: Tuned, options: Options) -> None:
+def _show(evidence: Evidence, options: Options) -> None:
     """Make the dashboard on W&B and print where it is."""
     from surm_bench.experiment.dashboard import make_dashboard  # imports wandb
 
     tracking = TrackingConfig("wandb", options.project, options.entity)
-    for line in make_dashboard(experiment, state, options.folder, options.outputs, tracking):
+    for line in make_dashboard(evidence, options.outputs, tracking):
         print(line)
 
 
-def _write_results(experiment: Experiment, state: Tuned, runs: Runs, folder: Path) -> None:
-    """Write the tables and figures of these runs."""
-    _report().write_tables(experiment, state, runs, folder)
-    _report().write_figures(experiment, state, runs, folder)
+def _write_results(evidence: Evidence) -> None:
+    """Write the tables and figures of an experiment."""
+    from surm_bench.experiment.reporting import write_figures, write_tables  # so only when needed
+
+    write_tables(evidence)
+    write_figures(evidence)
 
 
 def _execute(jobs: list[Job], title: str, options: Options) -> list[str]:
-    if options.launcher:
-        how = (options.launcher, options.launcher_options)
-        return launch_jobs(jobs, options.folder, *how, options.local, options.until)
-    return run_jobs(jobs, options.folder, title, options.local, options.until)
+    how = (options.local, options.until, options.launcher, options.launcher_options)
+    return run_jobs(jobs, options.folder, title, *how)

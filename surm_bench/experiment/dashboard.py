@@ -5,9 +5,8 @@ from pathlib import Path
 from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.jobs import pairs, resolved
-from surm_bench.experiment.layout import layout
-from surm_bench.experiment.tuning import Tuned
 from surm_bench.report.frames import columns_of
 from surm_bench.system.atomic import atomic
 from surm_bench.tracking.contents import NAME_LENGTH, TAG_LENGTH, score_name, shortened
@@ -18,26 +17,26 @@ RESULTS = (".md", ".tex", ".csv", ".png", ".pdf")
 SECONDS = 120  # enough to send a few megabytes; no training run waits for this
 
 
-def make_dashboard(
-    experiment: Experiment, state: Tuned, folder: Path, outputs: Path, tracking: TrackingConfig
-) -> list[str]:
+def make_dashboard(evidence: Evidence, outputs: Path, tracking: TrackingConfig) -> list[str]:
     """Send the tables and figures, and save the workspace; without a key for W&B both stay on this machine.
 
     Returns lines to print.
 
     Args:
-        folder: the folder of the experiment's results, with its tables and figures.
+        evidence: the experiment, with its tables and figures in its folder of results.
         outputs: the folder below which the workspace's specification is written, as dashboard.json.
 
     Raises:
         UserError: there is no table, or W&B refuses the workspace.
     """
+    experiment, folder = evidence.experiment, evidence.folder
     table = folder / "table.md"
     if not table.is_file():
         raise UserError(f"{experiment.name} has no table in {folder}: make its runs first, or name another folder")
     _send_results(experiment.name, folder, tracking)
     text = table.read_text(encoding="utf-8")
-    made = workspace(experiment.name, _job(experiment), _scores(experiment), _colors(experiment, state), text, tracking)
+    colors = {label: look.color for label, look in evidence.layout.looks.items()}
+    made = workspace(experiment.name, _job(experiment), _scores(experiment), colors, text, tracking)
     file = outputs / experiment.name / "dashboard.json"
     with atomic(file) as temporary:
         temporary.write_text(specification(made), encoding="utf-8")
@@ -76,7 +75,3 @@ def _scores(experiment: Experiment) -> dict[str, str]:
     """Return the title of each score, with the name of the model."""
     configs = [resolved(job) for job in pairs(experiment)]
     return {score_name(config): f"{columns_of(config)[0].title} ({config.model.name})" for config in configs}
-
-
-def _colors(experiment: Experiment, state: Tuned) -> dict[str, str]:
-    return {label: look.color for label, look in layout(experiment, state).looks.items()}

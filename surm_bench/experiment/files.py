@@ -15,9 +15,10 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
-from surm_bench.config.composition import check_choices, config_dirs
+from surm_bench.config.composition import config_dirs
 from surm_bench.errors import UserError, unknown
 from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.left_out import leave_out
 
 NAMED = ("tasks", "adapters")
 SHAPES = {  # key -> the valid shape of its value
@@ -30,7 +31,6 @@ SHAPES = {  # key -> the valid shape of its value
     "tuning": "seeds and knobs",
 }
 SEEDS = 2**32  # seeds must be below this number
-ROW_KEYS = ("adapter=", "adapter.", "optimizer=", "optimizer.")  # the keys that a row of the table may set
 
 
 def experiment_files() -> dict[str, Path]:
@@ -49,8 +49,7 @@ def load_experiment(name: str) -> tuple[Experiment, list[str]]:
     """Read configs/experiment/<name>.yaml.
 
     Returns:
-        The experiment without the rows and columns that name an unknown adapter, task, …, and one line for each row or
-        column left out. The rest of the experiment can still be run.
+        The experiment without the tasks and adapters that cannot be run, and a line for each of them.
 
     Raises:
         UserError: the file does not exist, a key is unknown or missing, nothing would be run, a range is empty or not
@@ -62,14 +61,7 @@ def load_experiment(name: str) -> tuple[Experiment, list[str]]:
     path = files[name]
     experiment = _read(path)
     _check(experiment, path)
-    problems = []
-    for kind in ("tasks", "adapters"):
-        entries: dict[str, list[str]] = getattr(experiment, kind)
-        for key, refusal in [(key, _refusal(kind, overrides)) for key, overrides in entries.items()]:
-            if refusal:
-                del entries[key]
-                problems.append(f"experiment {name}, {key} left out: {refusal}")
-    return experiment, problems
+    return experiment, [f"experiment {name}, {problem}" for problem in leave_out(experiment)]
 
 
 def _read(path: Path) -> Experiment:
@@ -178,17 +170,3 @@ def _check_knob(knob: str, values: list[Any], place: str, default_first: bool) -
         raise UserError(f"{place} has the values {values} of {knob}: give numbers above 0, each once")
     if not default_first and values != sorted(values):
         raise UserError(f"{place} has the values {values} of {knob}: give them in rising order")
-
-
-def _refusal(kind: str, overrides: list[str]) -> str | None:
-    """Return the reason why an entry cannot be run, or None."""
-    for override in overrides:
-        if kind == "adapters" and not override.lstrip("+").startswith(ROW_KEYS):
-            return f"it has the override {override}: an adapter may only have {', '.join(ROW_KEYS)}"
-        if kind == "tasks" and override.startswith(("adapter=", "adapter.")):
-            return f"it has the override {override}: give it to an adapter instead"
-    try:
-        check_choices(overrides)
-    except UserError as error:
-        return str(error)
-    return None

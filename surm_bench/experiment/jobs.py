@@ -3,13 +3,11 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain, product
+from itertools import product
 
 from surm_bench.config import Config, composition
-from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment, Setting
-from surm_bench.experiment.search import Budget, Trial, first_trials, short_steps
+from surm_bench.experiment.search import Budget, Trial, short_steps
 
 Choices = dict[tuple[str, str], Setting]  # (task, adapter) -> chosen setting
 TUNING = ("task.validation=tuning", "trainer.save_adapter=false")
@@ -42,7 +40,7 @@ class Job:
 
     @property
     def command(self) -> str:
-        """The run as a shell command, without the places given to composed (such as task.data_dir, model.weights)."""
+        """The run as a shell command, without the places given to resolved (such as task.data_dir, model.weights)."""
         return shlex.join(["python", "-m", "surm_bench", *self.arguments()])
 
 
@@ -77,7 +75,7 @@ def seeds_of(experiment: Experiment, trial: Trial) -> list[int]:
 
 def budget(experiment: Experiment, task: str) -> Budget:
     """Return the tuning budget of every adapter on a task: adapters cannot change the length of a run."""
-    steps = composition.resolved(_of_task(experiment, task)).trainer.max_steps or 0
+    steps = composition.resolved(task_overrides(experiment, task)).trainer.max_steps or 0
     seeds = len(experiment.tuning.seeds)
     return Budget(experiment.tuning.steps or 0, full=seeds * steps, short=seeds * short_steps(steps))
 
@@ -94,22 +92,6 @@ def pairs(experiment: Experiment) -> list[Job]:
     return [pair(experiment, task, adapter) for task, adapter in product(experiment.tasks, experiment.adapters)]
 
 
-def composable(experiment: Experiment) -> list[str]:
-    """Drop the tasks and adapters whose overrides the configuration refuses; return a line for each dropped name."""
-    problems = []
-    overrides = (experiment.overrides, *experiment.tasks.values(), *experiment.adapters.values())
-    composition.read_files(chain(*overrides))
-    check_adapter = partial(_check_adapter, {})
-    for entries, check in ((experiment.tasks, _check_task), (experiment.adapters, check_adapter)):
-        for name in list(entries):
-            try:
-                check(experiment, name)
-            except UserError as error:
-                del entries[name]
-                problems.append(f"{name} left out: {error}")
-    return problems
-
-
 def resolved(job: Job, local: Sequence[str] = ()) -> Config:
     """Return the configuration of a run. Its parts are shared: do not change them.
 
@@ -123,44 +105,19 @@ def resolved(job: Job, local: Sequence[str] = ()) -> Config:
 
 
 def _without_seed(job: Job) -> list[str]:
-    return [*job.overrides, *job.method, *_as_overrides(job.setting)]
+    return [*job.overrides, *job.method, *as_overrides(job.setting)]
 
 
-def _check_task(experiment: Experiment, name: str) -> None:
-    steps = composition.resolved(_of_task(experiment, name)).trainer.max_steps
-    if steps is not None and steps < 1:
-        raise UserError(f"trainer.max_steps={steps} is not possible: at least 1, or null")
-    if (experiment.tuning.steps or experiment.tuning.survivors) and steps is None:
-        raise UserError("tuning.steps and tuning.survivors count optimiser steps: give trainer.max_steps")
-    allowed = budget(experiment, name)
-    for adapter in experiment.adapters:
-        first = first_trials(experiment.settings(adapter), experiment.tuning.survivors)
-        if allowed.steps and allowed.left(first) < 0:
-            needed = f"{allowed.steps - allowed.left(first):,}"
-            raise UserError(
-                f"tuning.steps={allowed.steps:,} is not possible: the first values of {adapter} take {needed}"
-            )
-
-
-def _check_adapter(owners: dict[str, str], experiment: Experiment, name: str) -> None:
-    """Refuse an adapter whose label another adapter has. owners maps labels to adapters; new labels are added."""
-    rows = ((*experiment.adapters[name], *_as_overrides(setting)) for setting in experiment.settings(name))
-    labels = {composition.resolved(overrides).adapter.label for overrides in rows}  # a knob may change the label
-    for label in sorted(labels & owners.keys()):
-        raise UserError(f"{owners[label]} has its label {label!r}, too: give one of the two another adapter.label")
-    owners |= dict.fromkeys(labels, name)
-
-
-def _of_task(experiment: Experiment, task: str) -> tuple[str, ...]:
+def task_overrides(experiment: Experiment, task: str) -> tuple[str, ...]:
     """Put the overrides of a task after the general overrides: Hydra uses the last value of a key, so the task wins."""
     return (*experiment.overrides, *experiment.tasks[task])
 
 
-def _as_overrides(setting: Setting) -> tuple[str, ...]:
+def as_overrides(setting: Setting) -> tuple[str, ...]:
     """Write whole numbers without a decimal point: a rank must be an integer."""
     return tuple(f"{key}={int(value) if value.is_integer() else value!r}" for key, value in setting)
 
 
 def _job(experiment: Experiment, task: str, adapter: str, seed: int, setting: Setting, *more: str) -> Job:
-    overrides = (*_of_task(experiment, task), *more)
+    overrides = (*task_overrides(experiment, task), *more)
     return Job(task, adapter, seed, setting, overrides, tuple(experiment.adapters[adapter]))

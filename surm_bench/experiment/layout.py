@@ -6,8 +6,7 @@ import pandas as pd
 
 from surm_bench.config.positive_class import shown_metric
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import Job, pair, pairs, resolved
-from surm_bench.experiment.tuning import Tuned
+from surm_bench.experiment.jobs import Choices, Job, pair, pairs, resolved
 from surm_bench.report.frames import TaskColumn, adapter_family, columns_of
 from surm_bench.report.looks import Look, method_looks
 
@@ -39,10 +38,10 @@ class Layout:
         )
 
 
-def layout(experiment: Experiment, state: Tuned) -> Layout:
+def layout(experiment: Experiment, choices: Choices) -> Layout:
     """Return the layout of the settings that tuning chose; adapters without a choice use their first settings."""
     planned = pairs(experiment)
-    chosen = [pair(experiment, *place, setting) for place, setting in state.choices.items()]
+    chosen = [pair(experiment, *place, setting) for place, setting in choices.items()]
 
     def of(adapter: str, jobs: list[Job]) -> list[Job]:
         return [job for job in jobs if job.adapter == adapter]

@@ -1,21 +1,18 @@
 """The report of experiments, or of a folder of runs, as one HTML page, from records only: torch is not imported."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from surm_bench.errors import UserError
-from surm_bench.experiment.claims import compared, load_claims
-from surm_bench.experiment.definition import Experiment
+from surm_bench.experiment.claims import load_claims
 from surm_bench.experiment.differences import differences_to_lora
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.files import experiment_files, load_experiment, question_of
-from surm_bench.experiment.jobs import composable, reported_jobs
-from surm_bench.experiment.layout import layout
-from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.pairing import Predictions
-from surm_bench.experiment.reporting import comparison, labels_of_best_epoch, protocol
-from surm_bench.experiment.tuning import Tuned, tuned
-from surm_bench.experiment.verdict import CLAIMS, answer
+from surm_bench.experiment.reporting import comparison, protocol
+from surm_bench.experiment.verdict import CLAIMS, answer, judged
+from surm_bench.hub import downloads
 from surm_bench.records import COLLECTED, Archive
 from surm_bench.report.console import print_table
 from surm_bench.report.distinct import with_distinct_labels
@@ -25,7 +22,6 @@ from surm_bench.report.page.data import comparison_part, newest, table_part
 from surm_bench.report.provenance import provenance
 from surm_bench.report.published import load_published
 from surm_bench.report.tables import comparison_table, write_table
-from surm_bench.report.verdicts import primary_families, verdict_caption, verdict_table
 
 ORDER = (  # of the experiments on the page, the most important first; the others follow by name
     *("reproduction_images", "reproduction_text", "base_text", "images_9000", "steps_text"),  # the registered claims
@@ -37,6 +33,7 @@ ORDER = (  # of the experiments on the page, the most important first; the other
 )
 
 
+@downloads(allowed=False)
 def write_report(results: Path, experiments: Sequence[str] | None, out: Path) -> tuple[Path, list[str]]:
     """Write the page of the named experiments; None stands for all experiments with records below results.
 
@@ -115,47 +112,41 @@ def _has_records(folder: Path) -> bool:
 def _of_experiment(name: str, folder: Path) -> tuple[Results | None, list[str]]:
     """Return the results of an experiment for the page, or None without any record, and a line for each problem."""
     experiment, left_out = load_experiment(name)
-    left_out += composable(experiment)
-    runs = Runs(folder)
-    state = tuned(experiment, runs)
-    jobs = reported_jobs(experiment, state.choices)
-    done = runs.results(jobs)
-    records = done + runs.failures(jobs)
-    tried = _tried_settings(experiment, state, runs)
-    if not records and not tried:
-        return None, left_out + runs.problems
-    laid_out, best = layout(experiment, state), labels_of_best_epoch(experiment, jobs)
-    scores, predictions = laid_out.named(state.scores), Predictions(runs.archive)
+    evidence = Evidence(experiment, folder)
+    tried = _tried_settings(evidence)
+    if not evidence.records and not tried:
+        return None, left_out + evidence.problems
+    columns, best = evidence.layout.columns, evidence.best_epoch
     shown = Results(
         name=name,
         question=question_of(files[name]) if name in (files := experiment_files()) else "",
         folder=folder,
-        families=laid_out.families,
-        columns=laid_out.columns,
-        records=records,
-        protocol=protocol(experiment, state, runs_frame(records), done, best),
+        families=evidence.layout.families,
+        columns=columns,
+        records=evidence.records,
+        protocol=protocol(evidence),
         best_epoch=best,
         tried=tried,
-        tuning_scores=scores,
-        differences=differences_to_lora(done, laid_out.columns, predictions, best),
+        tuning_scores=evidence.scores,
+        differences=differences_to_lora(evidence.results, columns, evidence.predictions, best),
         published=load_published(folder.parent / "paper.yaml"),
-        table=None if experiment.seeds else comparison(experiment, state, runs, folder),
+        table=None if experiment.seeds else comparison(evidence),
     )
-    return shown, left_out + runs.problems + predictions.problems
+    return shown, left_out + evidence.problems
 
 
-def _tried_settings(experiment: Experiment, state: Tuned, runs: Runs) -> list[TriedSetting]:
+def _tried_settings(evidence: Evidence) -> list[TriedSetting]:
     """Return the settings that tuning tried, with their records; mark the full trial of the chosen setting."""
-    labels = layout(experiment, state).labels
+    trials: dict[tuple, list[Job]] = {}  # a finalist's first seed comes long before its other seeds
+    for job in evidence.tuned.jobs:
+        trials.setdefault((job.task, job.adapter, job.overrides, job.setting), []).append(job)
     tried = []
-    for (task, adapter, _, setting), jobs in groupby(
-        state.jobs, key=lambda job: (job.task, job.adapter, job.overrides, job.setting)
-    ):
-        if records := runs.results(list(jobs)):
+    for (task, adapter, _, setting), jobs in trials.items():
+        if records := evidence.runs.results(jobs):
             values = " ".join(f"{knob.rpartition('.')[2]}={value:g}" for knob, value in setting)
             steps = records[0].config.trainer.max_steps
-            chosen = state.choices.get((task, adapter)) == setting
-            tried.append(TriedSetting(task, labels[task, adapter], values, steps, chosen, records))
+            chosen = evidence.tuned.choices.get((task, adapter)) == setting
+            tried.append(TriedSetting(task, evidence.layout.labels[task, adapter], values, steps, chosen, records))
     longest = {(trial.task, trial.label): trial.steps or 0 for trial in sorted(tried, key=lambda t: t.steps or 0)}
     return [t._replace(chosen=t.chosen and (t.steps or 0) == longest[t.task, t.label]) for t in tried]
 
@@ -170,18 +161,16 @@ def _claims(results: Path, named: Sequence[str] | None) -> tuple[list[dict], lis
     }
     if named:
         claims.claims = {name: claim for name, claim in claims.claims.items() if experiments[name] & set(named)}
-    judged, unusable = compared(claims, results)
-    everything = [comparison for of_claim in judged.values() for comparison in of_claim]
-    primaries, caption = primary_families(everything), verdict_caption(everything, claims.level, claims.unpooled)
+    judgements, unusable = judged(claims, results)
     documents = [
         {
             "name": name.replace("_", " "),
-            "paper": claims.claims[name].paper,
-            "question": claims.claims[name].question,
+            "paper": claim.paper,
+            "question": claim.question,
             "margin": claims.margin_of(name),
-            "table": table_part(verdict_table(of_claim, primaries, claims.level, caption)),
-            "comparisons": [comparison_part(one, answer(one, claims.claims[name].effect)) for one in of_claim],
+            "table": table_part(table),
+            "comparisons": [comparison_part(one, answer(one, claim.effect)) for one in comparisons],
         }
-        for name, of_claim in judged.items()
+        for name, claim, comparisons, table in judgements
     ]
     return documents, unusable

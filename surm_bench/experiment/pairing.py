@@ -10,13 +10,7 @@ from surm_bench.config.positive_class import positive_class
 from surm_bench.errors import UserError
 from surm_bench.metrics import metric_function
 from surm_bench.records import Archive, Record, read_predictions
-from surm_bench.statistics import (
-    ErrorVariance,
-    Interval,
-    mean_interval,
-    paired_difference_by_both_rules,
-    paired_difference_with_examples,
-)
+from surm_bench.statistics import ErrorVariance, Interval, mean_interval, paired_difference_with_examples
 
 Pair = tuple[Record, Record]
 
@@ -36,31 +30,24 @@ class Predictions:
         """Whether the predictions of all these records are available."""
         return all(record.checksum in self._by_record for record in records)
 
-    def difference(self, pairs: Sequence[Pair], level: float, resamples: int = 2000) -> Interval:
+    def difference(
+        self, pairs: Sequence[Pair], level: float, resamples: int = 2000, pooled: ErrorVariance | None = None
+    ) -> Interval:
         """Return the interval of the difference, first minus second of each pair, for other seeds and test examples.
+
+        Args:
+            pooled: see surm_bench.statistics.paired_difference_with_examples.
 
         Raises:
             UserError: the runs were scored on different rows.
         """
         if not pairs:
             return mean_interval([], level)
-        return paired_difference_with_examples(*self._arguments(pairs), level, resamples)
-
-    def difference_by_both_rules(
-        self, pairs: Sequence[Pair], level: float, pooled: ErrorVariance | None
-    ) -> tuple[Interval, Interval]:
-        """Return the interval of the difference twice: by the variance of these pairs over seeds, and by a pooled error
-        variance of a score."""
-        if not pairs:
-            return mean_interval([], level), mean_interval([], level)
-        return paired_difference_by_both_rules(*self._arguments(pairs), level, pooled=pooled)
-
-    def _arguments(self, pairs: Sequence[Pair]) -> tuple:
         runs = [run for side in zip(*pairs, strict=True) for run in side]
         predictions, labels = _arrays([self._by_record.get(run.checksum) for run in runs])
         first, partner = predictions.reshape(2, len(pairs), -1)
         metric = metric_function(runs[0].primary_metric, positive_class(runs[0].config.task))
-        return first, partner, labels, metric
+        return paired_difference_with_examples(first, partner, labels, metric, level, resamples, pooled=pooled)
 
     @property
     def problems(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from surm_bench.config.code_digests import source_digest
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
 from surm_bench.records import Archive, Record, agreement, run_folder
@@ -25,14 +26,18 @@ class Repetition(NamedTuple):
 
 
 def reproduced(
-    jobs: list[Job], runs: Runs, folder: Path, repeat: Callable[[list[Job]], list[str]], sample: int | None
+    evidence: Evidence, folder: Path, repeat: Callable[[list[Job]], list[str]], sample: int | None
 ) -> list[str]:
-    """Repeat all jobs or a random sample, print the comparison, and return a line for each run that does not agree.
+    """Repeat all reported runs with a result or a random sample of them, and print the comparison.
+
+    Returns:
+        A line for each run that does not agree with its record.
 
     Args:
-        jobs: the jobs with a result among ``runs``.
         folder: where ``repeat`` writes its records. Runs made there by other code do not count, and are removed.
     """
+    runs = evidence.runs
+    jobs = [job for job in evidence.reported if runs.result(job) is not None]
     drawn = jobs if sample is None or sample >= len(jobs) else random.sample(jobs, sample)
     _remove_other_code(folder)
     problems = repeat(drawn)

@@ -7,10 +7,7 @@ from statistics import mean, stdev
 import pandas as pd
 
 from surm_bench.errors import UserError
-from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import reported_jobs
-from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.tuning import Tuned, tuned
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.metrics import Metric, metric_shown_as
 from surm_bench.records import Record
 from surm_bench.records.agreement import agree
@@ -26,20 +23,21 @@ CAPTION = (
 IN_UNITS = " Scores that are not percentages have their own unit."
 
 
-def second_machine(experiment: Experiment, state: Tuned, runs: Runs, others: Runs) -> Table:
+def second_machine(evidence: Evidence, others: Evidence) -> Table:
     """Return a table with a row for each task and kind of run, over the runs that both machines made.
 
     Args:
-        others: the runs of the other machine.
+        evidence: the records of this machine, whose tuning says which runs are compared.
+        others: the records of the other machine.
 
     Raises:
         UserError: no run was made on both machines.
     """
     rows, cells, both = [], [], []
     in_units = False
-    kinds = {"tuning": state.jobs, "reported": reported_jobs(experiment, state.choices)}
-    for task, (kind, jobs) in product(experiment.tasks, kinds.items()):
-        results = [(runs.result(job), others.result(job)) for job in jobs if job.task == task]
+    kinds = {"tuning": evidence.tuned.jobs, "reported": evidence.reported}
+    for task, (kind, jobs) in product(evidence.experiment.tasks, kinds.items()):
+        results = [(evidence.runs.result(job), others.runs.result(job)) for job in jobs if job.task == task]
         if pairs := [(one, other) for one, other in results if one is not None and other is not None]:
             rows.append({"task": task, "runs": kind, **_differences(pairs)})
             measure = metric_shown_as(pairs[0][0].primary_metric)
@@ -47,9 +45,11 @@ def second_machine(experiment: Experiment, state: Tuned, runs: Runs, others: Run
             in_units |= not measure.percent
             both += pairs
     if not rows:
-        raise UserError(f"no run of {experiment.name} was made on both machines: make the same runs on both first")
+        raise UserError(
+            f"no run of {evidence.experiment.name} was made on both machines: make the same runs on both first"
+        )
     here, there = (_devices(records) for records in zip(*both, strict=True))
-    settings, codes = _settings(experiment, state, others), provenance([record for pair in both for record in pair])
+    settings, codes = _settings(evidence, others), provenance([record for pair in both for record in pair])
     caption = CAPTION.format(here=here, there=there, settings=settings, codes=codes).rstrip()
     caption += IN_UNITS * in_units
     columns = ["Task", "Runs", "Of both", "Difference", "Largest", "Agree"]
@@ -72,11 +72,11 @@ def _differences(pairs: list[tuple[Record, Record]]) -> dict:
     }
 
 
-def _settings(experiment: Experiment, state: Tuned, others: Runs) -> str:
+def _settings(evidence: Evidence, others: Evidence) -> str:
     """Say how often tuning chose the same setting, among the pairs that both machines tuned to the end."""
-    there = tuned(experiment, others).choices
-    both = [pair for pair in state.choices if pair in there and experiment.knobs(pair[1])]
-    same = sum(state.choices[pair] == there[pair] for pair in both)
+    here, there = evidence.tuned.choices, others.tuned.choices
+    both = [pair for pair in here if pair in there and evidence.experiment.knobs(pair[1])]
+    same = sum(here[pair] == there[pair] for pair in both)
     pairs = "pairs of task and adapter that both machines tuned to the end"
     return f"Tuning chose the same setting for {same} of the {len(both)} {pairs}." if both else ""
 

@@ -5,20 +5,19 @@ from statistics import fmean
 
 from surm_bench.config.positive_class import shown_metric
 from surm_bench.experiment.ahead import Left
-from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.estimates import Estimates
-from surm_bench.experiment.jobs import Job, reported_jobs
+from surm_bench.experiment.evidence import Evidence
+from surm_bench.experiment.jobs import Job
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.plan import counts, print_total
-from surm_bench.experiment.tuning import Tuned
 from surm_bench.records import Running, running
 
 
-def print_status(experiment: Experiment, state: Tuned, runs: Runs, left: Left, estimates: Estimates) -> None:
+def print_status(evidence: Evidence, left: Left, estimates: Estimates) -> None:
     """Print the state of an experiment from the records, locks and saved states in its folder of results."""
-    reported = reported_jobs(experiment, state.choices)
-    jobs = [*state.jobs, *reported]
-    active, failures = running(runs.archive.folder), runs.failures(jobs)
+    experiment, runs = evidence.experiment, evidence.runs
+    jobs = [*evidence.tuned.jobs, *evidence.reported]
+    active, failures = running(evidence.folder), runs.failures(jobs)
     ids = {runs.id(job): job for job in jobs} if active or failures else {}
     wanted = f"{counts(jobs, runs)} of {len(jobs)} runs wanted so far"
     print(f"{experiment.name}: {wanted}, {len(active)} running now")
@@ -31,9 +30,9 @@ def print_status(experiment: Experiment, state: Tuned, runs: Runs, left: Left, e
         reason = record.error or record.status
         print(f"{record.status:8} {ids[record.run_id].title}, run {record.run_id}: {reason}")
     for task in experiment.tasks:
-        if best := _best([job for job in reported if job.task == task], runs):
+        if best := _best([job for job in evidence.reported if job.task == task], runs):
             print(f"best     {task}: {best}")
-        elif best := _best([job for job in state.jobs if job.task == task], runs):
+        elif best := _best([job for job in evidence.tuned.jobs if job.task == task], runs):
             print(f"best     {task}: {best}, on rows held out for tuning")
 
 

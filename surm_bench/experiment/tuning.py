@@ -10,7 +10,7 @@ from surm_bench.experiment.coordinate_search import coordinate_search
 from surm_bench.experiment.definition import Experiment, Setting
 from surm_bench.experiment.jobs import Choices, Job, budget, seeds_of, trial_jobs
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.search import Scores, Search, Trial, search
+from surm_bench.experiment.search import Search, Trial, search
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,7 @@ def undecided(experiment: Experiment, state: Tuned) -> list[str]:
 
 
 Searched = tuple[Search, list[dict]]  # the search for one pair, and a row for each trial and seed tried
+Rule = Callable[..., Search]  # search or coordinate_search, still without the scores
 
 
 def _searches(experiment: Experiment, task: str, runs: Runs) -> dict[str, Searched]:
@@ -79,46 +80,29 @@ def _searches(experiment: Experiment, task: str, runs: Runs) -> dict[str, Search
 
     With finalists, first give every adapter as many settings as the adapter with the most, and only then try finalists.
     """
-    if not experiment.tuning.finalists:
-        return {adapter: _search(experiment, task, adapter, runs, _grid) for adapter in experiment.adapters}
+    tuning = experiment.tuning
 
-    def along(finalists: int | None, settings: int) -> dict[str, Searched]:
-        rule = partial(_coordinates, finalists=finalists, settings=settings)
-        return {adapter: _search(experiment, task, adapter, runs, rule) for adapter in experiment.adapters}
+    def by(rule: Callable[[str], Rule]) -> dict[str, Searched]:
+        return {adapter: _search(experiment, task, adapter, runs, rule(adapter)) for adapter in experiment.adapters}
 
-    searches = along(None, 0)
-    searches = along(None, max(len(searched.trials) for searched, _ in searches.values()))
+    def grid(adapter: str) -> Rule:
+        first = experiment.knobs(adapter), experiment.settings(adapter)
+        return partial(search, *first, survivors=tuning.survivors, budget=budget(experiment, task))
+
+    def coordinates(finalists: int | None, settings: int) -> dict[str, Searched]:
+        how = {"finalists": finalists, "settings": settings}
+        return by(lambda adapter: partial(coordinate_search, experiment.knobs(adapter), **how))
+
+    if not tuning.finalists:
+        return by(grid)
+    searches = coordinates(None, 0)
+    searches = coordinates(None, max(len(searched.trials) for searched, _ in searches.values()))
     if any(runs.waiting(trial_jobs(experiment, task, a, t)) for a, (s, _) in searches.items() for t in s.trials):
         return searches
-    return along(experiment.tuning.finalists, max(len(searched.trials) for searched, _ in searches.values()))
+    return coordinates(tuning.finalists, max(len(searched.trials) for searched, _ in searches.values()))
 
 
-def _grid(experiment: Experiment, task: str, adapter: str, scores: Scores, greater_is_better: bool) -> Search:
-    return search(
-        experiment.knobs(adapter),
-        experiment.settings(adapter),
-        scores,
-        greater_is_better=greater_is_better,
-        survivors=experiment.tuning.survivors,
-        budget=budget(experiment, task),
-    )
-
-
-def _coordinates(
-    experiment: Experiment,
-    task: str,
-    adapter: str,
-    scores: Scores,
-    greater_is_better: bool,
-    *,
-    finalists: int | None,
-    settings: int,
-) -> Search:
-    knobs = experiment.knobs(adapter)
-    return coordinate_search(knobs, scores, finalists=finalists, settings=settings, greater_is_better=greater_is_better)
-
-
-def _search(experiment: Experiment, task: str, adapter: str, runs: Runs, rule: Callable[..., Search]) -> Searched:
+def _search(experiment: Experiment, task: str, adapter: str, runs: Runs, rule: Rule) -> Searched:
     """Return the search for one pair by a rule, with the scores from records."""
     if not experiment.knobs(adapter):
         return Search([], chosen=()), []
@@ -127,7 +111,7 @@ def _search(experiment: Experiment, task: str, adapter: str, runs: Runs, rule: C
     rows: list[dict] = []
     rising = True
     while True:
-        searched = rule(experiment, task, adapter, scores, rising)
+        searched = rule(scores, greater_is_better=rising)
         untried = [trial for trial in searched.trials if trial not in scores]
         new = {trial: _tried(experiment, task, adapter, trial, runs) for trial in untried}
         known = {trial: values for trial, values in new.items() if values is not None}

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from surm_bench.errors import UserError
-from surm_bench.experiment.claims import Claim, compared, load_claims
+from surm_bench.experiment.claims import Claim, Claims, compared, load_claims
+from surm_bench.hub import downloads
 from surm_bench.report.tables import Table, to_markdown, write_table
 from surm_bench.report.verdicts import Compared, primary_families, verdict_caption, verdict_figure, verdict_table
 from surm_bench.system.atomic import atomic
@@ -15,6 +17,34 @@ SUMMARY = ["Method", "Compared with", "Experiment", "Task", "Pairs", "Difference
 SUMMARY += ["Could see", "No loss at 0", "Verdict"]
 
 
+class Judged(NamedTuple):
+    """A claim with its comparisons, the primary comparisons first, and their table."""
+
+    name: str
+    claim: Claim
+    comparisons: list[Compared]
+    table: Table
+
+
+def judged(claims: Claims, results: Path) -> tuple[list[Judged], list[str]]:
+    """Judge every claim by the records below the results folder.
+
+    Returns:
+        The claims, whose tables have the same caption, and a line for each record that cannot be used.
+
+    Raises:
+        UserError: a comparison is not possible (surm_bench.experiment.claims.compared).
+    """
+    of_claims, problems = compared(claims, results)
+    everything = [one for comparisons in of_claims.values() for one in comparisons]
+    primaries, caption = primary_families(everything), verdict_caption(everything, claims.level, claims.unpooled)
+    return [
+        Judged(name, claims.claims[name], of_claim, verdict_table(of_claim, primaries, claims.level, caption))
+        for name, of_claim in of_claims.items()
+    ], problems
+
+
+@downloads(allowed=False)
 def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
     """Make the comparisons of results/claims.yaml from the records below results, and write the verdict.
 
@@ -28,18 +58,18 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
         UserError: the claims cannot be read or name an unknown experiment, task or row, or the page lacks its marks.
     """
     claims = load_claims(results / CLAIMS)
-    judged, problems = compared(claims, results)
-    everything = [one for comparisons in judged.values() for one in comparisons]
-    primaries, caption = primary_families(everything), verdict_caption(everything, claims.level, claims.unpooled)
+    judgements, problems = judged(claims, results)
     written, sections = [], ["# The verdict on every claim\n"]
-    for name, comparisons in judged.items():
-        table = verdict_table(comparisons, primaries, claims.level, caption)
+    for name, claim, comparisons, table in judgements:
         written += write_table(table, results / FOLDER, name)
-        sections.append(_section(name, claims.claims[name], comparisons))
+        sections.append(_section(name, claim, comparisons))
         sections.append(to_markdown(replace(table, caption="")))  # the page shows the caption once, below all tables
+    everything = [one for judgement in judgements for one in judgement.comparisons]
     if figure := verdict_figure(everything, results / FOLDER / "differences.png"):
         sections.insert(1, "![Differences with their intervals](differences.png)\n")
-    written += [*figure, _write(results / FOLDER / PAGE, "\n".join([*sections, caption, ""]))]
+    captions = dict.fromkeys(judgement.table.caption for judgement in judgements)
+    written += [*figure, _write(results / FOLDER / PAGE, "\n".join([*sections, *captions, ""]))]
+    primaries = primary_families(everything)
     summary = _columns(verdict_table(list(primaries), primaries, claims.level), SUMMARY)
     return [*written, _into_page(results / PAGE, to_markdown(summary))], problems
 

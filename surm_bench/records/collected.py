@@ -56,10 +56,11 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
                 raise UserError(f"{other} has no records: name a results folder of the experiment or a {COLLECTED}")
             results += merged.records
             problems += merged.problems
-        clean = {record.checksum: record for record in results if not record.environment.git_dirty}
-        if dropped := sum(bool(record.environment.git_dirty) for record in results):
+        distinct = {record.checksum: record for record in results}.values()
+        clean = [record for record in distinct if not record.environment.git_dirty]
+        if dropped := len(distinct) - len(clean):
             problems.append(f"{dropped} records were made by code with uncommitted changes: they are not collected")
-        kept = sorted(clean.values(), key=lambda record: (record.run_id, record.created, record.checksum))
+        kept = sorted(clean, key=lambda record: (record.run_id, record.created, record.checksum))
         problems += _write_predictions(folder, kept, others)
         with atomic(folder / COLLECTED) as temporary:
             temporary.write_text("".join(f"{canonical_json(record.document())}\n" for record in kept), encoding="utf-8")

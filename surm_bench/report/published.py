@@ -47,19 +47,10 @@ class Result:
 
 
 @dataclass
-class PublishedClaim:
-    """A statement that a paper makes about its results, in one sentence."""
-
-    source: str = MISSING
-    text: str = MISSING
-
-
-@dataclass
 class Published:
     """The contents of a file of published results."""
 
     sources: dict[str, Source] = field(default_factory=dict)
-    claims: list[PublishedClaim] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
 
     def metric(self, result: Result, key: str) -> str:
@@ -135,8 +126,6 @@ def load_published(path: str | Path) -> Published:
         raise UserError(f"{path}{place}: {reason}") from error
     for number, result in enumerate(published.results):
         _check(published, result, f"{path}, results[{number}]")
-    for number, claim in enumerate(published.claims):
-        _check_source(published, claim.source, f"{path}, claims[{number}]")
     return published
 
 
@@ -146,15 +135,11 @@ def _parsed(text: str) -> Published:
 
 
 def _check(published: Published, result: Result, place: str) -> None:
-    _check_source(published, result.source, place)
+    if result.source not in published.sources:
+        raise UserError(f"{place}: {unknown('source', result.source, published.sources)}")
     for key, text in [*result.scores.items(), ("average", result.average or "0")]:
         if not SCORE.fullmatch(text) or float(text.split()[0]) > 100:
             raise UserError(f"{place}: {key} of {result.method} is {text!r}: give percent, such as 90.2 or 90.2 ± 0.5")
     for key in result.scores:
         if not published.metric(result, key):
             raise UserError(f"{place}: {key} of {result.method} has no metric: give it here or in the source's metrics")
-
-
-def _check_source(published: Published, source: str, place: str) -> None:
-    if source not in published.sources:
-        raise UserError(f"{place}: {unknown('source', source, published.sources)}")

@@ -15,10 +15,7 @@ from surm_bench.statistics.intervals import (
 )
 from surm_bench.statistics.power import detectable, power, probability_of_no_loss
 from surm_bench.statistics.ranks import mean_ranks
-from surm_bench.statistics.resampling import (
-    paired_difference_by_both_rules,
-    paired_difference_with_examples,
-)
+from surm_bench.statistics.resampling import paired_difference_with_examples
 from surm_bench.statistics.verdict import Verdict, verdict
 
 __all__ = [
@@ -33,7 +30,6 @@ __all__ = [
     "mean_ranks",
     "p_value",
     "paired_difference",
-    "paired_difference_by_both_rules",
     "paired_difference_with_examples",
     "power",
     "probability_of_no_loss",

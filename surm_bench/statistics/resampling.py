@@ -24,6 +24,7 @@ def paired_difference_with_examples(
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    pooled: ErrorVariance | None = None,
 ) -> Interval:
     """Return the t interval of the mean of first - second, paired by seed, for other seeds and other test examples.
 
@@ -38,51 +39,24 @@ def paired_difference_with_examples(
         second: (seeds, examples), with the same seed and example at the same place as in first.
         labels: (examples,).
         metric: from labels (..., n) and predictions (..., n) to scores (...).
+        pooled: the error variance of one run's score, from all methods of a table (``error_variance``). Twice this
+            variance, with its degrees of freedom, replaces the variance of the differences over seeds.
 
     Raises:
         UserError: shapes do not fit, or level is not between 0 and 1.
-    """
-    options = {"resamples": resamples, "seed": seed}
-    return paired_difference_by_both_rules(first, second, labels, metric, level, pooled=None, **options)[0]
-
-
-def paired_difference_by_both_rules(
-    first: ArrayLike,
-    second: ArrayLike,
-    labels: ArrayLike,
-    metric: Function,
-    level: float = 0.95,
-    *,
-    pooled: ErrorVariance | None,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[Interval, Interval]:
-    """Return the interval of ``paired_difference_with_examples``, and the interval with a pooled error variance.
-
-    Args:
-        pooled: the error variance of one run's score, from all methods of a table (``error_variance``). Twice this
-            variance, with its degrees of freedom, replaces the variance of the differences over seeds. None: both
-            intervals are equal.
-
-    Other arguments and errors are those of ``paired_difference_with_examples``.
     """
     check_level(level)
     pairs, labels, n_missing = _pairs(first, second, labels)
     n, n_examples = pairs.shape[1:]
     observed = _difference(metric(labels, pairs)) if n else np.empty(0)
     if n < 2:
-        unknown = t_interval(observed, np.nan, np.nan, n_missing, level)
-        return unknown, unknown
+        return t_interval(observed, np.nan, np.nan, n_missing, level)
+    error = ErrorVariance(observed.var(ddof=1) / 2, n - 1) if pooled is None else pooled
+    of_seeds = 2 * error.variance / n
     of_examples = _difference(_resampled(pairs, labels, metric, resamples, seed)).mean(-1).var(ddof=1)
-
-    def interval(error: ErrorVariance) -> Interval:
-        of_seeds = 2 * error.variance / n
-        variance = of_seeds + of_examples
-        df = variance**2 / (of_seeds**2 / error.df + of_examples**2 / (n_examples - 1)) if variance > 0 else error.df
-        return t_interval(observed, np.sqrt(n * variance), df, n_missing, level)
-
-    own = ErrorVariance(observed.var(ddof=1) / 2, n - 1)
-    return interval(own), interval(own if pooled is None else pooled)
+    variance = of_seeds + of_examples
+    df = variance**2 / (of_seeds**2 / error.df + of_examples**2 / (n_examples - 1)) if variance > 0 else error.df
+    return t_interval(observed, np.sqrt(n * variance), df, n_missing, level)
 
 
 def _pairs(first: ArrayLike, second: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray, int]:

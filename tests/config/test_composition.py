@@ -11,7 +11,7 @@ from surm_bench.config.composition import add_config_dir, check_choices, choices
 from surm_bench.errors import UserError
 from surm_bench.experiment import load_experiment
 from surm_bench.experiment.files import experiment_files
-from surm_bench.experiment.jobs import Job, composable, reported_jobs, trial_jobs
+from surm_bench.experiment.jobs import Job, reported_jobs, trial_jobs
 from surm_bench.experiment.jobs import resolved as resolved_job
 from surm_bench.experiment.search import Trial
 
@@ -23,7 +23,6 @@ def by_hydra(overrides) -> dict:
 def jobs_of(name: str) -> list[Job]:
     """Every run that an experiment's first trials, short and full, and its table may ask for."""
     experiment, _ = load_experiment(name)
-    composable(experiment)
     pairs = [(task, adapter) for task in experiment.tasks for adapter in experiment.adapters]
     short = bool(experiment.tuning.survivors)
     trials = (

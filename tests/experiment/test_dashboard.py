@@ -12,9 +12,9 @@ from surm_bench.config import TrackingConfig
 from surm_bench.errors import UserError
 from surm_bench.experiment import commands
 from surm_bench.experiment.dashboard import make_dashboard
-from surm_bench.experiment.jobs import reported_jobs
-from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.tuning import Tuned, tuned
+from surm_bench.experiment.evidence import Evidence
+from surm_bench.experiment.jobs import reported_jobs, trial_jobs
+from surm_bench.experiment.search import Trial
 from surm_bench.report.looks import SHADES
 from surm_bench.tracking import workspace
 
@@ -32,12 +32,12 @@ def offline(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def state(tmp_path) -> Tuned:
+def evidence(tmp_path) -> Evidence:
     folder = tmp_path / "tiny"
     make_trials(folder)
     for job in reported_jobs(tiny_experiment(), CHOICES):
         make_record(job, folder)
-    return tuned(tiny_experiment(), Runs(folder))
+    return Evidence(tiny_experiment(), folder)
 
 
 def made(section: dict) -> Iterator[tuple[str, dict]]:
@@ -45,11 +45,11 @@ def made(section: dict) -> Iterator[tuple[str, dict]]:
         yield panel["viewType"], panel["config"]
 
 
-def test_the_workspace_shows_the_table_the_scores_and_what_they_cost(tmp_path, state, capsys):
+def test_the_workspace_shows_the_table_the_scores_and_what_they_cost(tmp_path, evidence, capsys):
     (tmp_path / "tiny" / "table.md").write_text("| Adapter |\n")
     (tmp_path / "tiny" / "curves.png").write_bytes(PNG)
     (tmp_path / "tiny" / "records.jsonl").write_text("")
-    make_dashboard(tiny_experiment(), state, tmp_path / "tiny", tmp_path / "out", TRACKING)
+    make_dashboard(evidence, tmp_path / "out", TRACKING)
     section = json.loads((tmp_path / "out" / "tiny" / "dashboard.json").read_text())["section"]
     assert {panels["name"]: list(made(panels)) for panels in section["panelBankConfig"]["sections"]} == {
         "Table": [("Markdown Panel", {"value": "| Adapter |\n"})],
@@ -121,9 +121,19 @@ def test_the_call_that_makes_the_last_run_makes_the_dashboard_once(tmp_path, mon
     assert commands.run(tiny_experiment(), options) == [] and not list(outputs.rglob("dashboard.json"))
 
 
-def test_without_a_table_there_is_nothing_to_show(tmp_path, state):
+def test_while_a_pair_is_not_tuned_there_is_no_dashboard(tmp_path, monkeypatch):
+    """All runs of the tuned pair are made, but those of the other pair are still to come."""
+    folder, tiny = tmp_path / "new", tiny_experiment()
+    for job in trial_jobs(tiny, "digits", "lora", Trial(CHOICES["digits", "lora"])):
+        make_record(job, folder)
+    monkeypatch.setattr(commands, "_execute", lambda jobs, *_: [make_record(job, folder) for job in jobs] and [])
+    (problem,) = commands.run(tiny, commands.Options(folder, tmp_path / "out", tracking="wandb"))
+    assert problem.startswith("not tuned yet: circulant on digits") and not list(tmp_path.rglob("dashboard.json"))
+
+
+def test_without_a_table_there_is_nothing_to_show(tmp_path, evidence):
     with pytest.raises(UserError, match="tiny has no table in .*: make its runs first"):
-        make_dashboard(tiny_experiment(), state, tmp_path / "tiny", tmp_path / "out", TRACKING)
+        make_dashboard(evidence, tmp_path / "out", TRACKING)
 
 
 def test_what_refuses_the_workspace_is_one_line(monkeypatch):

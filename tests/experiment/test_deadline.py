@@ -12,7 +12,6 @@ from surm_bench.command.main import command
 from surm_bench.experiment import launching
 from surm_bench.experiment.deadline import TIME_UP, TimeUp, deadline
 from surm_bench.experiment.jobs import Job
-from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.running import run_jobs
 from surm_bench.records import Archive
 
@@ -26,13 +25,13 @@ def in_this_process(jobs, folder, until):
 
 
 def launched(jobs, folder, until):
-    return launch_jobs(jobs, folder, "joblib", until=until)
+    return run_jobs(jobs, folder, "tiny", until=until, launcher="joblib")
 
 
 @pytest.fixture
 def one_process(monkeypatch):
     """The launched runs, in this process."""
-    monkeypatch.setattr(launching, "_joblib", lambda work, _: [launching._run_one(*one) for one in work])
+    monkeypatch.setattr(launching, "_joblib", lambda _: lambda run, work: [run(*one) for one in work])
 
 
 @pytest.mark.parametrize("run", [in_this_process, launched])

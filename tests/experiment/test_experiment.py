@@ -1,6 +1,7 @@
 """Experiments: what is enumerated, how settings are chosen, and that stopping, failing and going on lose nothing."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,16 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 from support.figures import drawn_as
-from support.made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_experiment, without_training
+from support.made_records import (
+    CHOICES,
+    ENVIRONMENT,
+    LR,
+    make_record,
+    refuse_downloads,
+    tiny_experiment,
+    undeclared_experiment,
+    without_training,
+)
 
 from surm_bench import records
 from surm_bench.command.main import main
@@ -22,17 +32,19 @@ from surm_bench.config import composition
 from surm_bench.config.composition import compose
 from surm_bench.config.identity import identity, run_id
 from surm_bench.errors import UserError
-from surm_bench.experiment import Experiment, commands, contents, files, launching, load_experiment
+from surm_bench.experiment import Experiment, Tuning, commands, contents, files, launching, load_experiment
 from surm_bench.experiment.ahead import runs_left
 from surm_bench.experiment.calibration import CALIBRATION, short_runs
 from surm_bench.experiment.commands import Options
+from surm_bench.experiment.deadline import TIME_UP
 from surm_bench.experiment.estimates import Estimates
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.files import experiment_files
-from surm_bench.experiment.jobs import Job, composable, pair, pairs, reported_jobs, resolved, trial_jobs
-from surm_bench.experiment.launching import launch_jobs
-from surm_bench.experiment.layout import layout
+from surm_bench.experiment.jobs import Job, pair, pairs, reported_jobs, resolved, trial_jobs
+from surm_bench.experiment.launching import launcher_of
+from surm_bench.experiment.left_out import leave_out
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.running import run_jobs
+from surm_bench.experiment.running import run_jobs, run_one
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned, tuned
 from surm_bench.experiment.tuning_caption import tuning_note
@@ -92,7 +104,7 @@ def test_every_experiment_enumerates_and_composes(name):
     """Each file against its own lists: the product of them, no row or column refused, none twice."""
     raw = OmegaConf.to_container(OmegaConf.load(config_dir() / "experiment" / f"{name}.yaml"))
     experiment, problems = load_experiment(name)
-    assert problems + composable(experiment) == []
+    assert problems == []
     task, adapter = next(iter(raw["tasks"])), max(raw["adapters"], key=lambda key: len(experiment.settings(key)))
     choices = {key: experiment.settings(key[1])[0] for key in product(raw["tasks"], raw["adapters"])}
     reported = reported_jobs(experiment, choices)  # none where tuning is all there is
@@ -232,7 +244,7 @@ def test_runs_of_full_length_are_as_many_for_every_adapter(tiny, options, monkey
     tiny.tuning.seeds, tiny.tuning.finalists = [100, 101], 2
     tiny.tuning.knobs = {"circulant": {LR: [1e-3, 1e-2, 1e-1]}, "lora": {LR: [1e-2, 1e-1, 1.0]}}
     trained = without_training(monkeypatch, best_at(0.15))
-    planned = runs_left(tiny, state_of(tiny, options.folder), Runs(options.folder))
+    planned = runs_left(Evidence(tiny, options.folder))
     assert len(planned.waiting) == 6 and len(planned.survivors) == 4
     assert commands.tune(tiny, options) == []
     rates = {name: [(seed, rate) for found, seed, rate in trained if found == name] for name in ("circulant", "lora")}
@@ -243,7 +255,7 @@ def test_runs_of_full_length_are_as_many_for_every_adapter(tiny, options, monkey
     assert state.choices == {("digits", "circulant"): ((LR, 0.1),), ("digits", "lora"): ((LR, 0.1),)}
     assert state.scores["chosen"].sum() == 4 and len(state.scores) == len(trained) == 12
     assert "Tuning runs of each adapter on each task: 6." in tuning_note(tiny, state)
-    assert not runs_left(tiny, state, Runs(options.folder)).survivors
+    assert not runs_left(Evidence(tiny, options.folder)).survivors
 
 
 def test_a_setting_that_diverges_is_not_chosen_and_is_no_problem(tiny, options, monkeypatch):
@@ -277,6 +289,19 @@ def test_a_failed_trial_is_tried_three_times_and_then_given_up(tiny, options, mo
     capsys.readouterr()
     commands.plan(tiny, options)
     assert "tiny, tuning: 2 done, 0 missing, 0 failed, 1 given up of 3 runs" in capsys.readouterr().out
+
+
+def test_no_round_begins_when_the_time_is_up(tiny, options, monkeypatch):
+    """A first run is made before the time is up; two runs are left."""
+    rounds = []
+
+    def execute(jobs, *_):
+        rounds.append(len(jobs))
+        make_record(jobs[0], options.folder)
+        return [TIME_UP]
+
+    monkeypatch.setattr(commands, "_execute", execute)
+    assert commands.tune(tiny, options) == [TIME_UP] and rounds == [3]
 
 
 def test_one_failed_trial_does_not_end_the_search_of_others(tiny, options, monkeypatch):
@@ -330,7 +355,7 @@ def test_labels_that_a_knob_changes_are_those_of_each_task(tiny, options):
         for value, score in zip((1.0, 2.0), scores, strict=True):
             for job in trial_jobs(tiny, task, "lora", Trial(((rank, value),))):
                 make_record(job, options.folder, score)
-    laid_out = layout(tiny, state_of(tiny, options.folder))
+    laid_out = Evidence(tiny, options.folder).layout
     assert laid_out.labels == {("digits", "lora"): "LoRA r=1", ("fewer", "lora"): "LoRA r=2"}
     assert list(laid_out.families) == ["LoRA r=1", "LoRA r=2"]
 
@@ -338,7 +363,7 @@ def test_labels_that_a_knob_changes_are_those_of_each_task(tiny, options):
 def test_labels_that_could_collide_once_tuned_are_refused(tiny):
     tiny.adapters = {"fixed": ["adapter=lora", "adapter.peft.r=2"], "tuned": ["adapter=lora"]}
     tiny.tuning.knobs = {"default": {LR: [1e-3]}, "tuned": {"adapter.peft.r": [1.0, 2.0]}}
-    assert composable(tiny) == [
+    assert leave_out(tiny) == [
         "tuned left out: fixed has its label 'LoRA r=2', too: give one of the two another adapter.label"
     ]
 
@@ -446,11 +471,11 @@ def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
 def test_a_launched_run_looks_in_the_users_folders(tiny, options, tmp_path, monkeypatch):
     work, found = [], []
     monkeypatch.setattr(composition, "_added", [tmp_path])
-    monkeypatch.setattr(launching, "_joblib", lambda given, _: [work.append(arguments) for arguments in given])
-    launch_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "joblib")
+    monkeypatch.setattr(launching, "_joblib", lambda _: lambda run, given: [work.append(one) for one in given])
+    run_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "tiny", launcher="joblib")
     monkeypatch.setattr(composition, "_added", [])  # as in a new process
     monkeypatch.setattr(runner, "run", lambda *_: found.extend(composition.config_dirs()[1:]))
-    assert launching._run_one(*work[0]) is None and found == [tmp_path]
+    assert run_one(*work[0]) is None and found == [tmp_path]
 
 
 def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path, monkeypatch):
@@ -459,19 +484,52 @@ def test_a_launcher_gives_the_same_runs(tiny, options, tmp_path, monkeypatch):
     job = reported_jobs(tiny, CHOICES)[0]
     assert run_jobs([job], tmp_path / "here", "tiny") == []
     broken = replace(job, overrides=(*job.overrides, "task.max_train_samples=7000"))
-    (failure,) = launch_jobs([job, broken], options.folder, "joblib", ["hydra.launcher.n_jobs=1"])
+    how = {"launcher": "joblib", "options": ["hydra.launcher.n_jobs=1"]}
+    (failure,) = run_jobs([job, broken], options.folder, "tiny", **how)
     assert "task.max_train_samples=7000 is outside" in failure
-    monkeypatch.setattr(launching, "_joblib", lambda *_: pytest.fail("launched"))
-    assert launch_jobs([job], options.folder, "joblib") == []
+    monkeypatch.setattr(launching, "_joblib", lambda _: lambda *_: pytest.fail("launched"))
+    assert run_jobs([job], options.folder, "tiny", **how) == []
     here, there = (Runs(folder).result(job) for folder in (tmp_path / "here", options.folder))
     assert (there.run_id, there.scores) == (here.run_id, here.scores)
     with pytest.raises(UserError, match="unknown launcher 'slurm': choose from joblib, submitit_local"):
-        launch_jobs([broken], options.folder, "slurm")
+        run_jobs([broken], options.folder, "tiny", launcher="slurm")
 
 
-def test_an_option_that_a_launcher_does_not_take(tiny, options):
-    with pytest.raises(UserError, match="unknown option of joblib 'n_job': choose from .*n_jobs"):
-        launch_jobs(reported_jobs(tiny, CHOICES), options.folder, "joblib", ["n_job=2"])
+@pytest.mark.parametrize("launcher", [None, "joblib"])
+def test_a_run_that_was_given_up_is_told_and_not_tried(tiny, options, monkeypatch, launcher):
+    job, other = reported_jobs(tiny, CHOICES)[:2]
+    make_record(job, options.folder, status="failed", attempts=3)
+    trained = without_training(monkeypatch, lambda config: 0.5)
+    (failure,) = run_jobs([job, other], options.folder, "tiny", launcher=launcher, options=["n_jobs=1"])
+    assert failure.startswith(f"{job.title}: ") and "give rerun=true to try it again" in failure
+    assert [seed for _, seed, _ in trained] == [other.seed]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "option", "message"),
+    [
+        ("joblib", "n_job=2", "unknown option of joblib 'n_job': choose from .*n_jobs"),
+        ("joblib", "n_jobs=0", "n_jobs=0 is not possible: give a number of runs at once, or -1"),
+        ("joblib", "n_jobs=two", "n_jobs=two is not possible: give a number of runs at once, or -1"),
+        ("joblib", "backend=threads", r"launcher joblib with \['backend=threads'\]: Invalid backend"),
+        ("submitit_local", "n_jobs=2", "launcher submitit_local with .*n_jobs"),
+    ],
+)
+def test_an_option_that_a_launcher_does_not_take(tmp_path, launcher, option, message):
+    with pytest.raises(UserError, match=message) as error:
+        launcher_of(launcher, [option], tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_job_that_the_cluster_kills_is_a_line_and_the_others_keep_theirs(tmp_path):
+    def die_or_return(line: str) -> str:
+        if line == "die":
+            os._exit(1)
+        return line
+
+    launch = launcher_of("submitit_local", ["timeout_min=5"], tmp_path)
+    killed, kept = launch(die_or_return, [("die",), ("kept",)])
+    assert "has not produced any output" in killed and "\n" not in killed and kept == "kept"
 
 
 def test_local_weights_of_the_declared_content_are_the_same_run(tiny, tmp_path):
@@ -504,6 +562,15 @@ def test_content_that_is_neither_declared_nor_here_is_told_once_and_looked_for_o
     (line,) = err.splitlines()
     assert "task glue/rte has no declared digest and is not available here" in line and "nowhere" in line
     assert looked.count("glue/rte") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "tables", "figures", "compare"])
+def test_what_reads_records_downloads_nothing(options, monkeypatch, command):
+    tiny = undeclared_experiment()
+    tiny.tuning = Tuning(seeds=[], knobs={"default": {}})
+    make_record(pairs(tiny)[0], options.folder)
+    read = refuse_downloads(monkeypatch)
+    assert getattr(commands, command)(tiny, replace(options, other=options.folder)) == [] and read
 
 
 def test_a_knob_of_the_adapter_is_in_the_label_and_counts_as_it_was_chosen(tiny, options):
@@ -565,6 +632,8 @@ def test_results_of_other_machines_are_merged(tiny, options, tmp_path, capsys):
     assert "tiny: 4 records" in capsys.readouterr().out
     (problem,) = commands.collect(tiny, replace(options, merge=(tmp_path / "dirty",)))
     assert problem == "1 records were made by code with uncommitted changes: they are not collected"
+    shutil.copytree(tmp_path / "dirty", tmp_path / "same")
+    assert commands.collect(tiny, Options(tmp_path / "same", merge=(tmp_path / "dirty",))) == [problem], "counted once"
     assert len(Runs(options.folder).results(jobs)) == 4
 
 
@@ -737,7 +806,6 @@ def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
         },
     )  # fmt: skip
     experiment, problems = load_experiment("some")
-    problems += composable(experiment)
     assert (list(experiment.tasks), list(experiment.adapters)) == (["digits"], ["lora", "sgd", "start"])
     for output in (
         "moons left out: unknown task 'moons'",
@@ -758,25 +826,25 @@ def test_what_cannot_be_run_is_left_out_and_the_rest_goes_on(experiment_file):
 def test_a_number_of_steps_that_is_not_possible_is_told_once(tiny, steps):
     tiny.overrides.append(f"trainer.max_steps={steps}")
     output = f"digits left out: trainer.max_steps={steps} is not possible: at least 1, or null"
-    assert composable(tiny) == [output] and not tiny.tasks
+    assert leave_out(tiny) == [output] and not tiny.tasks
 
 
 @pytest.mark.parametrize("key", ["steps", "survivors"])
 def test_tuning_by_steps_needs_runs_of_a_number_of_steps(tiny, key):
-    assert composable(replace(tiny, tuning=replace(tiny.tuning, **{key: 16}))) == []
+    assert leave_out(replace(tiny, tuning=replace(tiny.tuning, **{key: 16}))) == []
     tiny.overrides.remove("trainer.max_steps=8")
-    (problem,) = composable(replace(tiny, tuning=replace(tiny.tuning, **{key: 16})))
+    (problem,) = leave_out(replace(tiny, tuning=replace(tiny.tuning, **{key: 16})))
     assert problem.startswith("digits left out: ") and problem.endswith("give trainer.max_steps")
 
 
 def test_steps_that_the_first_values_exceed_are_refused(tiny):
     """Circulant has two first values of eight steps; three would be tried for three steps, and two of them in full."""
-    (problem,) = composable(replace(tiny, tuning=replace(tiny.tuning, steps=15)))
+    (problem,) = leave_out(replace(tiny, tuning=replace(tiny.tuning, steps=15)))
     assert "tuning.steps=15 is not possible: the first values of circulant take 16" in problem
     tiny = tiny_experiment()
     tiny.tuning.survivors, tiny.tuning.knobs["default"] = 2, {LR: [1e-4, 1e-3, 1e-2]}
-    assert composable(replace(tiny, tuning=replace(tiny.tuning, steps=25))) == []
-    (problem,) = composable(replace(tiny, tuning=replace(tiny.tuning, steps=24)))
+    assert leave_out(replace(tiny, tuning=replace(tiny.tuning, steps=25))) == []
+    (problem,) = leave_out(replace(tiny, tuning=replace(tiny.tuning, steps=24)))
     assert "the first values of circulant take 25" in problem
 
 

@@ -14,7 +14,7 @@ from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, Tuning, commands, load_experiment
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.files import experiment_files
-from surm_bench.experiment.jobs import composable, pair, pairs, resolved
+from surm_bench.experiment.jobs import pair, pairs, resolved
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import tuned
 from surm_bench.experiment.tuning_caption import tuning_note
@@ -28,7 +28,7 @@ GLUE = ("cola", "mrpc", "rte", "sst2", "stsb")
 
 def configurations(name: str) -> tuple[Experiment, dict[tuple[str, str], Config]]:
     experiment, problems = load_experiment(name)
-    assert problems + composable(experiment) == []
+    assert problems == []
     jobs = pairs(experiment)
     return experiment, {(job.task, job.adapter): resolved(job) for job in jobs}
 

@@ -8,11 +8,10 @@ from support.made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_exp
 
 from surm_bench.errors import UserError
 from surm_bench.experiment import Tuning, commands
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.jobs import Job, reported_jobs, trial_jobs
-from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.second_machine import second_machine
-from surm_bench.experiment.tuning import tuned
 
 GPU = ENVIRONMENT | {"device_kind": "a GPU"}
 pytestmark = pytest.mark.usefixtures("empty_figures")
@@ -26,17 +25,15 @@ def trials(folder: Path, scores: dict[tuple[str, float], float], environment: di
 
 
 def reported(folder: Path, scores: dict[tuple[str, int], float], environment: dict) -> None:
-    state = tuned(tiny_experiment(), Runs(folder))
     jobs: dict[tuple[str, int], Job] = {
-        (job.adapter, job.seed): job for job in reported_jobs(tiny_experiment(), state.choices)
+        (job.adapter, job.seed): job for job in Evidence(tiny_experiment(), folder).reported
     }
     for key, value in scores.items():
         make_record(jobs[key], folder, value, environment=environment)
 
 
 def compared(here: Path, there: Path):
-    runs = Runs(here)
-    return second_machine(tiny_experiment(), tuned(tiny_experiment(), runs), runs, Runs(there))
+    return second_machine(*(Evidence(tiny_experiment(), folder) for folder in (here, there)))
 
 
 def test_differences_are_those_of_the_runs_that_both_made(tmp_path):

@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 from scipy import stats
-from support.made_records import CHOICES, make_record, make_trials, predicted, tiny_experiment
+from support.made_records import (
+    CHOICES,
+    make_record,
+    make_trials,
+    predicted,
+    refuse_downloads,
+    tiny_experiment,
+    undeclared_experiment,
+)
 
 from surm_bench.errors import UserError
 from surm_bench.experiment import claims as claims_module
@@ -256,6 +264,12 @@ def test_the_committed_page_is_what_its_records_say(tmp_path):
     assert (tmp_path / "README.md").read_text() == (RESULTS / "README.md").read_text()
     for path in [*(RESULTS / "verdict").glob("*.csv"), RESULTS / "verdict" / "README.md"]:
         assert (tmp_path / "verdict" / path.name).read_text() == path.read_text()
+
+
+def test_a_verdict_downloads_nothing(results, monkeypatch):
+    monkeypatch.setattr(claims_module, "load_experiment", lambda name: (undeclared_experiment(), []))
+    read = refuse_downloads(monkeypatch)
+    assert write_verdict(results)[1] == [] and read
 
 
 def test_claims_say_what_the_file_says():

@@ -13,12 +13,22 @@ import pandas as pd
 import pytest
 from scipy import stats
 from support.made_page import METHODS, made_record
-from support.made_records import CHOICES, make_record, make_trials, predicted, tiny_experiment
+from support.made_records import (
+    CHOICES,
+    LR,
+    make_record,
+    make_trials,
+    predicted,
+    refuse_downloads,
+    tiny_experiment,
+    undeclared_experiment,
+)
 
 from surm_bench import records
 from surm_bench.errors import UserError
-from surm_bench.experiment import claims, page
+from surm_bench.experiment import Tuning, claims, page
 from surm_bench.experiment.differences import differences_to_lora
+from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.jobs import reported_jobs
 from surm_bench.experiment.pairing import Predictions
 from surm_bench.report.distinct import with_distinct_labels
@@ -264,6 +274,28 @@ def test_the_page_of_experiments(results, tmp_path):
     assert claim["comparisons"][0]["mean"] == pytest.approx(0.1)
     assert claim["comparisons"][0]["answer"].startswith("Circulant against LoRA r=1, digits: better, +10.0 points [")
     assert len(claim["comparisons"][0]["runs"]) == 4 and set(claim["comparisons"][0]["runs"]) < set(part["runs"])
+
+
+def test_a_report_downloads_nothing(results, tmp_path, monkeypatch):
+    for module in (page, claims):
+        monkeypatch.setattr(module, "load_experiment", lambda name: (undeclared_experiment(), []))
+    read = refuse_downloads(monkeypatch)
+    assert page.write_report(results, None, tmp_path / "report.html")[1] == [] and read
+
+
+def test_a_finalist_is_listed_once_with_all_its_seeds(tmp_path):
+    """By hand: the middle one of three rates is best, and runs on a second seed."""
+    tiny = tiny_experiment()
+    tiny.tuning = Tuning(seeds=[100, 101], knobs={"default": {LR: [1e-3, 1e-2, 1e-1]}}, finalists=1)
+    while waiting := (evidence := Evidence(tiny, tmp_path)).runs.waiting(evidence.tuned.jobs):
+        for job in waiting:
+            make_record(job, tmp_path, 0.6 if dict(job.setting)[LR] == 1e-2 else 0.4)
+    tried = [(trial.label, trial.setting, trial.chosen, len(trial.records)) for trial in page._tried_settings(evidence)]
+    assert tried == [
+        (label, f"lr={rate}", rate == 0.01, 2 if rate == 0.01 else 1)
+        for label in ("Circulant", "LoRA r=1")
+        for rate in (0.001, 0.01, 0.1)
+    ]
 
 
 @pytest.mark.parametrize("named, message", [(["tiny"], "no record of tiny"), (None, "no record of any experiment")])

@@ -221,6 +221,14 @@ def test_the_page_opens_on_the_claims_and_draws_every_experiment_below(chromium,
     assert chromium.problems == []
 
 
+@pytest.mark.parametrize("percent", [True, False])
+def test_the_unit_of_differences_is_told(chromium, data, tmp_path, percent):
+    part = data["parts"][0] | {"columns": [column | {"percent": percent} for column in data["parts"][0]["columns"]]}
+    chromium.open(write_page({**data, "parts": [part]}, tmp_path / "report.html"), "differences")
+    (note,) = (text for text in texts(chromium, "#main p") if text.startswith("Score minus"))
+    assert ("Scores that are not percentages have their own unit." in note) is not percent
+
+
 def test_a_narrow_screen_is_not_scrolled_sideways(chromium, page):
     chromium.send("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
     try:

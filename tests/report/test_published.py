@@ -57,10 +57,8 @@ def test_published_rows_in_every_format(beside, tmp_path):
     assert "98.0" in out.getvalue() and "https://y.org" in out.getvalue()
 
 
-def test_the_papers_claims_and_every_sourced_value_load():
+def test_every_sourced_value_loads():
     published = load_published(PAPER)
-    claims = [claim.text for claim in published.claims if claim.source == "surm"]
-    assert any("5-7% accuracy gains" in text for text in claims) and any("12x reduction" in text for text in claims)
     assert published.sources["surm"].url == "https://arxiv.org/abs/2406.17740"
     assert {result.model for result in published.results} == {"roberta_base", "vit_base"}
     assert all(source.url.startswith("https://") and source.read for source in published.sources.values())

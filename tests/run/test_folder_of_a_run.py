@@ -20,7 +20,6 @@ from surm_bench.config import TaskConfig, composition
 from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.experiment.jobs import pairs
-from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.running import run_jobs
 from surm_bench.metrics import METRICS, PAIRS
 from surm_bench.models.weights import EMBEDDED
@@ -184,15 +183,11 @@ def test_nothing_is_written_to_home(tmp_path):
     assert done.returncode == 0 and "matthews_correlation" in done.stdout and done.stderr == ""
 
 
-def launch(jobs, folder, _, places):
-    return launch_jobs(jobs, folder, "joblib", ["n_jobs=1"], places)
-
-
-@pytest.mark.parametrize("run", [run_jobs, launch])
-def test_a_refusal_that_runs_share_is_told_once_and_before(tmp_path, run):
+@pytest.mark.parametrize("launcher", [None, "joblib"])
+def test_a_refusal_that_runs_share_is_told_once_and_before(tmp_path, launcher):
     experiment = tiny_experiment()
     nowhere = [job for job in pairs(experiment) for _ in range(3)]
-    (problem,) = run(nowhere, tmp_path, "tiny", ("model.weights=/nowhere",))
+    (problem,) = run_jobs(nowhere, tmp_path, "tiny", ("model.weights=/nowhere",), launcher=launcher)
     assert problem.startswith(f"{len(nowhere)} runs cannot start: model.weights=/nowhere does not exist")
     assert not list((tmp_path / "runs").iterdir())
 

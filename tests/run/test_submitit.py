@@ -12,8 +12,8 @@ from support.made_records import CHOICES, tiny_experiment
 
 from surm_bench import records
 from surm_bench.experiment.jobs import reported_jobs
-from surm_bench.experiment.launching import launch_jobs
 from surm_bench.experiment.matching import Runs
+from surm_bench.experiment.running import run_jobs
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ def test_a_preempted_job_of_submitit_is_queued_again_and_goes_on(tmp_path):
 
     with ThreadPoolExecutor() as pool:
         preempted = pool.submit(preempt)
-        assert launch_jobs([job], tmp_path, "submitit_local", ["timeout_min=10"]) == []
+        assert run_jobs([job], tmp_path, "tiny", launcher="submitit_local", options=["timeout_min=10"]) == []
         preempted.result()
     record = Runs(tmp_path).result(job)
     first, second = record.segments

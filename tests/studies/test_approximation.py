@@ -270,7 +270,7 @@ def test_the_command_line(monkeypatch, tmp_path):
     [
         (["--side", "8"], "side=8 is not possible: give at least 16"),
         (["--side", "0"], "side=0 is not possible: give at least 16"),
-        (["--folder", "file"], "cannot write to folder 'file': File exists"),
+        (["--folder", "file"], "file: File exists: name another path"),
     ],
 )
 def test_bad_input_is_one_line(arguments, complaint, monkeypatch, tmp_path, capsys):

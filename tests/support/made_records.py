@@ -11,10 +11,12 @@ import pytest
 from surm_bench import records
 from surm_bench.config import Config
 from surm_bench.config.identity import group_id, run_id
-from surm_bench.experiment import Experiment, Job, Tuning, load_experiment
+from surm_bench.errors import UserError
+from surm_bench.experiment import Experiment, Job, Tuning, contents, load_experiment
 from surm_bench.experiment.contents import with_content
 from surm_bench.experiment.jobs import resolved, trial_jobs
 from surm_bench.experiment.search import Trial
+from surm_bench.hub.needs import check_download
 from surm_bench.records import Record
 from surm_bench.run import runner
 from surm_bench.tasks import TaskReader
@@ -43,6 +45,13 @@ def tiny_experiment() -> Experiment:
         overrides=["trainer.max_steps=8", "trainer.progress=false", *FEW],
         tuning=Tuning(seeds=[100], knobs={"default": {LR: [1e-4, 1e-2]}, "lora": {LR: [1e-3]}}),
     )
+
+
+def undeclared_experiment() -> Experiment:
+    """The tiny experiment, whose data have no declared digest: they are read to get it."""
+    tiny = tiny_experiment()
+    tiny.tasks["digits"] = [override for override in tiny.tasks["digits"] if not override.startswith("task.digest")]
+    return tiny
 
 
 CHOICES = {("digits", "circulant"): ((LR, 1e-2),), ("digits", "lora"): ((LR, 1e-3),)}
@@ -117,6 +126,20 @@ def predicted(record: Record, predictions: np.ndarray, rows: Sequence[int] | Non
     about = {"run_id": record.run_id, "record": record.checksum, "split": "reported"}
     rows = range(len(predictions)) if rows is None else rows
     return pd.DataFrame({**about, "row": rows, "label": 1.0, "prediction": predictions.astype(float)})
+
+
+def refuse_downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let content be read only where downloads are refused. Returns the list of what has been read so far."""
+    names, read = [], contents.read_content
+
+    def read_here(content: contents.Content) -> str:
+        with pytest.raises(UserError, match="the first run downloads it"):
+            check_download(content.name)
+        names.append(content.name)
+        return read(content)
+
+    monkeypatch.setattr(contents, "read_content", read_here)
+    return names
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch, surface: Callable[[Config], float | None]) -> list[tuple]:

@@ -13,9 +13,9 @@ from support.runs import DIGITS, folder_of, start
 from surm_bench import records
 from surm_bench.command.errors import exit_code
 from surm_bench.command.main import command
-from surm_bench.experiment import launching
+from surm_bench.experiment import running
 from surm_bench.experiment.jobs import reported_jobs
-from surm_bench.experiment.launching import launch_jobs
+from surm_bench.experiment.launching import Queued
 from surm_bench.experiment.running import run_jobs
 from surm_bench.run import runner, train
 from surm_bench.system import atomic, storage
@@ -154,6 +154,8 @@ def test_a_disk_that_is_full_while_a_run_writes(earlier, tmp_path, monkeypatch, 
 
 # A sweep
 
+HOW = [{}, {"launcher": "joblib", "options": ["n_jobs=1"]}]
+
 
 @pytest.fixture
 def jobs():
@@ -173,12 +175,10 @@ def full_from(number: int, tried: list):
     return surface
 
 
-@pytest.mark.parametrize("launched", [False, True], ids=["one process", "joblib"])
-def test_a_full_disk_ends_a_sweep_and_the_same_command_goes_on(tmp_path, monkeypatch, jobs, launched):
+@pytest.mark.parametrize("how", HOW, ids=str)
+def test_a_full_disk_ends_a_sweep_and_the_same_command_goes_on(tmp_path, monkeypatch, jobs, how):
     def sweep() -> list[str]:
-        if launched:
-            return launch_jobs(jobs, tmp_path, "joblib", ["n_jobs=1"])
-        return run_jobs(jobs, tmp_path, "tiny")
+        return run_jobs(jobs, tmp_path, "tiny", **how)
 
     tried: list = []
     with monkeypatch.context() as patched:
@@ -193,8 +193,8 @@ def test_a_full_disk_ends_a_sweep_and_the_same_command_goes_on(tmp_path, monkeyp
     assert len(records.Archive(tmp_path).results()) == 4
 
 
-@pytest.mark.parametrize("launched", [False, True], ids=["one process", "joblib"])
-def test_a_folder_that_is_lost_between_two_runs_ends_a_sweep(tmp_path, monkeypatch, jobs, launched):
+@pytest.mark.parametrize("how", HOW, ids=str)
+def test_a_folder_that_is_lost_between_two_runs_ends_a_sweep(tmp_path, monkeypatch, jobs, how):
     folder = tmp_path / "results"
 
     trained = without_training(monkeypatch, lambda config: 0.5)
@@ -206,10 +206,7 @@ def test_a_folder_that_is_lost_between_two_runs_ends_a_sweep(tmp_path, monkeypat
 
     monkeypatch.setattr(runner, "run", run_and_lose)
     with pytest.raises(StorageError, match="no longer exists"):
-        if launched:
-            launch_jobs(jobs, folder, "joblib", ["n_jobs=1"])
-        else:
-            run_jobs(jobs, folder, "tiny")
+        run_jobs(jobs, folder, "tiny", **how)
     assert len(trained) == 1 and not folder.exists()
 
 
@@ -221,19 +218,18 @@ def test_a_full_disk_that_one_process_finds_ends_the_others(tmp_path, monkeypatc
             raise StorageError("the disk is full")
         time.sleep(600)
 
-    monkeypatch.setattr(launching, "_run_one", work)
+    monkeypatch.setattr(running, "run_one", work)
     began = time.monotonic()
     with pytest.raises(StorageError, match="the disk is full"):
-        launch_jobs(jobs, tmp_path, "joblib", ["n_jobs=2"])
+        run_jobs(jobs, tmp_path, "tiny", launcher="joblib", options=["n_jobs=2"])
     assert time.monotonic() - began < 300
 
 
-def test_a_job_of_a_cluster_returns_it_as_its_line(monkeypatch):
+def test_a_job_of_a_cluster_returns_it_as_its_line():
     def fails(*_):
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(launching, "_run_one", fails)
-    assert launching._Queued()(None, "", []) == "the disk is full"
+    assert Queued(fails)(None, "", []) == "the disk is full"
 
 
 def test_a_full_disk_ends_a_sweep_of_hydras(tmp_path, monkeypatch, capsys):

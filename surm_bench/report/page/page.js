@@ -160,7 +160,8 @@ function differences() {
   const chosen = panelsBy("reference", "Difference to ", references.map((label) => [label, label]), differencesTo);
   const examples = part().differences.every((one) => one.examples) ? "for other seeds and other test examples" : "for other seeds; also for other test examples where all predictions are there";
   const lower = columns({ reported: true }).some((column) => !column.greater_is_better);
-  const how = `Score minus that of ${references.join(" or ")}, in points${lower ? " (the reverse where a lower score is better)" : ""}, paired by seed, with the ${LEVEL} t interval ${examples}. Right of the line a method is ahead. Nothing is corrected for the number of comparisons.`;
+  const units = columns({ reported: true }).every((column) => column.percent) ? "" : " Scores that are not percentages have their own unit.";
+  const how = `Score minus that of ${references.join(" or ")}, in points${lower ? " (the reverse where a lower score is better)" : ""}, paired by seed, with the ${LEVEL} t interval ${examples}.${units} Right of the line a method is ahead. Nothing is corrected for the number of comparisons.`;
   return [chosen.controls, chosen.body, note(how)];
 }
 
