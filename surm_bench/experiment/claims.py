@@ -18,7 +18,7 @@ from surm_bench.experiment.pairing import gains
 from surm_bench.metrics import metric_shown_as
 from surm_bench.records import Record
 from surm_bench.report.verdicts import Compared
-from surm_bench.statistics import ErrorVariance, error_variance
+from surm_bench.statistics import ErrorVariance, Interval, error_variance
 
 
 @dataclass
@@ -107,10 +107,15 @@ def _compare(evidence: Evidence, comparison: Comparison, claims: Claims, name: s
     _check_unit(evidence.experiment, task, sides)
     pairs = [(of_first[s], of_partner[s]) for s in evidence.experiment.seeds if s in of_first and s in of_partner]
     scored = np.array([[run.score for run in pair] for pair in pairs], float).reshape(-1, 2)  # NaN: diverged
-    complete = scored[np.isfinite(scored).all(1)]
-    errors = None, _error_variance(evidence, task)
-    own, pooled = (evidence.predictions.difference(gains(pairs), claims.level, pooled=error) for error in errors)
-    difference, check = (pooled, own) if claim.pooled else (own, pooled)
+    complete, planned = scored[np.isfinite(scored).all(1)], len(evidence.experiment.seeds)
+    if len(pairs) < planned:  # an early look at the numbers must not decide whether the other runs are made
+        difference = check = Interval(*[np.nan] * 5, n=len(complete), n_missing=len(pairs) - len(complete))
+        scores = np.nan, np.nan
+    else:
+        errors = None, _error_variance(evidence, task)
+        own, pooled = (evidence.predictions.difference(gains(pairs), claims.level, pooled=error) for error in errors)
+        difference, check = (pooled, own) if claim.pooled else (own, pooled)
+        scores = tuple(complete.mean(0)) if len(complete) else (np.nan, np.nan)
     first, partner = (_label(evidence, task, row) for row in rows)
     return Compared(
         first=first,
@@ -122,10 +127,10 @@ def _compare(evidence: Evidence, comparison: Comparison, claims: Claims, name: s
         margin=claims.margin_of(name),
         trained=tuple(_parameters(results, "adapter") for results in sides),
         stored=tuple(_parameters(results, "stored") for results in sides),
-        scores=tuple(complete.mean(0)) if len(complete) else (np.nan, np.nan),
+        scores=scores,
         difference=difference,
         check=check,
-        planned=len(evidence.experiment.seeds),
+        planned=planned,
         tested=claim.tested,
         runs=tuple(run.run_id for pair in pairs for run in pair),
         greater_is_better=all(run.greater_is_better for pair in pairs for run in pair),

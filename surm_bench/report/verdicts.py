@@ -31,8 +31,8 @@ CAPTION = (
     "zero with a probability of 80 %. No loss at 0 is the probability that the whole interval lies above minus the "
     "margin if the true difference is zero. The verdict is better, no loss (the loss is below the margin), worse "
     "within the margin, worse, or undecided; it follows from the interval of the comparison alone, and is pending "
-    "until all pairs are complete. A comparison that was added when its scores had been seen is described and not "
-    "tested. Bold: a primary comparison."
+    "until all pairs are complete; until then no number is shown. A comparison that was added when its scores had been "
+    "seen is described and not tested. Bold: a primary comparison."
 )
 COLUMNS = ["Method", "Compared with", "Parameters", "Experiment", "Task", "Pairs", "Scores", "Difference", "Check"]
 COLUMNS += ["p", "p (Holm)", "p (Check)", "Could see", "No loss at 0", "Verdict"]

@@ -124,6 +124,7 @@ def test_a_missing_run_is_pending_and_a_diverged_one_a_missing_pair(results):
     one = only(results)
     assert (one.difference.n, one.difference.n_missing, one.planned) == (1, 0, 2)
     assert not one.complete and one.verdict == "pending"
+    assert np.isnan([*one.difference[:5], *one.check[:5], *one.scores]).all(), "no early look"
     make_record(missing, results / "tiny", status="diverged")
     one = only(results)
     assert (one.difference.n, one.difference.n_missing) == (1, 1)
