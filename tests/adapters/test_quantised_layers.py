@@ -12,6 +12,7 @@ from support.roberta import D, backbone
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from surm_bench.adapters import merging
 from surm_bench.adapters.tuner_layer import tuner_layers
 from surm_bench.errors import UserError
 
