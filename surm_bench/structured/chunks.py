@@ -20,20 +20,25 @@ def by_chunks(values_per_token: int, step: Step, *tensors: Tensor) -> tuple[Tens
         step: takes one (tokens, width) part of each tensor; returns a result (tokens, width), or None, and tensors that
             are sums over the tokens.
         tensors: (..., width); at least one token.
+
+    Returns:
+        The joined answer, (..., width), with the leading sizes of the tensors, and the sums.
     """
+    leading = tensors[0].shape[:-1]
     rows = [tensor.reshape(-1, tensor.shape[-1]) for tensor in tensors]
     device = rows[0].device.type
     numbers = CHUNK.get(device, CHUNK["cuda"]) * (torch.get_num_threads() if device == "cpu" else 1)
     size = max(1, numbers // values_per_token)
     if size >= len(rows[0]):
         result, sums = step(*rows)
-        return None if result is None else result.contiguous(), list(sums)
+        return None if result is None else result.contiguous().view(*leading, -1), list(sums)
+    # Joined in its final shape: autograd adds up gradients in place, without a copy, only if they are no views.
     joined: Tensor | None = None
     totals: list[Tensor] = []
     for start, *parts in zip(range(0, len(rows[0]), size), *(tensor.split(size) for tensor in rows), strict=True):
         result, sums = step(*parts)
         if result is not None:
-            joined = result.new_empty(len(rows[0]), result.shape[1]) if joined is None else joined
-            joined[start : start + size] = result
+            joined = result.new_empty(*leading, result.shape[1]) if joined is None else joined
+            joined.view(-1, result.shape[1])[start : start + size] = result
         totals = [total + part for total, part in zip(totals, sums, strict=True)] if totals else list(sums)
     return joined, totals

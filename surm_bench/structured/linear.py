@@ -102,7 +102,7 @@ class _OwnProduct(Function):
 
         y, _ = by_chunks(algebra.values_per_token, step, x)
         assert y is not None
-        return y.view(*x.shape[:-1], algebra.out_features)
+        return y
 
     @staticmethod
     @once_differentiable
@@ -122,8 +122,7 @@ def own_adjoint(
         in_x, gradients = algebra.adjoint(algebra.transform(x.to(dtype)), g.to(dtype), wants_x, *prepared)
         return None if in_x is None else in_x.to(x.dtype), gradients
 
-    gradient_x, gradients = by_chunks(algebra.values_per_token, step, x, g)
-    return None if gradient_x is None else gradient_x.view(x.shape), gradients
+    return by_chunks(algebra.values_per_token, step, x, g)
 
 
 def _total(shares: list, weight: Tensor | None, generators: Sequence[Tensor]) -> Tensor:

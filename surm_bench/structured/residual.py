@@ -57,7 +57,7 @@ class _Residual(Function):
         y = x if y is None else y
         total, _ = by_chunks(algebra.values_per_token, step, x, y)
         assert total is not None
-        return total.view(y.shape)
+        return total
 
     @staticmethod
     @once_differentiable
@@ -77,5 +77,4 @@ class _Residual(Function):
 
         with without_autocast(x.device):
             gradient_x, gradients = by_chunks(algebra.values_per_token, step, x, g)
-        gradient_x = None if gradient_x is None else gradient_x.view(x.shape)
         return None, None, g if ctx.separate else None, gradient_x, *gradients

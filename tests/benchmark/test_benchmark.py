@@ -15,6 +15,7 @@ from surm_bench.benchmark.setting import Setting
 from surm_bench.benchmark.tables import target_table
 from surm_bench.benchmark.timing import compare, take_turns
 from surm_bench.structured import STRUCTURES
+from surm_bench.structured.chunks import CHUNK
 from surm_bench.structured.routes import routes
 
 TINY = replace(
@@ -48,6 +49,18 @@ def test_peak_of_allocations():
         torch.ones(2_000_000).add_(second.sum())
 
     assert step_peak(step, "cpu") == pytest.approx(12e6, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(4096, 64), (16, 256, 64)])
+@pytest.mark.parametrize("structure", STRUCTURED)
+def test_a_step_by_the_own_route_takes_no_more_memory_than_loras(structure, shape, monkeypatch):
+    """In many chunks; a gradient that autograd has to copy before it is added would take a third more."""
+    monkeypatch.setitem(CHUNK, "cpu", 2**10)
+    x, g = torch.randn(*shape, requires_grad=True), torch.randn(*shape)
+    cases = layer.cases(shape[-1])
+    names = layer.REFERENCE, layer.case_name(structure, STRUCTURES[structure].own_route)
+    lora, own = (step_peak(layer.step_of(cases[name](), x, g, Setting("cpu", "fp32")), "cpu") for name in names)
+    assert own <= 1.05 * lora
 
 
 @pytest.mark.parametrize("structure", STRUCTURED)
