@@ -56,7 +56,7 @@ $(EXPERIMENTS): $(READY)
 	$(BIN)/surm-bench $@ $(EXPERIMENT) $(RUNNING) $(READING) $(ARGS)
 
 status: ## EXPERIMENT=demo show what is done, running, failed and missing, and the best scores so far
-plan: ## EXPERIMENT=core [DATA=] [WEIGHTS=] count runs done, missing and failed, and the time left [ARGS=--runs lists the runs, --calibrate times steps]
+plan: ## EXPERIMENT=core [DATA=] [WEIGHTS=] count runs done, missing and failed, and the time left [ARGS=--runs lists the runs, --calibrate makes short runs to estimate the hours]
 tune: ## EXPERIMENT=core [LAUNCHER=joblib] [DATA=] [WEIGHTS=] [TRACKING=wandb] choose the settings of each adapter [ARGS="--seconds 3600"]
 experiment: ## EXPERIMENT=core [LAUNCHER=joblib] [...] run what is missing, then write tables and figures
 collect: ## EXPERIMENT=demo [ARGS="--merge other/demo"] write the records to results/<experiment>/records.jsonl

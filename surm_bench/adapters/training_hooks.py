@@ -28,7 +28,7 @@ class AdaLoraHooks(Hooks):
     """
 
     def __init__(self, tuner: AdaLoraModel):
-        self.tuner = tuner
+        self.tuner, self.is_final = tuner, False  # is_final: whether the ranks have their final number
         self.config = tuner.peft_config[tuner.trainable_adapter_name]
         if not 0 < self.config.target_r < self.config.init_r:
             raise UserError(
@@ -53,12 +53,17 @@ class AdaLoraHooks(Hooks):
 
     def after_step(self, step: int) -> None:
         """Update importances from the gradients, which are still set, and cut ranks to the budget of the step."""
-        self.tuner.update_and_allocate(step)
+        final = self.config.total_step - self.config.tfinal
+        # PEFT makes the final cut only at this very step. If fp16 has skipped it, the next step makes the cut.
+        late = step > final and not self.is_final
+        self.tuner.update_and_allocate(final if late else step)
+        self.is_final = step >= final
 
     def state_dict(self) -> dict:
         """Return the importances of all parameters, their running means, and the pattern of kept ranks."""
         allocator = self.tuner.rankallocator
-        return {name: getattr(allocator, name) for name in IMPORTANCES} | {"rank_pattern": self.config.rank_pattern}
+        importances = {name: getattr(allocator, name) for name in IMPORTANCES}
+        return importances | {"rank_pattern": self.config.rank_pattern, "is_final": self.is_final}
 
     def load_state_dict(self, state: dict) -> None:
         """Continue from a result of state_dict whose tensors are on the CPU."""
@@ -66,7 +71,7 @@ class AdaLoraHooks(Hooks):
         for kind in IMPORTANCES:
             values = {name: value.to(devices[name]) for name, value in state[kind].items()}
             setattr(self.tuner.rankallocator, kind, values)
-        self.config.rank_pattern = state["rank_pattern"]
+        self.config.rank_pattern, self.is_final = state["rank_pattern"], state["is_final"]
 
 
 def training_hooks(model: PeftModel) -> Hooks | None:

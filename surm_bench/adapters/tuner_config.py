@@ -20,7 +20,7 @@ class TunerConfig(PeftConfig):
 
     A method is a subclass with its own fields, ``usual_roles`` and ``build``, registered by
     ``surm_bench.adapters.register.register_method``. The metadata of a field give its help and, for a number, its
-    bounds: least is the smallest valid value, and valid values are below ``below``.
+    bounds: ``least`` is the smallest valid value; with ``below``, every valid value is smaller than it.
     """
 
     method: ClassVar[str]  # the name in PEFT, set by register_method

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from surm_bench.errors import UserError
@@ -10,19 +11,22 @@ BOUNDS = {"at least": operator.ge, "above": operator.gt, "below": operator.lt, "
 
 
 def check_bounds(name: str, value: Any, bounds: Mapping[str, float | None], null: bool = False) -> None:
-    """Refuse a number, or a list with a number, outside of its bounds. NaN is outside of all bounds; None is valid.
+    """Refuse a value, or a list with a value, that is no number or outside of its bounds. NaN is outside of all bounds.
 
     Args:
         name: how the message names the value.
         bounds: a key of BOUNDS -> the limit; None: no limit.
-        null: whether the message offers null as a choice.
+        null: whether None is valid.
 
     Raises:
-        UserError: a number is outside.
+        UserError: a value has bounds, and is no number or outside.
     """
     given = {words: limit for words, limit in bounds.items() if limit is not None}
-    numbers = value if isinstance(value, list | tuple) else [value]
-    if value is None or all(BOUNDS[words](number, limit) for number in numbers for words, limit in given.items()):
+    values = value if isinstance(value, list | tuple) else [value]
+    if not given or (null and value is None):
+        return
+    numbers = all(isinstance(number, Real) for number in values)
+    if numbers and all(BOUNDS[words](number, limit) for number in values for words, limit in given.items()):
         return
     each = "each " if isinstance(value, list | tuple) else ""
     limits = " and ".join(f"{words} {limit:g}" for words, limit in given.items())

@@ -37,8 +37,14 @@ def calibrate(experiment: Experiment, jobs: Sequence[Job], folder: Path, places:
     left = {(kind(job), job.adapter) for job in jobs}
     runs = [run for run in short_runs(experiment) if (kind(run), run.adapter) in left]
     ready, problems = startable(runs, shorts, places)
-    wanted = to_time(ready, Calibration(experiment, folder, places))
-    problems += run_jobs(wanted, shorts, f"calibrating {experiment.name}", places)
+    known = Calibration(experiment, folder, places)
+    if not to_time(ready, known):
+        print(f"all that can be timed is timed; to time it again, remove {shorts}")
+    while wanted := to_time(ready, known):
+        problems += run_jobs(wanted, shorts, f"calibrating {experiment.name}", places)
+        known = Calibration(experiment, folder, places)
+        failed = [run for run in wanted if run.adapter not in known.timed[kind(run)]]
+        ready = [run for run in ready if run not in failed]  # other adapters take the place of those that failed
     return [f"not timed: {problem}" for problem in problems]
 
 

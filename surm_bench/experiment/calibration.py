@@ -13,7 +13,8 @@ from surm_bench.experiment.matching import Runs
 from surm_bench.records import Record
 
 CALIBRATION = "calibration"  # the folder of the short runs, in the experiment's folder of results
-STEPS = 50  # of a short run: texts of similar length follow each other, longest first, in groups of at most 50 batches
+# Texts are batched in groups of at most 50 batches, the longest first: fewer steps would time only the longest texts.
+STEPS = 50
 SHORT = (f"trainer.max_steps={STEPS}", "trainer.save_adapter=false", "tracking=none")
 SCORING = 0.5  # time of scoring an example over time of training on it: no backward pass (measured: 0.3 to 0.6)
 
@@ -35,6 +36,7 @@ class Calibration:
 
     Attributes:
         timed: kind -> adapter -> record of the short run.
+        problems: a line for each record that cannot be used.
     """
 
     def __init__(self, experiment: Experiment, folder: Path, places: Sequence[str] = ()) -> None:
@@ -44,6 +46,7 @@ class Calibration:
             record = runs.result(job)
             if record is not None and record.timing is not None:
                 self.timed[kind(job)][job.adapter] = record
+        self.problems = runs.problems
 
     @property
     def last(self) -> Record | None:

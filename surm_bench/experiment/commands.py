@@ -234,6 +234,8 @@ def _evidence(experiment: Experiment, options: Options) -> Evidence:
 def _estimates(experiment: Experiment, evidence: Evidence) -> Estimates:
     """Return time estimates for the rows of ``evidence``, with the calibration of all rows of the experiment."""
     calibration = Calibration(experiment, evidence.folder, evidence.places)
+    for problem in calibration.problems:
+        print(problem, file=sys.stderr)
     return Estimates([*evidence.tuned.jobs, *evidence.reported], evidence.runs, calibration)
 
 

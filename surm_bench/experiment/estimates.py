@@ -26,17 +26,21 @@ class Estimates:
 
     Args:
         jobs: the jobs that may be finished.
-        calibration: if it has runs, only finished runs of the same kind of device count.
+        calibration: only runs of one device count, in the calibration or finished: of the device of the newest run.
     """
 
     def __init__(self, jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> None:
-        self._calibration = calibration
+        results = {job: record for job in jobs if (record := runs.result(job)) is not None}
+        timed = {job: record for job, record in results.items() if record.timing and record.timing.wall_seconds}
+        device = None  # without a calibration, finished runs of all devices count
+        if calibration and calibration.last:
+            device = device_of(max([calibration.last, *timed.values()], key=lambda record: record.created))
+        fits = device is not None and device == device_of(calibration.last)
+        self._calibration = calibration if fits else None
+        self._unfit = calibration.about if device is not None and not fits else None
         self._finished = defaultdict(list)  # what jobs have in common -> (seconds, seconds of a step, device)
-        device = device_of(calibration.last) if calibration and calibration.last else None
-        for job in jobs:
-            record = runs.result(job)
-            if record is None or record.timing is None or (seconds := record.timing.wall_seconds) is None:
-                continue
+        for job, record in timed.items():
+            seconds = record.timing.wall_seconds
             if device in (None, device_of(record)):
                 for alike in _alike(job):
                     self._finished[alike].append((seconds, seconds / _length(job), record.environment.device_kind))
@@ -62,7 +66,7 @@ class Estimates:
         lines = [f"times by runs on {'; '.join(devices)}"] if devices else []
         if self._calibration is not None and not all(estimate.devices for estimate in known):
             lines.append(self._calibration.about)
-        return lines
+        return lines + ([f"{self._unfit}: not used, because newer runs are of another device"] if self._unfit else [])
 
 
 def time_left(estimates: Estimates, jobs: Sequence[Job], at_most: Sequence[Job] = ()) -> str | None:

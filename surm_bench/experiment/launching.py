@@ -64,14 +64,20 @@ def _submitit(options: dict[str, Any], folder: Path, cluster: str) -> Launch:
 
     def launch(function: Function, work: Sequence[tuple]) -> list[str | None]:
         jobs = executor.map_array(Queued(function), *zip(*work, strict=True))
-        return [_outcome(job) for job in jobs]
+        return [outcome(job) for job in jobs]
 
     return launch
 
 
-def _outcome(job: "Job[str | None]") -> str | None:
+def outcome(job: "Job[str | None]") -> str | None:
     """Return the result of a submitit job, or in one line why it has none, for example because it was killed."""
-    return _in_one_line(error) if (error := job.exception()) else job.result()
+    if (error := job.exception()) is None:
+        return job.result()
+    # The error holds all that the job has printed: its first lines tell the state, the last one of a trace the reason.
+    text = str(error).partition("You can check full logs")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
+    told = lines[-1:] if any(line.startswith("Traceback") for line in lines) else lines[:2]
+    return f"{' '.join(told)} (log: {job.paths.stderr})"
 
 
 @dataclass(frozen=True)

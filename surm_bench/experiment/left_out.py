@@ -49,7 +49,7 @@ def _check_row(overrides: list[str]) -> None:
 
 
 def _check_steps(experiment: Experiment, task: str) -> None:
-    """Refuse a task whose configuration is refused, or whose number of steps does not fit the rule of tuning."""
+    """Raise UserError if a task is not valid, or its number of steps does not fit the rule of tuning."""
     tuning, steps = experiment.tuning, composition.resolved(task_overrides(experiment, task)).trainer.max_steps
     if steps is not None and steps < 1:
         raise UserError(f"trainer.max_steps={steps} is not possible: at least 1, or null")
@@ -66,7 +66,7 @@ def _check_steps(experiment: Experiment, task: str) -> None:
 
 
 def _check_labels(experiment: Experiment, adapter: str, owners: dict[str, str]) -> None:
-    """Refuse an adapter whose configuration is refused, or whose label another adapter has.
+    """Raise UserError if an adapter's configuration is not valid, or if another adapter has its label.
 
     Args:
         owners: the adapter of each label; the labels of this adapter are added.

@@ -161,7 +161,7 @@ def _claims(results: Path, named: Sequence[str] | None) -> tuple[list[dict], lis
     }
     if named:
         claims.claims = {name: claim for name, claim in claims.claims.items() if experiments[name] & set(named)}
-    judgements, unusable = judged(claims, results)
+    judgements, _, unusable = judged(claims, results)
     documents = [
         {
             "name": name.replace("_", " "),

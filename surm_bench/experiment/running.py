@@ -48,19 +48,20 @@ def run_jobs(
         UserError: the launcher is unknown or not installed, or does not take an option.
         StorageError: the disk of the folder is full or gone, which ends all runs (except those of submitit).
     """
-    launch = launcher_of(launcher, options, folder) if launcher else None
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     runs = Runs(folder, local)
     waiting, refused = startable([job for job in jobs if runs.result(job) is None], folder, local)
     if not waiting:
         return refused
+    launch = launcher_of(launcher, options, folder) if launcher else None
     print(*refused, sep="\n", end="\n" * bool(refused))
     shown = () if launch else ("trainer.progress=true",)
     added = config_dirs()[1:]
     configs = [resolved(job, (*local, *shown)).having(results_dir=str(folder)) for job in waiting]
     work = [(config, job.command, added, until) for config, job in zip(configs, waiting, strict=True)]
     lines = launch(run_one, work) if launch else _in_turn(waiting, work, title)
-    failed = [(job, line) for job, line in zip(waiting, lines, strict=False) if line and line != TIME_UP]
+    each = zip(waiting, lines, strict=False)  # there are fewer lines if the time was up
+    failed = [(job, line) for job, line in each if line and line != TIME_UP]
     return [*refused, *(f"{job.title}: {line}" for job, line in failed), *[TIME_UP] * (TIME_UP in lines)]
 
 
@@ -88,20 +89,21 @@ def run_one(
     command: str,
     added: list[Path],
     until: float | None,
-    show: Callable[[str], object] = partial(print, flush=True),  # noqa: B008 (a log is read while a run goes on)
+    show: Callable[[str], object] | None = None,
 ) -> str | None:
     """Make one run, in any process; return the error in one line, TIME_UP, or None for a run that is done or skipped.
 
     Args:
         added: the user's config folders.
         until: see run_jobs.
-        show: prints a line.
+        show: prints a line; None: print.
 
     Raises:
         StorageError: the disk of the results is full or gone.
     """
     from surm_bench.run.runner import run  # imports torch, so only when needed
 
+    show = show or partial(print, flush=True)  # a log is read while a run goes on
     try:
         check_there(Path(config.results_dir) / "runs")  # otherwise a folder without the earlier results would be made
         for folder in added:

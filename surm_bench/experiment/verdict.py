@@ -26,11 +26,11 @@ class Judged(NamedTuple):
     table: Table
 
 
-def judged(claims: Claims, results: Path) -> tuple[list[Judged], list[str]]:
+def judged(claims: Claims, results: Path) -> tuple[list[Judged], str, list[str]]:
     """Judge every claim by the records below the results folder.
 
     Returns:
-        The claims, whose tables have the same caption, and a line for each record that cannot be used.
+        The claims, the caption that all their tables have, and a line for each record that cannot be used.
 
     Raises:
         UserError: a comparison is not possible (surm_bench.experiment.claims.compared).
@@ -38,10 +38,14 @@ def judged(claims: Claims, results: Path) -> tuple[list[Judged], list[str]]:
     of_claims, problems = compared(claims, results)
     everything = [one for comparisons in of_claims.values() for one in comparisons]
     primaries, caption = primary_families(everything), verdict_caption(everything, claims.level, claims.unpooled)
-    return [
-        Judged(name, claims.claims[name], of_claim, verdict_table(of_claim, primaries, claims.level, caption))
-        for name, of_claim in of_claims.items()
-    ], problems
+    return (
+        [
+            Judged(name, claims.claims[name], of_claim, verdict_table(of_claim, primaries, claims.level, caption))
+            for name, of_claim in of_claims.items()
+        ],
+        caption,
+        problems,
+    )
 
 
 @downloads(allowed=False)
@@ -58,7 +62,7 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
         UserError: the claims cannot be read or name an unknown experiment, task or row, or the page lacks its marks.
     """
     claims = load_claims(results / CLAIMS)
-    judgements, problems = judged(claims, results)
+    judgements, caption, problems = judged(claims, results)
     written, sections = [], ["# The verdict on every claim\n"]
     for name, claim, comparisons, table in judgements:
         written += write_table(table, results / FOLDER, name)
@@ -67,8 +71,7 @@ def write_verdict(results: Path) -> tuple[list[Path], list[str]]:
     everything = [one for judgement in judgements for one in judgement.comparisons]
     if figure := verdict_figure(everything, results / FOLDER / "differences.png"):
         sections.insert(1, "![Differences with their intervals](differences.png)\n")
-    captions = dict.fromkeys(judgement.table.caption for judgement in judgements)
-    written += [*figure, _write(results / FOLDER / PAGE, "\n".join([*sections, *captions, ""]))]
+    written += [*figure, _write(results / FOLDER / PAGE, "\n".join([*sections, caption, ""]))]
     primaries = primary_families(everything)
     summary = _columns(verdict_table(list(primaries), primaries, claims.level), SUMMARY)
     return [*written, _into_page(results / PAGE, to_markdown(summary))], problems

@@ -17,7 +17,8 @@ class Combined(Algebra):
     """A matrix made of other matrices, its parts.
 
     The parameter ``a`` of the first part is named ``a0``, the parameter ``a`` of the second part ``a1``. The rule that
-    chooses a route takes the dense route. The other route, "parts", multiplies by each part by the part's own route.
+    chooses a route takes the dense route. The other route, "parts", multiplies by each part by the part's own route: it
+    prepares the parts anew for each chunk of tokens, and autograd computes its gradients.
 
     Args:
         parts: structures, or sums and products of them; at least one.

@@ -2,8 +2,8 @@
 
 PyPI's torchvision for Linux is a CUDA build. Its operator library does not load without CUDA. The import of torchvision
 then fails when it registers shape functions for two operators that were never declared. Importing this module declares
-these operators without implementing them, so a call of one still raises an error. Every module that imports timm, peft,
-transformers or evaluate imports this module first.
+these operators without implementing them, so a call of one still raises an error. It is imported before timm,
+peft, transformers and evaluate: by the packages of the modules that use them, or by these modules.
 """
 
 import importlib.metadata

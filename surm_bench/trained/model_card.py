@@ -64,12 +64,15 @@ def named_base(model: ModelConfig) -> str:
 
 def _is_of_hub(config: ModelConfig | TaskConfig) -> bool:
     """Return whether weights or rows are from the hub, or local ones with the digest that the own file declares."""
-    group, local = config.group, config.weights if isinstance(config, ModelConfig) else config.data_dir
-    if config.source != "hub" or local is None:
-        return config.source == "hub"
-    return (
-        config.name in choices(group) and config.digest == getattr(resolved([f"{group}={config.name}"]), group).digest
-    )
+    local = config.weights if isinstance(config, ModelConfig) else config.data_dir
+    if config.source != "hub":
+        return False
+    if local is None:
+        return True
+    if config.name not in choices(config.group):
+        return False
+    declared = getattr(resolved([f"{config.group}={config.name}"]), config.group)
+    return config.digest == declared.digest
 
 
 def score_interval(record: Record, run: Path) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from surm_bench.adapters.hooks import Hooks
 from surm_bench.config import OptimizerConfig
 
-HEAD = ".modules_to_save."  # in the names of parameters that PEFT trains fully beside an adapter: the head
+HEAD = ".modules_to_save."  # in the names of the head's modules and parameters, which PEFT trains fully
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits, labels -> scalar
 

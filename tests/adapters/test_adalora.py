@@ -50,6 +50,17 @@ def test_adalora_shrinks_from_the_initial_to_the_target_budget(steps):
     assert sum(sum(kept) for kept in config.rank_pattern.values()) == 2 * 6
 
 
+@pytest.mark.parametrize("skipped", [3, 4, 20])
+def test_adalora_makes_its_final_cut_though_fp16_skips_steps(skipped):
+    """From the step of the final cut on, as many steps as are skipped; PEFT itself would never cut then."""
+    model = adalora()
+    hooks = training_hooks(model)
+    after_step, steps = hooks.after_step, 40
+    hooks.after_step = lambda step: None if 20 <= step < 20 + min(skipped, 20) else after_step(step)
+    train(model, steps, hooks)
+    assert sum(ranks(model)) == 2 * 6
+
+
 def test_adalora_after_its_cuts_is_saved_and_loaded_whole(tmp_path):
     model = adalora()
     train(model, 6, training_hooks(model))

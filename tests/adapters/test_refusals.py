@@ -56,6 +56,8 @@ MISFITS = {
     "r=25 is not possible: at most 24": lambda: get_peft_model(backbone(), LoraXsConfig(r=25)),
     "r=0 is not possible": lambda: LoraXsConfig(r=0),
     "heads=-4 is not possible: at least 1": lambda: LortaConfig(heads=-4),
+    "r=null is not possible: at least 1": lambda: LoraFixConfig(r=None),
+    "r=8 is not possible": lambda: LoraFixConfig(r="8"),
     "heads=0 is not possible: at least 1": lambda: LoraPevitConfig(heads=0),
     "heads=5 does not divide 24, the features of": lambda: get_peft_model(backbone(), LortaConfig(heads=5)),
     "number of attention heads of this model is unknown: set heads": lambda: get_peft_model(

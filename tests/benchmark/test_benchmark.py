@@ -51,11 +51,11 @@ def test_peak_of_allocations():
     assert step_peak(step, "cpu") == pytest.approx(12e6, rel=1e-3)
 
 
-@pytest.mark.parametrize("shape", [(4096, 64), (16, 256, 64)])
+@pytest.mark.parametrize("shape", [(1024, 64), (4, 256, 64)])
 @pytest.mark.parametrize("structure", STRUCTURED)
 def test_a_step_by_the_own_route_takes_no_more_memory_than_loras(structure, shape, monkeypatch):
     """In many chunks; a gradient that autograd has to copy before it is added would take a third more."""
-    monkeypatch.setitem(CHUNK, "cpu", 2**10)
+    monkeypatch.setitem(CHUNK, "cpu", 2**11)
     x, g = torch.randn(*shape, requires_grad=True), torch.randn(*shape)
     cases = layer.cases(shape[-1])
     names = layer.REFERENCE, layer.case_name(structure, STRUCTURES[structure].own_route)

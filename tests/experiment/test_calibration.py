@@ -143,6 +143,18 @@ def test_runs_of_another_device_do_not_say_what_runs_take_here(tiny, tmp_path, o
     assert estimates.sources([second]) == [f"times by runs on {(ENVIRONMENT | other)['device_kind']}"]
 
 
+def test_a_calibration_older_than_runs_of_another_device_is_not_used(tiny, tmp_path):
+    """The other run of 50 s takes as long; what only the calibration knows is unknown."""
+    first, second = reported_jobs(tiny, {("digits", "circulant"): SETTING})
+    newer = {"environment": ELSEWHERE, "created": "2026-02-01T00:00:00+00:00"}
+    make_record(first, tmp_path, timing={"wall_seconds": 50}, **newer)
+    estimates = Estimates([first], Runs(tmp_path), calibration(tiny, tmp_path))
+    (of_full,) = reported_jobs(tiny, {("digits", "full"): SETTING})[:1]
+    assert estimates.of(second).seconds == 50 and estimates.of(of_full) is None
+    unused = f"{ABOUT}: not used, because newer runs are of another device"
+    assert estimates.sources([second]) == ["times by runs on some GPU", unused]
+
+
 def test_runs_of_several_devices_are_all_named(tiny, tmp_path):
     first, second = reported_jobs(tiny, {("digits", "circulant"): SETTING})
     make_record(first, tmp_path, timing={"wall_seconds": 50}, environment=ENVIRONMENT)
@@ -332,17 +344,21 @@ def test_an_experiment_without_runs_has_nothing_to_be_timed(tiny, tmp_path):
     assert commands.plan(tiny, Options(tmp_path, calibrate=True)) == [] == list(tmp_path.iterdir())
 
 
-def test_an_adapter_that_cannot_be_timed_is_a_line_and_the_rest_goes_on(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("adapter", ["circulant", "lora"])
+def test_an_adapter_that_cannot_be_timed_is_a_line_and_the_rest_goes_on(tiny, tmp_path, monkeypatch, adapter):
+    """Circulant, the first one, would also say how the times on different tasks compare: others take its place."""
+
     def fail(config):
-        if config.adapter.name == "lora":
+        if config.adapter.name == adapter:
             raise RuntimeError("out of memory\nat 0x0")
         return 0.5
 
     without_training(monkeypatch, fail)
-    (problem,) = calibrate(tiny, pairs(tiny), tmp_path)
-    assert problem == "not timed: lora on digits, seed 0, lr=0.0001: out of memory at 0x0"
+    problem, *others = calibrate(tiny, pairs(tiny), tmp_path)
+    assert problem == f"not timed: {adapter} on digits, seed 0, lr=0.0001: out of memory at 0x0"
+    assert all(f"{adapter} on" in other for other in others)
     known = Calibration(tiny, tmp_path)
-    assert {job.adapter for job in pairs(tiny) if known.seconds(job) is None} == {"lora"}
+    assert {job.adapter for job in pairs(tiny) if known.seconds(job) is None} == {adapter}
 
 
 def test_weights_that_are_not_here_are_told_once_and_the_plan_fails(tiny, tmp_path, monkeypatch, capsys):

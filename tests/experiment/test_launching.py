@@ -2,8 +2,10 @@
 
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from submitit.core.utils import FailedJobError, UncompletedJobError
 from support.made_records import CHOICES, make_record, without_training
 from support.tiny_experiment import tune_by_hand
 
@@ -12,7 +14,7 @@ from surm_bench.config import composition
 from surm_bench.errors import UserError
 from surm_bench.experiment import commands, launching
 from surm_bench.experiment.jobs import reported_jobs, trial_jobs
-from surm_bench.experiment.launching import launcher_of
+from surm_bench.experiment.launching import launcher_of, outcome
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.running import run_jobs, run_one
 from surm_bench.experiment.search import Trial
@@ -97,6 +99,31 @@ def test_an_option_that_a_launcher_does_not_take(tmp_path, launcher, option, mes
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            UncompletedJobError("Job 7 (task: 0)\nhas no output (state: OUT_OF_MEMORY)\n" + "noise\n" * 2000),
+            "Job 7 (task: 0) has no output (state: OUT_OF_MEMORY) (log: 7.err)",
+        ),
+        (
+            FailedJobError("Job failed with trace:\n---\nTraceback (most recent call last):\n  x\nOSError: gone\n---\n"
+                           "You can check full logs with job.stderr"),
+            "OSError: gone (log: 7.err)",
+        ),
+    ],
+)  # fmt: skip
+def test_the_error_of_a_job_is_told_without_its_output(error, line):
+    job = SimpleNamespace(exception=lambda: error, paths=SimpleNamespace(stderr="7.err"))
+    assert outcome(job) == line
+
+
+def test_with_nothing_to_run_no_launcher_is_needed(tiny, options):
+    """Off the cluster, the tables of finished runs are still written."""
+    assert run_jobs([], options.folder, "tiny", launcher="submitit_slurm") == []
+
+
+@pytest.mark.slow
 def test_a_job_that_the_cluster_kills_is_a_line_and_the_others_keep_theirs(tmp_path):
     def die_or_return(line: str) -> str:
         if line == "die":
