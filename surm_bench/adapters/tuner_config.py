@@ -10,7 +10,7 @@ from torch import nn
 
 from surm_bench.adapters.hooks import Hooks
 from surm_bench.adapters.site import Site
-from surm_bench.config.bounds import check_bounds
+from surm_bench.config.bounds import check_bounds, may_be_none
 from surm_bench.errors import UserError
 
 
@@ -40,7 +40,7 @@ class TunerConfig(PeftConfig):
         self.peft_type = PeftType[self.method.upper()]
         for key in fields(self):
             bounds = {"at least": key.metadata.get("least"), "below": key.metadata.get("below")}
-            check_bounds(key.name, getattr(self, key.name), bounds, key.default is None)
+            check_bounds(key.name, getattr(self, key.name), bounds, may_be_none(key))
         if isinstance(self.target_modules, str) and (self.layers_to_transform, self.layers_pattern) != (None, None):
             raise UserError(
                 f"layers_to_transform and layers_pattern are not possible here: target_modules={self.target_modules!r} "

@@ -2,8 +2,9 @@
 
 import operator
 from collections.abc import Mapping
+from dataclasses import Field
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 
 from surm_bench.errors import UserError
 
@@ -31,6 +32,11 @@ def check_bounds(name: str, value: Any, bounds: Mapping[str, float | None], null
     each = "each " if isinstance(value, list | tuple) else ""
     limits = " and ".join(f"{words} {limit:g}" for words, limit in given.items())
     raise UserError(f"{name}={shown(value)} is not possible: {each}{limits}{', or null' if null else ''}")
+
+
+def may_be_none(field: Field) -> bool:
+    """Return whether the type of a dataclass's field allows None."""
+    return type(None) in get_args(field.type)
 
 
 def shown(value: Any) -> str:

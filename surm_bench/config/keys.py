@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
-from surm_bench.config.bounds import check_bounds, shown
+from surm_bench.config.bounds import check_bounds, may_be_none, shown
 from surm_bench.errors import UserError, unknown
 
 MISSING: Any = "???"  # omegaconf's mark of a value that must be given; its import takes time
@@ -67,7 +67,7 @@ class Group:
             name, value, choices = f"{self.group}.{field.name}", getattr(self, field.name), field.metadata["choices"]
             if choices and value is not None and value not in choices:
                 raise unknown(name, value, choices)
-            check_bounds(name, value, field.metadata["bounds"], field.default is None)
+            check_bounds(name, value, field.metadata["bounds"], may_be_none(field))
             if not self._is_read(field) and not self._is_default(field):
                 selected, only = getattr(self, self.selector), field.metadata["only"]
                 raise UserError(
