@@ -13,7 +13,7 @@ def add_folders(options: argparse.Namespace) -> None:
     """Add the folders that were given, if the command has the option.
 
     Raises:
-        UserError: one of them is no folder, or one of its files has the name of a file of the package.
+        UserError: a path is not a folder, or a file in it has the name of a file of the package.
     """
     if folders := getattr(options, "config_dirs", []):
         from surm_bench.config.composition import add_config_dir  # imports Hydra, so only when needed

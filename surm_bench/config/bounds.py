@@ -12,7 +12,7 @@ BOUNDS = {"at least": operator.ge, "above": operator.gt, "below": operator.lt, "
 
 
 def check_bounds(name: str, value: Any, bounds: Mapping[str, float | None], null: bool = False) -> None:
-    """Refuse a value, or a list with a value, that is no number or outside of its bounds. NaN is outside of all bounds.
+    """Refuse a value, or a list with a value, that is not a number within its bounds. NaN is within no bounds.
 
     Args:
         name: how the message names the value.
@@ -20,7 +20,7 @@ def check_bounds(name: str, value: Any, bounds: Mapping[str, float | None], null
         null: whether None is valid.
 
     Raises:
-        UserError: a value has bounds, and is no number or outside.
+        UserError: a value has bounds and is not a number within them.
     """
     given = {words: limit for words, limit in bounds.items() if limit is not None}
     values = value if isinstance(value, list | tuple) else [value]

@@ -1,4 +1,4 @@
-"""Estimate how long whole runs take from short runs, which lie in a folder of their own and are no results."""
+"""Estimate how long whole runs take from short runs, which are kept apart from the results."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +20,7 @@ SCORING = 0.5  # time of scoring an example over time of training on it: no back
 
 
 class Kind(NamedTuple):
-    """What runs have in common that train one model on the same examples and score the same examples."""
+    """A model and the examples that it trains on and scores; runs of one kind differ by adapter, setting and seed."""
 
     model: str
     task: str
@@ -63,15 +63,16 @@ class Calibration:
     def seconds(self, job: Job) -> float | None:
         """Estimate the seconds of a whole run from the short run of its kind and adapter.
 
-        If this adapter was not timed on this kind of run, the time of a step is that of another adapter, times the
-        ratio of their steps on another kind of run of the same model. None if there is no such adapter.
+        If the adapter has no short run of this kind, the time of its step is derived from another adapter that has one:
+        that adapter's time of a step, times the ratio of both adapters' times on another kind of run of the same model.
+        None if there is no such adapter.
 
         Images that do not fit into memory are decoded again in each epoch. This time is not counted.
         """
-        found = linked(self.timed, kind(job), job.adapter)
-        if found is None:
+        link = linked(self.timed, kind(job), job.adapter)
+        if link is None:
             return None
-        adapter, other = found
+        adapter, other = link
         short, trainer = self.timed[kind(job)][adapter], resolved(job).trainer
         ratio = _step(self.timed[other][job.adapter]) / _step(self.timed[other][adapter])
         evaluation = SCORING * sum(short.examples.values()) / trainer.batch_size  # in steps
@@ -104,9 +105,11 @@ def kind(job: Job) -> Kind:
 
 
 def linked(timed: Mapping[Kind, Collection[str]], wanted: Kind, adapter: str) -> tuple[str, Kind] | None:
-    """Return an adapter timed on the wanted kind, and a kind of the same model on which it and ``adapter`` were timed.
+    """Return how the time of an adapter on the wanted kind of run follows from known times; None if it does not.
 
-    The adapter is ``adapter`` itself if it was timed on the wanted kind. None if there is no such adapter.
+    Returns:
+        An adapter that was timed on the wanted kind (``adapter`` itself, if it was), and a kind of run of the same
+        model on which both this adapter and ``adapter`` were timed.
     """
     for other, adapters in timed.items():
         shared = set(adapters) & set(timed.get(wanted, ()))

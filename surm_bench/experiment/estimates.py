@@ -30,8 +30,8 @@ class Estimates:
     """
 
     def __init__(self, jobs: Sequence[Job], runs: Runs, calibration: Calibration | None = None) -> None:
-        results = {job: record for job in jobs if (record := runs.result(job)) is not None}
-        timed = {job: record for job, record in results.items() if record.timing and record.timing.wall_seconds}
+        results = ((job, runs.result(job)) for job in jobs)
+        timed = {job: record for job, record in results if record and record.timing and record.timing.wall_seconds}
         device = None  # without a calibration, finished runs of all devices count
         if calibration and calibration.last:
             device = device_of(max([calibration.last, *timed.values()], key=lambda record: record.created))

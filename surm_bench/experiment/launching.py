@@ -76,8 +76,8 @@ def outcome(job: "Job[str | None]") -> str | None:
     # The error holds all that the job has printed: its first lines tell the state, the last one of a trace the reason.
     text = str(error).partition("You can check full logs")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip(" -")]
-    told = lines[-1:] if any(line.startswith("Traceback") for line in lines) else lines[:2]
-    return f"{' '.join(told)} (log: {job.paths.stderr})"
+    reason = lines[-1:] if any(line.startswith("Traceback") for line in lines) else lines[:2]
+    return f"{' '.join(reason)} (log: {job.paths.stderr})"
 
 
 @dataclass(frozen=True)
