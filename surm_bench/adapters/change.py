@@ -89,7 +89,8 @@ def _linears(model: PeftModel) -> dict[str, nn.Module]:
 def _weight(layer: nn.Module) -> Tensor:
     """Return the layer's effective weight.
 
-    Adapters are merged in fp64 and in a copy, because PEFT's own unmerging is not exact.
+    Adapters are merged in a copy, because PEFT's own unmerging is not exact, and in fp64 (parts that layers share in
+    their own precision).
     """
     if not isinstance(layer, BaseTunerLayer):
         return layer.weight

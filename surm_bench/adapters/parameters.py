@@ -27,6 +27,9 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     wrappers = [m for m in model.modules() if isinstance(m, ModulesToSaveWrapper)]
     head = {id(p): p.numel() for w in wrappers for p in w.modules_to_save.parameters()}
     replaced = {id(p) for w in wrappers for p in w.original_module.parameters()}
+    replaced -= {  # tied: the original head's weight is also another module's, such as the embedding's
+        id(p) for name, p in model.named_parameters(remove_duplicate=False) if ".original_module." not in name
+    }
     rest = [p for p in model.parameters() if id(p) not in head and id(p) not in replaced]
     adapter = sum(p.numel() for p in rest if p.requires_grad)
     other = sum(p.numel() for p in rest if not p.requires_grad)

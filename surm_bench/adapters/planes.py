@@ -59,9 +59,10 @@ class BetweenPlanes(Sharing, Delta):
         return self.scale * torch.einsum("or,arbs,si->aobi", v, blocks, u).flatten(2).flatten(0, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        u, v = self.shared.u.to(x.device), self.shared.v.to(x.device)
+        core = self.core()
+        u, v = self.shared.u.to(core), self.shared.v.to(core)
         narrow = (x.unflatten(-1, (self.columns, -1)) @ u.T).flatten(-2)  # (..., columns·r)
-        wide = self.dropout(narrow @ self.core().T).unflatten(-1, (self.rows, -1)) @ v.T
+        wide = self.dropout(narrow @ core.T).unflatten(-1, (self.rows, -1)) @ v.T
         return self.scale * wide.flatten(-2)
 
 

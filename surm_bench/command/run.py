@@ -9,6 +9,7 @@ With --quiet a run prints its outcome in one line, without progress, and a sweep
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -44,23 +45,36 @@ class Jobs:
 
     Attributes:
         made: the jobs that ended with a record.
-        refused: the errors of the others.
+        errors: the errors of the others.
     """
 
     def __init__(self, quiet: bool, sweep: bool) -> None:
         self.made: list[Made] = []
-        self.refused: list[UserError] = []
+        self.errors: list[Exception] = []
         self._quiet, self._sweep = quiet, sweep
 
     def run(self, cfg: DictConfig) -> None:
-        """Make the run of a configuration. Bad input is printed."""
-        if any(isinstance(error, StorageError) for error in self.refused):
+        """Make the run of a configuration. Bad input is printed, and in a sweep every other error too."""
+        if any(isinstance(error, StorageError) for error in self.errors):
             return  # skip the rest of a sweep, because no result could be recorded
         try:
             self.made.append(self._made(cfg))
         except UserError as error:
             complain(error)
-            self.refused.append(error)
+            self.errors.append(error)
+        except Exception as error:
+            if not self._sweep:
+                raise
+            traceback.print_exc()
+            overrides = " ".join(HydraConfig.get().overrides.task)
+            complain(f"failed: {overrides}: {type(error).__name__}: {error}")
+            self.errors.append(error)
+
+    @property
+    def exit_code(self) -> int:
+        """2 for bad input, otherwise 1 if a run failed, otherwise 0."""
+        bad = any(isinstance(error, UserError) for error in self.errors)
+        return 2 if bad else 1 if self.errors else 0
 
     def _made(self, cfg: DictConfig) -> "Made":
         config = typed(cfg)
@@ -85,7 +99,7 @@ def run(arguments: Sequence[str]) -> int:
     """Make the run or sweep that the arguments (Hydra's overrides and flags) describe; return the exit code.
 
     Raises:
-        UserError: bad input. In a sweep, bad input of one job is printed at once and the other jobs still run. Only a
+        UserError: bad input. In a sweep, the error of one job is printed at once and the other jobs still run. Only a
             full or missing disk ends the sweep.
     """
     quiet, arguments = QUIET in arguments, [argument for argument in arguments if argument != QUIET]
@@ -108,14 +122,14 @@ def run(arguments: Sequence[str]) -> int:
         from surm_bench.command.sweep import print_sweep
 
         print_sweep(jobs.made)
-    return 2 if jobs.refused else 0
+    return jobs.exit_code
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split arguments into overrides and Hydra's flags with their values; flags may stand anywhere among overrides.
 
     Raises:
-        UserError: a flag is unknown, or lacks its value.
+        UserError: a flag is unknown or lacks its value, or an override has no key.
     """
     overrides: list[str] = []
     flags: list[str] = []
@@ -125,6 +139,8 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         name = argument.partition("=")[0]
         if argument.startswith("-") and not is_value and not any(flag.startswith(name) for flag in FLAGS):
             raise UserError(f"run has no option {name}: write key=value, such as task.data_dir=folder ({KEYS_HINT})")
+    if nameless := [override for override in overrides if override.startswith("=")]:
+        raise UserError(f"{nameless[0]} has no key before its value: write key=value ({KEYS_HINT})")
     if arguments and arguments[-1] in VALUED:
         raise UserError(f"{arguments[-1]} needs a value after it")
     return overrides, flags

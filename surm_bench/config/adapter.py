@@ -4,6 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from surm_bench.config.keys import Group, InId, key
+from surm_bench.errors import UserError
+
+SET_BY_RUNNER = {  # fields of a PEFT config -> why they cannot be set
+    "modules_to_save": "every run trains the head in full and nothing else beside the adapter",
+    "inference_mode": "every run trains its adapter; adapter=linear_probe trains the head alone",
+}
 
 
 @dataclass
@@ -28,6 +34,14 @@ class AdapterConfig(Group):
     version: int = key(
         "raised when a change of this method's code changes results beyond rounding", 1, InId.UNLESS_DEFAULT
     )
+
+    def check(self) -> None:
+        """Refuse fields of the PEFT config that other keys or the runner set; they would have no effect."""
+        super().check()
+        for name in self.peft.keys() & SET_BY_RUNNER.keys():
+            raise UserError(f"adapter.peft.{name} has no effect here: {SET_BY_RUNNER[name]}")
+        if self.roles and "target_modules" in self.peft:
+            raise UserError("adapter.peft.target_modules has no effect beside adapter.roles: give adapter.roles=[] too")
 
     @property
     def target(self) -> str:

@@ -9,7 +9,16 @@ from surm_bench.system.installation import PACKAGE
 
 # The parts of the package that results depend on. Code that only stores, shows or launches runs is not among them.
 DETERMINING = (
-    *("adapters", "models", "metrics", "structured", "tasks", "training", "run", "system/torchvision_stub.py"),
+    "adapters",
+    "config/trainer.py",
+    "content",
+    "metrics",
+    "models",
+    "run",
+    "structured",
+    "system/torchvision_stub.py",
+    "tasks",
+    "training",
 )
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from surm_bench.models.digest import model_digest
 from surm_bench.records.record import Code, Environment, Record
 from surm_bench.records.summary import summary
 from surm_bench.run.outcome import write_outcome
-from surm_bench.run.train import train_and_record
+from surm_bench.run.train import STATE, train_and_record
 from surm_bench.system import environment
 from surm_bench.system.storage import StorageError, storage_errors
 from surm_bench.tasks import TaskReader, check_metric, objective_for
@@ -180,7 +181,10 @@ def _attempt(config: Config, record: Record, reader: TaskReader, announce: Say) 
     except (StorageError, records.Lost):
         raise
     except Diverged as error:
-        return write_outcome(record.having(status="diverged", error=str(error)), config.results_dir)
+        record = write_outcome(record.having(status="diverged", error=str(error)), config.results_dir)
+        if PartialState().is_main_process:  # a repeated run must not continue from numbers that are not finite
+            shutil.rmtree(records.run_folder(config.results_dir, record.run_id) / STATE, ignore_errors=True)
+        return record
     except KeyboardInterrupt as error:
         with suppress(records.Lost):
             ended = _ended(record, "interrupted", str(error) or "KeyboardInterrupt", counts=False)

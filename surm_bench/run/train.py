@@ -1,5 +1,6 @@
 """Train and evaluate a run, and write its record, predictions and adapter before the tracker finishes."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from surm_bench.tracking import Tracker, summary_of, track, with_score
 from surm_bench.training import Checkpoint, History, fit
 
 MARGIN = 2**21  # bytes of the record, and of headers and names in the other files
+MOST_MEANS = 3  # running means of a trained number that a method keeps: AdaLoRA's importance and its two means
 STATE = "state"  # the folder of the saved state, from which an interrupted run continues
 
 
@@ -96,6 +98,7 @@ def train_and_record(
         )
         if main:
             records.check_held(folder)
+            shutil.rmtree(folder / "adapter", ignore_errors=True)  # of an earlier run; the record describes this run's
             if config.trainer.save_adapter:
                 record = record.having(change=rounded(weight_changes(start.model, start.original)))
                 _save_adapter(start.model, folder)
@@ -125,14 +128,18 @@ def _prepared(config: Config, reader: TaskReader) -> Start:
 def needed_bytes(model: PeftModel, data: TaskData, config: Config) -> int:
     """Return the most bytes that a run writes: two training states (new and replaced), adapter and predictions.
 
-    A state contains the trained parameters, with trainer.keep_best also their values in the best epoch, Adam's two
-    moments, and the logits of the scored splits.
+    A state contains the model's buffers, the trained parameters, Adam's two moments, the running means of a method's
+    hooks, and the logits of the scored splits; with trainer.keep_best also the best epoch's parameters, buffers and
+    means.
     """
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # else PEFT asks the hub for embedding sizes
     adapter = sum(t.numel() * t.element_size() for t in saved.values())
     rows = sum(len(split) for split in data.splits.values())
-    state = (3 + config.trainer.keep_best) * trained + 4 * rows * (config.task.num_labels + 1)
+    buffers = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+    means = MOST_MEANS * trained if training_hooks(model) else 0
+    kept = 2 if config.trainer.keep_best else 1
+    state = 2 * trained + kept * (trained + buffers + means) + 4 * rows * (config.task.num_labels + 1)
     return 2 * state + adapter + 16 * rows + MARGIN
 
 
@@ -185,5 +192,7 @@ def _save_adapter(model: PeftModel, folder: Path) -> None:
     temporary, final = folder / ".adapter", folder / "adapter"
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary, save_embedding_layers=False)
-    shutil.rmtree(final, ignore_errors=True)
+    for file in temporary.iterdir():  # before renaming, so that a power cut leaves complete files
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
     temporary.replace(final)

@@ -123,7 +123,8 @@ def update(variance: Tensor, noise: Tensor, jacobian: Tensor, error: Tensor) -> 
     h = jacobian.flatten(0, 1)
     spread = (h * variance) @ h.T
     floored = noise + FLOOR * torch.eye(outputs, device=noise.device)
-    factor = torch.linalg.cholesky(spread + torch.block_diag(*[floored] * examples))
+    factor, failed = torch.linalg.cholesky_ex(spread + torch.block_diag(*[floored] * examples))
+    factor = torch.where(failed > 0, torch.nan, factor)  # not positive definite: all results are NaN
     known = torch.cat((error.flatten()[:, None], spread, h), 1)
     weighed_error, weighed_spread, weighed_h = torch.cholesky_solve(known, factor).split(
         [1, len(spread), len(variance)], 1

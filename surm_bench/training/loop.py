@@ -82,6 +82,7 @@ class Training:
     Attributes:
         epoch, batch: the position of the next batch. Each process counts its own batches.
         step: number of completed optimiser steps.
+        trained, tensors: the trained parameters by name, and these parameters with the model's buffers.
         evaluated: the step of the last evaluation.
         loss_sum: the sum of the losses of this epoch's batches so far.
     """
@@ -96,8 +97,10 @@ class Training:
         loader = training_loader(data.train, self.batches, data.collate, self.trainer)
         scored = [evaluation_loader(split, data.collate, self.trainer) for split in data.splits.values()]
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.kept = Kept(self.trained, hooks)
         self.model, self.loader, *scored = self.accelerator.prepare(model, loader, *scored)
+        # A buffer may change in training, or come from a decomposition whose signs differ between machines.
+        self.tensors = self.trained | dict(model.named_buffers())  # now, because moving a model replaces its buffers
+        self.kept = Kept(self.tensors, hooks)
         self.scored = dict(zip(data.splits, scored, strict=True))
         self.steps = self.trainer.steps(len(self.loader))
         self.optimizer_step = OPTIMIZERS[config.optimizer.name](
@@ -203,7 +206,7 @@ class Training:
         own = {"random": random_state(), "loss_sum": self.loss_sum.item()}
         return {
             "position": {name: getattr(self, name) for name in ("epoch", "batch", "step", "evaluated")},
-            "parameters": self.trained,
+            "tensors": self.tensors,
             "optimizer_step": self.optimizer_step.state_dict(),
             "history": self.history.state_dict(),
             "kept": self.kept.state,
@@ -215,8 +218,8 @@ class Training:
         """Continue from a state of state_dict."""
         for name, value in state["position"].items():
             setattr(self, name, value)
-        for name, parameter in self.trained.items():
-            parameter.copy_(state["parameters"][name])
+        for name, tensor in self.tensors.items():
+            tensor.copy_(state["tensors"][name])
         self.optimizer_step.load_state_dict(state["optimizer_step"])
         self.history.load_state_dict(state["history"])
         self.kept.state = state["kept"]

@@ -25,27 +25,27 @@ def is_exhausted(objective: Objective, evaluations: Sequence[dict], patience: in
 
 
 class Kept:
-    """A copy of the trained parameters and of the hooks' state at the best epoch so far.
+    """A copy of the model's tensors and of the hooks' state at the best epoch so far.
 
     Args:
-        trained: the trained parameters by name.
-        hooks: the method's hooks, whose state belongs to the parameters.
+        tensors: the tensors that training may change, by name.
+        hooks: the method's hooks, whose state belongs to the tensors.
     """
 
-    def __init__(self, trained: dict[str, Tensor], hooks: Hooks) -> None:
-        self.trained, self.hooks = trained, hooks
+    def __init__(self, tensors: dict[str, Tensor], hooks: Hooks) -> None:
+        self.tensors, self.hooks = tensors, hooks
         self.state: dict = {}
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Copy the current parameters and state of the hooks."""
-        parameters = {name: parameter.detach().clone() for name, parameter in self.trained.items()}
-        self.state = {"parameters": parameters, "hooks": copy.deepcopy(self.hooks.state_dict())}
+        """Copy the current tensors and state of the hooks."""
+        tensors = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        self.state = {"tensors": tensors, "hooks": copy.deepcopy(self.hooks.state_dict())}
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Set parameters and hooks to the kept copy, if there is a copy."""
+        """Set tensors and hooks to the kept copy, if there is a copy."""
         if self.state:
-            for name, parameter in self.trained.items():
-                parameter.copy_(self.state["parameters"][name])
+            for name, tensor in self.tensors.items():
+                tensor.copy_(self.state["tensors"][name])
             self.hooks.load_state_dict(self.state["hooks"])

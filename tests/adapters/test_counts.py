@@ -1,8 +1,11 @@
 """Adapter parameters of every method on RoBERTa-base and ViT-B, built without weights, against closed forms."""
 
 import pytest
+from peft import get_peft_model
+from torch import nn
 
-from surm_bench.adapters.parameters import lora_parameters
+from surm_bench.adapters import SurmConfig
+from surm_bench.adapters.parameters import count_parameters, lora_parameters
 from surm_bench.adapters.roles import find_roles
 from surm_bench.config import Config, composition
 from surm_bench.config.composition import choices, resolved
@@ -224,3 +227,18 @@ def test_the_table_leaves_out_what_does_not_fit_and_says_so(monkeypatch):
     table = parameter_table("vit_digits")  # four layers
     assert [row[0].text for row in table.rows] == ["LoRA r=8", "Houlsby m=64"]
     assert "do not fit the model: AdapterDrop n=5, m=48 (first_layer=5 is not possible: this" in table.caption
+
+
+def test_an_embedding_that_the_head_shares_is_counted_once():
+    """The head is trained in a copy, and the embedding is still used: 40 + 16 + 40 + 2·4 numbers run."""
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.q = nn.Embedding(10, 4), nn.Linear(4, 4, bias=False)
+            self.head = nn.Linear(4, 10, bias=False)
+            self.head.weight = self.embedding.weight
+
+    model = get_peft_model(Tied(), SurmConfig(target_modules=["q"], modules_to_save=["head"]))
+    counts = count_parameters(model)
+    assert (counts["adapter"], counts["head"], counts["other"], counts["total"]) == (8, 40, 56, 104)

@@ -1,5 +1,7 @@
 """FacT and Aurora against their decompositions, written entry by entry and put into a plain RoBERTa; their counts."""
 
+import copy
+
 import pytest
 import torch
 from peft import get_peft_model
@@ -7,7 +9,7 @@ from support.roberta import backbone, logits, stir, tokens
 from torch import nn
 from transformers import RobertaConfig, RobertaForSequenceClassification
 
-from surm_bench.adapters import AuroraConfig, FactConfig
+from surm_bench.adapters import AuroraConfig, CompacterConfig, FactConfig
 from surm_bench.errors import UserError
 
 D, R, LAYERS, TIMES = 12, 3, 2, 2
@@ -99,3 +101,27 @@ MISFITS = {
 def test_what_does_not_fit_is_refused(message, make):
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [FactConfig(r=2, dropout=0.0), AuroraConfig(r=2, dropout=0.0), CompacterConfig(n=2, reduction=2)],
+    ids=lambda config: type(config).__name__,
+)
+@pytest.mark.parametrize("types", [(torch.float32, torch.float64), (torch.bfloat16, torch.float32)])
+def test_layers_of_several_precisions(config, types):
+    """All parameters learn, also those that the layers share, and without PEFT's cast of small types to fp32."""
+
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = (nn.Linear(8, 8, dtype=kind) for kind in types)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.first(x.to(types[0])).to(types[1]))
+
+    config = copy.deepcopy(config)
+    config.target_modules = ["first", "last"]
+    model = stir(get_peft_model(Mixed(), config, autocast_adapter_dtype=False))
+    model(torch.randn(2, 8)).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)

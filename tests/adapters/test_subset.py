@@ -50,4 +50,6 @@ def test_a_subset_is_not_unloaded_but_merged():
     trained = logits(model)
     with pytest.raises(UserError, match="cannot be unloaded"):
         model.unload()
+    with pytest.raises(UserError, match="cannot be deleted"):
+        model.delete_adapter("default")
     assert torch.equal(logits(model.merge_and_unload()), trained)

@@ -93,6 +93,24 @@ def test_a_multirun_goes_on_after_a_failure_and_tells_it(monkeypatch, capsys, tm
     assert sorted(record.status for record in recorded(tmp_path)) == ["failed", "failed", "success", "success"]
 
 
+def test_a_sweep_goes_on_after_an_error_and_ends_with_its_table(monkeypatch, capsys, tmp_path):
+    from surm_bench.run import train
+
+    fit, seen = train.fit, []
+
+    def once_out_of_memory(*arguments, **options):
+        seen.append(1)
+        if len(seen) == 1:
+            raise RuntimeError("CUDA out of memory")
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(train, "fit", once_out_of_memory)
+    sweep = ["-m", *DIGITS, "adapter=circulant", "seed=0,1,2", *SHORT, f"results_dir={tmp_path}"]
+    code, out, err = command(monkeypatch, capsys, *sweep)
+    assert code == 1 and "(2 runs)" in out
+    assert re.search(r"surm-bench: failed: .* seed=0 .*: RuntimeError: CUDA out of memory\n", err)
+
+
 def write_rte(folder, labels=(0, 1), **renamed: str):
     """RTE's layout with these labels; returns the data folder."""
     rows = {

@@ -1,5 +1,6 @@
 """The digest of the code: it follows what determines results, and nothing else; and what gets by without torch."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -37,12 +38,28 @@ def test_a_copy_elsewhere_has_the_same_digest(package):
         "run/build.py",
         "tasks/task_metrics.py",
         "models/architectures/minilm.json",
+        "content/images.py",
+        "config/trainer.py",
     ],
 )
 def test_an_edit_of_what_determines_results(package, file):
     before = digest()
     (package / file).write_text((package / file).read_text() + "\n")
     assert digest() != before
+
+
+# Imported by code that determines results, and without influence on them: the configuration's keys, whose values are in
+# ids, records and their files, tables, the hub's access, the system's files and errors, and trackers.
+WITHOUT_INFLUENCE = ("config", "errors", "hub", "records", "report", "system", "tracking")
+
+
+def test_all_code_that_determines_results_is_in_the_digest():
+    """Every module of this package that such code imports is in the digest, or has no influence on results."""
+    counted = code_digests.DETERMINING
+    for file in (file for part in counted for file in code_digests._files(code_digests.PACKAGE / part)):
+        imported = re.findall(r"^ *(?:from|import) surm_bench\.?([\w.]*)", file.read_text(), re.MULTILINE)
+        rooms = {name.partition(".")[0] for name in imported if file.suffix == ".py"} - {""}
+        assert rooms <= {*counted, *WITHOUT_INFLUENCE}, file
 
 
 def test_a_file_that_comes_or_changes_its_name(package):

@@ -11,6 +11,8 @@ from surm_bench import records
 from surm_bench.errors import UserError
 from surm_bench.run import train
 from surm_bench.run.loading import load_run
+from surm_bench.training import state
+from surm_bench.training.loop import Training
 
 LORA = [*DIGITS, "adapter=lora"]
 ADAPTER = "adapter/adapter_model.safetensors"
@@ -182,3 +184,29 @@ def test_a_run_that_diverges_is_done(tmp_path, monkeypatch):
     assert start(tmp_path, *diverging) == record
     with pytest.raises(UserError, match="has status 'diverged': only a finished run can be loaded"):
         load_run(folder_of(tmp_path, record))
+
+
+def test_a_diverged_run_is_repeated_from_its_beginning(tmp_path, monkeypatch):
+    """Its state may hold numbers that are not finite, such as a broken memory made."""
+    monkeypatch.setattr(state, "PAUSE", 0)
+    step = Training.train_step
+
+    def broken(self, batch):
+        step(self, batch)
+        if self.step == 2:
+            next(iter(self.trained.values())).data.fill_(float("nan"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "train_step", broken)
+        record = start(tmp_path, *LORA, "trainer.save_seconds=0")
+    assert record.status == "diverged" and not (folder_of(tmp_path, record) / train.STATE).exists()
+    again = start(tmp_path, *LORA, "trainer.save_seconds=0", rerun=True)
+    assert (again.status, again.run_id) == ("success", record.run_id)
+
+
+def test_a_run_repeated_without_its_adapter_does_not_keep_the_earlier_one(copied):
+    folder, record = copied
+    assert ADAPTER in record.files
+    again = start(folder, *LORA, "trainer.save_adapter=false", rerun=True)
+    assert again.run_id == record.run_id
+    assert ADAPTER not in again.files and not (folder_of(folder, again) / ADAPTER).exists()

@@ -34,13 +34,13 @@ class Stopper:
 
 
 def disturb(model: nn.Module) -> None:
-    """Other trained parameters and other random streams, as a new process may have them."""
+    """Other trained parameters, buffers and random streams, as a process on another machine may have them."""
     torch.manual_seed(12345)
     np.random.seed(12345)
     random.seed(12345)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data += torch.randn_like(parameter)
+    trained = [parameter.data for parameter in model.parameters() if parameter.requires_grad]
+    for tensor in [*trained, *(buffer for buffer in model.buffers() if buffer.is_floating_point())]:
+        tensor += torch.randn_like(tensor)
 
 
 def assert_same(found: tuple[History, dict], wanted: tuple[History, dict]) -> None:

@@ -85,7 +85,8 @@ def test_too_little_space_is_found_by_hand(tmp_path, monkeypatch):
     [
         LORA,
         [*DIGITS, "adapter=full"],
-        pytest.param([*DIGITS, "adapter=adalora"], marks=pytest.mark.slow),
+        [*DIGITS, "adapter=adalora", "adapter.peft.init_r=96"],
+        pytest.param([*DIGITS, "adapter=lora2"], marks=pytest.mark.slow),
         pytest.param([*DIGITS, "adapter=vera"], marks=pytest.mark.slow),
         pytest.param([*DIGITS, "adapter=linear_probe"], marks=pytest.mark.slow),
         [*LORA, "optimizer=loko"],
@@ -94,15 +95,16 @@ def test_too_little_space_is_found_by_hand(tmp_path, monkeypatch):
     ids=lambda overrides: ", ".join(overrides[2:]),
 )
 def test_the_need_of_a_run_covers_what_it_wrote(tmp_path, monkeypatch, overrides):
-    """Against the files: two states, the adapter, the predictions and the record; and not more than twice as much."""
+    """Against the files: two states, the adapter, the predictions and the record; and at most 2.5 times as much."""
     needs = []
     monkeypatch.setattr(train, "check_space", lambda folder, needed, what: needs.append(needed))
     monkeypatch.setattr(Checkpoint, "clear", lambda self: None)
     monkeypatch.setattr(state, "PAUSE", 0)
+    monkeypatch.setattr(train, "MARGIN", 2**18)  # beside 2 MiB the tensors of a small model would not count
     record = start(tmp_path, *overrides, "trainer.save_seconds=0")
     sizes = {path.name: path.stat().st_size for path in folder_of(tmp_path, record).rglob("*") if path.is_file()}
     written = sum(sizes.values()) + sizes["state.safetensors"]
-    assert written <= needs[0] <= 2 * written + train.MARGIN
+    assert written <= needs[0] <= 2.5 * written + train.MARGIN
 
 
 def test_a_run_that_has_too_little_space_does_not_train_and_is_no_failure(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from surm_bench.config import AdapterConfig, Config, OptimizerConfig, TaskConfig
 from surm_bench.errors import UserError
 from surm_bench.tasks import Classification, TaskData
 from surm_bench.tasks.objective import Regression
-from surm_bench.training import Hooks, check_outputs, fit, make_accelerator
+from surm_bench.training import Diverged, Hooks, check_outputs, fit, make_accelerator
 from surm_bench.training.kalman import FLOOR, MEMORY, NOISE, update
 from surm_bench.training.optimizers import OPTIMIZERS
 
@@ -159,6 +159,20 @@ def test_it_learns():
         e["train_loss"] for e in fit(network(), data, Classification("accuracy", "accuracy"), settings).evaluations
     ]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_variance_beyond_fp32_is_a_divergence():
+    """The covariance of the errors has no Cholesky factor then."""
+    torch.manual_seed(0)
+    data = TaskData([{"x": x, "labels": torch.tensor(0)} for x in torch.randn(16, 7, 5)], {}, default_collate, None, {})
+    settings = Config(
+        task=TaskConfig(name="t"),
+        adapter=AdapterConfig(label="a"),
+        optimizer=OptimizerConfig(name="loko", lr=1e30),
+        trainer=TrainerConfig(epochs=1, batch_size=16, progress=False),
+    )
+    with pytest.raises(Diverged):
+        fit(network(), data, Classification("accuracy", "accuracy"), settings)
 
 
 class Pull(Hooks):

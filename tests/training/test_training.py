@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 from support.classifier import Classifier, examples
 from support.runs import check_config
@@ -362,18 +361,3 @@ def test_without_clipping_no_norm_is_computed():
     optimizer = OptimizerConfig(lr=0.1, max_grad_norm=0.0)
     train(Classifier(), data, optimizer, TrainerConfig(epochs=1), log=lambda values, step: logged.update(values))
     assert "train/loss" in logged and "train/grad_norm" not in logged
-
-
-def test_a_step_that_fp16_skips_tells_a_method_nothing(monkeypatch):
-    """Its gradients are not finite, so that a method's running means would never be finite again."""
-    told = []
-
-    class Watching(Hooks):
-        def after_step(self, step):
-            told.append(step)
-
-    skipped = iter([True, False, True, False])
-    monkeypatch.setattr(Accelerator, "optimizer_step_was_skipped", property(lambda self: next(skipped)))
-    trainer = TrainerConfig(epochs=2, max_steps=4, progress=False)
-    train(Classifier(), examples(), OptimizerConfig(), trainer, hooks=Watching())
-    assert told == [2, 4]

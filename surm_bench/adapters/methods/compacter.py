@@ -75,7 +75,7 @@ class CompactBottleneck(Sharing, Branch):
         self.up = Projection(width, features, config.n)
 
     def forward(self, h: Tensor) -> Tensor:
-        a = self.shared.a.to(h.device)
+        a = self.shared.a.to(self.down.s)
         return self.up(nn.functional.gelu(self.down(h, a)), a)
 
 

@@ -72,6 +72,10 @@ class SubsetModel(Tuner):
         """Raise UserError, because the pretrained values are lost once training has begun."""
         raise UserError("a subset of the backbone is trained in place and cannot be disabled: load the model again")
 
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Raise UserError, because the pretrained values are lost once training has begun."""
+        raise UserError("a subset of the backbone is trained in place and cannot be deleted: load the model again")
+
     def unload(self) -> None:
         """Raise UserError, because the pretrained values are lost once training has begun."""
         raise UserError(
