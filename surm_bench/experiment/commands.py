@@ -73,10 +73,9 @@ def run(experiment: Experiment, options: Options) -> list[str]:
 
 def run_reported(experiment: Experiment, options: Options) -> list[str]:
     """Make the missing runs of the tuned settings; returns problems."""
-    wanted = experiment.of_rows(options.rows)
-    evidence = _evidence(wanted, options)
-    problems = [*evidence.tuned.problems.values(), *undecided(wanted, evidence.tuned)]
-    return problems + _execute(in_blocks(wanted, evidence.reported), experiment.name, options)
+    evidence = _evidence(experiment, options, options.rows)
+    problems = [*evidence.tuned.problems.values(), *undecided(evidence.experiment, evidence.tuned)]
+    return problems + _execute(in_blocks(evidence.experiment, evidence.reported), experiment.name, options)
 
 
 def tune(experiment: Experiment, options: Options) -> list[str]:
@@ -86,12 +85,15 @@ def tune(experiment: Experiment, options: Options) -> list[str]:
     other runs go on. A setting that diverged on a seed cannot be chosen.
     """
     problems, before, tried = [], [], set()
-    experiment = experiment.of_rows(options.rows)
     while True:
-        evidence = _evidence(experiment, options)
+        evidence = _evidence(experiment, options, options.rows)
         state, runs = evidence.tuned, evidence.runs
         waiting = [job for job in runs.waiting(state.jobs) if not (job in tried and runs.record(job))]
-        if not waiting or TIME_UP in problems:
+        if not waiting:
+            # If nothing failed: rows whose number of settings depends on rows that are left out here.
+            problems = problems or undecided(evidence.experiment, state)
+            break
+        if TIME_UP in problems:
             break
         if waiting == before:
             problems = problems or [f"other processes make the last {len(waiting)} runs: tune again when they are done"]
@@ -117,9 +119,8 @@ def plan(experiment: Experiment, options: Options) -> list[str]:
 
 
 def _plan(experiment: Experiment, options: Options) -> list[str]:
-    wanted = experiment.of_rows(options.rows)
-    evidence = _evidence(wanted, options)
-    left = runs_left(evidence)
+    evidence = _evidence(experiment, options, options.rows)
+    wanted, left = evidence.experiment, runs_left(evidence)
     problems = []
     if options.calibrate:
         from surm_bench.experiment.calibrate import calibrate  # imports torch, which a plan does not need
@@ -227,8 +228,8 @@ def verify(experiment: Experiment, options: Options) -> list[str]:
     return verified(experiment, options.folder, options.places)
 
 
-def _evidence(experiment: Experiment, options: Options) -> Evidence:
-    return Evidence(experiment, options.folder, options.places)
+def _evidence(experiment: Experiment, options: Options, rows: Sequence[str] = ()) -> Evidence:
+    return Evidence(experiment, options.folder, options.places, rows)
 
 
 def _estimates(experiment: Experiment, evidence: Evidence) -> Estimates:

@@ -35,7 +35,7 @@ def coordinate_search(
         chosen = _search(knobs, state, finalists, settings)
     except Missing:
         chosen = None
-    return Search(state.trials, chosen)
+    return Search(state.trials, chosen, _at_edge(knobs, state, chosen) if chosen else ())
 
 
 def _search(knobs: Knobs, state: "_State", finalists: int | None, settings: int) -> Setting | None:
@@ -52,10 +52,19 @@ def _search(knobs: Knobs, state: "_State", finalists: int | None, settings: int)
             best = state.best()
     while best and len(state.on_first_seed) < settings and len(values) > 1:
         halfway = _halfway(best[knob], knob, values, state)
+        if halfway in values:  # closer values are equal in three digits
+            break
         values = sorted([*values, halfway])
         state.want([best | {knob: halfway}])
         best = state.best()
     return state.final(finalists) if best and finalists else None
+
+
+def _at_edge(knobs: Knobs, state: "_State", chosen: Setting) -> tuple[str, ...]:
+    """Return the first knob if the chosen value, the best over all seeds, is the smallest or largest value tried."""
+    knob = next(iter(knobs))
+    values = sorted({dict(trial.setting)[knob] for trial in state.trials})
+    return tuple(beyond_the_ends({knob: dict(chosen)[knob]}, {knob: values}))
 
 
 def _halfway(best: float, knob: str, values: list[float], state: "_State") -> float:

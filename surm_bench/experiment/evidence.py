@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, reported_jobs, resolved
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.tuning import Tuned, tuned
+from surm_bench.experiment.tuning import Tuned, of_rows, tuned
 from surm_bench.records import Record
 
 if TYPE_CHECKING:  # imported inside, because a plan needs no pandas and no scipy
@@ -23,10 +23,17 @@ class Evidence:
 
     Args:
         places: overrides that say where data and weights are: task.data_dir, model.weights.
+        rows: only these adapters; empty: all.
+
+    Attributes:
+        experiment: the experiment with these adapters.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, places: Sequence[str] = ()) -> None:
-        self.experiment = experiment
+    def __init__(
+        self, experiment: Experiment, folder: Path, places: Sequence[str] = (), rows: Sequence[str] = ()
+    ) -> None:
+        self.experiment = experiment.of_rows(rows)
+        self._whole, self._rows = experiment, rows
         self.folder = folder
         self.places = places
         self.runs = Runs(folder, places)
@@ -39,8 +46,8 @@ class Evidence:
 
     @cached_property
     def tuned(self) -> Tuned:
-        """The state of tuning."""
-        return tuned(self.experiment, self.runs)
+        """The state of tuning. How many settings an adapter tries may depend on the adapters that are left out here."""
+        return of_rows(tuned(self._whole, self.runs), self._rows)
 
     @cached_property
     def reported(self) -> list[Job]:

@@ -119,7 +119,7 @@ def _of_experiment(name: str, folder: Path) -> tuple[Results | None, list[str]]:
     columns, best = evidence.layout.columns, evidence.best_epoch
     shown = Results(
         name=name,
-        question=question_of(files[name]) if name in (files := experiment_files()) else "",
+        question=question_of(experiment_files()[name]),
         folder=folder,
         families=evidence.layout.families,
         columns=columns,
@@ -159,9 +159,7 @@ def _claims(results: Path, named: Sequence[str] | None) -> tuple[list[dict], lis
     experiments = {
         name: {c.experiment for c in [*claim.primary, *claim.secondary]} for name, claim in claims.claims.items()
     }
-    if named:
-        claims.claims = {name: claim for name, claim in claims.claims.items() if experiments[name] & set(named)}
-    judgements, _, unusable = judged(claims, results)
+    judgements, _, unusable = judged(claims, results)  # all claims, because p values are corrected over several
     documents = [
         {
             "name": name.replace("_", " "),
@@ -172,5 +170,6 @@ def _claims(results: Path, named: Sequence[str] | None) -> tuple[list[dict], lis
             "comparisons": [comparison_part(one, answer(one, claim.effect)) for one in comparisons],
         }
         for name, claim, comparisons, table in judgements
+        if not named or experiments[name] & set(named)
     ]
     return documents, unusable

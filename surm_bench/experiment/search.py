@@ -65,7 +65,8 @@ class Search:
     Attributes:
         trials: all trials wanted so far.
         chosen: the best setting; None while trials are missing, or if no setting can be chosen.
-        at_edge: the knobs whose chosen value was still at the end of its range when the steps were spent.
+        at_edge: the knobs whose chosen value is at the end of the values tried, because the steps were spent or, with
+            finalists, because another value was best on the first seed.
     """
 
     trials: list[Trial]

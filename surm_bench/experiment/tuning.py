@@ -23,7 +23,7 @@ class Tuned:
     Attributes:
         jobs: every run wanted so far; more runs may be wanted when these are done.
         choices: the chosen setting of each pair of task and adapter whose search has ended.
-        at_edge: the knobs whose chosen value was still at the end of its range when the steps were spent, by pair.
+        at_edge: the knobs whose chosen value is at the end of the values tried, by pair.
         problems: a line for each pair without a choice although its runs are done.
         tried: the rows of the property scores: one for each trial and seed.
     """
@@ -48,16 +48,34 @@ def tuned(experiment: Experiment, runs: Runs) -> Tuned:
     """Return the state of the search for every pair of task and adapter, from records only."""
     state = Tuned()
     for task in experiment.tasks:
-        for adapter, (searched, tried) in _searches(experiment, task, runs).items():
-            jobs = [job for trial in searched.trials for job in trial_jobs(experiment, task, adapter, trial)]
+        searches = _searches(experiment, task, runs)
+        wanted = {
+            adapter: [job for trial in searched.trials for job in trial_jobs(experiment, task, adapter, trial)]
+            for adapter, (searched, _) in searches.items()
+        }
+        # With finalists, an adapter may get more settings once the others have theirs.
+        deciding = [job for jobs in wanted.values() for job in jobs] if experiment.tuning.finalists else None
+        for adapter, (searched, tried) in searches.items():
+            jobs = wanted[adapter]
             state.jobs.extend(dict.fromkeys(jobs))
             state.tried.extend(_distinct(tried, searched.chosen))
             if searched.chosen is not None:
                 state.choices[task, adapter] = searched.chosen
                 state.at_edge[task, adapter] = searched.at_edge
-            elif not runs.waiting(jobs):
+            elif not runs.waiting(deciding or jobs):
                 state.problems[task, adapter] = f"no setting of {adapter} on {task} finished on every tuning seed"
     return state
+
+
+def of_rows(state: Tuned, rows: Sequence[str]) -> Tuned:
+    """Return the state of these adapters; of all adapters if none is named."""
+    if not rows:
+        return state
+    pairs = [
+        {p: v for p, v in by_pair.items() if p[1] in rows} for by_pair in (state.choices, state.at_edge, state.problems)
+    ]
+    jobs = [job for job in state.jobs if job.adapter in rows]
+    return Tuned(jobs, *pairs, [row for row in state.tried if row["adapter"] in rows])
 
 
 def undecided(experiment: Experiment, state: Tuned) -> list[str]:

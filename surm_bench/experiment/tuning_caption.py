@@ -22,7 +22,8 @@ def tuning_note(experiment: Experiment, state: Tuned) -> str:
     seeds = ", ".join(map(str, experiment.tuning.seeds))
     note = (
         f"{_rule(experiment.tuning)} {_first_values(experiment)} Tuning seeds: {seeds}. "
-        + (_runs_each(state) if experiment.tuning.finalists else _at_edge(edges))
+        + (f"{_runs_each(state)} " if experiment.tuning.finalists else "")
+        + _at_edge(edges)
         + (f" Tuning could not choose: {'; '.join(state.problems.values())}." if state.problems else "")
     )
     return note + (f" Not tuned: {', '.join(experiment.untuned)}." if experiment.untuned else "")

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from surm_bench.errors import UserError
 from surm_bench.experiment.claims import Claim, Claims, compared, load_claims
 from surm_bench.hub import downloads
@@ -103,8 +105,10 @@ def answer(one: Compared, effect: float | None) -> tuple[str, str]:
     """Return the verdict of a comparison and its reason in words; together they are one or two sentences."""
     names = f"{one.first} against {one.partner}, {one.task}: {one.verdict}"
     difference = one.difference
-    if not one.complete:
-        return names, f"{difference.n} of {one.planned} pairs of runs are complete."
+    if one.lacking:
+        return names, one.lacking
+    if np.isnan(difference.low):
+        return names, f"{difference.n} pairs of runs have scores, which give no interval."
     reason = f"{100 * difference.mean:+.1f} points [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]."
     if effect is None:
         return names, reason

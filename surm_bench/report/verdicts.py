@@ -27,12 +27,13 @@ CAPTION = (
     "runs have a score, of the seeds fixed in advance. p is two-sided, and never given below 0.01 if there are three "
     "seeds. p (Holm) is corrected for several comparisons by Holm's method: primary comparisons together with all "
     "primary comparisons registered on the same day, secondary comparisons within their claim; {missing} means that a "
-    "comparison of this family is not complete. Could see is the true difference that the interval separates from "
-    "zero with a probability of 80 %. No loss at 0 is the probability that the whole interval lies above minus the "
-    "margin if the true difference is zero. The verdict is better, no loss (the loss is below the margin), worse "
-    "within the margin, worse, or undecided; it follows from the interval of the comparison alone, and is pending "
-    "until all pairs are complete; until then no number is shown. A comparison that was added when its scores had been "
-    "seen is described and not tested. Bold: a primary comparison."
+    "comparison of this family is not complete or has no interval. Could see is the true difference that the interval "
+    "separates from zero with a probability of 80 %. No loss at 0 is the probability that the whole interval lies "
+    "above minus the margin if the true difference is zero. The verdict is better, no loss (the loss is below the "
+    "margin), worse within the margin, worse, or undecided; it follows from the interval of the comparison alone, and "
+    "is pending until all pairs are complete and, with a pooled variance, all methods of the table have been run on "
+    "all seeds; until then no number is shown. A comparison that was added when its scores had been seen is described "
+    "and not tested. Bold: a primary comparison."
 )
 COLUMNS = ["Method", "Compared with", "Parameters", "Experiment", "Task", "Pairs", "Scores", "Difference", "Check"]
 COLUMNS += ["p", "p (Holm)", "p (Check)", "Could see", "No loss at 0", "Verdict"]
@@ -64,6 +65,7 @@ class Compared:
         check: the same difference by the other rule for the variance over seeds.
         tested: whether a verdict is asked for; otherwise the comparison is only described.
         planned: the number of pairs fixed in advance.
+        lacking: a sentence that says what is missing before the comparison may be judged; empty: nothing.
         runs: the ids of the runs of the pairs.
     """
 
@@ -80,6 +82,7 @@ class Compared:
     difference: Interval
     check: Interval
     planned: int
+    lacking: str = ""
     tested: bool = True
     runs: tuple[str, ...] = ()
     greater_is_better: bool = True
@@ -91,14 +94,9 @@ class Compared:
         return f"{' − '.join(names)}, {self.task}"
 
     @property
-    def complete(self) -> bool:
-        """Whether every planned pair has been run; a diverged run counts as run."""
-        return self.difference.n + self.difference.n_missing == self.planned
-
-    @property
     def verdict(self) -> str:
-        """The verdict; PENDING until all planned pairs have been run; DESCRIBED if none is asked for."""
-        if not self.complete:
+        """The verdict; PENDING while something is lacking; DESCRIBED if none is asked for."""
+        if self.lacking:
             return PENDING
         low, high = self.difference.low, self.difference.high
         return str(verdict(low, high, self.margin)) if self.tested else DESCRIBED
@@ -126,7 +124,7 @@ def primary_families(compared: Sequence[Compared]) -> dict[Compared, Corrected]:
     """Return the corrected p values of each primary comparison, within the comparisons registered on the same day."""
     days = dict.fromkeys(one.registered for one in compared)
     families = [[one for one in compared if one.primary and one.registered == day] for day in days]
-    return {one: p for family in families for one, p in zip(family, _corrected(family), strict=True)}
+    return {one: corrected for family in families for one, corrected in _corrected(family).items()}
 
 
 def verdict_table(
@@ -141,7 +139,7 @@ def verdict_table(
         caption: the text below the table.
     """
     secondary = [one for one in compared if not one.primary]
-    corrected = {**primaries, **dict(zip(secondary, _corrected(secondary), strict=True))}
+    corrected = {**primaries, **_corrected(secondary)}
     ordered = sorted(compared, key=lambda one: not one.primary)
     rows = [
         [*map(Cell, _texts(one, corrected[one], level)), Cell(one.verdict, "best" if one.primary else "")]
@@ -151,15 +149,18 @@ def verdict_table(
     return Table([*map(Column, COLUMNS)], rows, caption, data)
 
 
-def _corrected(family: Sequence[Compared]) -> list[Corrected]:
-    declared = _holm([one.p for one in family], family)
-    check = _holm([p_value(one.check) for one in family], family)
-    return [Corrected(*both) for both in zip(declared, check, strict=True)]
+def _corrected(family: Sequence[Compared]) -> dict[Compared, Corrected]:
+    """Correct the p values of the comparisons that are tested; comparisons that are only described have none."""
+    tested = [one for one in family if one.tested]
+    declared = _holm([one.p for one in tested], tested)
+    check = _holm([p_value(one.check) for one in tested], tested)
+    corrected = [Corrected(*both) for both in zip(declared, check, strict=True)]
+    return dict.fromkeys(family, Corrected(None, None)) | dict(zip(tested, corrected, strict=True))
 
 
 def _holm(values: Sequence[float], family: Sequence[Compared]) -> Sequence[float | None]:
-    """Correct the p values of a family; each is None if a comparison is missing or not tested."""
-    whole = all(one.complete and one.tested for one in family) and np.isfinite(values).all()
+    """Correct the p values of a family; each is None if one of them is missing."""
+    whole = not any(one.lacking for one in family) and np.isfinite(values).all()
     return holm(values) if family and whole else [None] * len(family)
 
 

@@ -9,6 +9,7 @@ from surm_bench.statistics.families import holm, p_value
 from surm_bench.statistics.intervals import (
     ErrorVariance,
     Interval,
+    check_level,
     error_variance,
     mean_interval,
     paired_difference,
@@ -16,12 +17,14 @@ from surm_bench.statistics.intervals import (
 from surm_bench.statistics.power import detectable, power, probability_of_no_loss
 from surm_bench.statistics.ranks import mean_ranks
 from surm_bench.statistics.resampling import paired_difference_with_examples
-from surm_bench.statistics.verdict import Verdict, verdict
+from surm_bench.statistics.verdict import Verdict, check_margin, verdict
 
 __all__ = [
     "ErrorVariance",
     "Interval",
     "Verdict",
+    "check_level",
+    "check_margin",
     "detectable",
     "error_variance",
     "expected_maximum",

@@ -13,6 +13,12 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
+def check_margin(margin: float) -> None:
+    """Raise UserError unless margin, the largest loss that counts as no loss, is positive."""
+    if not margin > 0:
+        raise UserError(f"margin {margin}: give a positive number, the largest loss that counts as none")
+
+
 def verdict(low: float, high: float, margin: float) -> Verdict:
     """Return the verdict on a method, if its score minus its partner's score has the interval from low to high.
 
@@ -32,8 +38,7 @@ def verdict(low: float, high: float, margin: float) -> Verdict:
     Raises:
         UserError: margin is not positive, or low is above high.
     """
-    if not margin > 0:
-        raise UserError(f"margin {margin}: give a positive number, the largest loss that counts as none")
+    check_margin(margin)
     if low > high:
         raise UserError(f"an interval from {low} to {high}: give the lower end first")
     if low > 0:

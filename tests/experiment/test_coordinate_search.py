@@ -87,6 +87,29 @@ def test_further_settings_are_halfway_to_the_better_neighbour():
     assert added == [(first, 3.0), (float(f"{sqrt(4 * first):.3g}"), 3.0)]
 
 
+def test_halves_that_are_equal_in_three_digits_are_not_tried_twice():
+    _, order = searched(hill(4.01), {LR: RATES}, settings=40)
+    on_first = [values for values, seeds in order if seeds == 1]
+    assert 10 < len(on_first) < 40 and len(set(on_first)) == len(on_first)
+
+
+def test_a_choice_at_the_end_of_the_values_tried_is_told():
+    """The first seed is best at 8, so that the range does not grow, and the mean over both seeds at 16."""
+
+    def surface(lr, head_lr, seed):
+        return {(8.0, 3.0): (0.9, 0.1), (16.0, 3.0): (0.8, 0.8)}.get((lr, head_lr), (0.5, 0.5))[seed]
+
+    scores = {}
+    for _ in range(4):
+        state = coordinate_search(KNOBS, scores, finalists=3)
+        for trial in state.trials:
+            values = (value for _, value in trial.setting)
+            lr, head_lr = values
+            seeds = (0,) if trial.first_seed else (0, 1)
+            scores[trial] = [surface(lr, head_lr, seed) for seed in seeds]
+    assert dict(state.chosen)[LR] == 16.0 and state.at_edge == (LR,)
+
+
 def test_no_finalists_before_it_is_time():
     chosen, order = searched(hill(4.0), finalists=None)
     assert chosen is None and {seeds for _, seeds in order} == {1}

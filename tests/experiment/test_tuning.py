@@ -1,5 +1,7 @@
 """How settings are chosen, and that stopping, failing and going on lose nothing."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from support.made_records import LR, make_record, tiny_experiment, without_training
@@ -11,6 +13,7 @@ from surm_bench.experiment.ahead import runs_left
 from surm_bench.experiment.deadline import TIME_UP
 from surm_bench.experiment.evidence import Evidence
 from surm_bench.experiment.jobs import reported_jobs, trial_jobs
+from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.search import Trial
 from surm_bench.experiment.tuning import Tuned
 from surm_bench.experiment.tuning_caption import tuning_note
@@ -114,6 +117,42 @@ def test_runs_of_full_length_are_as_many_for_every_adapter(tiny, options, monkey
     assert state.scores["chosen"].sum() == 4 and len(state.scores) == len(trained) == 12
     assert "Tuning runs of each adapter on each task: 6." in tuning_note(tiny, state)
     assert not runs_left(Evidence(tiny, options.folder)).survivors
+
+
+def with_finalists(tiny):
+    tiny.tuning.seeds, tiny.tuning.finalists = [100, 101], 2
+    tiny.tuning.knobs = {"default": {LR: [1e-3, 1e-2, 1e-1]}}
+    return tiny
+
+
+def test_an_adapter_that_waits_for_others_is_no_problem(tiny, tmp_path):
+    """Circulant has its three rates, LoRA none: 3 runs, then 2 of each on the second seed, and 4 reported."""
+    with_finalists(tiny)
+    for setting in tiny.settings("circulant"):
+        for job in trial_jobs(tiny, "digits", "circulant", Trial(setting, first_seed=True)):
+            make_record(job, tmp_path, 0.6 if dict(setting)[LR] == 1e-2 else 0.4)
+    state, left = state_of(tiny, tmp_path), runs_left(Evidence(tiny, tmp_path))
+    assert state.problems == {} and "could not choose" not in tuning_note(tiny, state)
+    assert (len(left.waiting), len(left.survivors), len(left.reports)) == (3, 4, 4)
+
+
+def test_a_row_alone_is_tuned_by_the_rule_of_the_whole_table(tiny, options, monkeypatch):
+    """Circulant's range grows by one rate, so LoRA gets one more too, and this one is chosen."""
+    with_finalists(tiny)
+    monkeypatch.setattr(commands, "_write_results", lambda evidence: None)
+    without_training(monkeypatch, lambda config: best_at(1.0 if config.adapter.name == "circulant" else 0.04)(config))
+    alone = replace(options, rows=("lora",))
+    assert commands.tune(tiny, alone) == ["not tuned yet: lora on digits; `surm-bench tune tiny` tunes them"]
+    assert commands.tune(tiny, replace(options, rows=("circulant",))) != []
+    assert commands.tune(tiny, alone) == []
+    assert commands.tune(tiny, replace(options, rows=("circulant",))) == []
+    chosen = state_of(tiny, options.folder).choices
+    assert chosen["digits", "lora"] == ((LR, 0.0316),)  # √(0.01 · 0.1)
+    assert commands.run(tiny, alone) == []
+    jobs = [job for job in reported_jobs(tiny, chosen) if job.adapter == "lora"]
+    assert {record.run_id for record in Evidence(tiny, options.folder).results} == {
+        Runs(options.folder).id(job) for job in jobs
+    }
 
 
 def test_a_setting_that_diverges_is_not_chosen_and_is_no_problem(tiny, options, monkeypatch):

@@ -88,7 +88,7 @@ def test_differences_are_paired_by_seed_with_examples_resampled(results):
     assert one.difference.standard_error == pytest.approx(np.sqrt(of_seeds + of_examples), rel=0.05)
     half = stats.t.ppf(0.975, one.difference.df) * one.difference.standard_error
     assert one.difference.high - one.difference.mean == pytest.approx(half)
-    assert one.complete
+    assert not one.lacking
 
 
 def test_of_an_error_the_lower_score_is_better(results, monkeypatch):
@@ -123,12 +123,12 @@ def test_a_missing_run_is_pending_and_a_diverged_one_a_missing_pair(results):
     report(results / "tiny", missing)
     one = only(results)
     assert (one.difference.n, one.difference.n_missing, one.planned) == (1, 0, 2)
-    assert not one.complete and one.verdict == "pending"
+    assert one.lacking == "1 of 2 pairs of runs are complete." and one.verdict == "pending"
     assert np.isnan([*one.difference[:5], *one.check[:5], *one.scores]).all(), "no early look"
     make_record(missing, results / "tiny", status="diverged")
     one = only(results)
     assert (one.difference.n, one.difference.n_missing) == (1, 1)
-    assert one.complete and one.verdict == "undecided"
+    assert not one.lacking and one.verdict == "undecided"
     assert one.scores == pytest.approx((300 / EXAMPLES, 280 / EXAMPLES))  # of the complete pair
 
 
@@ -154,10 +154,13 @@ def test_runs_scored_on_other_rows_are_no_pairs(results):
         ("first: circulant", "first: circulent", "unknown row of tiny 'circulent': choose from circulant, lora"),
         ("margin: 0.01", "margins: 0.01", "margins"),
         ("level: 0.95", "level: high", "level"),
+        ("level: 0.95", "level: 95", "level=95"),
+        ("margin: 0.01", "margin: 0", "margin 0"),
+        ("paper: it gains", "paper: it gains \udcff", "claims.yaml"),
     ],
 )
 def test_wrong_claims_are_refused(results, old, new, message):
-    (results / "claims.yaml").write_text(TEXT.replace(old, new))
+    (results / "claims.yaml").write_text(TEXT.replace(old, new), errors="surrogateescape")
     with pytest.raises(UserError, match=message):
         write_verdict(results)
 
@@ -198,7 +201,7 @@ def test_each_family_is_corrected_by_itself_and_only_when_it_is_whole():
     assert data["primary"].tolist() == [True, False, False, False]
     np.testing.assert_allclose(data["p"], [p[0], *p])
     np.testing.assert_allclose(data["p_holm"], [p[0], 2 * p[0], 3 * p[1], max(2 * p[0], p[2])])
-    data = table([*family, made(0.01, 0.01, False, pairs=4)]).data
+    data = table([*family, made(0.01, 0.01, False, pairs=4, lacking="4 of 5 pairs of runs are complete.")]).data
     assert data["p_holm"].isna().all() and data["verdict"].tolist()[-1] == "pending"
 
 
@@ -240,15 +243,110 @@ def test_three_seeds_give_no_p_value_below_one_in_a_hundred():
     assert [cell.text for cell in three[9:12]] == ["< 0.01"] * 3
 
 
-def test_a_pooled_claim_takes_the_error_variance_of_all_methods_of_the_table(results):
-    """Of two methods and two seeds: differences 0.05 and 0.075, so a variance of 0.0125² of one difference."""
+THIRD = {0: 260, 1: 200}  # how many of EXAMPLES a third method gets right, by seed
+
+
+@pytest.fixture
+def three(results, monkeypatch) -> Path:
+    """A table of three methods, of which the third has another spread, and a pooled claim on the first two."""
+    tiny = tiny_experiment()
+    tiny.adapters["lora_r8"] = ["adapter=lora", "adapter.peft.r=8"]
+    tiny.tuning.knobs["lora_r8"] = {}
+    monkeypatch.setattr(claims_module, "load_experiment", lambda name: (tiny, []))
     (results / "claims.yaml").write_text(TEXT.replace("    effect", "    pooled: true\n    margin: 0.02\n    effect"))
     report(results / "tiny")
-    one = only(results)
-    assert one.margin == 0.02
-    assert one.difference.mean == one.check.mean
-    # with two methods the residual variance is half the variance of the differences: both rules agree
-    assert one.difference.standard_error == pytest.approx(one.check.standard_error)
+    return results
+
+
+def add_third(results: Path, *seeds: int) -> None:
+    """Records and predictions of the third method."""
+    tiny = claims_module.load_experiment("tiny")[0]
+    jobs = [job for job in reported_jobs(tiny, {("digits", "lora_r8"): ()}) if job.seed in seeds]
+    path = results / "tiny" / "predictions.parquet"
+    frames = [
+        predicted(make_record(job, results / "tiny", THIRD[job.seed] / EXAMPLES), np.arange(EXAMPLES) < THIRD[job.seed])
+        for job in jobs
+    ]
+    pd.concat([pd.read_parquet(path), *frames]).to_parquet(path, index=False)
+
+
+def test_a_pooled_claim_takes_the_error_variance_of_all_methods_of_the_table(three):
+    """The residual variance of three methods on two seeds is a half of the sample variance of their changes between the
+    seeds. A difference has twice this variance, over two seeds, and the variance of the test examples."""
+    add_third(three, 0, 1)
+    one = only(three)
+    changes = np.array([(320 - 300), (290 - 280), (THIRD[1] - THIRD[0])]) / EXAMPLES
+    of_seeds = 2 * (changes.var(ddof=1) / 2) / 2
+    gain = np.mean([np.arange(EXAMPLES) < r for r in (300, 320)], 0) - np.mean(
+        [np.arange(EXAMPLES) < r for r in (280, 290)], 0
+    )
+    assert one.margin == 0.02 and one.difference.mean == one.check.mean == pytest.approx(0.0625)
+    wanted = np.sqrt(of_seeds + gain.var() / EXAMPLES)
+    assert one.difference.standard_error == pytest.approx(wanted, rel=0.05)
+    assert one.check.standard_error < wanted / 2  # of the two methods alone
+
+
+@pytest.mark.parametrize("seeds", [(), (0,)])
+def test_a_pooled_claim_waits_for_all_methods_of_the_table(three, seeds):
+    if seeds:
+        add_third(three, *seeds)
+    one = only(three)
+    assert (one.difference.n, one.planned, one.verdict) == (2, 2, "pending")
+    assert np.isnan([*one.difference[:5], *one.check[:5], *one.scores]).all()
+    assert "some of them have not been run on all seeds" in one.lacking
+
+
+def test_the_check_waits_for_all_methods_of_the_table(three):
+    (three / "claims.yaml").write_text(TEXT)
+    one = only(three)
+    assert not one.lacking and np.isfinite(one.difference.low) and np.isnan(one.check.low)
+
+
+def test_a_pooled_claim_needs_two_methods(results, monkeypatch):
+    tiny = tiny_experiment()
+    monkeypatch.setattr(claims_module, "load_experiment", lambda name: (tiny, []))
+    (results / "claims.yaml").write_text(TEXT.replace("    effect", "    pooled: true\n    effect"))
+    report(results / "tiny", parameters={"adapter": 0, "head": 650, "other": 0, "total": 650, "stored": 0})
+    with pytest.raises(UserError, match="claim one is pooled, but digits of tiny has no error variance"):
+        only(results)
+
+
+def test_missing_predictions_are_told_and_nothing_is_judged(results):
+    """They are no diverged runs."""
+    report(results / "tiny")
+    path = results / "tiny" / "predictions.parquet"
+    frame = pd.read_parquet(path)
+    lost = frame["run_id"].iloc[0]
+    frame[frame["run_id"] != lost].to_parquet(path, index=False)
+    found, problems = compared(load_claims(results / "claims.yaml"), results)
+    assert problems == [f"tiny: the predictions of 1 runs are missing, such as {lost}"]
+    assert found["one"][0].verdict == "pending"
+    assert found["one"][0].lacking == "The predictions of 1 runs are missing."
+
+
+def test_pairs_without_an_interval_are_answered_without_numbers(results):
+    jobs = reported_jobs(tiny_experiment(), CHOICES)
+    report(results / "tiny", *(job for job in jobs if job.seed == 1))
+    for job in (job for job in jobs if job.seed == 1):
+        make_record(job, results / "tiny", status="diverged")
+    write_verdict(results)
+    whole = (results / "verdict" / "README.md").read_text()
+    assert "undecided**, 1 pairs of runs have scores, which give no interval." in whole and "nan" not in whole
+
+
+def test_an_experiment_that_reports_nothing_is_refused(results, monkeypatch):
+    monkeypatch.setattr(claims_module, "load_experiment", lambda name: (replace(tiny_experiment(), seeds=[]), []))
+    with pytest.raises(UserError, match="tiny has no reported seeds"):
+        only(results)
+
+
+def test_a_comparison_that_is_only_described_belongs_to_no_family():
+    one, other = made(0.02, 0.01, True), made(0.03, 0.01, True, first="c")
+    described = made(0.03, 0.01, True, first="d", tested=False)
+    p = [2 * stats.t.sf(t, 4) for t in (2, 3)]
+    corrected = primary_families([one, other, described])
+    assert [corrected[each].declared for each in (one, other)] == pytest.approx([max(p[0], 2 * p[1]), 2 * p[1]])
+    assert corrected[described] == (None, None)
 
 
 def test_the_committed_page_is_what_its_records_say(tmp_path):

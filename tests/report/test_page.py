@@ -276,6 +276,18 @@ def test_the_page_of_experiments(results, tmp_path):
     assert len(claim["comparisons"][0]["runs"]) == 4 and set(claim["comparisons"][0]["runs"]) < set(part["runs"])
 
 
+def test_the_page_of_one_experiment_corrects_over_all_claims_of_the_day(results, tmp_path):
+    """The other experiment has no run yet, so that its family has no corrected p value on any page."""
+    one, claim = (results / "claims.yaml").read_text().partition("claims: {")[::2]
+    other = claim.removesuffix("}").replace("one:", "two:").replace("tiny", "other")
+    (results / "claims.yaml").write_text(f"{one}claims: {{{other}, {claim}")
+    out, _ = page.write_report(results, ["tiny"], tmp_path / "report.html")
+    (shown,) = json.loads(Parsed(out.read_text()).data)["claims"]
+    titles = shown["table"]["titles"]
+    (row,) = shown["table"]["rows"]
+    assert shown["name"] == "one" and row[titles.index("p (Holm)")]["text"] == "—" != row[titles.index("p")]["text"]
+
+
 def test_a_report_downloads_nothing(results, tmp_path, monkeypatch):
     for module in (page, claims):
         monkeypatch.setattr(module, "load_experiment", lambda name: (undeclared_experiment(), []))
