@@ -60,6 +60,9 @@ def run(experiment: Experiment, options: Options) -> list[str]:
         check_workspaces()
     problems = run_reported(experiment, options)
     evidence = _evidence(experiment, options)
+    left = [job for job in evidence.waiting if job.adapter in options.rows or not options.rows]
+    if left and not problems:
+        problems = [f"other processes make the last {len(left)} runs: give the same command again when they are done"]
     if problems and not evidence.results:
         return problems + evidence.runs.problems  # there is nothing to show yet
     _write_results(evidence)
@@ -183,12 +186,18 @@ def dashboard(experiment: Experiment, options: Options) -> list[str]:
 
 
 def reproduce(experiment: Experiment, options: Options) -> list[str]:
-    """Repeat reported runs below options.outputs and compare the scores; returns a line for each disagreement."""
+    """Repeat reported runs below options.outputs and compare the scores; returns a line for each disagreement.
+
+    Raises:
+        UserError: the runs would be repeated in the folder of the results.
+    """
     evidence = _evidence(experiment, options)
     if not evidence.results:
         nothing = f"{experiment.name} has no result to repeat in {options.folder}"
-        return [f"{nothing}: run it first, or name another folder with --results"]
+        return [f"{nothing}: run it first, or name another folder with --results", *evidence.problems]
     repeated = replace(options, folder=options.outputs / experiment.name)
+    if repeated.folder.resolve() == options.folder.resolve():
+        raise UserError(f"{options.folder} holds the results to compare with: name another folder with --outputs")
 
     def repeat(jobs: list[Job]) -> list[str]:
         return _execute(jobs, f"repeating {experiment.name}", repeated)

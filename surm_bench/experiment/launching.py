@@ -1,6 +1,5 @@
 """Call a function several times at once: in processes of joblib on this machine, or as submitit jobs on a cluster."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from submitit import Job
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm")
+JOBLIB = ("n_jobs", "verbose", "pre_dispatch", "temp_folder")  # others make threads, which would share random numbers
 Function = Callable[..., str | None]
 Launch = Callable[[Function, Sequence[tuple]], list[str | None]]
 
@@ -24,8 +24,9 @@ def launcher_of(name: str, options: Sequence[str], folder: Path) -> Launch:
 
     Args:
         name: one of LAUNCHERS.
-        options: key=value: arguments of joblib.Parallel, as n_jobs=2, or of submitit.AutoExecutor.update_parameters,
-            as slurm_partition=gpu. Hydra's notation is accepted too: hydra.launcher.n_jobs=2.
+        options: key=value: arguments of joblib.Parallel (JOBLIB), as n_jobs=2, or of
+            submitit.AutoExecutor.update_parameters, as slurm_partition=gpu. Hydra's notation is accepted too:
+            hydra.launcher.n_jobs=2.
         folder: the results folder, where submitit writes its files.
 
     Raises:
@@ -43,15 +44,14 @@ def launcher_of(name: str, options: Sequence[str], folder: Path) -> Launch:
 
 
 def _joblib(options: dict[str, Any]) -> Launch:
-    from joblib import Parallel, delayed
-
-    for name in options.keys() - inspect.signature(Parallel).parameters.keys():
-        raise unknown("option of joblib", name, inspect.signature(Parallel).parameters)
+    for name in options.keys() - set(JOBLIB):
+        raise unknown("option of joblib", name, JOBLIB)
     n_jobs = options.setdefault("n_jobs", -1)
     if not isinstance(n_jobs, int) or n_jobs == 0:
         raise UserError(f"launcher option n_jobs={n_jobs} is not possible: give a number of runs at once, or -1 (all)")
-    parallel = Parallel(**options)
-    return lambda function, work: parallel(delayed(function)(*arguments) for arguments in work)
+    from surm_bench.experiment.workers import in_workers  # imports joblib, so only when needed
+
+    return lambda function, work: in_workers(function, work, options)
 
 
 def _submitit(options: dict[str, Any], folder: Path, cluster: str) -> Launch:
@@ -59,11 +59,15 @@ def _submitit(options: dict[str, Any], folder: Path, cluster: str) -> Launch:
         import submitit
     except ModuleNotFoundError as error:
         raise UserError(f"launcher submitit_{cluster} needs submitit: pip install 'surm-bench[slurm]'") from error
-    executor = submitit.AutoExecutor(folder / "launcher" / "%j", cluster=cluster)
+    # A job whose time is up is queued again as often as it takes; submitit's default is three times.
+    executor = submitit.AutoExecutor(folder / "launcher" / "%j", cluster=cluster, slurm_max_num_timeout=10**6)
     executor.update_parameters(**options)
 
     def launch(function: Function, work: Sequence[tuple]) -> list[str | None]:
-        jobs = executor.map_array(Queued(function), *zip(*work, strict=True))
+        try:
+            jobs = executor.map_array(Queued(function), *zip(*work, strict=True))
+        except submitit.core.utils.FailedJobError as error:  # Slurm refuses, for example a partition
+            raise UserError(f"launcher submitit_{cluster}: {_in_one_line(error)}") from error
         return [outcome(job) for job in jobs]
 
     return launch

@@ -46,8 +46,9 @@ def reproduced(
     pairs = [(job, runs.result(job), again.archive.record(runs.id(job))) for job in drawn]
     compared = [compare(job, recorded, new, of_seeds[_group(job)]) for job, recorded, new in pairs if new is not None]
     rows = pd.DataFrame(compared, columns=Repetition._fields)
-    shown = rows.drop(columns="agrees") if sample is not None else _cells(rows, drawn)
-    print(shown.to_string(index=False, float_format="{:.4f}".format))
+    if compared:
+        shown = rows.drop(columns="agrees") if sample is not None else _cells(rows, drawn)
+        print(shown.to_string(index=False, float_format="{:.4f}".format))
     agreeing = int(rows["agrees"].sum())
     print(f"{agreeing} of {len(drawn)} repeated runs agree with their records")
     problems += [f"{row.run}: {row.verdict}" for row in compared if not row.agrees]

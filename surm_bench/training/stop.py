@@ -55,12 +55,15 @@ class StopSignals:
         handler returns, training continues.
 
         Raises:
-            Interrupted: no other handler is set.
+            Interrupted: no other handler is set, or the handler fails: submitit does not queue the job again.
         """
         handler = signal.getsignal(number) if number == self.received else None  # else another process received it
         if not callable(handler) or handler is signal.default_int_handler:
             raise Interrupted(number)
-        handler(number, None)
+        try:
+            handler(number, None)
+        except Exception as error:
+            raise Interrupted(number) from error
         self.received = None
         self.__enter__()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import submitit
 from submitit.core.utils import FailedJobError, UncompletedJobError
 from support.made_records import CHOICES, make_record, without_training
 from support.tiny_experiment import tune_by_hand
@@ -41,8 +42,8 @@ def test_a_run_that_another_process_trains_is_left_to_it_and_the_rest_goes_on(
         problems = command(tiny, options)
     assert len(trained) == len(others)
     assert "skipped: process" in capsys.readouterr().out
-    output = ["other processes make the last 1 runs: tune again when they are done"]
-    assert problems == (output if command is commands.tune else [])
+    again = "tune again" if command is commands.tune else "give the same command again"
+    assert problems == [f"other processes make the last 1 runs: {again} when they are done"]
     assert command(tiny, options) == [] and len(trained) == len(others) + 1
 
 
@@ -89,7 +90,8 @@ def test_a_run_that_was_given_up_is_told_and_not_tried(tiny, options, monkeypatc
         ("joblib", "n_job=2", "unknown option of joblib 'n_job': choose from .*n_jobs"),
         ("joblib", "n_jobs=0", "n_jobs=0 is not possible: give a number of runs at once, or -1"),
         ("joblib", "n_jobs=two", "n_jobs=two is not possible: give a number of runs at once, or -1"),
-        ("joblib", "backend=threads", r"launcher joblib with \['backend=threads'\]: Invalid backend"),
+        ("joblib", "backend=threading", "unknown option of joblib 'backend': choose from n_jobs, "),
+        ("joblib", "prefer=threads", "unknown option of joblib 'prefer'"),
         ("submitit_local", "n_jobs=2", "launcher submitit_local with .*n_jobs"),
     ],
 )
@@ -97,6 +99,26 @@ def test_an_option_that_a_launcher_does_not_take(tmp_path, launcher, option, mes
     with pytest.raises(UserError, match=message) as error:
         launcher_of(launcher, [option], tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_what_the_cluster_refuses_is_one_line(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise FailedJobError("sbatch: error: invalid partition\nspecified: gpu")
+
+    launch = launcher_of("submitit_local", [], tmp_path)
+    monkeypatch.setattr(submitit.AutoExecutor, "map_array", refuse)
+    with pytest.raises(UserError, match="launcher submitit_local: sbatch: error: invalid partition specified: gpu"):
+        launch(print, [("a",)])
+
+
+@pytest.mark.parametrize("error", [AssertionError(), MemoryError()])
+def test_a_run_that_fails_without_a_text_has_failed(tiny, options, monkeypatch, error):
+    def fail(config):
+        raise error
+
+    without_training(monkeypatch, fail)
+    (failure,) = run_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "tiny")
+    assert failure.endswith(f"{type(error).__name__}: ")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from support.made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_exp
 from surm_bench import records
 from surm_bench.command.main import main
 from surm_bench.content import FileCache, file_digest
+from surm_bench.errors import UserError
 from surm_bench.experiment import Experiment, commands, files
 from surm_bench.experiment.commands import Options
 from surm_bench.experiment.contents import declared, read_content
@@ -175,6 +176,16 @@ def test_a_sample_is_drawn_of_what_is_done_and_what_fails_is_told(options, monke
     without_training(monkeypatch, broken)
     problems = commands.reproduce(tiny, replace(options, outputs=options.outputs / "full", sample=1))
     assert len(problems) == 2 and "no space left" in problems[0] and problems[1].endswith("success, again failed")
+
+
+def test_the_results_are_not_repeated_in_their_own_folder(tuned_by_hand, options):
+    """Runs of other code are removed where runs are repeated."""
+    for job in reported_jobs(tuned_by_hand, CHOICES):
+        make_record(job, options.folder)
+    before = len(records.Archive(options.folder).records())
+    with pytest.raises(UserError, match="holds the results to compare with: name another folder with --outputs"):
+        commands.reproduce(tuned_by_hand, replace(options, outputs=options.folder.parent))
+    assert len(records.Archive(options.folder).records()) == before
 
 
 def test_verify_names_a_changed_adapter_though_its_digest_is_cached(tuned_by_hand, options, capsys):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from safetensors import safe_open
+from submitit.core.utils import UncompletedJobError
 from support.cases import slow_but
 from support.resumed import Stopper, assert_same, disturb, small
 
@@ -263,6 +264,21 @@ def test_a_handler_of_somebody_elses_decides_once_the_state_is_saved(tmp_path, e
         signal.signal(signal.SIGUSR2, earlier)
     if exits:
         assert_same(small(Checkpoint(tmp_path, "code")), small())
+
+
+def test_a_handler_that_fails_is_an_interruption(tmp_path):
+    """submitit's for SIGUSR2 raises an error if the job was queued again too often: the run itself has not failed."""
+
+    def handler(*_) -> None:
+        raise UncompletedJobError("Job not requeued because: timed-out too many times.")
+
+    earlier = signal.signal(signal.SIGUSR2, handler)
+    try:
+        with pytest.raises(Interrupted):
+            small(Checkpoint(tmp_path, "code"), Stopper(Hooks(), 5, act=lambda: signal.raise_signal(signal.SIGUSR2)))
+    finally:
+        signal.signal(signal.SIGUSR2, earlier)
+    assert_same(small(Checkpoint(tmp_path, "code")), small())
 
 
 def test_the_second_interrupt_from_the_keyboard_ends_at_once(tmp_path):
