@@ -185,7 +185,9 @@ def verdict_figure(compared: Sequence[Compared], path: Path) -> list[Path]:
             color = decided_color(one.difference)
             look = {"fmt": "o", "color": color, "capsize": 3, "markerfacecolor": color if one.primary else "white"}
             axes.errorbar(mean, place, xerr=[[mean - low], [high - mean]], **look)
-        names = [f"{one.title} (n={one.difference.n})" for one in drawn]
+        titles = [one.title for one in drawn]
+        where = [f"{one.experiment}, " * (titles.count(one.title) > 1) for one in drawn]
+        names = [f"{one.title} ({place}n={one.difference.n})" for one, place in zip(drawn, where, strict=True)]
         axes.set_yticks(range(len(drawn)), names)
         axes.set_ylim(len(drawn) - 0.5, -0.5)
         axes.set_xlabel("difference in points")

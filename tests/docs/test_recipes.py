@@ -107,7 +107,7 @@ def test_a_metric(recipe):
     output = metric.follow()
     record = metric.record()
     assert (record.primary_metric, record.greater_is_better) == ("mean_absolute_error", False)
-    assert f"mean_absolute_error {record.score:.4f} (best epoch" in output
+    assert f"mean_absolute_error {record.score:.4f}, " in output
     assert "A lower mean absolute error is better." in output
 
 
