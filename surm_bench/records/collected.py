@@ -140,26 +140,42 @@ def _read_other(other: Path) -> Read:
 
 
 def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence[Path]) -> list[str]:
-    """Write the predictions of each run's earliest result. Tuning runs are left out: no analysis uses them.
+    """Write the predictions of the records' reported split. Tuning runs are left out: no analysis uses them.
 
     Returns:
-        A line for each damaged file.
+        A line for each damaged file, and one if the records that count have no predictions but their repeats have.
     """
     import pyarrow
     from pyarrow import parquet
 
-    earliest: dict[str, str] = {}
-    for record in records:
-        if "reported" in record.scores:
-            earliest.setdefault(record.run_id, record.checksum)
+    reported = [record for record in records if "reported" in record.scores]
     places = [folder, *(other if other.is_dir() else other.parent for other in others)]
     read = [_predictions(place) for place in places]
+    problems = [problem for _, problems in read for problem in problems]
     joined = _joined([frame for frame, _ in read])
-    table = joined[joined["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
+    table = joined[joined["record"].isin({record.checksum for record in reported})]
+    table = table.drop_duplicates(["record", "split", "row"])
     if len(table):
-        table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)
+        problems += _unused(table, reported)
+        table = table.sort_values(["run_id", "record", "split", "row"], kind="stable").reset_index(drop=True)
         stored = pyarrow.Table.from_pandas(table, preserve_index=False)
         stored = stored.replace_schema_metadata({**stored.schema.metadata, DIGEST: _digest(table)})
         with atomic(folder / PREDICTIONS) as temporary:
             parquet.write_table(stored, temporary, compression="zstd")
-    return [problem for _, problems in read for problem in problems]
+    return problems
+
+
+def _unused(table: "pd.DataFrame", records: Sequence[Record]) -> list[str]:
+    """Return a line on the runs whose earliest record, which counts, has no predictions, though a repeat has.
+
+    Args:
+        records: ordered by time within each run.
+    """
+    earliest = {record.run_id: record.checksum for record in reversed(records)}
+    without = set(table["run_id"]) - set(table.loc[table["record"].isin(earliest.values()), "run_id"])
+    if not without:
+        return []
+    return [
+        f"the predictions of {len(without)} runs, such as {min(without)}, are of repeats and not used: merge the folder "
+        f"that has the {PREDICTIONS} of their earliest records"
+    ]

@@ -217,6 +217,22 @@ def test_predictions_are_those_of_the_record_that_counts(tmp_path):
         shutil.rmtree(there / "runs", ignore_errors=True)
 
 
+def test_merging_an_earlier_record_without_predictions_keeps_those_of_the_repeat(tmp_path):
+    here, there = machines(tmp_path, 0.75, 0.76)
+    collect(there)
+    shutil.rmtree(there / "runs")
+    (records.run_folder(here, A) / "predictions.parquet").unlink()
+    before = pd.read_parquet(there / "predictions.parquet")
+    count, (line,) = collect(there, [here])
+    assert count == 2 and f"the predictions of 1 runs, such as {A}, are of repeats and not used" in line
+    pd.testing.assert_frame_equal(pd.read_parquet(there / "predictions.parquet"), before)
+    assert len(read_predictions(Archive(there))[0]) == 0  # of another record than the one that counts
+    write_with_predictions(here, record(accuracy=0.75, created="2026-01-01"), [0.0, 1.0])
+    assert collect(there, [here])[1] == []
+    assert read_predictions(Archive(there))[0]["prediction"].tolist() == [0.0, 1.0]
+    assert pd.read_parquet(there / "predictions.parquet")["record"].nunique() == 2
+
+
 def test_predictions_of_tuning_runs_are_not_collected(tmp_path):
     scores = {"validation": {"last": {"accuracy": 0.5}, "best": {"accuracy": 0.5}}}
     write_with_predictions(tmp_path, record(scores=scores, examples={"validation": 2}), [0.0, 1.0])
