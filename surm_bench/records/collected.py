@@ -14,6 +14,7 @@ from surm_bench.errors import UserError
 from surm_bench.records.archive import COLLECTED, Archive, Read, read_collected, read_runs
 from surm_bench.records.files import check_files
 from surm_bench.records.record import Record
+from surm_bench.records.repeating import how_to_repeat
 from surm_bench.records.store import canonical_json, run_folder
 from surm_bench.system.atomic import atomic
 
@@ -77,6 +78,11 @@ def read_predictions(archive: Archive) -> tuple["pd.DataFrame", list[str]]:
     return found[found["record"].isin(counting)].reset_index(drop=True), problems
 
 
+def check_predictions(folder: Path) -> list[str]:
+    """Return a line if the collected predictions of a folder are damaged."""
+    return _read(folder / PREDICTIONS)[1]
+
+
 def _predictions(folder: Path) -> tuple["pd.DataFrame", list[str]]:
     """Return the predictions of all records in a folder, collected or made here, and a line for each damaged file."""
     collected, problems = _read(folder / PREDICTIONS)
@@ -88,7 +94,7 @@ def _predictions(folder: Path) -> tuple["pd.DataFrame", list[str]]:
         try:
             check_files(record, run)
         except UserError as error:
-            problems.append(f"{error}; this file is left out: make the run again to replace it")
+            problems.append(f"{error}; this file is left out: {how_to_repeat(record, run)}")
             continue
         own, damage = _read(run / PREDICTIONS)
         frames.append(own.assign(run_id=record.run_id, record=record.checksum))

@@ -248,7 +248,7 @@ def test_predictions_that_are_not_what_was_written(tmp_path):
         path.write_bytes(content)
         found, problems = read_predictions(Archive(tmp_path))
         assert set(found["run_id"]) == {B}
-        problem = f"{path} is not the file that run {A} wrote; this file is left out: make the run again to replace it"
+        problem = f"{path} is not the file that run {A} wrote; this file is left out: run it again with rerun=true"
         assert problems == [problem]
     shutil.rmtree(tmp_path / "runs")
     (tmp_path / "predictions.parquet").write_bytes(whole[:100])
