@@ -156,6 +156,12 @@ class Record:
         """Return a copy with other fields."""
         return replace(self, source=None, **changes)
 
+    def labelled(self, label: str) -> "Record":
+        """Return the record with this label of its adapter, by which tables name its row."""
+        if label == self.config.adapter.label:
+            return self
+        return self.having(config=self.config.having(adapter={"label": label}))
+
     def document(self) -> dict[str, Any]:
         """Return the JSON values: as read, or those of the fields that are known."""
         if self.source is not None:
