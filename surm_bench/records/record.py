@@ -66,6 +66,11 @@ class Environment:
     cudnn_benchmark: bool | None = None  # torch.backends.cudnn.benchmark
     matmul_precision: str | None = None  # torch.get_float32_matmul_precision
 
+    @property
+    def hardware(self) -> str:
+        """The kind of the device, as texts name it."""
+        return self.device_kind or "a device of unknown kind"
+
 
 @dataclass(frozen=True)
 class Code:
