@@ -60,6 +60,16 @@ def test_the_standard_error_of_a_correlation():
     assert standard_error(made) == pytest.approx(0.64 / 8)
 
 
+def test_without_a_known_standard_error_only_equal_scores_agree():
+    """Of a metric that another version had, or of a record without numbers of examples."""
+    rmse = {"scores": {"reported": {"last": {"rmse": 0.5}}}, "primary_metric": "rmse"}
+    for fields in (rmse, {"examples": {}}):
+        first, same = record(**fields), record(**fields, **ELSEWHERE)
+        assert standard_error(first) is None and agree(first, same)
+        other = same.having(scores={"reported": {"last": {same.primary_metric: 0.6}}})
+        assert not agree(first, other)
+
+
 def test_a_run_that_diverged_agrees_with_none_that_did_not():
     assert agree(ended("diverged"), ended("diverged", **ELSEWHERE))
     assert not agree(ended("diverged"), record()) and not agree(record(), ended("diverged"))
