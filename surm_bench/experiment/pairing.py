@@ -46,10 +46,11 @@ class Predictions:
         runs = [run for side in zip(*pairs, strict=True) for run in side]
         frames = [self._by_record.get(run.checksum) for run in runs]
         if not _same_rows([frame for frame in frames if frame is not None]):
-            one, other = (side.config.adapter.label for side in pairs[0])
+            one, other = (run.config.adapter.label for run in pairs[0])
+            rows = f"the runs of {one} and {other} on {runs[0].config.task.name}"
             raise UserError(
-                f"{self._archive.folder.name}: the runs of {one} and {other} on {runs[0].config.task.name} were scored on "
-                "different rows and cannot be paired: make them again with the same data"
+                f"{self._archive.folder.name}: {rows} were scored on different rows and cannot be paired: "
+                "make them again with the same data"
             )
         predictions, labels = _arrays(frames)
         first, partner = predictions.reshape(2, len(pairs), -1)

@@ -182,6 +182,6 @@ def _unused(table: "pd.DataFrame", records: Sequence[Record]) -> list[str]:
     if not without:
         return []
     return [
-        f"the predictions of {len(without)} runs, such as {min(without)}, are of repeats and not used: merge the folder "
-        f"that has the {PREDICTIONS} of their earliest records"
+        f"the predictions of {len(without)} runs, such as {min(without)}, are of repeats and not used: "
+        f"merge the folder that has the {PREDICTIONS} of their earliest records"
     ]
