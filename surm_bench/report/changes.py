@@ -44,7 +44,7 @@ def changes_table(records: Iterable[Record], order: Sequence[str]) -> Table | No
     if layers.empty:
         return None
     groups = {row: of_row for row, of_row in layers.groupby(ROW, sort=False)}
-    hidden = 0 if layers["model"].nunique() > 1 else 1  # one model needs no column
+    hidden = 0 if layers.groupby("task")["model"].nunique().max() > 1 else 1  # the task tells its only model
     names = [*["Model", "Task", "Adapter"][hidden:], "Roles", *(title for title, _ in MEASURES.values())]
     rows = [
         [Cell(text) for text in (*(model, task, label)[hidden:], *_texts(groups[model, task, label]))]

@@ -42,6 +42,8 @@ def test_models_have_rows_of_their_own():
     assert [column.title for column in table.columns][:3] == ["Model", "Task", "Adapter"]
     rows = [[cell.text for cell in row][:5] for row in table.rows]
     assert rows == [["m2", "cola", "A", "q", "2.0"], ["m10", "cola", "A", "q", "10.0"]]
+    other = large.having(config=large.config.having(task={"name": "glue/rte"}))
+    assert changes_table([small, other], ["A"]).columns[0].title == "Task", "each task has one model"
 
 
 def test_what_a_layer_does_not_have_is_left_out_of_its_mean_alone():
