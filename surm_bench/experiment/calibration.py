@@ -57,8 +57,8 @@ class Calibration:
     @property
     def about(self) -> str:
         """A line with the date and the device."""
-        device, threads = device_of(self.last)
-        return f"calibrated {self.last.created[:16]} on {device}, {threads} thread{'s' * (threads != 1)}"
+        hardware, threads = self.last.environment.hardware, self.last.environment.threads
+        return f"calibrated {self.last.created[:16]} on {hardware}, {threads} thread{'s' * (threads != 1)}"
 
     def seconds(self, job: Job) -> float | None:
         """Estimate the seconds of a whole run from the short run of its kind and adapter.

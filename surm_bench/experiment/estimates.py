@@ -43,7 +43,7 @@ class Estimates:
             seconds = record.timing.wall_seconds
             if device in (None, device_of(record)):
                 for alike in _alike(job):
-                    self._finished[alike].append((seconds, seconds / _length(job), record.environment.device_kind))
+                    self._finished[alike].append((seconds, seconds / _length(job), record.environment.hardware))
 
     def of(self, job: Job) -> Estimate | None:
         """Return the estimate of a run; None if no time is known."""

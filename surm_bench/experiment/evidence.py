@@ -1,12 +1,12 @@
 """The records of an experiment, and what follows from them: chosen settings, results, and the rows of its tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surm_bench.experiment.definition import Experiment
-from surm_bench.experiment.jobs import Job, reported_jobs, resolved
+from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.matching import Runs
 from surm_bench.experiment.tuning import Tuned, of_rows, tuned
 from surm_bench.records import Record
@@ -61,13 +61,13 @@ class Evidence:
 
     @cached_property
     def results(self) -> list[Record]:
-        """The records of the reported runs that are done."""
-        return self.runs.results(self.reported)
+        """The records of the reported runs that are done, with the labels of their rows."""
+        return self._labelled(self.runs.results)
 
     @cached_property
     def records(self) -> list[Record]:
         """The records of all reported runs, first of those that are done."""
-        return self.results + self.runs.failures(self.reported)
+        return self.results + self._labelled(self.runs.failures)
 
     @cached_property
     def frame(self) -> "pd.DataFrame":
@@ -92,7 +92,7 @@ class Evidence:
     def best_epoch(self) -> list[str]:
         """The labels of the rows that show the score of the best epoch."""
         named = [job for job in self.reported if job.adapter in self.experiment.best_epoch]
-        return list(dict.fromkeys(resolved(job).adapter.label for job in named))
+        return list(dict.fromkeys(self.layout.labels[job.task, job.adapter] for job in named))
 
     @cached_property
     def predictions(self) -> "Predictions":
@@ -105,3 +105,8 @@ class Evidence:
     def problems(self) -> list[str]:
         """A line for each record and each file of predictions that cannot be used."""
         return self.runs.problems + self.predictions.problems
+
+    def _labelled(self, read: Callable[[list[Job]], list[Record]]) -> list[Record]:
+        """Return the records of the reported runs that ``read`` finds, with the labels of their rows."""
+        labels = self.layout.labels
+        return [record.labelled(labels[job.task, job.adapter]) for job in self.reported for record in read([job])]

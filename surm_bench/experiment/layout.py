@@ -1,5 +1,6 @@
 """The rows and columns of an experiment's table, also of runs that have not been made."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 import pandas as pd
@@ -16,7 +17,8 @@ class Layout:
     """Rows from top to bottom, columns from left to right.
 
     Attributes:
-        labels: the row label of each task and adapter; a knob may change the label.
+        labels: the row label of each task and adapter. A knob may change the label, also to that of another adapter:
+            then both labels name their adapters.
         families: the family of each label.
         metrics: the metric of each task, as tables call it.
     """
@@ -48,8 +50,19 @@ def layout(experiment: Experiment, choices: Choices) -> Layout:
 
     rows = [job for adapter in experiment.adapters for job in of(adapter, chosen) or of(adapter, planned)]
     configs = {job: resolved(job) for job in [*planned, *chosen]}
-    labels = {(job.task, job.adapter): config.adapter.label for job, config in configs.items()}
-    families = {configs[job].adapter.label: adapter_family(configs[job].adapter.peft) for job in rows}
+    labels = _distinct({(job.task, job.adapter): config.adapter.label for job, config in configs.items()})
+    families = {labels[job.task, job.adapter]: adapter_family(configs[job].adapter.peft) for job in rows}
     columns = dict.fromkeys(column for job in planned for column in columns_of(configs[job]))
     metrics = {job.task: shown_metric(config.task) for job, config in configs.items()}
     return Layout(labels, families, list(columns), metrics)
+
+
+def _distinct(labels: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    """Return the labels by task and adapter; a label of several adapters is followed by the adapter's name."""
+    owners = defaultdict(set)
+    for (_, adapter), label in labels.items():
+        owners[label].add(adapter)
+    return {
+        (task, adapter): label if len(owners[label]) == 1 else f"{label} ({adapter})"
+        for (task, adapter), label in labels.items()
+    }

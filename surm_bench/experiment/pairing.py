@@ -44,7 +44,15 @@ class Predictions:
         if not pairs:
             return mean_interval([], level)
         runs = [run for side in zip(*pairs, strict=True) for run in side]
-        predictions, labels = _arrays([self._by_record.get(run.checksum) for run in runs])
+        frames = [self._by_record.get(run.checksum) for run in runs]
+        if not _same_rows([frame for frame in frames if frame is not None]):
+            one, other = (run.config.adapter.label for run in pairs[0])
+            rows = f"the runs of {one} and {other} on {runs[0].config.task.name}"
+            raise UserError(
+                f"{self._archive.folder.name}: {rows} were scored on different rows and cannot be paired: "
+                "make them again with the same data"
+            )
+        predictions, labels = _arrays(frames)
         first, partner = predictions.reshape(2, len(pairs), -1)
         metric = metric_function(runs[0].primary_metric, positive_class(runs[0].config.task))
         return paired_difference_with_examples(first, partner, labels, metric, level, resamples, pooled=pooled)
@@ -65,13 +73,16 @@ class Predictions:
         return read_predictions(self._archive)
 
 
+def _same_rows(frames: Sequence[pd.DataFrame]) -> bool:
+    """Whether the predictions are of the same rows, with the same labels."""
+    return all(np.array_equal(frame[name], frames[0][name]) for frame in frames for name in ("row", "label"))
+
+
 def _arrays(predictions: Sequence[pd.DataFrame | None]) -> tuple[np.ndarray, np.ndarray]:
     """Return predictions (runs, examples), NaN for a diverged run without predictions, and labels (examples,)."""
     frames = [frame for frame in predictions if frame is not None]
     if not frames:
         return np.full((len(predictions), 2), np.nan), np.zeros(2)
-    rows, labels = frames[0]["row"].to_numpy(), frames[0]["label"].to_numpy()
-    if any(not np.array_equal(frame["row"], rows) or not np.array_equal(frame["label"], labels) for frame in frames):
-        raise UserError("the runs of one comparison were scored on different rows: they cannot be paired")
-    none = np.full(len(rows), np.nan)
+    labels = frames[0]["label"].to_numpy()
+    none = np.full(len(labels), np.nan)
     return np.array([none if frame is None else frame["prediction"].to_numpy() for frame in predictions]), labels

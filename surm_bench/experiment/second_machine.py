@@ -57,7 +57,7 @@ def second_machine(evidence: Evidence, others: Evidence) -> Table:
 
 
 def _devices(records: Iterable[Record]) -> str:
-    return " and ".join(dict.fromkeys(record.environment.device_kind for record in records))
+    return " and ".join(dict.fromkeys(record.environment.hardware for record in records))
 
 
 def _differences(pairs: list[tuple[Record, Record]]) -> dict:

@@ -7,7 +7,7 @@ from surm_bench.content import FileCache
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import pairs, resolved
-from surm_bench.records import Archive, check_files, run_folder
+from surm_bench.records import Archive, check_files, check_predictions, how_to_repeat, run_folder
 
 
 def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> list[str]:
@@ -17,12 +17,13 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
         A line for each mismatch.
     """
     cache, archive = FileCache(verify=True), Archive(folder)
-    problems, records = list(archive.problems), archive.records()
+    problems, records = archive.problems + check_predictions(folder), archive.records()
     for record in records:
+        run = run_folder(folder, record.run_id)
         try:
-            check_files(record, run_folder(folder, record.run_id), cache)
+            check_files(record, run, cache)
         except UserError as error:
-            problems.append(f"{error}; make the run again to replace it")
+            problems.append(f"{error}: {how_to_repeat(record, run)}")
     checked, absent, unequal = _check_contents(experiment, places, cache)
     print(
         f"{experiment.name}: {len(records)} records read, {checked} data sets and models compared with their digests"

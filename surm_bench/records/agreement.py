@@ -33,10 +33,14 @@ def tolerance(record: Record, of_seeds: Sequence[float] = ()) -> float:
 
 
 def standard_error(record: Record) -> float | None:
-    """Return the standard error of the score over examples; None if the metric does not determine it."""
-    of_score = METRICS[record.primary_metric].standard_error
-    value, n = record.scores[record.split][record.kept][record.primary_metric], record.examples[record.split]
-    return None if of_score is None else of_score(value, n)
+    """Return the standard error of the score over examples.
+
+    None if the metric does not determine it or is unknown here, or if the run has no score or no number of examples.
+    """
+    metric, value, n = METRICS.get(record.primary_metric), record.score, record.examples.get(record.split)
+    if metric is None or metric.standard_error is None or value is None or n is None:
+        return None
+    return metric.standard_error(value, n)
 
 
 def agree(first: Record, second: Record, of_seeds: Sequence[float] = ()) -> bool:

@@ -14,6 +14,7 @@ from surm_bench.errors import UserError
 from surm_bench.records.archive import COLLECTED, Archive, Read, read_collected, read_runs
 from surm_bench.records.files import check_files
 from surm_bench.records.record import Record
+from surm_bench.records.repeating import how_to_repeat
 from surm_bench.records.store import canonical_json, run_folder
 from surm_bench.system.atomic import atomic
 
@@ -77,6 +78,11 @@ def read_predictions(archive: Archive) -> tuple["pd.DataFrame", list[str]]:
     return found[found["record"].isin(counting)].reset_index(drop=True), problems
 
 
+def check_predictions(folder: Path) -> list[str]:
+    """Return a line if the collected predictions of a folder are damaged."""
+    return _read(folder / PREDICTIONS)[1]
+
+
 def _predictions(folder: Path) -> tuple["pd.DataFrame", list[str]]:
     """Return the predictions of all records in a folder, collected or made here, and a line for each damaged file."""
     collected, problems = _read(folder / PREDICTIONS)
@@ -88,7 +94,7 @@ def _predictions(folder: Path) -> tuple["pd.DataFrame", list[str]]:
         try:
             check_files(record, run)
         except UserError as error:
-            problems.append(f"{error}; this file is left out: make the run again to replace it")
+            problems.append(f"{error}; this file is left out: {how_to_repeat(record, run)}")
             continue
         own, damage = _read(run / PREDICTIONS)
         frames.append(own.assign(run_id=record.run_id, record=record.checksum))
@@ -140,26 +146,42 @@ def _read_other(other: Path) -> Read:
 
 
 def _write_predictions(folder: Path, records: Sequence[Record], others: Sequence[Path]) -> list[str]:
-    """Write the predictions of each run's earliest result. Tuning runs are left out: no analysis uses them.
+    """Write the predictions of the records' reported split. Tuning runs are left out: no analysis uses them.
 
     Returns:
-        A line for each damaged file.
+        A line for each damaged file, and one if the records that count have no predictions but their repeats have.
     """
     import pyarrow
     from pyarrow import parquet
 
-    earliest: dict[str, str] = {}
-    for record in records:
-        if "reported" in record.scores:
-            earliest.setdefault(record.run_id, record.checksum)
+    reported = [record for record in records if "reported" in record.scores]
     places = [folder, *(other if other.is_dir() else other.parent for other in others)]
     read = [_predictions(place) for place in places]
+    problems = [problem for _, problems in read for problem in problems]
     joined = _joined([frame for frame, _ in read])
-    table = joined[joined["record"].isin(earliest.values())].drop_duplicates(["record", "split", "row"])
+    table = joined[joined["record"].isin({record.checksum for record in reported})]
+    table = table.drop_duplicates(["record", "split", "row"])
     if len(table):
-        table = table.sort_values(["run_id", "split", "row"], kind="stable").reset_index(drop=True)
+        problems += _unused(table, reported)
+        table = table.sort_values(["run_id", "record", "split", "row"], kind="stable").reset_index(drop=True)
         stored = pyarrow.Table.from_pandas(table, preserve_index=False)
         stored = stored.replace_schema_metadata({**stored.schema.metadata, DIGEST: _digest(table)})
         with atomic(folder / PREDICTIONS) as temporary:
             parquet.write_table(stored, temporary, compression="zstd")
-    return [problem for _, problems in read for problem in problems]
+    return problems
+
+
+def _unused(table: "pd.DataFrame", records: Sequence[Record]) -> list[str]:
+    """Return a line on the runs whose earliest record, which counts, has no predictions, though a repeat has.
+
+    Args:
+        records: ordered by time within each run.
+    """
+    earliest = {record.run_id: record.checksum for record in reversed(records)}
+    without = set(table["run_id"]) - set(table.loc[table["record"].isin(earliest.values()), "run_id"])
+    if not without:
+        return []
+    return [
+        f"the predictions of {len(without)} runs, such as {min(without)}, are of repeats and not used: "
+        f"merge the folder that has the {PREDICTIONS} of their earliest records"
+    ]

@@ -1,14 +1,14 @@
 """Read a finished run with its adapter. Without an adapter, the error says how to train it again. No torch here."""
 
-import shlex
 from pathlib import Path
 
 from surm_bench.config import Config
-from surm_bench.config.places import override_of, with_places
+from surm_bench.config.places import with_places
 from surm_bench.errors import UserError
 from surm_bench.records.archive import authoritative_record
 from surm_bench.records.files import ADAPTER, check_files
 from surm_bench.records.record import Record
+from surm_bench.records.repeating import how_to_repeat
 from surm_bench.records.store import RECORD_FILE, Damaged, read_file
 
 
@@ -26,11 +26,13 @@ def read_finished(folder: str | Path) -> tuple[Record, Config]:
         raise UserError(f"{reason}; run.log in {folder} says more; give rerun=true to try it again")
     config = with_places(record.config, folder)
     if not all((folder / name).is_file() for name in ADAPTER):
-        raise UserError(f"the adapter of run {record.run_id} is not in {folder}: {_again(record, config, folder)}")
+        save = [] if config.trainer.save_adapter else ["trainer.save_adapter=true"]
+        again = how_to_repeat(record, folder, *save)
+        raise UserError(f"the adapter of run {record.run_id} is not in {folder}: {again}")
     try:
         check_files(record, folder)
     except Damaged as error:
-        raise UserError(f"{error}: {_again(record, config, folder)}") from error
+        raise UserError(f"{error}: {how_to_repeat(record, folder)}") from error
     return record, config
 
 
@@ -42,17 +44,3 @@ def _record(folder: Path) -> Record:
     if record is None:
         raise UserError(f"there is no run in {folder}: name the folder of a run, such as results/runs/<id>")
     return record
-
-
-def _again(record: Record, config: Config, folder: Path) -> str:
-    """Say how to train the adapter again: the command of the record, with the paths that a record leaves out."""
-    if record.command is None:
-        return "run it again with rerun=true"
-    places = {
-        "task.data_dir": config.task.data_dir,
-        "model.weights": config.model.weights,
-        "results_dir": str(folder.parent.parent),
-    }
-    given = [override_of(key, value) for key, value in places.items() if value is not None]
-    given += [] if config.trainer.save_adapter else ["trainer.save_adapter=true"]
-    return f"train it again with: {record.command} {shlex.join(given)} rerun=true"

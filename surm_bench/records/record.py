@@ -66,6 +66,11 @@ class Environment:
     cudnn_benchmark: bool | None = None  # torch.backends.cudnn.benchmark
     matmul_precision: str | None = None  # torch.get_float32_matmul_precision
 
+    @property
+    def hardware(self) -> str:
+        """The kind of the device, as texts name it."""
+        return self.device_kind or "a device of unknown kind"
+
 
 @dataclass(frozen=True)
 class Code:
@@ -155,6 +160,12 @@ class Record:
     def having(self, **changes: Any) -> "Record":
         """Return a copy with other fields."""
         return replace(self, source=None, **changes)
+
+    def labelled(self, label: str) -> "Record":
+        """Return the record with this label of its adapter, by which tables name its row."""
+        if label == self.config.adapter.label:
+            return self
+        return self.having(config=self.config.having(adapter={"label": label}))
 
     def document(self) -> dict[str, Any]:
         """Return the JSON values: as read, or those of the fields that are known."""

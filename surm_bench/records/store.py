@@ -92,7 +92,17 @@ def parse(text: str, place: str) -> Record:
         raise UserError(f"record {place} has schema_version {version!r}: this surm-bench reads {SCHEMA_VERSION}")
     if record.get("checksum") != checksum:
         raise Damaged(f"record {place} was changed after it was written: its checksum does not fit")
-    return Record.of_document(record)
+    return _typed(record, place)
+
+
+def _typed(record: dict, place: str) -> Record:
+    """Return the record with these JSON values. Raises Damaged if it lacks a part that every record has."""
+    try:
+        made = Record.of_document(record)
+        _ = made.score, made.code.sources, made.environment.device  # what any reader of records takes for granted
+        return made
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"record {place} lacks a part, or has one of another type: {error}") from error
 
 
 def seal(record: dict) -> dict:

@@ -31,8 +31,7 @@ def _renamed(record: Record, keys: Sequence[str]) -> Record:
         return record
     identity = _flat(record.identity)
     settings = ", ".join(f"{key.rpartition('.')[2]}={identity.get(key)}" for key in keys)
-    label = f"{record.config.adapter.label} ({settings})"
-    return record.having(config=record.config.having(adapter={"label": label}))
+    return record.labelled(f"{record.config.adapter.label} ({settings})")
 
 
 def _flat(tree: dict[str, Any], before: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ def provenance(records: Sequence[Record]) -> str:
 
     Empty if all runs were made on one kind of device with one committed state of the code.
     """
-    kinds = Counter(record.environment.device_kind for record in records)
+    kinds = Counter(record.environment.hardware for record in records)
     codes = Counter(record.code.sources for record in records)
     dirty = sum(bool(record.environment.git_dirty) for record in records)
     sentences = []

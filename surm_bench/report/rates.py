@@ -17,6 +17,8 @@ FEWEST = 3  # learning rates of a curve
 def rate_curves(scores: pd.DataFrame, looks: Mapping[str, Look], path: str | Path) -> list[Path]:
     """Draw the mean score over the tuning seeds against the learning rate, with a band of ± one standard deviation.
 
+    A rate that diverged on a seed is left out: the mean over the other seeds would flatter the method.
+
     Args:
         scores: one row per trial and seed: task, label, metric, setting, full, seed, score. Only full trials count.
         looks: the look of each method, in the order of the table.
@@ -25,7 +27,7 @@ def rate_curves(scores: pd.DataFrame, looks: Mapping[str, Look], path: str | Pat
     Returns:
         The written files. Empty unless every setting is only a learning rate and some method has three rates.
     """
-    full = scores[scores["full"] & scores["score"].notna()]
+    full = scores[scores["full"]].groupby(["task", "label", "setting"]).filter(lambda of: of["score"].notna().all())
     alone = full["setting"].str.startswith(KNOB) & ~full["setting"].str.contains(" ")
     rates = full.assign(rate=full["setting"].where(alone).str.removeprefix(KNOB).astype(float))
     most = rates.groupby(["task", "label"])["rate"].nunique().max() if len(rates) else 0

@@ -20,7 +20,8 @@ PROTOCOL = "Protocol."
 CONVENTION = (
     "Parameters are those of the adapter, without the task head; × fewer compares them with LoRA r=8 on q and v. "
     "Scores are × 100, after the last step: mean ± sample standard deviation over {n}. Metrics: {metrics}. In each "
-    "column the best score is bold and the second best underlined. {missing} means not run."
+    "column the best score is bold and the second best underlined. {missing} means that no run has "
+    "finished."
 )
 F1 = "F1 is that of class 1."
 AVERAGES = "An average is over the reported splits of the tasks, and is shown if every task has a score."
@@ -41,8 +42,21 @@ LATEX_CHARACTERS = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "×": r"$\times$",
+    "·": r"$\cdot$",
+    "⊙": r"$\odot$",
+    "⊗": r"$\otimes$",
+    "−": "$-$",
+    "<": "$<$",  # < and > are other characters in LaTeX's default encoding of text
+    ">": "$>$",
+    "→": r"$\to$",
+    "‖": r"$\|$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "ᵀ": r"$^\top$",
+    "α": r"$\alpha$",
     "Δ": r"$\Delta$",
     "†": r"$^\dagger$",
+    "–": "--",
     "—": "---",
     "…": r"\ldots{}",
 }
@@ -325,7 +339,7 @@ def _caption(
         if column.metric and not column.split:
             by_metric.setdefault(column.metric.replace("_", " "), []).append(column.task.rpartition("/")[2])
     listed = "; ".join(f"{metric} for {', '.join(dict.fromkeys(tasks))}" for metric, tasks in sorted(by_metric.items()))
-    n = f"{seeds} seed{'s' * (seeds != 1)}, or fewer where (n=…) is given"
+    n = f"{seeds} seed{'s' * (seeds != 1)}, or fewer where (n=…) is given" if seeds else "the seeds"
     sentences = [CONVENTION.format(n=n, metrics=listed or "no runs", missing=MISSING)]
     if lower := _metrics(columns, lambda measure: not measure.greater_is_better):
         sentences.append(LOWER.format(metrics=lower))

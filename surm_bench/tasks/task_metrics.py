@@ -5,12 +5,15 @@ scipy compute the metrics of RECORDED, so that scores equal those of the committ
 of its entry computes every other metric. A correlation with constant predictions is undefined and counts as 0.
 """
 
+import math
+
 import evaluate
 import numpy as np
 from datasets import Features, Value
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
+from surm_bench.errors import UserError
 from surm_bench.metrics import METRICS, metric_function, metrics_of
 
 
@@ -65,10 +68,16 @@ class TaskMetrics(evaluate.Metric):
 
     def _compute(self, predictions, references, positive):
         numbers = np.asarray(references), np.asarray(predictions)
-        return {name: float(_score(name, *numbers, positive)) for name in metrics_of(self.config_name)}
+        return {name: _score(name, *numbers, positive) for name in metrics_of(self.config_name)}
 
 
 def _score(name, references, predictions, positive):
     if name in RECORDED:
-        return RECORDED[name](references, predictions, positive)
-    return metric_function(name, positive)(references, predictions)
+        return float(RECORDED[name](references, predictions, positive))
+    score = float(metric_function(name, positive)(references, predictions))
+    if not math.isfinite(score):
+        raise UserError(
+            f"metric {name} is {score} for {len(predictions)} examples: let its function return a finite number, "
+            "such as 0 where the metric is not defined"
+        )
+    return score

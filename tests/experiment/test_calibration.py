@@ -155,6 +155,13 @@ def test_a_calibration_older_than_runs_of_another_device_is_not_used(tiny, tmp_p
     assert estimates.sources([second]) == ["times by runs on some GPU", unused]
 
 
+def test_a_device_of_unknown_kind_is_said_to_be_unknown(tiny, tmp_path):
+    first, second = reported_jobs(tiny, {("digits", "circulant"): SETTING})
+    make_record(first, tmp_path, timing={"wall_seconds": 50}, environment=ENVIRONMENT | {"device_kind": None})
+    estimates = Estimates([first], Runs(tmp_path))
+    assert estimates.sources([second]) == ["times by runs on a device of unknown kind"]
+
+
 def test_runs_of_several_devices_are_all_named(tiny, tmp_path):
     first, second = reported_jobs(tiny, {("digits", "circulant"): SETTING})
     make_record(first, tmp_path, timing={"wall_seconds": 50}, environment=ENVIRONMENT)

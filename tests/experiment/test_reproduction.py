@@ -6,11 +6,12 @@ import re
 import sys
 from dataclasses import asdict, replace
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
 from safetensors.torch import load_file, save_file
-from support.made_records import CHOICES, ENVIRONMENT, LR, make_record, tiny_experiment, without_training
+from support.made_records import CHOICES, ENVIRONMENT, LR, make_record, predicted, tiny_experiment, without_training
 
 from surm_bench import records
 from surm_bench.command.main import main
@@ -201,6 +202,8 @@ def test_verify_names_a_changed_adapter_though_its_digest_is_cached(tuned_by_han
     assert file_digest(weights, FileCache()) == before, "the cache does not see it"
     (problem,) = commands.verify(tuned_by_hand, options)
     assert problem.startswith(f"{weights} is not the file that run ")
+    given = problem.partition("train it again with: python -m surm_bench ")[2]
+    assert given.split() == [*job.arguments(), f"results_dir={options.folder}", "rerun=true"]
     save_file({name: -tensor for name, tensor in load_file(weights).items()}, weights)
     assert len(commands.verify(tuned_by_hand, options)) == 1
     weights.unlink()
@@ -250,6 +253,17 @@ def test_verify_names_changed_data_though_their_digest_is_cached(one, options, t
     assert "1 data sets and models compared with their digests, 1 not available" in capsys.readouterr().out
     assert commands.verify(one, replace(options, places=())) == []  # it was not named: on the hub, out of reach
     assert "not available: " in capsys.readouterr().out
+
+
+def test_verify_names_collected_predictions_that_were_changed(tuned_by_hand, options):
+    made = make_record(reported_jobs(tuned_by_hand, CHOICES)[0], options.folder)
+    file = options.folder / "predictions.parquet"
+    predicted(made, np.ones(40)).to_parquet(file, index=False)
+    assert records.collect(options.folder) == (2, []) and commands.verify(tuned_by_hand, options) == []
+    changed = pyarrow.parquet.read_table(file).set_column(5, "prediction", pyarrow.array(np.zeros(40)))
+    pyarrow.parquet.write_table(changed, file)
+    (problem,) = commands.verify(tuned_by_hand, options)
+    assert "predictions.parquet cannot be read (its rows have changed since they were collected)" in problem
 
 
 def test_verify_names_a_changed_record(tuned_by_hand, options):

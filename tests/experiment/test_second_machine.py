@@ -54,6 +54,15 @@ def test_differences_are_those_of_the_runs_that_both_made(tmp_path):
     assert "the same setting for 2 of the 2 pairs" in table.caption
 
 
+def test_a_device_of_unknown_kind_is_said_to_be_unknown(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    trials(here, TRIALS, ENVIRONMENT | {"device_kind": None})
+    trials(there, TRIALS, GPU)
+    table = compared(here, there)
+    assert "made on a device of unknown kind and again on a GPU." in table.caption
+    assert "a device of unknown kind (3), a GPU (3)" in table.caption
+
+
 def test_another_choice_of_tuning_is_told(tmp_path):
     trials(tmp_path / "here", TRIALS, GPU)
     trials(tmp_path / "there", TRIALS | {("circulant", 1e-4): 0.9}, ENVIRONMENT)

@@ -143,7 +143,8 @@ def test_runs_scored_on_other_rows_are_no_pairs(results):
     frame = pd.read_parquet(path)
     frame.loc[frame["record"] == frame["record"].iloc[0], "row"] += 1
     frame.to_parquet(path, index=False)
-    with pytest.raises(UserError, match="different rows"):
+    said = "tiny: the runs of Circulant and LoRA r=1 on digits were scored on different rows and cannot be paired"
+    with pytest.raises(UserError, match=said):
         only(results)
 
 

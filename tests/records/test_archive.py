@@ -60,6 +60,16 @@ def test_the_standard_error_of_a_correlation():
     assert standard_error(made) == pytest.approx(0.64 / 8)
 
 
+def test_without_a_known_standard_error_only_equal_scores_agree():
+    """Of a metric that another version had, or of a record without numbers of examples."""
+    rmse = {"scores": {"reported": {"last": {"rmse": 0.5}}}, "primary_metric": "rmse"}
+    for fields in (rmse, {"examples": {}}):
+        first, same = record(**fields), record(**fields, **ELSEWHERE)
+        assert standard_error(first) is None and agree(first, same)
+        other = same.having(scores={"reported": {"last": {same.primary_metric: 0.6}}})
+        assert not agree(first, other)
+
+
 def test_a_run_that_diverged_agrees_with_none_that_did_not():
     assert agree(ended("diverged"), ended("diverged", **ELSEWHERE))
     assert not agree(ended("diverged"), record()) and not agree(record(), ended("diverged"))
@@ -217,6 +227,22 @@ def test_predictions_are_those_of_the_record_that_counts(tmp_path):
         shutil.rmtree(there / "runs", ignore_errors=True)
 
 
+def test_merging_an_earlier_record_without_predictions_keeps_those_of_the_repeat(tmp_path):
+    here, there = machines(tmp_path, 0.75, 0.76)
+    collect(there)
+    shutil.rmtree(there / "runs")
+    (records.run_folder(here, A) / "predictions.parquet").unlink()
+    before = pd.read_parquet(there / "predictions.parquet")
+    count, (line,) = collect(there, [here])
+    assert count == 2 and f"the predictions of 1 runs, such as {A}, are of repeats and not used" in line
+    pd.testing.assert_frame_equal(pd.read_parquet(there / "predictions.parquet"), before)
+    assert len(read_predictions(Archive(there))[0]) == 0  # of another record than the one that counts
+    write_with_predictions(here, record(accuracy=0.75, created="2026-01-01"), [0.0, 1.0])
+    assert collect(there, [here])[1] == []
+    assert read_predictions(Archive(there))[0]["prediction"].tolist() == [0.0, 1.0]
+    assert pd.read_parquet(there / "predictions.parquet")["record"].nunique() == 2
+
+
 def test_predictions_of_tuning_runs_are_not_collected(tmp_path):
     scores = {"validation": {"last": {"accuracy": 0.5}, "best": {"accuracy": 0.5}}}
     write_with_predictions(tmp_path, record(scores=scores, examples={"validation": 2}), [0.0, 1.0])
@@ -232,7 +258,7 @@ def test_predictions_that_are_not_what_was_written(tmp_path):
         path.write_bytes(content)
         found, problems = read_predictions(Archive(tmp_path))
         assert set(found["run_id"]) == {B}
-        problem = f"{path} is not the file that run {A} wrote; this file is left out: make the run again to replace it"
+        problem = f"{path} is not the file that run {A} wrote; this file is left out: run it again with rerun=true"
         assert problems == [problem]
     shutil.rmtree(tmp_path / "runs")
     (tmp_path / "predictions.parquet").write_bytes(whole[:100])

@@ -14,6 +14,7 @@ from surm_bench import records
 from surm_bench.content import FileCache
 from surm_bench.errors import UserError
 from surm_bench.records import Archive, Damaged
+from surm_bench.records.store import canonical_json, seal
 from surm_bench.system import atomic as atomic_module
 from surm_bench.system.atomic import atomic
 
@@ -106,6 +107,22 @@ def test_a_bad_record_is_one_line_and_the_others_are_read(tmp_path, content, say
         f"{error.value}; this record is left out: make the run again to replace it"
     ]
     assert isinstance(error.value, Damaged) == ("schema_version 1" not in says)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"code": None}, {"config": None}, {"environment": "cpu"}, {"scores": {}}, {"scores": {"reported": {"last": 0.5}}}],
+)
+def test_a_record_without_a_part_is_one_line_and_the_others_are_read(tmp_path, odd):
+    """It is as it was written, by a version that wrote less or by hand: its checksum fits."""
+    good = records.write(record(), tmp_path)
+    lines = [canonical_json(seal(made)) for made in (good.document(), good.document() | odd)]
+    (tmp_path / "records.jsonl").write_text("\n".join(lines) + "\n")
+    archive = Archive(tmp_path)
+    assert archive.records() == [good]
+    (problem,) = archive.problems
+    assert f"{tmp_path / 'records.jsonl'}, line 2 lacks a part, or has one of another type: " in problem
+    assert "\n" not in problem and "this line is left out" in problem
 
 
 def test_an_edited_score_is_named(tmp_path):

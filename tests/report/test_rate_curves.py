@@ -32,6 +32,16 @@ def test_the_curve_is_the_mean_over_the_seeds(tmp_path, monkeypatch):
     assert spread == pytest.approx([7.0711] * 3, rel=1e-4)  # √2 / 2 of a tenth
 
 
+def test_a_rate_that_diverged_on_a_seed_has_no_point(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(rates, "draw_lines", lambda axes, lines, looks, led, measure: drawn.update(lines))
+    frame = scores([f"optimizer.lr={lr}" for lr in (0.001, 0.002, 0.004, 0.008)])
+    one = (frame["label"] == "Circulant") & (frame["setting"] == "optimizer.lr=0.008") & (frame["seed"] == 2)
+    rates.rate_curves(frame.assign(score=frame["score"].mask(one)), LOOKS, tmp_path / "x")
+    assert drawn["Circulant"][0].tolist() == [0.001, 0.002, 0.004]
+    assert drawn["LoRA r=1"][0].tolist() == [0.001, 0.002, 0.004, 0.008]
+
+
 @pytest.mark.parametrize(
     "settings",
     [["optimizer.lr=0.001", "optimizer.lr=0.002"], [f"optimizer.lr={lr} optimizer.head_lr=1" for lr in (1, 2, 3)], []],

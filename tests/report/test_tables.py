@@ -13,7 +13,7 @@ from support.run_records import ORDER, marks, run, texts
 
 from surm_bench.report.console import print_table
 from surm_bench.report.frames import TaskColumn, runs_frame, summary_frame
-from surm_bench.report.tables import comparison_table, to_latex, to_markdown, write_table
+from surm_bench.report.tables import Cell, Column, Table, comparison_table, to_latex, to_markdown, write_table
 
 
 def test_table_cells(summary):
@@ -132,6 +132,7 @@ def test_planned_rows_and_columns_are_shown_before_anything_was_run():
     titles = ["Adapter", "Parameters", "× fewer than LoRA r=8 on q, v", "mnli", "mnli-mm", "cola", "Average"]
     assert [column.title for column in table.columns] == titles
     assert texts(table) == [[label, *["—"] * 6] for label in ORDER]
+    assert "— means that no run has finished." in table.caption
     assert "accuracy for mnli; matthews correlation for cola" in table.caption and "failed" not in table.caption
 
 
@@ -183,6 +184,31 @@ def test_markdown(summary):
     assert "3 runs failed or stopped early and are not part of any score." in caption
     for part in ("without the task head", "last step", "over 3 seeds", "accuracy for rte, sst2"):
         assert part.lower() in caption.lower()
+
+
+def test_where_every_run_failed_no_number_of_seeds_is_named(runs):
+    failed = [record for record in runs if record.status == "failed"]
+    caption = comparison_table(summary_frame(runs_frame(failed))).caption
+    assert "sample standard deviation over the seeds. Metrics" in caption and "0 seeds" not in caption
+
+
+CHARACTERS = "< > ⊙ ⊗ · − – → ‖ ² ³ ᵀ α"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs LaTeX")
+def test_latex_compiles_signs(tmp_path):
+    signs = Table([Column(CHARACTERS)], [[Cell(CHARACTERS)]], CHARACTERS, pd.DataFrame())
+    (tmp_path / "signs.tex").write_text(to_latex(signs))
+    document = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{signs}\end{document}"
+    (tmp_path / "paper.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+
+
+def test_latex_has_commands_for_signs():
+    text = to_latex(Table([Column("p")], [[Cell("< 0.01")]], CHARACTERS, pd.DataFrame()))
+    assert text.isascii() and "\n$<$ 0.01 \\\\\n" in text
+    assert r"$<$ $>$ $\odot$ $\otimes$ $\cdot$ $-$ -- $\to$ $\|$ $^2$ $^3$ $^\top$ $\alpha$}" in text
 
 
 def test_latex_is_balanced_escaped_booktabs(summary):

@@ -1,5 +1,7 @@
 """A metric of the user's, by the recipe of docs/own_data.md: from training to the table."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from support.runs import DIGITS, SIMILARITY, folder_of, start
 from surm_bench.errors import UserError
 from surm_bench.experiment.page import write_folder_report
 from surm_bench.metrics import METRICS, Metric
+from surm_bench.records import Archive
 
 MAE = "mean_absolute_error"
 TASK = [*SIMILARITY, f"task.metric={MAE}", f"task.primary_metric={MAE}"]
@@ -42,6 +45,17 @@ def test_a_run_is_scored_selected_and_tabulated_by_it(tmp_path):
     assert other - best > 0.001
     assert f"**{best:.3f}**" in text and f"<u>{other:.3f}</u>" in text
     assert "A lower mean absolute error is better." in text
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_a_metric_without_a_finite_value_ends_the_run_in_one_line(tmp_path, monkeypatch, value):
+    """As 0/0 in the user's function; a record would have null, which no table can show."""
+    made = METRICS[MAE]._replace(function=lambda labels, predictions: np.float64(value))
+    monkeypatch.setitem(METRICS, MAE, made)
+    with pytest.raises(UserError, match=f"metric {MAE} is {value} for 32 examples: let its function return") as error:
+        start(tmp_path, *TASK, "adapter=lora", "trainer.max_steps=1")
+    assert "\n" not in str(error.value)
+    assert [record.status for record in Archive(tmp_path).records()] == ["failed"]
 
 
 @pytest.mark.parametrize(
