@@ -7,7 +7,7 @@ from surm_bench.content import FileCache
 from surm_bench.errors import UserError
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import pairs, resolved
-from surm_bench.records import Archive, check_files, check_predictions, how_to_repeat, run_folder
+from surm_bench.records import Archive, check_files, check_predictions, how_to_repeat, read_runs, run_folder
 
 
 def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> list[str]:
@@ -18,7 +18,7 @@ def verified(experiment: Experiment, folder: Path, places: Sequence[str]) -> lis
     """
     cache, archive = FileCache(verify=True), Archive(folder)
     problems, records = archive.problems + check_predictions(folder), archive.records()
-    for record in records:
+    for record in read_runs(folder).records:  # a run that was repeated here has other files than the record that counts
         run = run_folder(folder, record.run_id)
         try:
             check_files(record, run, cache)

@@ -1,6 +1,6 @@
 """Storage of runs: the record and the log of each run, locks of running runs, collected records. No torch here."""
 
-from surm_bench.records.archive import COLLECTED, Archive, Disagreement, authoritative_record
+from surm_bench.records.archive import COLLECTED, Archive, Disagreement, authoritative_record, read_runs
 from surm_bench.records.collected import check_predictions, collect, read_predictions
 from surm_bench.records.files import check_files, describe_files, set_aside
 from surm_bench.records.finished import read_finished
@@ -33,6 +33,7 @@ __all__ = [
     "how_to_repeat",
     "read_file",
     "read_predictions",
+    "read_runs",
     "authoritative_record",
     "read_folder",
     "run_folder",

@@ -4,6 +4,7 @@ Only collect() writes these files.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from filelock import FileLock
 
 from surm_bench.content.fields import fields_digest
 from surm_bench.errors import UserError
-from surm_bench.records.archive import COLLECTED, Archive, Read, read_collected, read_runs
+from surm_bench.records.archive import COLLECTED, Archive, Disagreement, Read, authoritative, read_collected, read_runs
 from surm_bench.records.files import check_files
 from surm_bench.records.record import Record
 from surm_bench.records.repeating import how_to_repeat
@@ -30,8 +31,8 @@ COLUMNS = ["run_id", "record", "split", "row", "label", "prediction"]
 def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
     """Write the results of all finished runs in a folder to its records.jsonl, and their predictions beside it.
 
-    Runs of code with uncommitted changes are left out. A lock excludes other collectors. The files are sorted, and are
-    written completely or not at all.
+    Runs of code with uncommitted changes are left out. Without a result no file is written. A lock excludes other
+    collectors. The files are sorted, and are written completely or not at all.
 
     Args:
         others: folders of the same experiment from other machines, or their records.jsonl, to merge.
@@ -62,10 +63,26 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
         if dropped := len(distinct) - len(clean):
             problems.append(f"{dropped} records were made by code with uncommitted changes: they are not collected")
         kept = sorted(clean, key=lambda record: (record.run_id, record.created, record.checksum))
-        problems += _write_predictions(folder, kept, others)
+        if not kept:
+            return 0, [
+                *problems,
+                f"{folder} has no result to collect: run the experiment first, or name another folder",
+            ]
+        problems += _disagreements(kept) + _write_predictions(folder, kept, others)
         with atomic(folder / COLLECTED) as temporary:
             temporary.write_text("".join(f"{canonical_json(record.document())}\n" for record in kept), encoding="utf-8")
-    return len(kept), problems
+    return len(kept), list(dict.fromkeys(problems))
+
+
+def _disagreements(records: Sequence[Record]) -> list[str]:
+    """Return a line for each run whose records do not agree: all are kept, and none is used."""
+    lines = []
+    for _, of_run in groupby(records, key=lambda record: record.run_id):
+        try:
+            authoritative(list(of_run))
+        except Disagreement as error:
+            lines.append(str(error))
+    return lines
 
 
 def read_predictions(archive: Archive) -> tuple["pd.DataFrame", list[str]]:

@@ -266,6 +266,19 @@ def test_verify_names_collected_predictions_that_were_changed(tuned_by_hand, opt
     assert "predictions.parquet cannot be read (its rows have changed since they were collected)" in problem
 
 
+def test_verify_takes_the_files_of_a_run_that_was_repeated_here(tuned_by_hand, options):
+    """The collected record of an earlier run counts, and it has other files."""
+    job = reported_jobs(tuned_by_hand, CHOICES)[0]
+    earlier = make_record(job, options.folder, files={"adapter/adapter_model.safetensors": "0" * 64})
+    records.collect(options.folder)
+    adapter = records.run_folder(options.folder, earlier.run_id) / "adapter" / "adapter_model.safetensors"
+    adapter.parent.mkdir()
+    adapter.write_bytes(b"repeated")
+    files = {"adapter/adapter_model.safetensors": file_digest(adapter)}
+    make_record(job, options.folder, files=files, created="2026-02-01T00:00:00+00:00")
+    assert commands.verify(tuned_by_hand, options) == []
+
+
 def test_verify_names_a_changed_record(tuned_by_hand, options):
     (path,) = options.folder.glob("runs/*/record.json")
     path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.6'))

@@ -113,8 +113,9 @@ def test_of_repeats_that_agree_the_earliest_counts_and_all_are_kept(tmp_path):
 def test_repeats_that_do_not_agree_are_named_and_neither_is_used(tmp_path):
     here, there = machines(tmp_path, 0.75, 0.95)
     records.write(record(B), there)
-    assert collect(there, [here]) == (3, [])
+    count, named = collect(there, [here])
     archive = Archive(there)
+    assert count == 3 and named == archive.problems
     assert archive.record(A) is None and [r.run_id for r in archive.records()] == [B]
     (problem,) = archive.problems
     assert all(part in problem for part in (A, "do not agree", "0.7500 (2026-01-01", "0.9500 (2026-01-02", "none is"))
@@ -172,6 +173,14 @@ def test_what_is_not_collected(tmp_path):
     count, (problem,) = collect(tmp_path)
     assert count == 2 and problem == "1 records were made by code with uncommitted changes: they are not collected"
     assert [json.loads(line)["run_id"] for line in collected(tmp_path).splitlines()] == ["d" * 12, "e" * 12]
+
+
+def test_without_a_result_nothing_is_collected(tmp_path):
+    assert collect(tmp_path) == (
+        0,
+        [f"{tmp_path} has no result to collect: run the experiment first, or name another folder"],
+    )
+    assert not (tmp_path / "records.jsonl").exists()
 
 
 @pytest.mark.parametrize("spoil", [lambda line: line[:-20], lambda line: line.replace(b"0.75", b"0.99")])
