@@ -241,6 +241,9 @@ def test_quoted_fields_are_texts_as_they_stand(tmp_path):
     assert read(tmp_path, text).train["sentence"][:] == ['a, "b"\r\nc', 'd "e"', ""]
 
 
+SWALLOWED = 'sentence\tlabel\nGood\t1\n"So it begins,\t1\nBad\t0\nand so it ends"\t0\nok\t1\n'
+
+
 @pytest.mark.parametrize(
     ("content", "ending", "words"),
     [
@@ -248,7 +251,8 @@ def test_quoted_fields_are_texts_as_they_stand(tmp_path):
         ('sentence,label\n"a\nb",0\nc\n', "csv", "train.csv, line 4 has 1 fields, but the header has 2 columns"),
         ("sentence,label\na,0,\n", "csv", "line 2 has .* put a field that holds ',' in quotation marks"),
         ('sentence,label\na,0\n"b,1\nc,1\n', "csv", "train.csv, line 3: unexpected end of data"),
-        ('sentence,label\n"a" b,0\n', "csv", "train.csv, line 2: ',' expected after '\"': double the quotation marks"),
+        ('sentence,label\n"a" b,0\n', "csv", "train.csv, line 2: ',' expected after '\"': write a field that begins"),
+        (SWALLOWED, "tsv", "train.tsv: lines 3 to 5 are one row: write a field that begins with a quotation mark"),
         (GOOD.replace(",", ";"), "csv", "it has sentence;label as one column: separate fields by commas in .csv"),
         (GOOD.replace("label", "label "), "csv", "no column label; it has sentence, 'label '$"),
         (GOOD, "tsv", "it has sentence,label as one column: separate fields by commas in .csv and by tabs in .tsv"),
@@ -271,6 +275,13 @@ def test_files_that_are_refused_by_their_line(tmp_path, content, ending, words):
     with pytest.raises(UserError, match=words) as error:
         read(tmp_path, content, ending)
     assert "\n" not in str(error.value)
+
+
+def test_blank_texts_are_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("surm_bench.tasks.check.tell", told.append)
+    assert read(tmp_path, "sentence,label\na,0\n,1\n").train["sentence"][:] == ["a", ""]
+    assert told == [f"{tmp_path}/cola/train.csv: column sentence is blank in 1 of 2 rows"]
 
 
 def test_categories_are_what_they_stand_for(tmp_path):
