@@ -261,7 +261,8 @@ def _check_sizes(module: VisionTransformer, tensors: dict[str, Tensor], config: 
             )
         if positions is None or config.image_size is not None or not name.endswith(POSITIONS):
             continue
-        if tensor.shape[-2] != positions.shape[-2]:
+        # Class and register tokens may have positions of their own in the file and none in timm, or the reverse.
+        if abs(tensor.shape[-2] - positions.shape[-2]) > module.num_prefix_tokens:
             raise UserError(
                 f"these weights have {tensor.shape[-2]} positions, but {config.name} has {positions.shape[-2]}: give "
                 f"model.image_size={module.patch_embed.img_size[0]}, or another size, to resample them"

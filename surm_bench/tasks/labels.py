@@ -210,7 +210,7 @@ def are_numbers(names: Sequence[str] | None) -> bool:
 
 
 def folded(names: Iterable[str]) -> list[str]:
-    """Return names without differences that are easily overlooked: of case, blanks, invisible marks and accents."""
+    """Return names without differences that are easily overlooked: case, blanks, invisible marks, composed accents."""
     return [_look(name).casefold() for name in names]
 
 
