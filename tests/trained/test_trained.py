@@ -346,6 +346,14 @@ def test_the_code_for_texts_predicts(by, texts, tmp_path, monkeypatch, capsys):
     assert said == pd.read_csv("out.csv")["label"][0]
 
 
+def test_the_code_for_texts_cuts_them_at_the_positions_of_the_model(folder, tmp_path, monkeypatch, capsys):
+    run = folder_of(folder, start(folder, *SIMILARITY, "adapter=lora", "task.max_length=1000"))
+    monkeypatch.chdir(tmp_path)
+    assert command(["export", str(run), "folder"]) == 0
+    Path("long.md").write_text(Path("folder/README.md").read_text().replace("A text.", "a dog " * 500))
+    assert np.isfinite(float(printed(Path("long.md"), "folder", "AutoTokenizer", capsys)))
+
+
 @pytest.mark.parametrize("by", ["card", "page"])
 def test_the_code_for_images_predicts(by, folder, tmp_path, monkeypatch, capsys):
     names = f"task.label_names=[{','.join(NAMES)}]"
