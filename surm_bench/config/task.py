@@ -52,7 +52,8 @@ class TaskConfig(Group):
     primary_metric: str = key("the metric of these that is shown in tables", in_id=InId.ALWAYS)
     positive_class: str | None = key(
         "metric=f1_accuracy: the positive class of F1, by its name, or by its number if no class has that name; null: "
-        "class 1, GLUE's positive class (the second of names in alphabetical order). The record then has its name",
+        "class 1, GLUE's positive class (the second of label_names; names found in local rows are sorted). The record "
+        "then has its name",
         None,
         InId.DERIVED,
     )

@@ -62,15 +62,15 @@ def read_image(stored: dict, name: str, white: float | None = None) -> PIL.Image
         white: the value of a deep image that becomes 255; None for the white of the file's format.
 
     Raises:
-        UserError: Pillow cannot read the image, only its transparency holds a picture, or a deep image has no known
-            white or has a value outside 0..white.
+        UserError: Pillow cannot read the image, only its transparency holds a picture, a deep image has no known
+            white or has a value outside 0..white, or a white is given for another image.
     """
     with _named(name):
         image = _opened(stored)
         deep = deep_values(image)
         if deep is not None:
             return PIL.Image.fromarray(_in_8_bits(deep, white, name))
-        _check_colours(image, white, name)
+        _check_white(image, white, name)
         image = exif_transpose(image)
         _check_transparency(image, name)
         return image.convert("RGB") if image.mode == "LAB" else image  # Pillow cannot convert LAB to grey
@@ -95,7 +95,7 @@ def image_fields(stored: dict, name: str, white: float | None = None) -> tuple[b
             height, width = deep.values.shape
             little_endian = deep.values.astype(deep.values.dtype.newbyteorder("<"))
             return f"{little_endian.dtype.str} of {deep.white} {width}x{height}".encode(), little_endian.tobytes()
-        _check_colours(image, white, name)
+        _check_white(image, white, name)
         image = exif_transpose(image)
         _check_transparency(image, name)
         image = image.convert("L" if image.mode in ("1", "L") else "RGB")
@@ -142,10 +142,12 @@ def _in_8_bits(deep: Deep, white: float | None, name: str) -> np.ndarray:
     return (deep.values.astype(np.int64) * 256 // (int(white) + 1)).astype(np.uint8)
 
 
-def _check_colours(image: PIL.Image.Image, white: float | None, name: str) -> None:
-    """Refuse 16-bit colours if a white is given: Pillow keeps their upper 8 bits, so white is always 65,535."""
-    if white is not None and any(";16" in str(tile[3]) for tile in image.tile):
-        raise UserError(f"{name} has 16-bit colours, so task.white={white:g} has no effect: save it with 8 bits")
+def _check_white(image: PIL.Image.Image, white: float | None, name: str) -> None:
+    """Refuse a white for an image that is not deep: Pillow keeps 8 of 16 bits of colours, and 255 is white."""
+    if white is not None:
+        colours = any(";16" in str(tile[3]) for tile in image.tile)
+        kind, advice = ("16-bit colours", "save it with 8 bits and ") if colours else ("8 bits", "")
+        raise UserError(f"{name} has {kind}, so task.white={white:g} has no effect: {advice}give no task.white")
 
 
 def _check_transparency(image: PIL.Image.Image, name: str) -> None:

@@ -16,7 +16,7 @@ def model_digest(config: ModelConfig, cache: FileCache | None = None) -> str:
         UserError: the place that the configuration names has no weights, or the hub is out of reach.
     """
     path, family = _place(config), family_of(config)
-    digests = [weights_digest(path, family.HEAD, cache or FileCache())]
+    digests = [weights_digest(path, family.head(config), cache or FileCache())]
     if family.HAS_TOKENIZER:
         digests.append(tokenizer_digest(path, cache or FileCache()))
     return "-".join(digests)

@@ -1,8 +1,7 @@
 """The families of models: everything that differs between text and vision stands in the family's module.
 
-A family's module has build, skeleton, save, download, hub_name, random_inputs and loading_lines, and the constants
-LIBRARY (which loads exported models), HEAD (a pattern of the tensors that do not count in the digest of the weights)
-and HAS_TOKENIZER.
+A family's module has build, skeleton, save, download, head, hub_name, random_inputs and loading_lines, and the
+constants LIBRARY (which loads exported models) and HAS_TOKENIZER.
 """
 
 from importlib import import_module

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -27,14 +28,16 @@ from surm_bench.content import SETTINGS, TOKENIZER, VOCABULARIES, weight_files
 from surm_bench.content.weights import INDEX, WEIGHTS_FILE
 from surm_bench.errors import UserError
 from surm_bench.hub import Repository, fetch
-from surm_bench.models.weights import EMBEDDED, local_path, readable, refuse_misfits
+from surm_bench.models.weights import EMBEDDED, config_beside, local_path, readable, refuse_misfits, warn_of_differences
 
 LIBRARY = "transformers"
 HAS_TOKENIZER = True
+# Fields of config.json that change what a model computes, but not the shapes of its tensors.
+COMPUTATION = ("model_type", "hidden_act", "layer_norm_eps", "num_attention_heads", "position_embedding_type")
 ARCHITECTURES = Path(__file__).parent / "architectures"
 # Tensors outside the encoder, which checkpoints may have or lack: heads of this and other objectives, a legacy buffer.
-# Heads are drawn anew, so they do not count in the digest of the weights.
 HEAD = re.compile(r"(^|\.)(classifier|pooler|lm_head|cls|position_ids)(\.|$)")
+HEAD_BEHIND_POOLER = re.compile(HEAD.pattern.replace("|pooler", ""))
 
 
 def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
@@ -56,6 +59,8 @@ def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
         misshapen=_of_encoder(name for name, *_ in loading["mismatched_keys"]),
         unexpected=_of_encoder(loading["unexpected_keys"]),
     )
+    # Positions count from the left: behind padding, a text would have other positions in every batch.
+    tokenizer.padding_side = "right"
     tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(module))
     tokens, embeddings = len(tokenizer), architecture.vocab_size
     if tokens > embeddings:
@@ -159,6 +164,15 @@ def loading_lines(config: ModelConfig, base: str, num_labels: int) -> tuple[list
     return ["from transformers import AutoModelForSequenceClassification"], [built]
 
 
+def head(config: ModelConfig) -> re.Pattern[str]:
+    """Return a pattern of the tensors that do not count in the digest, because the model does not read them.
+
+    The classifier is drawn anew. A pooler counts only if the model has one: BERT's is loaded, RoBERTa's is ignored.
+    """
+    names = skeleton(config, 2).state_dict()
+    return HEAD_BEHIND_POOLER if any("pooler" in name.split(".") for name in names) else HEAD
+
+
 def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
     """Build the module on the meta device."""
     with torch.device("meta"):
@@ -167,8 +181,12 @@ def skeleton(config: ModelConfig, num_labels: int) -> nn.Module:
 
 def _architecture(config: ModelConfig, num_labels: int) -> PreTrainedConfig:
     """Return the checkpoint's config.json, bundled here so that weights cannot change the architecture."""
-    fields = dict(with_architecture(config).architecture or json.loads(_packaged_file(config).read_text()))
+    fields = _fields(config)
     return AutoConfig.for_model(fields.pop("model_type"), **fields, num_labels=num_labels)
+
+
+def _fields(config: ModelConfig) -> dict[str, Any]:
+    return dict(with_architecture(config).architecture or json.loads(_packaged_file(config).read_text()))
 
 
 def _packaged_file(config: ModelConfig) -> Path:
@@ -189,6 +207,9 @@ def _check_folder(config: ModelConfig, path: Path) -> None:
     if not (path / "tokenizer.json").is_file() and not any(path.glob("vocab.*")):
         wanted = f"expected tokenizer.json or vocab.* beside {WEIGHTS_FILE}"
         raise UserError(f"no tokenizer for {config.name} at {path}: {wanted}")
+    own, beside = _fields(config), config_beside(path)
+    common = [name for name in COMPUTATION if name in own and name in beside]
+    warn_of_differences(path, {name: (beside[name], own[name]) for name in common})
 
 
 def _positions(module: nn.Module) -> int:

@@ -21,12 +21,22 @@ from surm_bench.config import ModelConfig
 from surm_bench.content.weights import WEIGHTS_FILE
 from surm_bench.errors import UserError
 from surm_bench.hub import Repository, fetch
-from surm_bench.models.weights import EMBEDDED, local_path, read_safetensors, refuse_misfits
+from surm_bench.models.weights import (
+    EMBEDDED,
+    config_beside,
+    local_path,
+    read_safetensors,
+    refuse_misfits,
+    warn_of_differences,
+)
 
 LIBRARY = "timm"
 HAS_TOKENIZER = False
-HEAD = re.compile(r"^head\.")  # drawn anew, so it does not count in the digest of the weights
+HEAD = re.compile(r"^head\.")
 STAND_IN = "vit_tiny_patch16_224"  # a timm name: any VisionTransformer will do, because all arguments are given
+# Ends of names in checkpoints of timm and of OpenCLIP, whose encoder of texts has a positional_embedding of its own.
+PATCHES = ("patch_embed.proj.weight", "visual.conv1.weight")
+POSITIONS = ("pos_embed", "visual.positional_embedding")
 OPEN_CLIP_FILE = "open_clip_model.safetensors"
 
 
@@ -100,12 +110,21 @@ def build(config: ModelConfig, num_labels: int) -> tuple[nn.Module, Callable]:
     """Return the pretrained ViT with a new head, and the image transform of its evaluation."""
     module = _create(config, num_labels)
     path = local_path(config)
-    _load(module, read_safetensors(download(config) if path is None else path), config.name)
+    tensors = read_safetensors(download(config) if path is None else path)
+    _check_sizes(module, tensors, config)
+    _load(module, tensors, config.name)
     split_qkv(module)
     seen = resolve_model_data_config(module, args=input_options(module, config))
+    if path is not None:
+        _warn_of_other_inputs(config, path, seen)
     resize = create_transform(**seen, is_training=False, normalize=False)
     mode = "L" if seen["input_size"][0] == 1 else "RGB"
     return module, ImageProcessor(mode, resize, seen["mean"], seen["std"], seen["crop_mode"] == "center")
+
+
+def head(_: ModelConfig) -> re.Pattern[str]:
+    """Return a pattern of the tensors that do not count in the digest, because they are drawn anew."""
+    return HEAD
 
 
 def input_options(module: VisionTransformer, config: ModelConfig) -> dict[str, Any]:
@@ -228,6 +247,38 @@ def _weights(repository: str, names: Collection[str]) -> str:
         if name in names:
             return name
     raise UserError(f"{repository} has no {WEIGHTS_FILE} on the hub: choose another model or revision")
+
+
+def _check_sizes(module: VisionTransformer, tensors: dict[str, Tensor], config: ModelConfig) -> None:
+    """Refuse other patches, and other positions unless image_size is given: timm would resample them silently."""
+    patch, positions = module.patch_embed.patch_size, module.pos_embed
+    for name, tensor in tensors.items():
+        if name.endswith(PATCHES) and tensor.ndim == 4 and tuple(tensor.shape[-2:]) != patch:
+            size = "x".join(map(str, tensor.shape[-2:]))
+            raise UserError(
+                f"these weights have patches of {size} pixels, but {config.name} has {patch[0]}x{patch[1]}: give "
+                f"weights of {config.name}"
+            )
+        if positions is None or config.image_size is not None or not name.endswith(POSITIONS):
+            continue
+        # Class and register tokens may have positions of their own in the file and none in timm, or the reverse.
+        if abs(tensor.shape[-2] - positions.shape[-2]) > module.num_prefix_tokens:
+            raise UserError(
+                f"these weights have {tensor.shape[-2]} positions, but {config.name} has {positions.shape[-2]}: give "
+                f"model.image_size={module.patch_embed.img_size[0]}, or another size, to resample them"
+            )
+
+
+def _warn_of_other_inputs(config: ModelConfig, path: Path, seen: dict[str, Any]) -> None:
+    """Compare the preparation of images with timm's config.json beside the weights; given keys are not compared."""
+    beside = config_beside(path).get("pretrained_cfg", {})
+    names = [name for name in ("mean", "std", "crop_pct", "interpolation") if name in beside and name in seen]
+    names = [name for name in names if getattr(config, name, None) is None]
+    warn_of_differences(path, {name: tuple(_plain(at[name]) for at in (beside, seen)) for name in names})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _load(module: VisionTransformer, tensors: dict[str, Tensor], name: str) -> None:

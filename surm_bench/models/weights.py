@@ -1,9 +1,12 @@
 """Find and read weights on this machine; refuse weights that do not fit, so that no layer stays random silently."""
 
+import json
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -13,6 +16,7 @@ from surm_bench.config import ModelConfig
 from surm_bench.content.weights import WEIGHTS_FILE
 from surm_bench.errors import UserError, unknown
 
+logger = logging.getLogger(__name__)
 EMBEDDED = Path(__file__).parent / "embedded"
 
 
@@ -53,6 +57,24 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"no weights at {file}: {wanted}; pickles are not read")
     with readable(file):
         return load_file(file)
+
+
+def config_beside(path: Path) -> dict[str, Any]:
+    """Return the fields of the config.json in a folder of weights; none if there is no such file."""
+    file = path / "config.json"
+    try:
+        fields = json.loads(file.read_bytes()) if file.is_file() else {}
+    except ValueError as error:
+        raise UserError(f"{file} is not valid JSON ({error}): remove or repair it") from error
+    return fields if isinstance(fields, dict) else {}
+
+
+def warn_of_differences(path: Path, fields: dict[str, tuple[Any, Any]]) -> None:
+    """Log a warning of the fields of a config.json, (in the file, in use), that are not in use as the file says."""
+    differences = [f"{name} is {used}, not {given}" for name, (given, used) in fields.items() if given != used]
+    if differences:
+        advice = "if the weights need the other values, set them in the model's configuration"
+        logger.warning("%s is not read: %s: %s", path / "config.json", "; ".join(differences), advice)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from peft import PeftModel
 
 from surm_bench import records
 from surm_bench.adapters.build import without_known_warnings
 from surm_bench.config import Config
+from surm_bench.errors import UserError
 from surm_bench.models import Backbone
 from surm_bench.run.build import build, build_model
 from surm_bench.tasks import TaskData, TaskReader, objective_for
@@ -45,10 +47,25 @@ def load_model(folder: str | Path) -> tuple[PeftModel, Backbone, Config]:
 
 
 def evaluate(model: torch.nn.Module, data: TaskData, config: Config, split: str = "reported") -> dict[str, float]:
-    """Return the scores of a model on one split of its task."""
+    """Return the scores of a model on one split of its task.
+
+    Raises:
+        UserError: a logit is not finite.
+    """
     accelerator = make_accelerator(config.trainer.precision)
     loader = evaluation_loader(data.splits[split], data.collate, config.trainer)
-    return objective_for(config.task).metrics(*predict(*accelerator.prepare(model, loader), accelerator))
+    logits, labels = predict(*accelerator.prepare(model, loader), accelerator)
+    return objective_for(config.task).metrics(finite(logits), labels)
+
+
+def finite(logits: np.ndarray) -> np.ndarray:
+    """Return logits (N, num_labels); raise UserError if one is not finite, because no class is then the largest."""
+    if not (good := np.isfinite(logits).all(-1)).all():
+        raise UserError(
+            f"the model's logits of {(~good).sum():,} of {len(logits):,} examples are not finite: score "
+            "with trainer.precision=no, or train again with a smaller optimizer.lr"
+        )
+    return logits
 
 
 def _adapted(backbone: Backbone, folder: str | Path) -> PeftModel:

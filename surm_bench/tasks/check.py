@@ -2,10 +2,12 @@
 
 import numpy as np
 from datasets import Dataset, Image
+from pyarrow import compute
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError
 from surm_bench.tasks.labels import NO_LABEL, Split, has_strings, stored_labels
+from surm_bench.tasks.notices import tell
 
 
 def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Dataset:
@@ -27,7 +29,7 @@ def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Data
 
 
 def check_inputs(split: Split, config: TaskConfig) -> None:
-    """Refuse input columns whose type does not fit the task's kind, and missing values."""
+    """Refuse input columns whose type does not fit the task's kind, and missing values. Blank texts are told."""
     dataset, origin = split
     for name in config.inputs:
         if dataset.data.column(name).null_count:
@@ -40,6 +42,15 @@ def check_inputs(split: Split, config: TaskConfig) -> None:
             fits, wanted = has_strings(dataset, name), "strings"
         if not fits:
             raise UserError(f"{origin}: column {name} must hold {wanted}, but holds {feature}")
+        if config.kind == "text":
+            _tell_blank(dataset, name, origin)
+
+
+def _tell_blank(dataset: Dataset, name: str, origin: str) -> None:
+    """Log the number of blank texts: in CSV and TSV a missing text is a blank one."""
+    blank = compute.sum(compute.equal(compute.utf8_trim_whitespace(dataset.data.column(name)), "")).as_py()
+    if blank:
+        tell(f"{origin}: column {name} is blank in {blank:,} of {len(dataset):,} rows")
 
 
 def check_scored(split: Dataset, origin: str, config: TaskConfig) -> None:

@@ -6,6 +6,7 @@ names in its metadata.
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from datasets import ClassLabel, Dataset, LargeList, List, Value
 
 from surm_bench.config import TaskConfig
 from surm_bench.errors import UserError
+from surm_bench.tasks.notices import tell
 
 NO_LABEL = -1
 
@@ -44,16 +46,25 @@ def names_of(train: Dataset, config: TaskConfig) -> list[str] | None:
 
     Args:
         train: the training split; names that occur only in other splits count as unknown.
+
+    Raises:
+        UserError: -1 occurs among the names.
     """
     if config.is_regression:
         return None
     if stored := _stored_names(train, config):
-        numbers = [str(number) for number in range(len(stored))]
-        return stored if stored != numbers and config.num_labels in (None, len(stored)) else None
+        return stored if not are_numbers(stored) and config.num_labels in (None, len(stored)) else None
     if not has_strings(train, config.label):
         return None
     names = {name for name in train.unique(config.label) if _text(name) is not None}
-    return None if _are_whole(names) else sorted(names)
+    if _are_whole(names):
+        return None
+    if str(NO_LABEL) in map(str.strip, names):
+        raise UserError(
+            f"column {config.label} of {config.name} has the label -1, which marks a row without a label, among names "
+            "of classes: leave these rows out, or list all classes in task.label_names"
+        )
+    return sorted(names)
 
 
 def reconciled(splits: Sequence[Split], config: TaskConfig) -> list[Split]:
@@ -81,22 +92,34 @@ def reconciled(splits: Sequence[Split], config: TaskConfig) -> list[Split]:
 
 def _numbering(train: Split, config: TaskConfig) -> Numbering:
     given = config.label_names and [str(name) for name in config.label_names]
-    stored = _stored_names(train.dataset, config)
-    if stored:
-        if given and set(stored) <= set(given):
-            return Numbering(given, written=False)
-        if given and set(stored) & set(given):
-            raise UserError(
-                f"{train.origin} names its classes {', '.join(stored)}, but task.label_names are {', '.join(given)}: "
-                "give the same names, in any order"
-            )
-        return Numbering(stored, written=False)  # task.label_names only renames the same numbers
+    if stored := _stored_names(train.dataset, config):
+        return Numbering(_ordered(stored, given, train.origin), written=False)
     if given is None:
-        names = None if config.data_dir is None else names_of(train.dataset, config)
-        return Numbering(names, written=names is not None)
+        return Numbering(None, written=False)
     texts = {_named(_text(value), given) for value in stored_labels(train.dataset, config)} - {None}
     by_name = texts <= set(given) or not _are_whole(texts)
     return Numbering(given if by_name else None, written=by_name)
+
+
+def _ordered(stored: list[str], given: list[str] | None, origin: str) -> list[str]:
+    """Return the names of a ClassLabel in the order of task.label_names.
+
+    Given names that have nothing in common with the stored names are other words for the same numbers.
+
+    Raises:
+        UserError: some names are the same, or are the same except for case or blanks, but not all.
+    """
+    if given is None or set(stored) <= set(given):
+        return given or stored
+    if {*folded(stored)} & {*folded(given)}:
+        raise UserError(
+            f"{origin} names its classes {', '.join(stored)}, but task.label_names are {', '.join(given)}: "
+            "write the same names in the same way, in any order"
+        )
+    if not are_numbers(stored):
+        pairs = zip(stored, given, strict=False)
+        tell(f"{origin}: task.label_names renames classes: {', '.join(f'{old} is {new}' for old, new in pairs)}")
+    return stored
 
 
 def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: bool) -> Split:
@@ -111,6 +134,8 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
         by_name = names is not None and (numbering.written or texts <= set(names) or not _are_whole(texts))
     else:
         by_name = names is not None and (numbering.written or stored is not None)
+    if names and not numbering.written and not stored:
+        _check_unstored(texts, names, split.origin)
     if not by_name and all(type(value) is int for value in values):
         return split
     where = f"{split.origin}: column {config.label}"
@@ -140,8 +165,20 @@ def _numbered(split: Split, numbering: Numbering, config: TaskConfig, train: boo
     return _with_labels(split, config, numbers, ClassLabel(names=names) if by_name else Value("int64"))
 
 
+def _check_unstored(texts: Iterable[str], names: list[str], origin: str) -> None:
+    """Refuse whole numbers beside a ClassLabel with names such as 1, 2, 3: a 1 may be a name or the number of 2."""
+    if texts and _are_whole(texts) and _are_whole(names) and not are_numbers(names):
+        raise UserError(
+            f"{origin} holds numbers, which may be names or numbers of the classes {', '.join(names)} of the training "
+            "split: store the labels of all splits in the same way"
+        )
+
+
 def check_classes(names: Sequence[str], config: TaskConfig) -> None:
-    """Raise UserError if there is only one class, or if two names look alike and so probably mean one class."""
+    """Raise UserError if there is only one class, or if two names look alike and so probably mean one class.
+
+    Names found in the data that differ only in case are told.
+    """
     if len(names) < 2:
         raise UserError(f"task {config.name} has one class, {', '.join(names)}: the training split needs at least two")
     looks: dict[str, str] = {}
@@ -151,6 +188,13 @@ def check_classes(names: Sequence[str], config: TaskConfig) -> None:
                 f"task {config.name} has the classes {other!a} and {name!a}, which differ only in blanks or "
                 "invisible characters: give both the same name"
             )
+    count = Counter(folded(names))
+    alike = [name for name, look in zip(names, folded(names), strict=True) if count[look] > 1]
+    if alike and config.label_names is None:
+        tell(
+            f"task {config.name} has classes that differ only in case, {', '.join(alike)}: give both the same name, or "
+            "list all classes in task.label_names if they differ"
+        )
 
 
 def classes_are(names: Sequence[str], stranger: str) -> str:
@@ -158,6 +202,16 @@ def classes_are(names: Sequence[str], stranger: str) -> str:
     twin = next((name for name in names if _look(name).casefold() == _look(stranger).casefold()), None)
     alike = f": {stranger!a} is not written like {twin!a}, give both the same name" if twin else ""
     return f"the classes are {', '.join(names)}{alike}"
+
+
+def are_numbers(names: Sequence[str] | None) -> bool:
+    """Return whether names only repeat the numbers of the classes: "0", "1", "2", ..."""
+    return names == [str(number) for number in range(len(names or ()))]
+
+
+def folded(names: Iterable[str]) -> list[str]:
+    """Return names without differences that are easily overlooked: case, blanks, invisible marks, composed accents."""
+    return [_look(name).casefold() for name in names]
 
 
 def _look(name: str) -> str:

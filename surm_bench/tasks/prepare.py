@@ -16,6 +16,7 @@ from surm_bench.tasks.augment import AUGMENTATIONS
 from surm_bench.tasks.batches import TextCollator
 from surm_bench.tasks.images import Images
 from surm_bench.tasks.load import RawTask
+from surm_bench.tasks.notices import tell
 
 SMALL = 2**24  # numbers (64 MiB): an image split up to this size is transformed once and kept in memory
 
@@ -84,10 +85,10 @@ def _images(raw: RawTask, processor: Callable) -> TaskData:
 def _text(raw: RawTask, tokenizer: PreTrainedTokenizerBase, virtual_tokens: int) -> TaskData:
     """Tokenise all splits; sort scored splits by length, longest first: less padding, unchanged scores."""
     limit = _limit(tokenizer, raw.config, virtual_tokens)
-    train = _tokenised(raw.train, tokenizer, raw.config, limit)
+    train = _tokenised(raw.train, tokenizer, raw.config, limit, "train")
     splits, rows = {}, {}
     for name, split in raw.splits.items():
-        examples = _tokenised(split, tokenizer, raw.config, limit)
+        examples = _tokenised(split, tokenizer, raw.config, limit, name)
         order = sorted(range(len(examples)), key=lambda i, examples=examples: _length(examples[i]), reverse=True)
         splits[name], rows[name] = [examples[i] for i in order], raw.rows[name][order]
     return TaskData(train, splits, TextCollator(tokenizer), [_length(example) for example in train], rows)
@@ -111,11 +112,17 @@ def _limit(tokenizer: PreTrainedTokenizerBase, config: TaskConfig, virtual_token
     )
 
 
-def _tokenised(rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfig, limit: int) -> list[dict]:
+def _tokenised(
+    rows: Rows, tokenizer: PreTrainedTokenizerBase, config: TaskConfig, limit: int, split: str
+) -> list[dict]:
     columns = rows[:]
     texts = (columns[name] for name in config.inputs)
     # No attention mask here: it is all ones until collate pads a batch and creates the mask.
     tokens = tokenizer(*texts, truncation=True, max_length=limit, return_attention_mask=False)
+    cut = sum(bool(encoding.overflowing) for encoding in tokens.encodings or [])
+    if cut and (split, len(rows)) != ("train", 1):  # predictions have no training rows, and one as a placeholder
+        length = f"task.max_length={config.max_length}"
+        tell(f"{config.name}, {split} split: {cut:,} of {len(rows):,} texts are cut to {limit} tokens ({length})")
     cast = float if config.is_regression else int
     tokens["labels"] = [cast(label) for label in columns[config.label]]
     return [dict(zip(tokens, values, strict=True)) for values in zip(*tokens.values(), strict=True)]

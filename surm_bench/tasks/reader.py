@@ -10,7 +10,7 @@ from surm_bench.config import TaskConfig
 from surm_bench.content import FileCache, rows_digest
 from surm_bench.errors import UserError
 from surm_bench.tasks.check import check_scored, check_split
-from surm_bench.tasks.labels import Split
+from surm_bench.tasks.labels import Split, are_numbers
 from surm_bench.tasks.sources import completed, read_splits
 
 READER = 3  # version of the reader: raise it when files are read differently, then digests are recomputed
@@ -59,6 +59,12 @@ class TaskReader:
                 "accept these rows"
             )
         return self._checked
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names of the classes in order, as configured or as a ClassLabel of the rows has them; None: numbers."""
+        names = self.config.label_names or getattr(self.datasets[0].features[self.config.label], "names", None)
+        return None if are_numbers(names) else names
 
     @cached_property
     def _splits(self) -> list[Split]:

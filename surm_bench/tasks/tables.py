@@ -14,6 +14,8 @@ from datasets import Dataset
 from surm_bench.errors import UserError
 from surm_bench.tasks.notices import tell
 
+QUOTE = 'write a field that begins with a quotation mark in quotation marks, and double those in it ("""So"" it began")'
+
 
 class Line(NamedTuple):
     """A row of a text file.
@@ -119,7 +121,11 @@ def _plain(table: pyarrow.Table) -> pyarrow.Table:
 
 
 def _delimited(file: Path, delimiter: str) -> tuple[list[str], list[Line]]:
-    """Return the header and the rows of CSV or TSV, quoted as in RFC 4180. Blank lines are skipped."""
+    """Return the header and the rows of CSV or TSV, quoted as in RFC 4180. Blank lines are skipped.
+
+    A field of TSV that holds a tab and a line break is refused: it probably begins with a quotation mark of the text,
+    and the rows up to the next such mark are in it.
+    """
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(StringIO(_text(file), newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
@@ -128,6 +134,8 @@ def _delimited(file: Path, delimiter: str) -> tuple[list[str], list[Line]]:
     try:
         for fields in reader:
             number, begin = begin, reader.line_num + 1
+            if delimiter == "\t" and any("\t" in field and "\n" in field for field in fields):
+                raise UserError(f"{file}: lines {number} to {reader.line_num} are one row: {QUOTE}")
             if not header:
                 header = fields
                 continue
@@ -140,7 +148,7 @@ def _delimited(file: Path, delimiter: str) -> tuple[list[str], list[Line]]:
             if fields:
                 lines.append(Line(number, place, dict(zip(header, fields, strict=True))))
     except csv.Error as error:
-        raise UserError(f"{file}, line {begin}: {error}: double the quotation marks within a quoted field") from error
+        raise UserError(f"{file}, line {begin}: {error}: {QUOTE}") from error
     if not header:
         raise UserError(f"{file} is empty: the first line must name the columns")
     return header, lines

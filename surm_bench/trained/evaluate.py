@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from surm_bench.config import Config
+from surm_bench.config import Config, TaskConfig
 from surm_bench.config.identity import identity
 from surm_bench.errors import UserError
 from surm_bench.records import Record
 from surm_bench.run import loading
 from surm_bench.tasks import TaskReader, check_metric
+from surm_bench.tasks.labels import are_numbers, folded
+from surm_bench.tasks.notices import tell
 from surm_bench.training import check_device, use_device
 
 
@@ -33,7 +35,7 @@ def evaluate(folder: Path, record: Record, config: Config) -> list[Score]:
 
     Raises:
         UserError: the configuration is invalid, data or weights are missing or differ from their declared digests, or
-            the number of labels differs from the run's.
+            the number, the names or the order of the classes differ from the run's.
     """
     config, reader = _checked(record, config)
     use_device(config.trainer.device)
@@ -56,17 +58,64 @@ def _checked(record: Record, config: Config) -> tuple[Config, TaskReader]:
     config.check()
     check_device(config.trainer)
     reader = TaskReader(config.task)
-    names, count = reader.config.label_names, reader.config.num_labels
+    count = reader.config.num_labels
     if count != trained.num_labels:
         reason = f"task {config.task.name} has {count} labels, but the run was trained with {trained.num_labels}"
         raise UserError(f"{reason}: name a task with {trained.num_labels} labels")
-    if trained.label_names and names != trained.label_names and sorted(names or []) == sorted(trained.label_names):
-        raise UserError(
-            f"task {config.task.name} orders its classes {', '.join(names)}, but the run orders them "
-            f"{', '.join(trained.label_names)}: give task.label_names=[{','.join(trained.label_names)}]"
-        )
     check_metric(reader.config)
+    _check_classes(reader, config.task, trained)
     return replace(config, task=replace(reader.config, digest=reader.digest)), reader
+
+
+def _check_classes(reader: TaskReader, task: TaskConfig, trained: TaskConfig) -> None:
+    """Refuse a task whose classes have, or may have, other numbers than the classes of the run.
+
+    Args:
+        task: the task as configured; its label_names are not yet completed from the data.
+    """
+    names, known = reader.class_names, None if are_numbers(trained.label_names) else trained.label_names
+    if names and known:
+        _check_names(task.name, names, known)
+    elif (names or known) and _training_rows(reader.digest) != _training_rows(trained.digest):
+        _check_one_sided(task, names, known)
+
+
+def _check_names(task: str, names: list[str], known: list[str]) -> None:
+    """Compare the names of a task with those of the run. Names that have nothing in common may be other words."""
+    looks, wanted = folded(names), folded(known)
+    if looks == wanted or not {*looks} & {*wanted}:
+        return
+    if sorted(looks) != sorted(wanted):
+        raise UserError(
+            f"task {task} has the classes {', '.join(names)}, but the run was trained on {', '.join(known)}: name a "
+            "task with the same classes"
+        )
+    order = [names[looks.index(look)] for look in wanted]
+    raise UserError(
+        f"task {task} orders its classes {', '.join(names)}, but the run orders them {', '.join(known)}: give "
+        f"task.label_names=[{','.join(order)}]"
+    )
+
+
+def _check_one_sided(task: TaskConfig, names: list[str] | None, known: list[str] | None) -> None:
+    """Refuse other training rows if only the task or only the run has names, unless task.label_names gives an order."""
+    if task.label_names and not known:
+        tell(f"the run has no names of classes: its class 0 is taken as {task.label_names[0]}, and so on")
+    elif known:
+        raise UserError(
+            f"task {task.name} has classes without names, but the run names them {', '.join(known)}: if 0 means "
+            f"{known[0]} and so on, give task.label_names=[{','.join(known)}]"
+        )
+    else:
+        raise UserError(
+            f"task {task.name} has the classes {', '.join(names)}, but the run has classes without names: give "
+            "task.label_names=[...] with these names in the order of the run's classes"
+        )
+
+
+def _training_rows(digest: str) -> str:
+    """Return the digest of the training rows, which are first; equal rows have equal numbers of classes."""
+    return digest.partition("-")[0]
 
 
 def _task(config: Config) -> dict:

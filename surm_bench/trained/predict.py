@@ -12,7 +12,7 @@ from scipy.special import softmax
 from surm_bench.config import Config
 from surm_bench.models import Backbone
 from surm_bench.run.build import prepared
-from surm_bench.run.loading import load_model
+from surm_bench.run.loading import finite, load_model
 from surm_bench.tasks import RawTask, objective_for
 from surm_bench.trained.inputs import Inputs, read_inputs
 from surm_bench.training import evaluation_loader, make_accelerator, predict
@@ -30,7 +30,8 @@ def predictions(folder: Path, source: Path, config: Config) -> pd.DataFrame:
         config: the configuration of the run, to check the inputs before the model is loaded.
 
     Raises:
-        UserError: the inputs are not readable or do not fit the task, or weights or the adapter are missing.
+        UserError: the inputs are not readable or do not fit the task, weights or the adapter are missing, or a logit is
+            not finite.
     """
     inputs = read_inputs(source, config.task)
     model, backbone, config = load_model(folder)
@@ -52,5 +53,5 @@ def _logits(model, backbone: Backbone, config: Config, inputs: Inputs) -> np.nda
     loader = evaluation_loader(data.splits["input"], data.collate, config.trainer)
     scored, _ = predict(*accelerator.prepare(model, loader), accelerator)
     logits = np.empty_like(scored)
-    logits[data.rows["input"]] = scored  # texts are scored in order of length
+    logits[data.rows["input"]] = finite(scored)  # texts are scored in order of length
     return logits

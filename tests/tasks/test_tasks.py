@@ -1,6 +1,5 @@
 """The tasks of configs/task: their files, real data, and the hub."""
 
-import copy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -89,10 +88,7 @@ def test_real_text_is_tokenised_as_the_tokenizer_does_it(data_dir, tokenizer):
     assert data.collate([data.train[shortest]])["input_ids"].shape == (1, data.lengths[shortest])  # dynamic padding
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_batches_of_text_equal_those_of_transformers(tokenizer, side):
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.padding_side = side
+def test_batches_of_text_equal_those_of_transformers(tokenizer):
     examples = [
         {"input_ids": list(range(5, 5 + n)), "token_type_ids": [0] * (n - 1) + [1], "labels": n} for n in (3, 6, 1)
     ]
@@ -108,6 +104,15 @@ def test_text_to_be_scored_is_ordered_by_length(tmp_path, tokenizer):
     assert [(len(e["input_ids"]), e["labels"]) for e in data.splits["reported"]] == [(10, 1), (8, 0), (7, 0), (6, 1)]
     assert data.rows["reported"].tolist() == [2, 0, 3, 1]
     assert [len(e["input_ids"]) for e in data.train] == [8, 6, 10, 7] == list(data.lengths)
+
+
+def test_texts_that_are_cut_are_counted_and_told(tmp_path, tokenizer, caplog):
+    folder = write_rte(tmp_path, sentence1=["a a a", "a", "a a a a a", "a a"], sentence2=["b"] * 4, label=[0, 1, 1, 0])
+    prepare(load_task(task_config("glue/rte", data_dir=folder), 0), tokenizer)
+    assert not caplog.messages
+    prepare(load_task(task_config("glue/rte", data_dir=folder, max_length=7), 0), tokenizer)  # 8, 6, 10 and 7 tokens
+    cut = "2 of 4 texts are cut to 7 tokens (task.max_length=7)"
+    assert caplog.messages == [f"glue/rte, {split} split: {cut}" for split in ("train", "reported")]
 
 
 def test_real_images_are_decoded_when_asked_for_and_once(data_dir, monkeypatch):

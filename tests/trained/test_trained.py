@@ -25,6 +25,7 @@ from surm_bench.command.main import command
 from surm_bench.config import ModelConfig
 from surm_bench.errors import UserError
 from surm_bench.records import Record
+from surm_bench.run.loading import evaluate as score
 from surm_bench.run.loading import load_model, load_run
 from surm_bench.statistics.of_one_run import example_interval
 from surm_bench.system.atomic import atomic_folder
@@ -138,6 +139,15 @@ def test_another_task_and_another_place(texts, tmp_path, capsys):
 )
 def test_what_cannot_be_scored_is_refused(texts, overrides, message, capsys):
     assert message in refused(["evaluate", texts, *overrides], capsys)
+
+
+def test_logits_that_are_not_finite_have_no_score(texts):
+    model, data, config = load_run(texts)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(UserError, match="the model's logits of 32 of 32 examples are not finite: score with trainer"):
+        score(model, data, config)
 
 
 # Predictions
@@ -336,12 +346,29 @@ def test_the_code_for_texts_predicts(by, texts, tmp_path, monkeypatch, capsys):
     assert said == pd.read_csv("out.csv")["label"][0]
 
 
+def test_the_code_for_texts_cuts_them_at_the_positions_of_the_model(folder, tmp_path, monkeypatch, capsys):
+    run = folder_of(folder, start(folder, *SIMILARITY, "adapter=lora", "task.max_length=1000"))
+    monkeypatch.chdir(tmp_path)
+    assert command(["export", str(run), "folder"]) == 0
+    Path("long.md").write_text(Path("folder/README.md").read_text().replace("A text.", "a dog " * 500))
+    assert np.isfinite(float(printed(Path("long.md"), "folder", "AutoTokenizer", capsys)))
+
+
 @pytest.mark.parametrize("by", ["card", "page"])
 def test_the_code_for_images_predicts(by, folder, tmp_path, monkeypatch, capsys):
     names = f"task.label_names=[{','.join(NAMES)}]"
     run = folder_of(folder, start(folder, *DIGITS, *TRAINED, "adapter=circulant", "model.crop_pct=0.5", names))
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(np.random.default_rng(0).integers(256, size=(20, 30), dtype=np.uint8)).save("image.png")
+    model, backbone, _ = load_model(run)
+
+    def number(image: Image.Image) -> int:
+        return answers(model, x=backbone.processor(image)[None]).argmax()
+
+    rng, exif = np.random.default_rng(0), Image.Exif()
+    pictures = (Image.fromarray(rng.integers(256, size=(20, 30), dtype=np.uint8)) for _ in range(100))
+    picture = next(p for p in pictures if number(p) != number(p.transpose(Image.Transpose.ROTATE_270)))
+    exif[274] = 6  # the orientation: to be turned by 270 degrees
+    picture.save("image.png", exif=exif)
     assert command(["export", str(run), "folder"]) == 0
     assert command(["predict", str(run), "image.png", "--out", "out.csv"]) == 0
     pages = {"card": Path("folder/README.md"), "page": PAGE}
