@@ -9,7 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 from support.made_up import A
 
@@ -98,6 +100,32 @@ def test_a_process_that_only_has_the_same_number_holds_nothing(folder):
     (folder / "lock.json").write_text(json.dumps(mine | {"born": mine["born"] - 100}))
     with locked(folder):
         pass
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/stat has the time of boot")
+@pytest.mark.parametrize("step", [-3600, 3600])
+def test_a_step_of_the_system_clock_voids_no_lock(folder, tmp_path, monkeypatch, step):
+    """Linux computes the time of boot from the clock, so a step of the clock moves it (proc(5): btime)."""
+    with locked(folder):
+        lines = Path("/proc/stat").read_text().splitlines()
+        moved = [f"btime {int(line.split()[1]) + step}" if line.startswith("btime") else line for line in lines]
+        (tmp_path / "stat").write_text("\n".join(moved))
+        (tmp_path / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+        born = psutil.Process().create_time()
+        monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+        assert psutil.Process().create_time() == pytest.approx(born + step, abs=2)
+        with pytest.raises(Locked), locked(folder):
+            pytest.fail("locked twice")
+        check_held(folder)
+
+
+def test_a_lock_of_an_older_version_has_the_birth_by_the_system_clock(folder):
+    with locked(folder):
+        mine = json.loads((folder / "lock.json").read_text())
+        born = psutil.Process().create_time()
+        (folder / "lock.json").write_text(json.dumps(mine | {"born": born}))
+        assert lock.holder(folder)["born"] == born
+        check_held(folder)
 
 
 def test_a_lock_of_another_host_is_void_after_its_silence(folder):
