@@ -142,9 +142,12 @@ def _holds(holder: dict, path: Path, silence: float) -> bool:
 
 
 def _now(path: Path) -> float:
-    """Return the time by the clock of the disk that holds the lock."""
+    """Return the time by the clock of the disk that holds the lock, or by this host's if the disk is read-only."""
     probe = path.with_name(f".clock.{token()}")
-    probe.touch()
+    try:
+        probe.touch()
+    except OSError:
+        return time.time()
     try:
         return probe.stat().st_mtime
     finally:

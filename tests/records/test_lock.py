@@ -1,5 +1,6 @@
 """A run is trained by one process at a time; a lock ends with the process that made it."""
 
+import errno
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import psutil
 import pytest
 from support.made_up import A
 
-from surm_bench.records import Locked, Lost, check_held, held, lock, locked
+from surm_bench.records import Locked, Lost, check_held, held, lock, locked, running
 from surm_bench.system.atomic import atomic
 from surm_bench.system.storage import StorageError
 
@@ -156,6 +157,16 @@ def test_a_lock_that_was_copied_with_its_folder_is_void_when_it_is_old(folder, t
         with locked(copy):
             check_held(copy)
         check_held(folder)
+
+
+@pytest.mark.parametrize(("seconds_ago", "runs"), [(5, [A]), (1000, [])])
+def test_running_runs_are_listed_where_nothing_can_be_written(folder, tmp_path, monkeypatch, seconds_ago, runs):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    locked_elsewhere(folder, seconds_ago)
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert [run.run_id for run in running(tmp_path)] == runs
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "\x00"])
