@@ -29,8 +29,8 @@ COLUMNS = ["run_id", "record", "split", "row", "label", "prediction"]
 def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
     """Write the results of all finished runs in a folder to its records.jsonl, and their predictions beside it.
 
-    Runs of code with uncommitted changes are left out. A lock excludes other collectors. The files are sorted, and are
-    written completely or not at all.
+    Runs of code that is not known to be committed are left out. A lock excludes other collectors. The files are sorted,
+    and are written completely or not at all.
 
     Args:
         others: folders of the same experiment from other machines, or their records.jsonl, to merge.
@@ -57,9 +57,9 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
             results += merged.records
             problems += merged.problems
         distinct = {record.checksum: record for record in results}.values()
-        clean = [record for record in distinct if not record.environment.git_dirty]
+        clean = [record for record in distinct if record.environment.is_committed]
         if dropped := len(distinct) - len(clean):
-            problems.append(f"{dropped} records were made by code with uncommitted changes: they are not collected")
+            problems.append(f"{dropped} records are not collected: uncommitted changes of the code, or git could not tell")
         kept = sorted(clean, key=lambda record: (record.run_id, record.created, record.checksum))
         problems += _write_predictions(folder, kept, others)
         with atomic(folder / COLLECTED) as temporary:

@@ -54,7 +54,7 @@ class Environment:
     platform: str | None = None  # the operating system
     threads: int | None = None  # number of threads of torch
     processes: int = 1  # number of processes that shared the training
-    git_commit: str | None = None  # of the checkout
+    git_commit: str | None = None  # of the checkout; "unknown" if git could not tell; None: an installed package
     git_dirty: bool | None = None  # whether code or configs differed from the commit
     python: str | None = None  # version
     torch: str | None = None  # version
@@ -65,6 +65,11 @@ class Environment:
     deterministic: bool | None = None  # torch.use_deterministic_algorithms
     cudnn_benchmark: bool | None = None  # torch.backends.cudnn.benchmark
     matmul_precision: str | None = None  # torch.get_float32_matmul_precision
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the code is known to be as committed or released: a clean checkout, or an installed package."""
+        return self.git_dirty is False or (self.git_commit, self.git_dirty) == (None, None)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import math
 import shutil
 import threading
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -160,8 +161,17 @@ def test_what_is_not_collected(tmp_path):
     records.write(ended("diverged", "d" * 12), tmp_path)
     records.write(record("e" * 12, git_dirty=None), tmp_path)  # of an installed package
     count, (problem,) = collect(tmp_path)
-    assert count == 2 and problem == "1 records were made by code with uncommitted changes: they are not collected"
+    assert count == 2 and problem == "1 records are not collected: uncommitted changes of the code, or git could not tell"
     assert [json.loads(line)["run_id"] for line in collected(tmp_path).splitlines()] == ["d" * 12, "e" * 12]
+
+
+@pytest.mark.parametrize("commit", ["c", "unknown"])
+def test_records_of_a_checkout_whose_state_git_could_not_tell_are_not_collected(tmp_path, commit):
+    made = record()
+    unknown = replace(made.environment, git_commit=commit, git_dirty=None)
+    records.write(made.having(environment=unknown), tmp_path)
+    count, (problem,) = collect(tmp_path)
+    assert count == 0 and problem.startswith("1 records are not collected") and collected(tmp_path) == b""
 
 
 @pytest.mark.parametrize("spoil", [lambda line: line[:-20], lambda line: line.replace(b"0.75", b"0.99")])
