@@ -136,10 +136,10 @@ def _usable(texts: Iterable[tuple[str, str]]) -> Read:
 
 
 def _lines(path: Path, containing: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the place of each line, for error messages, and the line. A missing file has no lines."""
+    """Yield the place of each line, for error messages, and the line, without blank lines. A missing file has none."""
     if path.is_file():
         for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            if containing in text:
+            if text.strip() and containing in text:
                 yield f"{path}, line {number}", text
 
 

@@ -192,6 +192,15 @@ def test_a_damaged_line_is_named_and_never_lost_by_collecting(tmp_path, spoil):
     assert collected(clone) == before
 
 
+def test_blank_lines_are_no_records(tmp_path):
+    records.write(record(), tmp_path)
+    collect(tmp_path)
+    whole = collected(tmp_path)
+    (tmp_path / "records.jsonl").write_bytes(b"\n" + whole + b" \n\n")
+    assert Archive(tmp_path).problems == [] and collect(tmp_path) == (1, [])
+    assert collected(tmp_path) == whole
+
+
 @pytest.mark.parametrize("name", ["absent", "empty"])
 def test_merging_nothing_is_refused(tmp_path, name):
     records.write(record(), tmp_path / "here")
