@@ -115,6 +115,28 @@ def test_repeats_that_do_not_agree_are_named_and_neither_is_used(tmp_path):
     assert authoritative_record(there, B) is not None
 
 
+@pytest.mark.parametrize("day", range(1, 7))
+def test_corrected_class_names_of_a_collected_run_count_and_are_collected(tmp_path, day):
+    """Whichever of the two checksums is the lower one."""
+    made = write_with_predictions(tmp_path, record(created=f"2026-01-0{day}"), [0.0, 1.0])
+    collect(tmp_path)
+    names = [f"class {number}" for number in range(10)]
+    corrected = records.write(made.having(config=made.config.having(task={"label_names": names})), tmp_path)
+    for _ in range(2):  # before and after it is collected again
+        assert authoritative_record(tmp_path, A) == corrected == Archive(tmp_path).record(A)
+        assert set(read_predictions(Archive(tmp_path))[0]["record"]) == {corrected.checksum}
+        assert collect(tmp_path) == (1, [])
+    shutil.rmtree(tmp_path / "runs")
+    assert Archive(tmp_path).record(A).config.task.label_names == names
+
+
+def test_another_result_of_the_same_second_hides_no_collected_one(tmp_path):
+    records.write(record(accuracy=0.75), tmp_path)
+    collect(tmp_path)
+    records.write(record(accuracy=0.95), tmp_path)
+    assert len(Archive(tmp_path).results()) == 2
+
+
 # Collecting
 
 
