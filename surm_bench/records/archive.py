@@ -133,7 +133,7 @@ def _current(collected: Iterable[Record], own: Iterable[Record]) -> list[Record]
 
 
 def _same_result(own: Record | None, collected: Record) -> bool:
-    """Whether two records differ at most in class names, which are corrected in the run's folder, and in the command."""
+    """Whether two records differ at most in the command and in class names, which the folder has as corrected."""
     known = {name: getattr(collected, name) for name in ("config", "command", "checksum")}
     return own is not None and own.having(**known) == collected
 

@@ -59,7 +59,7 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
         distinct = {record.checksum: record for record in results}.values()
         clean = [record for record in distinct if record.environment.is_committed]
         if dropped := len(distinct) - len(clean):
-            problems.append(f"{dropped} records are not collected: uncommitted changes of the code, or git could not tell")
+            problems.append(f"{dropped} records are not collected: the code has changes, or git could not tell")
         kept = sorted(clean, key=lambda record: (record.run_id, record.created, record.checksum))
         problems += _write_predictions(folder, kept, others)
         with atomic(folder / COLLECTED) as temporary:

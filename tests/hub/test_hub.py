@@ -372,7 +372,8 @@ def test_a_slow_first_answer_is_waited_for(served):
 def test_why_the_hub_is_out_of_reach(served, monkeypatch):
     monkeypatch.setattr(reach, "PROBE_SECONDS", 0.2)
     served.faults["HEAD /$"] = hangs(1)
-    assert re.search(r"out of reach \((no answer within 0.2 seconds|\w*Timeout: .*)\), and", refused(model_digest, model()))
+    timeout = r"out of reach \((no answer within 0.2 seconds|\w*Timeout: .*)\), and"
+    assert re.search(timeout, refused(model_digest, model()))
     served.faults["HEAD /$"] = breaks_off
     reach.forget()
     monkeypatch.setattr(reach, "PROBE_SECONDS", 10)

@@ -183,7 +183,7 @@ def test_what_is_not_collected(tmp_path):
     records.write(ended("diverged", "d" * 12), tmp_path)
     records.write(record("e" * 12, git_dirty=None), tmp_path)  # of an installed package
     count, (problem,) = collect(tmp_path)
-    assert count == 2 and problem == "1 records are not collected: uncommitted changes of the code, or git could not tell"
+    assert count == 2 and problem == "1 records are not collected: the code has changes, or git could not tell"
     assert [json.loads(line)["run_id"] for line in collected(tmp_path).splitlines()] == ["d" * 12, "e" * 12]
 
 

@@ -73,7 +73,7 @@ def test_what_git_cannot_tell_is_unknown_and_not_clean(tmp_path, package, git, m
     fake.parent.mkdir()
     monkeypatch.setenv("PATH", str(fake.parent))
     assert environment._git_state() == ("unknown", None)  # git is not installed
-    fake.write_text(f"#!/bin/sh\ncase $* in *status*) exit 128;; esac\nexec {real} \"$@\"\n")
+    fake.write_text(f'#!/bin/sh\ncase $* in *status*) exit 128;; esac\nexec {real} "$@"\n')
     fake.chmod(0o755)
     assert environment._git_state() == (commit, None)
 
