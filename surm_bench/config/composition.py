@@ -97,7 +97,7 @@ def check_choices(overrides: Iterable[str]) -> None:
             known = choices(key)
             for choice in value.split(","):
                 if choice.strip("'\" ") not in known:
-                    raise unknown(key, choice, known)
+                    raise UserError(f"{unknown(key, choice, known)} (for files of your own give --config-dir)")
 
 
 def compose(overrides: Iterable[str] = ()) -> DictConfig:

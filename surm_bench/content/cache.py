@@ -12,8 +12,14 @@ from surm_bench.system.atomic import atomic
 
 
 def cache_folder() -> Path:
-    """Return $XDG_CACHE_HOME/surm_bench/digests, by default in ~/.cache (XDG base directory specification)."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Return $XDG_CACHE_HOME/surm_bench/digests, by default in ~/.cache (XDG base directory specification).
+
+    For a user without a home this is a folder that cannot exist, so nothing is kept.
+    """
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        base = os.devnull
     return Path(base) / "surm_bench" / "digests"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from surm_bench.config import Config, composition
+from surm_bench.config.places import is_place
 from surm_bench.experiment.definition import Experiment, Setting
 from surm_bench.experiment.search import Budget, Trial, short_steps
 
@@ -40,8 +41,9 @@ class Job:
 
     @property
     def command(self) -> str:
-        """The run as a shell command, without the places given to resolved (such as task.data_dir, model.weights)."""
-        return shlex.join(["python", "-m", "surm_bench", *self.arguments()])
+        """The run as a shell command for its record, without the paths of this machine."""
+        given = [override for override in self.arguments() if not is_place(override)]
+        return shlex.join(["python", "-m", "surm_bench", *given])
 
 
 def reported_jobs(experiment: Experiment, choices: Choices) -> list[Job]:

@@ -27,7 +27,7 @@ def hub_access(what: str) -> Iterator[None]:
         raise
     except Exception as error:  # from four libraries, which have no common error class
         if is_silent(error):
-            lose()
+            lose("an earlier request got no answer")
         raise refusal(what, error) from error
 
 

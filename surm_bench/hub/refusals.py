@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from huggingface_hub import constants
 
 from surm_bench.errors import UserError
+from surm_bench.hub.reach import why_lost
 
 LOGIN = "log in with `hf auth login`"
 NO_HUB = (
@@ -47,7 +48,8 @@ class OutOfReach(UserError):
 
 def out_of_reach(what: str) -> OutOfReach:
     """Return the refusal for a hub that is out of reach."""
-    return OutOfReach(f"the Hugging Face hub is out of reach, and its local cache lacks {what}: {NO_HUB}")
+    trouble = f"the Hugging Face hub is out of reach ({why_lost()}), and its local cache lacks {what}"
+    return OutOfReach(f"{trouble}: {NO_HUB}")
 
 
 def refusal(what: str, error: BaseException) -> UserError:

@@ -30,7 +30,7 @@ class Repository:
     @property
     def folder(self) -> Path:
         """The folder of the repository in the local cache."""
-        return Path(constants.HF_HUB_CACHE).expanduser() / f"{self.kind}s--{self.name.replace('/', '--')}"
+        return Path(constants.HF_HUB_CACHE) / f"{self.kind}s--{self.name.replace('/', '--')}"
 
     @property
     def cached_commit(self) -> str | None:

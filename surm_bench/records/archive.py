@@ -38,7 +38,7 @@ class Archive:
         self.problems = [f"{problem}; this line is left out: restore the file" for problem in collected.problems]
         self.problems += own.problems
         self._records: dict[str, dict[str, Record]] = defaultdict(dict)  # run id -> checksum -> record
-        for record in [*collected.records, *own.records]:
+        for record in _current(collected.records, own.records):
             self._records[record.run_id][record.checksum] = record
         self._authoritative = {run_id: self._choose(list(of.values())) for run_id, of in self._records.items()}
 
@@ -95,15 +95,16 @@ def authoritative_record(results_dir: str | Path, run_id: str) -> Record | None:
         UserError: the record made here has another schema version.
     """
     collected = _usable(_lines(Path(results_dir) / COLLECTED, containing=run_id))
-    records = {record.checksum: record for record in collected.records if record.run_id == run_id}
+    own: list[Record] = []
     try:
         folder = run_folder(results_dir, run_id)
-        if own := read_folder(folder):
-            check_files(own, folder)
-            records[own.checksum] = own
+        if made := read_folder(folder):
+            check_files(made, folder)
+            own = [made]
     except Damaged:  # treated like a missing record
         pass
-    return authoritative(list(records.values())) if records else None
+    records = [record for record in _current(collected.records, own) if record.run_id == run_id]
+    return authoritative(list({record.checksum: record for record in records}.values())) if records else None
 
 
 def read_collected(path: Path) -> Read:
@@ -125,6 +126,18 @@ def read_runs(folder: Path) -> Read:
     return Read(records, problems)
 
 
+def _current(collected: Iterable[Record], own: Iterable[Record]) -> list[Record]:
+    """Return all records. Of a result that is collected and in its run's folder, the folder has the current names."""
+    made = {record.run_id: record for record in own}
+    return [*made.values(), *(record for record in collected if not _same_result(made.get(record.run_id), record))]
+
+
+def _same_result(own: Record | None, collected: Record) -> bool:
+    """Whether two records differ at most in the command and in class names, which the folder has as corrected."""
+    known = {name: getattr(collected, name) for name in ("config", "command", "checksum")}
+    return own is not None and own.having(**known) == collected
+
+
 def _usable(texts: Iterable[tuple[str, str]]) -> Read:
     records, problems = [], []
     for place, text in texts:
@@ -136,10 +149,10 @@ def _usable(texts: Iterable[tuple[str, str]]) -> Read:
 
 
 def _lines(path: Path, containing: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the place of each line, for error messages, and the line. A missing file has no lines."""
+    """Yield the place of each line, for error messages, and the line, without blank lines. A missing file has none."""
     if path.is_file():
         for number, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            if containing in text:
+            if text.strip() and containing in text:
                 yield f"{path}, line {number}", text
 
 

@@ -31,8 +31,8 @@ COLUMNS = ["run_id", "record", "split", "row", "label", "prediction"]
 def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
     """Write the results of all finished runs in a folder to its records.jsonl, and their predictions beside it.
 
-    Runs of code with uncommitted changes are left out. Without a result no file is written. A lock excludes other
-    collectors. The files are sorted, and are written completely or not at all.
+    Runs of code that is not known to be committed are left out. Without a result no file is written. A lock excludes
+    other collectors. The files are sorted, and are written completely or not at all.
 
     Args:
         others: folders of the same experiment from other machines, or their records.jsonl, to merge.
@@ -59,9 +59,9 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
             results += merged.records
             problems += merged.problems
         distinct = {record.checksum: record for record in results}.values()
-        clean = [record for record in distinct if not record.environment.git_dirty]
+        clean = [record for record in distinct if record.environment.is_committed]
         if dropped := len(distinct) - len(clean):
-            problems.append(f"{dropped} records were made by code with uncommitted changes: they are not collected")
+            problems.append(f"{dropped} records are not collected: the code has changes, or git could not tell")
         kept = sorted(clean, key=lambda record: (record.run_id, record.created, record.checksum))
         if not kept:
             return 0, [

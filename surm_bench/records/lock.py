@@ -21,6 +21,7 @@ GUARD_FILE = ".lock"  # held for the moments in which the lock is read or writte
 PIDS = Path("/proc/self/ns/pid")  # Linux: the namespace of this process's id
 BEAT = 10.0  # seconds between two updates of the lock's time
 SILENCE = 120.0  # seconds without an update after which a lock is void
+ROUNDING = 3.0  # seconds: Linux gives the time of boot in whole seconds, and its rounding may change between two reads
 
 
 class Locked(UserError):
@@ -98,8 +99,18 @@ def holder(folder: Path, silence: float = SILENCE) -> dict | None:
 
 def _myself() -> dict:
     now = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    born = psutil.Process().create_time()  # a later process may have the same pid
+    born = _born(psutil.Process())  # a later process may have the same pid
     return {"host": socket.gethostname(), "pids": _pids(), "pid": os.getpid(), "born": born, "since": now}
+
+
+def _born(process: psutil.Process) -> float:
+    """Return when a process began, in seconds since boot: psutil's time of creation moves with the system clock."""
+    return process.create_time() - psutil.boot_time()
+
+
+def _wrote(process: psutil.Process, holder: dict) -> bool:
+    """Whether the process is the one that wrote a lock. Locks of older versions have seconds since the epoch."""
+    return any(abs(born - holder["born"]) < ROUNDING for born in (_born(process), process.create_time()))
 
 
 def _pids() -> str | None:
@@ -112,8 +123,7 @@ def _is_here(holder: dict) -> bool:
 
 
 def _is_mine(holder: dict) -> bool:
-    same = _is_here(holder) and holder["pid"] == os.getpid()
-    return same and abs(psutil.Process().create_time() - holder["born"]) < 1
+    return _is_here(holder) and holder["pid"] == os.getpid() and _wrote(psutil.Process(), holder)
 
 
 def _holds(holder: dict, path: Path, silence: float) -> bool:
@@ -121,8 +131,7 @@ def _holds(holder: dict, path: Path, silence: float) -> bool:
     if _is_here(holder):
         try:
             process = psutil.Process(holder["pid"])
-            same = abs(process.create_time() - holder["born"]) < 1
-            if not same or process.status() == psutil.STATUS_ZOMBIE:  # ended, but not yet reaped
+            if not _wrote(process, holder) or process.status() == psutil.STATUS_ZOMBIE:  # ended, but not yet reaped
                 return False
         except psutil.Error:
             return False
@@ -133,9 +142,12 @@ def _holds(holder: dict, path: Path, silence: float) -> bool:
 
 
 def _now(path: Path) -> float:
-    """Return the time by the clock of the disk that holds the lock."""
+    """Return the time by the clock of the disk that holds the lock, or by this host's if the disk is read-only."""
     probe = path.with_name(f".clock.{token()}")
-    probe.touch()
+    try:
+        probe.touch()
+    except OSError:
+        return time.time()
     try:
         return probe.stat().st_mtime
     finally:

@@ -54,7 +54,7 @@ class Environment:
     platform: str | None = None  # the operating system
     threads: int | None = None  # number of threads of torch
     processes: int = 1  # number of processes that shared the training
-    git_commit: str | None = None  # of the checkout
+    git_commit: str | None = None  # of the checkout; "unknown" if git could not tell; None: an installed package
     git_dirty: bool | None = None  # whether code or configs differed from the commit
     python: str | None = None  # version
     torch: str | None = None  # version
@@ -70,6 +70,11 @@ class Environment:
     def hardware(self) -> str:
         """The kind of the device, as texts name it."""
         return self.device_kind or "a device of unknown kind"
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the code is known to be as committed or released: a clean checkout, or an installed package."""
+        return self.git_dirty is False or (self.git_commit, self.git_dirty) == (None, None)
 
 
 @dataclass(frozen=True)

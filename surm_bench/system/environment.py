@@ -15,6 +15,7 @@ from surm_bench.system.installation import PACKAGE, config_dir
 
 PROCESS = Path("/proc/self")  # Linux: information about this process
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # Linux, cgroup version 2: a container sees its own control group here
+UNKNOWN = "unknown"  # the commit of a checkout, where git cannot tell it
 
 
 def describe() -> dict:
@@ -125,18 +126,20 @@ def _version(distribution: str) -> str | None:
 def _git_state() -> tuple[str | None, bool | None]:
     """Return the commit of this package's checkout, and whether code or configs differ from this commit.
 
-    Returns None, None if no repository tracks this package.
+    Returns None, None if no repository tracks this package. What git cannot tell of a checkout, for example because git
+    is not installed or the checkout belongs to another user, is UNKNOWN, and None.
     """
     # An installed copy may lie in the checkout of another project (.venv): the repository must track this package.
-    if _git(PACKAGE, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None, None
-    commit = _git(PACKAGE, "rev-parse", "HEAD")
-    if commit is None:
-        return None, None
-    return commit, bool(_git(PACKAGE, "status", "--porcelain", "--", ".", str(config_dir())))
+    tracked = _git(PACKAGE, "ls-files", "__init__.py")
+    if not tracked:
+        failed = tracked is None and (PACKAGE.parent / ".git").exists()
+        return UNKNOWN if failed else None, None
+    changes = _git(PACKAGE, "status", "--porcelain", "--", ".", str(config_dir()))
+    return _git(PACKAGE, "rev-parse", "HEAD") or UNKNOWN, None if changes is None else bool(changes)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    """Return the output of a git command; None if it fails or git is not installed."""
     try:
         done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

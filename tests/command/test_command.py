@@ -120,6 +120,7 @@ def test_a_package_that_is_missing_is_one_line(arguments):
             "plan demo --config-dir nowhere",
             "--config-dir nowhere is not a folder: name one with subfolders",
         ),
+        ("run model=vit_digits task=digits adapter=mine", "(for files of your own give --config-dir)"),
         ("status nope --watch", "unknown experiment 'nope'"),
         ("collect demo --results file/results", "Not a directory: name another path"),
         ("report demo --results nowhere", "below nowhere: run one first, or name another folder with --results"),

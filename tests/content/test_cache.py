@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,20 @@ def test_where_the_cache_lies(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert FileCache().folder == tmp_path / "home" / ".cache" / "surm_bench" / "digests"
+
+
+def test_a_user_without_a_home_has_no_cache(file, monkeypatch):
+    """As in a container that runs under the number of a user it does not know."""
+
+    def unknown(number):
+        raise KeyError(f"uid not found: {number}")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    compute = Counted()
+    assert [FileCache().get([file], "name", compute) for _ in range(2)] == ["answer"] * 2
+    assert compute.calls == 2
 
 
 def test_content_needs_no_torch():

@@ -149,7 +149,7 @@ def test_results_of_other_machines_are_merged(tiny, options, tmp_path, capsys):
     assert commands.collect(tiny, replace(options, merge=(tmp_path / "other",))) == []
     assert "tiny: 4 records" in capsys.readouterr().out
     (problem,) = commands.collect(tiny, replace(options, merge=(tmp_path / "dirty",)))
-    assert problem == "1 records were made by code with uncommitted changes: they are not collected"
+    assert problem == "1 records are not collected: the code has changes, or git could not tell"
     shutil.copytree(tmp_path / "dirty", tmp_path / "same")
     assert commands.collect(tiny, Options(tmp_path / "same", merge=(tmp_path / "dirty",))) == [problem], "counted once"
     assert len(Runs(options.folder).results(jobs)) == 4

@@ -6,7 +6,7 @@ from itertools import combinations, product
 
 import pytest
 from omegaconf import OmegaConf
-from support.made_records import LR, tiny_experiment
+from support.made_records import CHOICES, LR, tiny_experiment
 from support.tiny_experiment import MINIMAL, RANK
 
 from surm_bench.config.composition import compose
@@ -79,6 +79,14 @@ def test_a_job_is_its_command_line(tiny):
     wanted = {"name": "sgd", "lr": 1.0, "head_lr": 0.5, "momentum": 0.5, "betas": [0.8, 0.9], "weight_decay": 0.125}
     assert {key: getattr(lora.optimizer, key) for key in wanted} == wanted
     assert isinstance(lora.adapter.peft["r"], int) and lora.adapter.label == "LoRA r=4"
+
+
+def test_the_command_for_the_record_has_no_path_of_this_machine(tiny):
+    command = reported_jobs(tiny, CHOICES)[0].command
+    tiny.overrides += ["model.weights=/home/ada/vit.safetensors", "results_dir=/home/ada/results"]
+    tiny.tasks["digits"] += ["task.data_dir='/home/ada/my data'"]
+    job = reported_jobs(tiny, CHOICES)[0]
+    assert job.command == command and resolved(job).task.data_dir == "/home/ada/my data"
 
 
 def test_labels_that_could_collide_once_tuned_are_refused(tiny):

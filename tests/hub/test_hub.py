@@ -358,8 +358,29 @@ def test_a_hub_that_hangs_is_waited_for_once(served, monkeypatch):
     served.faults["api|resolve"] = hangs(5)
     assert "no answer in time" in refused(model_digest, model())
     served.requests.clear()
-    assert "out of reach" in refused(model_digest, model()) and "out of reach" in refused(sentences)
+    for read, config in ((model_digest, model()), (sentences, task())):
+        assert "out of reach (an earlier request got no answer), and its local cache lacks" in refused(read, config)
     assert served.requests == []
+
+
+def test_a_slow_first_answer_is_waited_for(served):
+    """For four seconds, as behind a slow proxy."""
+    served.faults["HEAD /$"] = lambda handler: time.sleep(4)  # and then the answer
+    assert hub.is_reachable()
+
+
+def test_why_the_hub_is_out_of_reach(served, monkeypatch):
+    monkeypatch.setattr(reach, "PROBE_SECONDS", 0.2)
+    served.faults["HEAD /$"] = hangs(1)
+    timeout = r"out of reach \((no answer within 0.2 seconds|\w*Timeout: .*)\), and"
+    assert re.search(timeout, refused(model_digest, model()))
+    served.faults["HEAD /$"] = breaks_off
+    reach.forget()
+    monkeypatch.setattr(reach, "PROBE_SECONDS", 10)
+    assert "out of reach (RemoteProtocolError: Server disconnected" in refused(model_digest, model())
+    reach.forget()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "out of reach (HF_HUB_OFFLINE is set), and" in refused(model_digest, model())
 
 
 @pytest.mark.parametrize(("number", "said"), [(28, "is full: make room, or set HF_HOME"), (30, "set HF_HOME")])

@@ -5,6 +5,7 @@ import math
 import shutil
 import threading
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -125,6 +126,28 @@ def test_repeats_that_do_not_agree_are_named_and_neither_is_used(tmp_path):
     assert authoritative_record(there, B) is not None
 
 
+@pytest.mark.parametrize("day", range(1, 7))
+def test_corrected_class_names_of_a_collected_run_count_and_are_collected(tmp_path, day):
+    """Whichever of the two checksums is the lower one."""
+    made = write_with_predictions(tmp_path, record(created=f"2026-01-0{day}"), [0.0, 1.0])
+    collect(tmp_path)
+    names = [f"class {number}" for number in range(10)]
+    corrected = records.write(made.having(config=made.config.having(task={"label_names": names})), tmp_path)
+    for _ in range(2):  # before and after it is collected again
+        assert authoritative_record(tmp_path, A) == corrected == Archive(tmp_path).record(A)
+        assert set(read_predictions(Archive(tmp_path))[0]["record"]) == {corrected.checksum}
+        assert collect(tmp_path) == (1, [])
+    shutil.rmtree(tmp_path / "runs")
+    assert Archive(tmp_path).record(A).config.task.label_names == names
+
+
+def test_another_result_of_the_same_second_hides_no_collected_one(tmp_path):
+    records.write(record(accuracy=0.75), tmp_path)
+    collect(tmp_path)
+    records.write(record(accuracy=0.95), tmp_path)
+    assert len(Archive(tmp_path).results()) == 2
+
+
 # Collecting
 
 
@@ -171,7 +194,7 @@ def test_what_is_not_collected(tmp_path):
     records.write(ended("diverged", "d" * 12), tmp_path)
     records.write(record("e" * 12, git_dirty=None), tmp_path)  # of an installed package
     count, (problem,) = collect(tmp_path)
-    assert count == 2 and problem == "1 records were made by code with uncommitted changes: they are not collected"
+    assert count == 2 and problem == "1 records are not collected: the code has changes, or git could not tell"
     assert [json.loads(line)["run_id"] for line in collected(tmp_path).splitlines()] == ["d" * 12, "e" * 12]
 
 
@@ -181,6 +204,17 @@ def test_without_a_result_nothing_is_collected(tmp_path):
         [f"{tmp_path} has no result to collect: run the experiment first, or name another folder"],
     )
     assert not (tmp_path / "records.jsonl").exists()
+
+
+@pytest.mark.parametrize("commit", ["c", "unknown"])
+def test_records_of_a_checkout_whose_state_git_could_not_tell_are_not_collected(tmp_path, commit):
+    made = record()
+    unknown = replace(made.environment, git_commit=commit, git_dirty=None)
+    records.write(made.having(environment=unknown), tmp_path)
+    records.write(record(B), tmp_path)
+    count, (problem,) = collect(tmp_path)
+    assert count == 1 and problem.startswith("1 records are not collected")
+    assert json.loads(collected(tmp_path))["run_id"] == B
 
 
 @pytest.mark.parametrize("spoil", [lambda line: line[:-20], lambda line: line.replace(b"0.75", b"0.99")])
@@ -199,6 +233,15 @@ def test_a_damaged_line_is_named_and_never_lost_by_collecting(tmp_path, spoil):
     with pytest.raises(UserError, match=r"records.jsonl, line 2.*collecting would lose this line"):
         collect(clone)
     assert collected(clone) == before
+
+
+def test_blank_lines_are_no_records(tmp_path):
+    records.write(record(), tmp_path)
+    collect(tmp_path)
+    whole = collected(tmp_path)
+    (tmp_path / "records.jsonl").write_bytes(b"\n" + whole + b" \n\n")
+    assert Archive(tmp_path).problems == [] and collect(tmp_path) == (1, [])
+    assert collected(tmp_path) == whole
 
 
 @pytest.mark.parametrize("name", ["absent", "empty"])

@@ -1,5 +1,6 @@
 """A run is trained by one process at a time; a lock ends with the process that made it."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 from support.made_up import A
 
-from surm_bench.records import Locked, Lost, check_held, held, lock, locked
+from surm_bench.records import Locked, Lost, check_held, held, lock, locked, running
 from surm_bench.system.atomic import atomic
 from surm_bench.system.storage import StorageError
 
@@ -100,6 +103,32 @@ def test_a_process_that_only_has_the_same_number_holds_nothing(folder):
         pass
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/stat has the time of boot")
+@pytest.mark.parametrize("step", [-3600, 3600])
+def test_a_step_of_the_system_clock_voids_no_lock(folder, tmp_path, monkeypatch, step):
+    """Linux computes the time of boot from the clock, so a step of the clock moves it (proc(5): btime)."""
+    with locked(folder):
+        lines = Path("/proc/stat").read_text().splitlines()
+        moved = [f"btime {int(line.split()[1]) + step}" if line.startswith("btime") else line for line in lines]
+        (tmp_path / "stat").write_text("\n".join(moved))
+        (tmp_path / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+        born = psutil.Process().create_time()
+        monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
+        assert psutil.Process().create_time() == pytest.approx(born + step, abs=2)
+        with pytest.raises(Locked), locked(folder):
+            pytest.fail("locked twice")
+        check_held(folder)
+
+
+def test_a_lock_of_an_older_version_has_the_birth_by_the_system_clock(folder):
+    with locked(folder):
+        mine = json.loads((folder / "lock.json").read_text())
+        born = psutil.Process().create_time()
+        (folder / "lock.json").write_text(json.dumps(mine | {"born": born}))
+        assert lock.holder(folder)["born"] == born
+        check_held(folder)
+
+
 def test_a_lock_of_another_host_is_void_after_its_silence(folder):
     locked_elsewhere(folder, seconds_ago=5)
     with pytest.raises(Locked, match="on another"), locked(folder, silence=60):
@@ -128,6 +157,16 @@ def test_a_lock_that_was_copied_with_its_folder_is_void_when_it_is_old(folder, t
         with locked(copy):
             check_held(copy)
         check_held(folder)
+
+
+@pytest.mark.parametrize(("seconds_ago", "runs"), [(5, [A]), (1000, [])])
+def test_running_runs_are_listed_where_nothing_can_be_written(folder, tmp_path, monkeypatch, seconds_ago, runs):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    locked_elsewhere(folder, seconds_ago)
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert [run.run_id for run in running(tmp_path)] == runs
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', "\x00"])

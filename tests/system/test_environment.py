@@ -1,6 +1,7 @@
 """What a record says of the machine and of the code that it was made with."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -25,18 +26,29 @@ def test_environment_names_versions_and_this_commit():
     json.dumps(described, allow_nan=False)
 
 
-def test_git_state_of_a_checkout_an_edit_and_a_copy_inside_another_checkout(tmp_path, monkeypatch):
-    package = tmp_path / "surm_bench"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    folder = tmp_path / "surm_bench"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    monkeypatch.setattr(environment, "PACKAGE", folder)
+    monkeypatch.setattr(environment, "config_dir", lambda: tmp_path / "configs")
+    return folder
 
-    def git(*arguments):
+
+@pytest.fixture
+def git(tmp_path):
+    """Calls git in the folder above the package."""
+
+    def call(*arguments):
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
         done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
-    monkeypatch.setattr(environment, "PACKAGE", package)
-    monkeypatch.setattr(environment, "config_dir", lambda: tmp_path / "configs")
+    return call
+
+
+def test_git_state_of_a_checkout_an_edit_and_a_copy_inside_another_checkout(tmp_path, package, git):
     assert environment._git_state() == (None, None)
     git("init", "-q")
     (tmp_path / "other").write_text("")
@@ -50,6 +62,25 @@ def test_git_state_of_a_checkout_an_edit_and_a_copy_inside_another_checkout(tmp_
     assert environment._git_state()[1] is False
     (package / "__init__.py").write_text("edited = True")
     assert environment._git_state() == (git("rev-parse", "HEAD"), True)
+
+
+def test_what_git_cannot_tell_is_unknown_and_not_clean(tmp_path, package, git, monkeypatch):
+    git("init", "-q")
+    git("add", "surm_bench")
+    git("commit", "-qm", "all")
+    commit, real = git("rev-parse", "HEAD"), shutil.which("git")
+    fake = tmp_path / "bin" / "git"
+    fake.parent.mkdir()
+    monkeypatch.setenv("PATH", str(fake.parent))
+    assert environment._git_state() == ("unknown", None)  # git is not installed
+    fake.write_text(f'#!/bin/sh\ncase $* in *status*) exit 128;; esac\nexec {real} "$@"\n')
+    fake.chmod(0o755)
+    assert environment._git_state() == (commit, None)
+
+
+def test_without_git_an_installed_package_has_no_commit(package, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert environment._git_state() == (None, None)
 
 
 def test_peak_memory_covers_what_was_held():
