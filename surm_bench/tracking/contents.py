@@ -52,9 +52,14 @@ def tags(config: Config) -> list[str]:
 
 def score_name(config: Config) -> str:
     """Return the score's name, equal for comparable runs, such as ``score/vit_base/images/cifar10/fraction_0.02``."""
+    return "/".join(["score", config.model.name, config.task.name, *parts_of_data(config)])
+
+
+def parts_of_data(config: Config) -> list[str]:
+    """Return what says which part of its data a task uses, such as ``fraction_0.02``; nothing if it uses all."""
     task = config.task
     given = [f"{name}_{getattr(task, key):g}" for key, name in SIZES.items() if getattr(task, key) is not None]
-    return "/".join(["score", config.model.name, task.name, *given, *["vtab1k"] * task.vtab1k])
+    return given + ["vtab1k"] * task.vtab1k
 
 
 def with_score(values: dict[str, float], config: Config) -> dict[str, float]:
