@@ -1,5 +1,6 @@
 """Share the runs of one sweep among eight processes in one folder, and kill three of them."""
 
+import math
 import random
 import re
 import tempfile
@@ -11,16 +12,23 @@ from reliability.processes import DIGITS, QUIET, begin, end, table, wait_for
 from surm_bench import records
 
 WORKERS, KILLED = 8, 3
+ADAPTERS = ("circulant", "lora", "kronecker")
 SHORT = ["trainer.max_steps=30", "trainer.save_seconds=0.2", "task.max_train_samples=300", *QUIET]
 DONE = re.compile(r"run ([0-9a-f]{12})$", re.MULTILINE)  # the line of a run that this process trained to its end
 
 
 def report(number: int) -> bool:
-    """Print the outcome of `number` runs; return whether each is complete and was trained to its end only once."""
+    """Print the outcome of `number` runs, rounded up to a multiple of three, one run of each adapter for a seed.
+
+    Returns:
+        Whether each run is complete and was trained to its end only once.
+    """
+    seeds = math.ceil(number / len(ADAPTERS))
+    number = seeds * len(ADAPTERS)
     rng, began = random.Random(0), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        sweep = ["-m", *DIGITS, "adapter=circulant,lora,kronecker", *SHORT, f"results_dir={folder}"]
-        sweep.append(f"seed={','.join(map(str, range(number // 3)))}")
+        sweep = ["-m", *DIGITS, f"adapter={','.join(ADAPTERS)}", *SHORT, f"results_dir={folder}"]
+        sweep.append(f"seed={','.join(map(str, range(seeds)))}")
         processes = [begin(*sweep) for _ in range(WORKERS)]
         outputs, survivors = [], list(processes)
         for share in sorted(rng.uniform(0.1, 0.7) for _ in range(KILLED)):

@@ -1,4 +1,4 @@
-"""Measure the adapters' speed, memory and accuracy side by side, and write tables and figures."""
+"""Measure the adapters' speed, memory and rounding errors side by side, and write tables and figures."""
 
 import os
 import sys

@@ -18,6 +18,7 @@ MEMORY = (
     "Memory is the size of the module's tensors and of all other tensors at the peak of the step, from PyTorch's "
     "record of every allocation."
 )
+OF_MEDIANS = "{columns}: the quotient of two medians. "
 
 
 def layer_table(data: pd.DataFrame, plan: BenchmarkPlan, machine: str) -> Table:
@@ -35,7 +36,10 @@ def layer_table(data: pd.DataFrame, plan: BenchmarkPlan, machine: str) -> Table:
             rows.append(texts)
     caption = (
         f"Time and memory of forward and backward through one {plan.side}×{plan.side} layer with a frozen weight, on "
-        f"{plan.tokens:,} tokens. {MEMORY} " + HOW.format(rounds=_rounds(data), machine=machine)
+        f"{plan.tokens:,} tokens. {MEMORY} The layer's input and the gradient of its output, equal for all cases, are "
+        "not counted. "
+        + OF_MEDIANS.format(columns="÷ frozen, C3A, LoKr and rfft")
+        + HOW.format(rounds=_rounds(data), machine=machine)
     )
     return _table(columns, rows, caption, data)
 
@@ -103,7 +107,9 @@ def growth_table(data: pd.DataFrame, _: BenchmarkPlan, machine: str) -> Table:
     columns += [Column(t) for t in ("factored, ms", "Fastest", "auto ÷ fastest", "auto ÷ LoRA r=8")]
     caption = (
         "Time of forward and backward through one layer, by route. Fastest is the fastest of the routes that one can "
-        "choose; auto may combine two routes. " + HOW.format(rounds=_rounds(data), machine=machine)
+        "choose; auto may combine two routes. "
+        + OF_MEDIANS.format(columns="auto ÷ fastest")
+        + HOW.format(rounds=_rounds(data), machine=machine)
     )
     return _table(columns, rows, caption, data)
 
@@ -151,12 +157,14 @@ def target_table(parts: dict[str, pd.DataFrame]) -> Table:
          f"missed: {row['missed']}" if row["missed"] else "met", row["each"]]
         for row in rows
     ]  # fmt: skip
+    judged = "; ".join(dict.fromkeys(data["setting"].iloc[0] for data in parts.values() if "setting" in data))
     machines = "; ".join(dict.fromkeys(machine for data in parts.values() for machine in data["machine"]))
     columns = [Column(title) for title in ("What", "Target", "Worst", "Result", "Each")]
     return _table(
         columns,
         texts,
-        f"A target is met if the ratio, rounded to two decimals, is not above it. Machine: {machines}.",
+        "A target is met if the ratio, rounded to two decimals, is not above it. Only the first setting of each part "
+        f"is judged: {judged}. Machine: {machines}.",
         pd.DataFrame(rows),
     )
 

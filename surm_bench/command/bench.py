@@ -7,7 +7,7 @@ PARTS = ("layer", "networks", "residual", "merged", "harness", "width", "tokens"
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "measure the adapters' speed, memory and accuracy side by side, and write tables and figures"
+    about = "measure the adapters' speed, memory and rounding errors side by side, and write tables and figures"
     parser = commands.add_parser("bench", help=about, description=about)
     parser.add_argument(
         "--quick", action="store_true", help="small sizes and few repetitions, in about a minute; writes to outputs/"

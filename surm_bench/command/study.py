@@ -24,7 +24,11 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         study = studies.add_parser(name, help=question, description=question)
         study.set_defaults(call=_run)
         study.add_argument("--quick", action="store_true", help="a small version in seconds; writes to outputs/")
-        study.add_argument("--folder", type=Path, help=f"where to write (default: results/studies/{name})")
+        study.add_argument(
+            "--folder",
+            type=Path,
+            help=f"where to write (default: results/studies/{name}; outputs/studies/{name} with any other option)",
+        )
         if name == "approximation":
             study.add_argument("--side", type=int, help="rows and columns of the matrices")
         if name == "uuid":
@@ -38,11 +42,13 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _run(options: argparse.Namespace) -> int:
-    root = Path("outputs") if options.quick else Path("results")  # a quick try must not replace results
+    changed = {key: getattr(options, key, None) for key in ("side", "model", "pairs", "steps", "results_dir")}
+    given = {key: value for key, value in changed.items() if value is not None}
+    # only the study of the paper's size may replace its results
+    root = Path("outputs") if options.quick or given else Path("results")
     folder = options.folder or root / "studies" / options.study
-    given = {key: getattr(options, key, None) for key in ("quick", "side", "model", "pairs", "steps", "results_dir")}
     folder.mkdir(parents=True, exist_ok=True)  # before any expensive work
     study = import_module(f"surm_bench.studies.{options.study}")  # imports torch, so only when needed
-    study.main(folder, **{key: value for key, value in given.items() if value is not None})
+    study.main(folder, quick=options.quick, **given)
     print(f"\nWritten to {folder}")
     return 0

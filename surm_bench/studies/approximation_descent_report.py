@@ -15,14 +15,15 @@ CELL = ["member", "stored", "target"]
 TWO = "W(G, H), r = 2"
 CAPTION = (
     "‖M̂ − M‖ / ‖M‖ in Frobenius norm after {steps:,} steps of Adam, M of {side}×{side}; mean ± sample standard "
-    "deviation over {trials} trials. Near low rank: G·Hᵀ + {noise}·R, G and H of {rank} columns; sines: rows "
-    "sin(k·t), k = 1 … {side}, t ~ N(0, 1) for each row, without and with {noise} noise. W(G, H) is a sum of r "
-    "products of a circulant and a skew-circulant matrix. The paper's text names gradient descent; Adam, its rate "
-    "{rate} that falls to zero by a cosine, the steps, the {rank} columns and the starts are ours. Bold: best, "
-    "underlined: second. The paper: W(G, H) of r holds that of every smaller r, from r = 2 on every Toeplitz matrix, "
-    "and with r = n every matrix (Theorem A.2); the curves of its Fig. 5 are not at hand. Here, the error falls with "
-    "every step of r on {falling} of {targets} targets, W(G, H) of r = 2 is ahead of Toeplitz on {ahead} of {targets}, "
-    "and circulant and Toeplitz leave at least {left:.3f}: the order {verdict} the theorem's."
+    "deviation over {trials} trials. Numbers are those stored; circulant trains twice as many. Near low rank: G·Hᵀ + "
+    "{noise}·R, G and H of {rank} columns; sines: rows sin(k·t), k = 1 … {side}, t ~ N(0, 1) for each row, without and "
+    "with {noise} noise. W(G, H) is a sum of r products of a circulant and a skew-circulant matrix. The paper's text "
+    "names gradient descent; Adam, its rate {rate} that falls to zero by a cosine, the steps, the {rank} columns and "
+    "the starts are ours. Bold: best, underlined: second. The paper: W(G, H) of r holds that of every smaller r, from "
+    "r = 2 on every Toeplitz matrix, and with r = n every matrix (Theorem A.2); the curves of its Fig. 5 are not at "
+    "hand. Here, the error falls with every step of r on {falling} of {targets} targets, W(G, H) of r = 2 is ahead of "
+    "Toeplitz on {ahead} of {targets}, and circulant and Toeplitz leave at least {left:.3f}: the order {verdict} the "
+    "theorem's."
 )
 
 

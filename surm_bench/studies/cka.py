@@ -22,7 +22,7 @@ from surm_bench.run.build import build
 from surm_bench.run.loading import evaluate, load_run
 from surm_bench.studies import cka_report
 from surm_bench.studies.cka_models import AdaptedModel, deltas, features, pretrained, random_like, weights
-from surm_bench.studies.finished import newest, read_runs
+from surm_bench.studies.finished import method_of, newest, read_runs
 from surm_bench.studies.reporting import conclude
 from surm_bench.studies.similarity import cosine, debiased_cka, linear_cka, relative_norm
 from surm_bench.system import environment
@@ -100,10 +100,11 @@ def compare(runs: list[Record], results_dir: Path) -> dict[str, list[dict]]:
         (full if adapter.name == FULL else methods).append(tuned)
         used.append({"run_id": run.run_id, "label": tuned.label, "seed": tuned.seed, "score": run.score})
     if full:
+        before = weights(backbone)
         randoms = [random_like(cka_report.RANDOM, one, backbone, loader) for one in full]
         references = [*full, *randoms, pretrained(cka_report.PRETRAINED, backbone, loader)]
         pairs = [
-            {"reference": reference} | similarities(one, other, weights(backbone))
+            {"reference": reference} | similarities(one, other, before)
             for reference, group in ((False, methods), (True, references))
             for one in group
             for other in full
@@ -154,4 +155,4 @@ def _adapter(record: Record, results_dir: Path) -> Path:
 
 
 def _task(record: Record) -> tuple[str, str]:
-    return record.config.model.name, record.config.task.name
+    return method_of(record)[:2]

@@ -6,7 +6,14 @@ import pandas as pd
 
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 from surm_bench.studies import pinwheel_report
-from surm_bench.studies.pinwheel_report import REFERENCES, method_looks, summary_frame
+from surm_bench.studies.pinwheel_report import (
+    REFERENCES,
+    accuracy_text,
+    at_edge,
+    diverged_methods,
+    method_looks,
+    summary_frame,
+)
 from surm_bench.studies.reporting import mean_and_deviation
 
 TITLES = {
@@ -16,16 +23,18 @@ TITLES = {
 LORA, DENSE, UNTRAINED = "low_rank", "dense", "dense, not trained"
 STRUCTURED = ("circulant", "symmetric_toeplitz", "toeplitz")
 MEASURES = {"cka_features": "CKA, features", "cka_weights": "CKA, matrix"}
+COLUMNS = ("Setting", "Hidden matrix", "Trained", "Rate", "Accuracy", "Loss", *MEASURES.values())
 COMPARED = {"cka_features": "features", "cka_weights": "the hidden matrix"}
 CAPTION = (
     "A network with two hidden layers of {width} units on a pinwheel of {arms} arms, {train_per_arm} points each: an "
     "embedding (2 → {width}), the hidden matrix, which is the structured one itself or a dense one, and the head. "
     "{steps:,} epochs of Adam on all points; its rate by the accuracy on {tuning} other seed(s), of {rates}, falling "
-    "linearly to zero. Accuracy × 100 on fresh points, loss of the last step; mean ± sample standard deviation over "
-    "{seeds} seeds. CKA is linear, with the dense network of the same seed: of what the head sees of the fresh points, "
-    "and of the hidden matrix, its rows as examples. It is above 0 for unrelated matrices. With a frozen embedding, "
-    "another seed has another embedding. Points, noise, rates and what CKA compares are ours, where the paper's text "
-    "leaves them open. Bold: best of the four structures, underlined: second; {missing}: not measured. {findings}"
+    "linearly to zero; chosen at an edge of this grid: {edges}. Accuracy × 100 on fresh points, loss of the last "
+    "step; mean ± sample standard deviation over {seeds} seeds. CKA is linear, with the dense network of the "
+    "same seed: of what the head sees of the fresh points, and of the hidden matrix, its rows as examples. It is above "
+    "0 for unrelated matrices. With a frozen embedding, another seed has another embedding. Points, noise, rates and "
+    "what CKA compares are ours, where the paper's text leaves them open. Bold: best of the four structures, "
+    "underlined: second; {missing}: not measured. {findings}"
 )
 PAPERS_LOSS = 0.9  # LoRA's loss at the end of both figures
 LOSS = (
@@ -46,9 +55,11 @@ MEASURE = "by the CKA of {what} LoRA is the last in {last}, and circulant the fi
 def similarity_table(records: dict) -> Table:
     """Return the table of methods and references in each setting: accuracy, loss and CKA with the dense network."""
     cells = pd.DataFrame(records["similarities"]).groupby(["setting", "method"], sort=False)
+    seeds = len(records["settings"]["seeds"])
     found = cells[list(MEASURES)].agg(["mean", "std"])
     found.columns = ["_".join(names) for names in found.columns]
     data = summary_frame(records).merge(found.reset_index(), on=["setting", "method"], how="outer", sort=False)
+    data.loc[data["n"] < seeds, list(found.columns)] = float("nan")
     look, rows = method_looks(records), []
     for setting in TITLES:
         of_setting = data[data["setting"] == setting].set_index("method")
@@ -61,7 +72,7 @@ def similarity_table(records: dict) -> Table:
         ]
         for row, mark in zip(of_setting.itertuples(), marks(shown), strict=True):
             texts = [MISSING if pd.isna(row.trained) else f"{row.trained:,.0f}"]
-            texts += [mean_and_deviation(100 * row.accuracy, 100 * row.accuracy_std, "{:.1f}")]
+            texts += [MISSING if pd.isna(row.rate) else f"{row.rate:g}", accuracy_text(row, seeds)]
             texts += [mean_and_deviation(row.loss, row.loss_std, "{:.3f}")]
             texts += [
                 mean_and_deviation(getattr(row, f"{name}_mean"), getattr(row, f"{name}_std"), "{:.2f}")
@@ -69,9 +80,9 @@ def similarity_table(records: dict) -> Table:
             ]
             label = look[row.Index]["label"] if row.Index in look else row.Index
             first = setting if row.Index == methods[0] else ""
-            rows.append([Cell(text, mark if place == 3 else "") for place, text in enumerate([first, label, *texts])])
-    titles = ("Setting", "Hidden matrix", "Trained", "Accuracy", "Loss", *MEASURES.values())
-    return Table([Column(title) for title in titles], rows, _caption(records["settings"], data), data)
+            cells_of_row = zip(COLUMNS, [first, label, *texts], strict=True)
+            rows.append([Cell(text, mark if column == "Accuracy" else "") for column, text in cells_of_row])
+    return Table([Column(title) for title in COLUMNS], rows, _caption(records, data), data)
 
 
 def draw_regions(records: dict, path: Path) -> None:
@@ -79,11 +90,15 @@ def draw_regions(records: dict, path: Path) -> None:
     pinwheel_report.draw_regions(records, path, TITLES)
 
 
-def _caption(settings: dict, data: pd.DataFrame) -> str:
+def _caption(records: dict, data: pd.DataFrame) -> str:
+    settings, diverged = records["settings"], diverged_methods(records, data)
     counts = {"seeds": len(settings["seeds"]), "tuning": len(settings["tuning_seeds"])}
-    rates = ", ".join(f"{rate:g}" for rate in settings["rates"])
-    findings = f"{_losses(data)} {_similarities(data)}"
-    return CAPTION.format(**settings | counts | {"rates": rates}, missing=MISSING, findings=findings)
+    rates = {"rates": ", ".join(f"{rate:g}" for rate in settings["rates"]), "edges": at_edge(records, data)}
+    if diverged:
+        findings = f"No mean where a seed diverged, and no comparison with the paper: {diverged}."
+    else:
+        findings = f"{_losses(data)} {_similarities(data)}"
+    return CAPTION.format(**settings | counts | rates, missing=MISSING, findings=findings)
 
 
 def _losses(data: pd.DataFrame) -> str:

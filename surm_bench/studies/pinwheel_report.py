@@ -1,6 +1,7 @@
 """The table and the figures of the pinwheel study, made only from its records. Without torch."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +13,7 @@ from surm_bench.report.panels import STYLE, new_figure, save
 from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 from surm_bench.studies import looks
 from surm_bench.studies.pinwheel_data import ARMS, REACH, TEST, sample
-from surm_bench.studies.reporting import mean_and_deviation
+from surm_bench.studies.reporting import diverged_of, mean_and_deviation
 
 ARM_COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C")  # after Okabe and Ito
 SETTING_TITLES = {
@@ -27,10 +28,11 @@ CAPTION = (
     "loss of the last step on the training points; mean ± sample standard deviation over {seeds} seeds. Numbers are "
     "those of the matrix; stored is the least that has to be kept of them. Rates: {steps} steps of Adam, best mean "
     "accuracy on {tuning} other seeds, of {rates}; chosen at an edge of this grid: {edges}. Bold: best of the four "
-    "structures, underlined: second best; {missing}: nothing is trained."
+    "structures, underlined: second best; {missing}: nothing is trained.{diverged}"
 )
 REFERENCES = {"frozen": "#9A9A9A", "dense": "#222222"}  # references are grey
 CELL = ["setting", "method", "trained", "stored"]
+MEANS = ["accuracy", "accuracy_std", "loss", "loss_std"]
 
 
 def method_looks(records: dict) -> dict[str, dict[str, str]]:
@@ -40,15 +42,19 @@ def method_looks(records: dict) -> dict[str, dict[str, str]]:
 
 
 def summary_frame(records: dict) -> pd.DataFrame:
-    """Return one row per (setting, method): counts, rate, n seeds, mean and std of accuracy and of the last loss."""
+    """Return one row per (setting, method): counts, rate, n, mean and std of accuracy and of the last loss.
+
+    n counts the seeds that did not diverge. If one did, there is no mean: that of the others would flatter the method.
+    """
     runs = pd.DataFrame(records["runs"])
     runs["loss"] = [float("nan") if not losses else losses[-1] for losses in runs["losses"]]
+    runs["kept"] = runs["loss"].notna() | (runs["losses"].str.len() == 0)  # no losses: nothing is trained
     runs["rate"] = runs["rate"].astype(float)
-    return (
+    data = (
         runs.groupby(CELL, sort=False)
         .agg(
             rate=("rate", "first"),
-            n=("seed", "size"),
+            n=("kept", "sum"),
             accuracy=("accuracy", "mean"),
             accuracy_std=("accuracy", "std"),
             loss=("loss", "mean"),
@@ -56,6 +62,29 @@ def summary_frame(records: dict) -> pd.DataFrame:
         )
         .reset_index()
     )
+    data.loc[data["n"] < len(records["settings"]["seeds"]), MEANS] = float("nan")
+    return data
+
+
+def accuracy_text(row: NamedTuple, seeds: int) -> str:
+    """Return the accuracy × 100 of a row of summary_frame, or how many of the seeds diverged."""
+    if row.n < seeds:
+        return diverged_of(row.n, seeds)
+    return mean_and_deviation(100 * row.accuracy, 100 * row.accuracy_std, "{:.1f}")
+
+
+def diverged_methods(records: dict, data: pd.DataFrame) -> str:
+    """Name the rows of data in which a seed diverged; the empty text if there is none."""
+    seeds, look = len(records["settings"]["seeds"]), method_looks(records)
+    rows = data[data["n"] < seeds].itertuples()
+    return "; ".join(f"{look[row.method]['label']}, {row.setting} ({diverged_of(row.n, seeds)})" for row in rows)
+
+
+def at_edge(records: dict, data: pd.DataFrame) -> str:
+    """Name the rows of data whose rate is the smallest or the largest of the grid, or say "none"."""
+    rates, look = records["settings"]["rates"], method_looks(records)
+    rows = data[data["rate"].isin((min(rates), max(rates)))].itertuples()
+    return "; ".join(f"{look[row.method]['label']}, {row.setting} ({row.rate:g})" for row in rows) or "none"
 
 
 def accuracy_table(records: dict) -> Table:
@@ -69,10 +98,11 @@ def accuracy_table(records: dict) -> Table:
     for setting in settings:
         cells = data[data["setting"] == setting].set_index("method").loc[methods]
         columns += [Column(title, setting) for title in ("Accuracy", "Loss", "Rate")]
-        shown = [None if row.Index in REFERENCES else round(100 * row.accuracy, 1) for row in cells.itertuples()]
-        accuracies = [
-            mean_and_deviation(100 * row.accuracy, 100 * row.accuracy_std, "{:.1f}") for row in cells.itertuples()
+        shown = [
+            None if row.Index in REFERENCES or pd.isna(row.accuracy) else round(100 * row.accuracy, 1)
+            for row in cells.itertuples()
         ]
+        accuracies = [accuracy_text(row, len(records["settings"]["seeds"])) for row in cells.itertuples()]
         contents.append([Cell(*pair) for pair in zip(accuracies, marks(shown), strict=True)])
         contents.append([Cell(MISSING if pd.isna(loss) else f"{loss:.3f}") for loss in cells["loss"]])
         contents.append([Cell(MISSING if pd.isna(rate) else f"{rate:g}") for rate in cells["rate"]])
@@ -139,15 +169,13 @@ def _draw_map(axes: Axes, region: dict, arms: int) -> None:
 
 
 def _caption(records: dict, data: pd.DataFrame) -> str:
-    settings, look = records["settings"], method_looks(records)
-    rates = settings["rates"]
-    at_edge = data[data["rate"].isin((min(rates), max(rates)))]
-    edges = [f"{look[row.method]['label']}, {row.setting} ({row.rate:g})" for row in at_edge.itertuples()]
+    settings, diverged = records["settings"], diverged_methods(records, data)
     return CAPTION.format(
         seeds=len(settings["seeds"]),
         steps=settings["steps"],
         tuning=len(settings["tuning_seeds"]),
-        rates=", ".join(f"{rate:g}" for rate in rates),
-        edges="; ".join(edges) or "none",
+        rates=", ".join(f"{rate:g}" for rate in settings["rates"]),
+        edges=at_edge(records, data),
         missing=MISSING,
+        diverged=f" No mean where a seed diverged: {diverged}." if diverged else "",
     )

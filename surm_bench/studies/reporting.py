@@ -1,4 +1,4 @@
-"""Shared parts of the studies: the files of a finished study, and a mean with its deviation. Without torch."""
+"""Shared parts of the studies: the files of a finished study, and the texts of cells. Without torch."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,6 +40,11 @@ def conclude(
     for name, draw in figures.items():
         draw(records, folder / name)
     print_table(table)
+
+
+def diverged_of(n: float, seeds: int) -> str:
+    """Return for example ``1 of 3 diverged``: stands for the mean where only n of the seeds have a finite loss."""
+    return f"{seeds - n:g} of {seeds} diverged"
 
 
 def mean_and_deviation(mean: float, std: float, form: str) -> str:

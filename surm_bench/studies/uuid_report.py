@@ -1,15 +1,17 @@
 """The table and the figure of the UUID pairs, made only from their records. Without torch."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
 from surm_bench.report.panels import STYLE, new_figure, save
-from surm_bench.report.tables import Cell, Column, Table, marks
+from surm_bench.report.tables import MISSING, Cell, Column, Table, marks
 from surm_bench.statistics.intervals import Interval, mean_interval, paired_difference
 from surm_bench.studies import looks
+from surm_bench.studies.reporting import diverged_of
 
 LABELS = {"ldr": "W(G, H)", "lora": "LoRA"}
 LINES = {"ldr": "-", "lora": "--"}
@@ -37,16 +39,19 @@ SMALL = (
 
 
 def summary_frame(records: dict) -> pd.DataFrame:
-    """Return one row per (place, method, r): trained numbers, rate, n seeds, and the final loss and exact match.
+    """Return one row per (place, method, r): trained numbers, rate, n, and the final loss and exact match.
 
-    Loss and exact match have a mean and the ends of its interval.
+    Loss and exact match have a mean and the ends of its interval; n counts the seeds with a finite loss. If a seed
+    diverged, there is no mean: that of the other seeds would flatter the method.
     """
     rows = []
     for cell, runs in _runs(records).groupby(CELL, sort=False):
         first, row = runs.iloc[0], dict(zip(CELL, cell, strict=True))
-        row |= {"trained": first["trained"], "rate": first["rate"], "n": len(runs)}
+        row |= {"trained": first["trained"], "rate": first["rate"]}
+        finite = np.isfinite(_last(runs, "loss"))
+        row["n"] = int(finite.sum())
         for name in ("loss", "exact"):
-            found = mean_interval(_last(runs, name))
+            found = mean_interval(_last(runs, name) if finite.all() else [])
             row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -54,13 +59,11 @@ def summary_frame(records: dict) -> pd.DataFrame:
 
 def memory_table(records: dict) -> Table:
     """Return the table of methods, layers after layers: numbers, rate, loss and exact match."""
-    data, body = summary_frame(records), []
+    data, body, seeds = summary_frame(records), [], len(records["settings"]["seeds"])
     for place, cells in data.groupby("place", sort=False):
         found = marks([None if pd.isna(loss) else round(loss, 3) for loss in cells["loss"]], lowest=True)
         for row, mark in zip(cells.itertuples(), found, strict=True):
-            loss = f"{row.loss:.3f} ({row.loss_low:.3f} to {row.loss_high:.3f})"
-            low, high = (np.clip(100 * end, 0, 100) for end in (row.exact_low, row.exact_high))
-            exact = f"{100 * row.exact:.0f} ({low:.0f} to {high:.0f})"
+            loss, exact = _measured(row) if row.n == seeds else (diverged_of(row.n, seeds), MISSING)
             texts = [place if row.Index == cells.index[0] else "", _label(row.method, row.r), f"{row.trained:,}"]
             body.append([*map(Cell, texts), Cell(f"{row.rate:g}"), Cell(loss, mark), Cell(exact)])
     titles = ("Layers", "ΔW", "Numbers", "Rate", "Loss", "Exact match")
@@ -103,6 +106,13 @@ def _last(runs: pd.DataFrame, name: str) -> np.ndarray:
     return np.array([curve[-1] for curve in runs.sort_values("seed")[name]], float)
 
 
+def _measured(row: NamedTuple) -> tuple[str, str]:
+    """Return the loss and the exact match of a row of summary_frame, each with its interval."""
+    low, high = (np.clip(100 * end, 0, 100) for end in (row.exact_low, row.exact_high))
+    loss = f"{row.loss:.3f} ({row.loss_low:.3f} to {row.loss_high:.3f})"
+    return loss, f"{100 * row.exact:.0f} ({low:.0f} to {high:.0f})"
+
+
 def _label(method: str, r: int) -> str:
     return f"{LABELS[method]} r={r}"
 
@@ -129,8 +139,12 @@ def _finding(records: dict, place: str, rank: int) -> str:
         other = cells[place, "lora", r]
         found = paired_difference(_last(own, "loss"), _last(other, "loss"))
         times = other["trained"].iloc[0] / own["trained"].iloc[0]
-        size = f"{times:.3g} times the numbers"
-        parts.append(f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f}) of r = {r}, {size}: {_verdict(found)}")
+        other_is = f"r = {r}, {times:.3g} times the numbers"
+        if found.n_missing:
+            parts.append(f"none of {other_is}: a seed diverged")
+        else:
+            difference = f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+            parts.append(f"{difference} of {other_is}: {_verdict(found)}")
     return f"on {place}, {', '.join(parts)}"
 
 

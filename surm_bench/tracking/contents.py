@@ -8,6 +8,12 @@ from typing import Any
 from surm_bench.config import Config
 from surm_bench.records import Record
 
+SIZES = {  # keys of a task that change its data -> their names in the name of a score
+    "fraction": "fraction",
+    "shots": "shots",
+    "max_train_samples": "rows",
+    "max_eval_samples": "eval_rows",
+}
 TAG_LENGTH, NAME_LENGTH = 64, 128  # W&B's limits, in characters
 
 
@@ -46,10 +52,14 @@ def tags(config: Config) -> list[str]:
 
 def score_name(config: Config) -> str:
     """Return the score's name, equal for comparable runs, such as ``score/vit_base/images/cifar10/fraction_0.02``."""
+    return "/".join(["score", config.model.name, config.task.name, *parts_of_data(config)])
+
+
+def parts_of_data(config: Config) -> list[str]:
+    """Return what says which part of its data a task uses, such as ``fraction_0.02``; nothing if it uses all."""
     task = config.task
-    sizes = {"fraction": "fraction", "shots": "shots", "max_train_samples": "rows"}
-    given = [f"{name}_{getattr(task, key):g}" for key, name in sizes.items() if getattr(task, key) is not None]
-    return "/".join(["score", config.model.name, task.name, *given, *["vtab1k"] * task.vtab1k])
+    given = [f"{name}_{getattr(task, key):g}" for key, name in SIZES.items() if getattr(task, key) is not None]
+    return given + ["vtab1k"] * task.vtab1k
 
 
 def with_score(values: dict[str, float], config: Config) -> dict[str, float]:
@@ -71,6 +81,7 @@ def summary_of(record: Record) -> dict[str, Any]:
         score_name(record.config): record.score,
         "best_" + score_name(record.config): record.best_score,
         **scores,
+        "last/step": record.epochs["last"]["step"],
         "best/epoch": record.epochs["best"]["epoch"],
         **{f"parameters/{name}": count for name, count in asdict(record.parameters).items()},
         "lora/parameters": record.baseline.parameters,

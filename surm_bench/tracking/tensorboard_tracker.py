@@ -9,6 +9,7 @@ from typing import Any
 
 from surm_bench.config import Config
 from surm_bench.tracking.contents import job_type, run_name
+from surm_bench.tracking.points import first_repeated
 from surm_bench.tracking.tracker import Tracker
 
 
@@ -24,18 +25,20 @@ class TensorBoardTracker(Tracker):
         self._error: Exception | None = None
 
     def log(self, values: dict[str, Any], step: int) -> None:
-        """Add points; points of an earlier process at this step or later are no longer shown."""
+        """Add points; points of an earlier process that this one repeats are no longer shown."""
         self._step = step
 
         def write() -> None:
+            writer = self._open(first_repeated(values, step))
             for name, value in values.items():
-                self._open().add_scalar(name, value, step)
+                writer.add_scalar(name, value, step)
 
         self._attempt(write)
 
     def summary(self, values: dict[str, Any]) -> None:
         """Add a row of the tab HPARAMS. Single values are named summary/…, so that they stand together below curves."""
         known = {_of_summary(name): value for name, value in values.items() if value is not None}
+        self._step = values["last/step"]  # a process that goes on after the last step logs nothing
         row = _settings(self._config) | {"adapter_parameters": values["parameters/adapter"]}
         self._attempt(lambda: self._open().add_hparams(row, known, run_name=".", global_step=self._step))
 
@@ -53,11 +56,12 @@ class TensorBoardTracker(Tracker):
             reason = f"{self._error}".partition("\n")[0]
             print(f"surm-bench: TensorBoard files of run {self._run_id} are not complete ({reason})", file=sys.stderr)
 
-    def _open(self) -> Any:
+    def _open(self, repeated: int | None = None) -> Any:
+        """Return the writer; if it is new, points of earlier processes from the step repeated on are not shown."""
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
-            self._writer = SummaryWriter(str(self.folder), purge_step=self._step)
+            self._writer = SummaryWriter(str(self.folder), purge_step=repeated)
         return self._writer
 
     def _attempt(self, write: Callable[[], None]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from surm_bench.tracking.points import Points
 from surm_bench.tracking.tracker import Tracker
 from surm_bench.tracking.upload import Upload
 
@@ -43,6 +44,7 @@ class WandbTracker(Tracker):
         import wandb  # noqa: F401  # here, where its seconds are not W&B's
 
         self._arguments = arguments
+        self._points = Points(Path(arguments["dir"]) / "wandb" / f"{arguments['id']}.jsonl")
         self._run: Any = None
         self._upload: Upload | None = None
         self._error: Exception | None = None
@@ -52,9 +54,10 @@ class WandbTracker(Tracker):
         self._wait_for(self._start)
 
     def log(self, values: dict[str, Any], step: int) -> None:
-        self._calls.put(lambda: self._run.log(values | {STEP: step}, step=step))
+        self._calls.put(lambda: self._send(self._points.add(values, step)))
 
     def summary(self, values: dict[str, Any]) -> None:
+        self._calls.put(lambda: self._send(self._points.earlier()))  # if this process had nothing left to train
         self._calls.put(lambda: self._run.summary.update(values))
 
     def link(self, record: Path) -> None:
@@ -91,6 +94,10 @@ class WandbTracker(Tracker):
             _kill_service()
         if self._upload is None or not self._upload.end(self._seconds_left):
             print(f"surm-bench: {self._missing()}", file=sys.stderr)
+
+    def _send(self, points: list[tuple[int, dict[str, Any]]]) -> None:
+        for step, values in points:
+            self._run.log(values | {STEP: step}, step=step)
 
     def _work(self) -> None:
         for call in iter(self._calls.get, None):

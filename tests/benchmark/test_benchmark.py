@@ -92,10 +92,20 @@ def test_whole_steps_learn():
     inputs, _ = networks.random_batch(config, 2, "cpu")
     assert module(**inputs).logits.isfinite().all()
     step, tensors = networks.training_step(module, config, Setting(), size=2)
-    before = [t.clone() for t in tensors()]
-    step()
-    assert len(tensors()) > len(before)  # AdamW's state
-    assert any(not torch.equal(a, b) for a, b in zip(before, tensors(), strict=False))
+    torch.manual_seed(1)  # of the batch
+    inputs, labels = networks.random_batch(config, 2, "cpu")
+
+    def loss():
+        with torch.no_grad():
+            log_probabilities = module.eval()(**inputs).logits.log_softmax(-1)
+        module.train()
+        return -log_probabilities[torch.arange(2), labels].mean().item()
+
+    before, kept = loss(), len(tensors())
+    for _ in range(3):
+        step()
+    assert loss() < before
+    assert len(tensors()) > kept  # AdamW's state
 
 
 def test_what_differs_is_not_compared():
@@ -120,7 +130,9 @@ def test_verdicts():
         {"model": ["short", "long", "long"], "case": [harness.HARNESS, harness.HARNESS, "with cache_prefix ÷ without"],
          "ratio": [1.04, 1.034, 2.0], "setting": "cpu", "machine": "m"}
     )  # fmt: skip
-    verdicts = {row[0].text: row[3].text for row in target_table({"layer": data, "harness": runs}).rows}
+    table = target_table({"layer": data, "harness": runs})
+    assert "is judged: cpu. Machine: m." in table.caption
+    verdicts = {row[0].text: row[3].text for row in table.rows}
     assert verdicts == {
         "layer ÷ LoRA r=8": "missed: kronecker",
         "layer ÷ C3A": "missed: kronecker",

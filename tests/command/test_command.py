@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.made_records import make_record, tiny_experiment, without_training
@@ -189,6 +190,26 @@ sys.exit(exit_code(command, "line"))
 
 def test_the_parts_of_the_benchmark_have_their_names():
     assert tuple(PARTS) == bench.PARTS
+
+
+@pytest.mark.parametrize(
+    "options, folder",
+    [
+        ("approximation", "results/studies/approximation"),
+        ("approximation --side 8", "outputs/studies/approximation"),
+        ("uuid --pairs 2", "outputs/studies/uuid"),
+        ("weights --results-dir elsewhere", "outputs/studies/weights"),
+        ("pinwheel --quick", "outputs/studies/pinwheel"),
+        ("uuid --pairs 2 --folder mine", "mine"),
+    ],
+)
+def test_only_the_whole_study_replaces_its_results(options, folder, tmp_path, monkeypatch):
+    written = []
+    study = SimpleNamespace(main=lambda folder, **options: written.append(str(folder)))
+    monkeypatch.setattr("surm_bench.command.study.import_module", lambda name: study)
+    monkeypatch.chdir(tmp_path)
+    assert command(["study", *options.split()]) == 0
+    assert written == [folder]
 
 
 def test_every_study_has_a_make_target():

@@ -215,3 +215,15 @@ def test_the_table_by_hand():
     assert rows["Toeplitz"][2] == ("70.0 ± 0.0", "")
     assert rows["dense"][2] == ("99.0 ± 0.0", "")
     assert "chosen at an edge of this grid: dense, adapted (0.3)" in table.caption
+    assert "diverged" not in table.caption
+
+
+def test_a_seed_that_diverged_leaves_no_mean():
+    runs = [a_run(method, seed, 0.8) for method in ("low_rank", "circulant") for seed in (0, 1)]
+    runs[0]["losses"] = [1.0, None]
+    settings = {"seeds": [0, 1], "tuning_seeds": [7], "steps": 10, "rates": [0.01, 0.1, 0.3]}
+    table = pinwheel_report.accuracy_table({"settings": settings, "structures": declarations(), "runs": runs})
+    assert [(cell.text, cell.mark) for cell in table.rows[0][3:]] == [("1 of 2 diverged", ""), ("—", ""), ("0.1", "")]
+    assert [row[3].mark for row in table.rows] == ["", "best"]
+    assert table.data["n"].tolist() == [1, 2] and table.data["accuracy"].isna().tolist() == [True, False]
+    assert "No mean where a seed diverged: LoRA r=1, adapted (1 of 2 diverged)." in table.caption

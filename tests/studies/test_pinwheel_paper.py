@@ -76,8 +76,9 @@ def test_the_study_leaves_records_a_table_and_figures(tmp_path):
         assert matplotlib.image.imread(tmp_path / f"{name}.png").shape[1] == 1600
 
 
-def test_what_the_paper_says_beside_what_is_measured():
-    """By hand: LoRA's loss is the highest in one of two settings; by features circulant alone is nearer than LoRA."""
+@pytest.fixture
+def measured():
+    """LoRA's loss is the highest in one of two settings; by features circulant alone is nearer than LoRA."""
     losses = {"low_rank": (0.8, 0.1), "circulant": (0.2, 0.2), "symmetric_toeplitz": (0.3, 0.2), "toeplitz": (0.1, 0.1)}
     alike = {"low_rank": 0.5, "circulant": 0.9, "symmetric_toeplitz": 0.4, "toeplitz": 0.4, "dense, not trained": 0.6}
     runs, similarities = [], []
@@ -89,11 +90,33 @@ def test_what_the_paper_says_beside_what_is_measured():
             row = {"setting": setting, "method": method, "cka_features": cka, "cka_weights": 1 - cka}
             similarities += [row | {"seed": seed} for seed in (0, 1)]
     settings = {"width": 64, "arms": 5, "train_per_arm": 1, "steps": 1}
-    settings |= {"seeds": [0, 1], "tuning_seeds": [9], "rates": [1]}
-    records = {"settings": settings, "runs": runs, "similarities": similarities, "structures": declarations()}
-    caption = pinwheel_paper_report.similarity_table(records).caption
+    settings |= {"seeds": [0, 1], "tuning_seeds": [9], "rates": [0.01, 0.1, 1]}
+    return {"settings": settings, "runs": runs, "similarities": similarities, "structures": declarations()}
+
+
+def test_what_the_paper_says_beside_what_is_measured(measured):
+    caption = pinwheel_paper_report.similarity_table(measured).caption
     assert "LoRA's loss is the highest in 1 of 2 settings, unlike there, and within a factor" in caption
     assert "of that size in 1 of 2 settings, unlike there; embedding frozen: 0.800, the structured 0.100" in caption
     assert "features LoRA is the last in 0 of 2 settings, unlike there, and circulant the first in 2 of 2" in caption
     assert "matrix LoRA is the last in 0 of 2 settings, unlike there, and circulant the first in 0 of 2" in caption
     assert "not trained is ahead of 8 of 16 trained ones" in caption  # 3 of 4 by features, 1 of 4 by the matrix
+
+
+def test_the_rates_and_those_at_an_edge_of_the_grid(measured):
+    for run in measured["runs"]:
+        run["rate"] = 0.1 if run["method"] != "dense" else 1
+    table = pinwheel_paper_report.similarity_table(measured)
+    rates = {row[1].text: row[3].text for row in table.rows}
+    assert rates == dict.fromkeys(("LoRA r=1", "circulant", "symmetric Toeplitz", "Toeplitz"), "0.1") | {
+        "dense": "1", "dense, not trained": "—",
+    }  # fmt: skip
+    assert "at an edge of this grid: dense, embedding frozen (1); dense, embedding trained (1)." in table.caption
+
+
+def test_a_seed_that_diverged_leaves_no_mean_and_no_comparison(measured):
+    measured["runs"][0]["losses"] = [None]
+    table = pinwheel_paper_report.similarity_table(measured)
+    assert [cell.text for cell in table.rows[0][4:]] == ["1 of 2 diverged", "—", "—", "—"]
+    assert "no comparison with the paper: LoRA r=1, embedding frozen (1 of 2 diverged)." in table.caption
+    assert "LoRA's loss" not in table.caption

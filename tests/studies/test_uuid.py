@@ -165,6 +165,23 @@ def test_the_table_by_hand():
     assert "edge of this grid: W(G, H) r=1 on attention (0.1)" in table.protocol and "a Llama" in table.protocol
 
 
+def test_a_seed_that_diverged_leaves_no_mean_and_no_verdict():
+    """The other two seeds of W(G, H) are ahead of LoRA of r = 1: their mean would be, too."""
+    losses = {("ldr", 1): (None, 0.90, 0.91), ("lora", 1): (1.0, 1.0, 1.0), ("lora", 4): (0.5, 0.5, 0.5)}
+    runs = [
+        {"place": "attention", "method": method, "r": r, "seed": seed, "rate": 0.1, "trained": 10 * r}
+        | {"steps": [0, 9], "loss": [3.0, loss], "exact": [0.0, 0.5]}
+        for (method, r), of_cell in losses.items()
+        for seed, loss in enumerate(of_cell)
+    ]
+    settings = {"steps": 9, "pairs": 8, "batch": 8, "ranks": [1], "large": 4, "rates": [0.1], "seeds": [0, 1, 2]}
+    records = {"model": "a Llama", "settings": settings | {"tuning_seeds": [7]}, "runs": runs}
+    table = uuid_report.memory_table(records)
+    assert [(cell.text, cell.mark) for cell in table.rows[0][4:]] == [("1 of 3 diverged", ""), ("—", "")]
+    assert table.data["n"].tolist() == [2, 3, 3] and np.isnan(table.data["loss"][0])
+    assert "on attention, none of r = 1, 1 times the numbers: a seed diverged, none of r = 4" in table.caption
+
+
 def test_the_study_leaves_records_a_table_and_a_figure(tmp_path):
     study.main(tmp_path, quick=True)
     records = measurements.read(tmp_path / "measurements.json")

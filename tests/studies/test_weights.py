@@ -46,12 +46,24 @@ def test_a_folder_without_a_changed_weight(tmp_path):
     assert not (tmp_path / "study").exists()
 
 
-def test_only_the_newest_reported_successes_count(finished):
+def test_runs_on_other_parts_of_the_data_are_not_pooled(finished, capsys):
+    """The helper that starts runs takes 64 training and 32 test rows."""
+    lora = finished[1]["lora"]
+    half = lora.having(group_id="half", run_id="half", config=lora.config.having(task={"fraction": 0.5}))
+    rows = weights.changes([half, lora])
+    names = {row["run_id"]: row["task"] for row in rows}
+    assert names[lora.run_id] == "digits, rows_64, eval_rows_32"
+    assert names["half"] == "digits, fraction_0.5, rows_64, eval_rows_32"
+    assert len(rows) == 24 and "left out" not in capsys.readouterr().out
+
+
+def test_only_the_newest_reported_successes_count(finished, capsys):
     lora = finished[1]["lora"]
     tuning = lora.having(config=lora.config.having(task={"validation": "tuning"}))
     older = lora.having(group_id="older", created="2001-01-01T00:00:00+00:00", run_id="older")
     rows = weights.changes([tuning, older, lora.having(status="diverged"), lora])
     assert len(rows) == 12 and {row["run_id"] for row in rows} == {lora.run_id}
+    assert capsys.readouterr().out.startswith("1 finished runs are left out")
 
 
 def test_the_table_by_hand():

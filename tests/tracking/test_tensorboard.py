@@ -16,10 +16,11 @@ from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
 from surm_bench.config import Config
 from surm_bench.config.composition import resolved
+from surm_bench.records import Archive, Record
 from surm_bench.run.loading import load_run
 from surm_bench.tracking.tensorboard_tracker import TensorBoardTracker
 
-SCORE = "score/vit_digits/digits/rows_120"
+SCORE = "score/vit_digits/digits/rows_64/eval_rows_32"
 
 
 def config(folder: Path) -> Config:
@@ -54,7 +55,7 @@ def test_curves_settings_and_results_are_there(tmp_path):
     tracker = TensorBoardTracker(config(tmp_path), "0123456789ab")
     for step in (10, 20):
         tracker.log({"train/loss": 1 / step, SCORE: step / 100}, step)
-    tracker.summary({"lora/ratio": None, "parameters/adapter": 512, SCORE: 0.3})
+    tracker.summary({"lora/ratio": None, "parameters/adapter": 512, "last/step": 20, SCORE: 0.3})
     record = tmp_path / "record.json"
     record.write_text('{"run_id": "0123456789ab"}')
     tracker.link(record)
@@ -85,12 +86,34 @@ def test_a_run_that_goes_on_from_a_saved_state_replaces_what_it_repeats(tmp_path
     assert len(read(folder).Scalars("train/loss")) == 4
 
 
+def test_a_run_that_goes_on_with_an_evaluation_keeps_the_loss_of_this_step(tmp_path):
+    for logged in ([(10, "train/loss"), (20, "train/loss")], [(20, SCORE), (30, "train/loss")]):
+        tracker = TensorBoardTracker(config(tmp_path), "run")
+        for step, name in logged:
+            tracker.log({name: step}, step)
+        tracker.close(1)
+    (folder,) = (tmp_path / "tensorboard").iterdir()
+    assert points(folder, "train/loss") == {10: 10, 20: 20, 30: 30} and points(folder, SCORE) == {20: 20}
+
+
+def test_a_run_that_goes_on_after_its_last_step_has_its_score_there(tmp_path):
+    for summary in (None, {"parameters/adapter": 512, "last/step": 20, SCORE: 0.3}):
+        tracker = TensorBoardTracker(config(tmp_path), "run")
+        if summary is None:
+            tracker.log({"train/loss": 1.0}, 20)
+        else:
+            tracker.summary(summary)
+        tracker.close(0)
+    (folder,) = (tmp_path / "tensorboard").iterdir()
+    assert points(folder, "train/loss") == {20: 1.0} and points(folder, SCORE) == pytest.approx({20: 0.3})
+
+
 def test_what_cannot_be_written_costs_one_line(tmp_path, capsys):
     (tmp_path / "tensorboard").write_text("in the way")
     tracker = TensorBoardTracker(config(tmp_path), "run")
     for step in (10, 20):
         tracker.log({"train/loss": 1.0}, step)
-    tracker.summary({"parameters/adapter": 512})
+    tracker.summary({"parameters/adapter": 512, "last/step": 20})
     tracker.link(tmp_path / "record.json")
     tracker.close(0)
     said = capsys.readouterr().err
@@ -100,24 +123,23 @@ def test_what_cannot_be_written_costs_one_line(tmp_path, capsys):
 # In a process of its own: what other tests did to W&B's service in this one is none of its business. The file must be
 # whole, however busy this machine is.
 RUN = """
-import json, sys
+import sys
 from pathlib import Path
 from support.runs import start
 from surm_bench.tracking import wandb_tracker
 
 wandb_tracker.SECONDS = 120
-print(json.dumps(start(Path(sys.argv[1]), *sys.argv[2:])))
+start(Path(sys.argv[1]), *sys.argv[2:])
 """
 
 
-def started(folder: Path, *overrides: str) -> dict:
-    """The record of a run, made in another process."""
+def started(folder: Path, *overrides: str) -> Record:
+    """Return the record of a run, made in another process."""
     command = [sys.executable, "-c", RUN, str(folder), *overrides]
     environment = os.environ | {"WANDB_MODE": "offline"}
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[1], env=environment, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, check=True)
+    (record,) = Archive(folder).records()
+    return record
 
 
 @pytest.mark.slow
@@ -127,7 +149,7 @@ def test_a_run_is_the_same_whatever_mirrors_it(tmp_path):
     plain = found["none"]
     for kind, record in found.items():
         for key in ("run_id", "scores", "history", "parameters", "change", "files"):  # files: digests of their content
-            assert record[key] == plain[key], (kind, key)
+            assert getattr(record, key) == getattr(plain, key), (kind, key)
 
     (events,) = (tmp_path / "tensorboard" / "tensorboard").iterdir()
     (file,) = (tmp_path / "wandb").rglob("*.wandb")
@@ -145,6 +167,7 @@ def test_a_run_is_the_same_whatever_mirrors_it(tmp_path):
     for record in sent:
         summary |= items(record.summary.update)
     assert summary["parameters/adapter"] == plain.parameters.adapter
+    assert summary["last/step"] == plain.epochs["last"]["step"]
     assert summary["lora/ratio"] == plain.baseline.ratio
     assert summary["last/reported/accuracy"] == summary[SCORE] == plain.scores["reported"]["last"]["accuracy"]
     assert summary["best/reported/accuracy"] == plain.scores["reported"]["best"]["accuracy"]

@@ -18,6 +18,7 @@ from surm_bench.config.composition import resolved
 from surm_bench.errors import UserError
 from surm_bench.system.installation import config_dir
 from surm_bench.tracking import check_tracking, track, wandb_tracker
+from surm_bench.tracking.contents import score_name
 
 LOSSES = [0.123456789 + step for step in range(30)]
 
@@ -108,6 +109,12 @@ def test_none_and_disabled_write_nothing(tmp_path, stub, monkeypatch, kind, mode
     assert not stub.runs and not list(tmp_path.iterdir())
 
 
+def test_scores_on_other_test_rows_have_another_name(tmp_path):
+    fewer = resolved([*RUN_OF, "task.fraction=0.5", "task.max_eval_samples=500"])
+    assert score_name(config(tmp_path)) == "score/vit_digits/digits"
+    assert score_name(fewer) == "score/vit_digits/digits/fraction_0.5/eval_rows_500"
+
+
 def test_unknown_kind():
     with pytest.raises(UserError, match="unknown tracking.kind 'mlflow': choose from none, tensorboard, wandb"):
         TrackingConfig(kind="mlflow").check()
@@ -142,6 +149,35 @@ def test_wandb_is_told_who_and_what(tmp_path, stub):
     assert run.history == [(10, {"loss": 1.5, "step": 10})]
     assert run.summary == {"parameters/adapter": 36864}
     assert run.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "logged, kept",
+    [
+        ([(20, "train/loss"), (30, "train/loss")], [10]),  # from a state that was saved after step 10
+        ([(20, "eval/reported/loss"), (30, "train/loss")], [10, 20]),  # and after step 20, before its evaluation
+        ([(10, "train/loss")], []),  # from the start
+        ([], [10, 20]),  # nothing is left to train
+    ],
+)
+def test_a_run_that_goes_on_sends_what_it_does_not_repeat(tmp_path, stub, logged, kept):
+    for of_process in ([(10, "train/loss"), (20, "train/loss")], logged):
+        with track(config(tmp_path), "run", "group") as tracker:
+            for step, name in of_process:
+                tracker.log({name: step / 10}, step=step)
+            tracker.summary({"parameters/adapter": 36864})
+    earlier = [(step, {"train/loss": step / 10, "step": step}) for step in kept]
+    assert stub.runs[1].history == [*earlier, *((step, {name: step / 10, "step": step}) for step, name in logged)]
+
+
+def test_a_point_that_a_kill_cut_off_is_left_out(tmp_path, stub):
+    for step in (10, 20, 30):
+        with track(config(tmp_path), "run", "group") as tracker:
+            tracker.log({"train/loss": 1.0}, step=step)
+        if step == 20:
+            file = tmp_path / "wandb" / "run.jsonl"
+            file.write_text(file.read_text()[:-3])
+    assert [step for step, _ in stub.runs[2].history] == [10, 30]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
