@@ -8,7 +8,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from surm_bench.config import Config
 from surm_bench.config.composition import add_config_dir, config_dirs
-from surm_bench.errors import UserError
 from surm_bench.experiment.deadline import TIME_UP, TimeUp, deadline
 from surm_bench.experiment.jobs import Job, resolved
 from surm_bench.experiment.launching import launcher_of
@@ -117,8 +116,6 @@ def run_one(
         show(f"skipped: {error}")
     except StorageError:
         raise
-    except UserError as error:
-        return f"{error}".replace("\n", " ")
     except Exception as error:  # the record says failed; the other runs go on
-        return f"{type(error).__name__}: {error}".replace("\n", " ")
+        return f"{error}".replace("\n", " ") or type(error).__name__
     return None

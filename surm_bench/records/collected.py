@@ -44,6 +44,8 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
         UserError: one of ``others`` does not exist or has no record; or the folder's records.jsonl or predictions
             cannot be read completely, so that collecting would lose the unreadable part.
     """
+    if not folder.is_dir() and not others:
+        return 0, [f"{folder} has no result to collect: run the experiment first, or name another folder"]
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "runs" / ".collect.lock"):
         if lost := read_collected(folder / COLLECTED).problems:
@@ -64,10 +66,7 @@ def collect(folder: Path, others: Sequence[Path] = ()) -> tuple[int, list[str]]:
             problems.append(f"{dropped} records are not collected: the code has changes, or git could not tell")
         kept = sorted(clean, key=lambda record: (record.run_id, record.created, record.checksum))
         if not kept:
-            return 0, [
-                *problems,
-                f"{folder} has no result to collect: run the experiment first, or name another folder",
-            ]
+            return 0, problems
         problems += _disagreements(kept) + _write_predictions(folder, kept, others)
         with atomic(folder / COLLECTED) as temporary:
             temporary.write_text("".join(f"{canonical_json(record.document())}\n" for record in kept), encoding="utf-8")

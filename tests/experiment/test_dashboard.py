@@ -19,7 +19,7 @@ from surm_bench.report.looks import SHADES
 from surm_bench.tracking import workspace
 
 TRACKING = TrackingConfig("wandb", "surm-bench", "me")
-SCORE = "score/vit_digits/digits/rows_100"
+SCORE = "score/vit_digits/digits/rows_100/eval_rows_40"
 OVER_SEEDS = {"groupAgg": "mean", "groupArea": "stddev"}
 
 

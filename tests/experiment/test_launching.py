@@ -118,7 +118,7 @@ def test_a_run_that_fails_without_a_text_has_failed(tiny, options, monkeypatch, 
 
     without_training(monkeypatch, fail)
     (failure,) = run_jobs(reported_jobs(tiny, CHOICES)[:1], options.folder, "tiny")
-    assert failure.endswith(f"{type(error).__name__}: ")
+    assert failure.endswith(f": {type(error).__name__}")
 
 
 @pytest.mark.parametrize(

@@ -198,12 +198,11 @@ def test_what_is_not_collected(tmp_path):
     assert [json.loads(line)["run_id"] for line in collected(tmp_path).splitlines()] == ["d" * 12, "e" * 12]
 
 
-def test_without_a_result_nothing_is_collected(tmp_path):
-    assert collect(tmp_path) == (
-        0,
-        [f"{tmp_path} has no result to collect: run the experiment first, or name another folder"],
-    )
-    assert not (tmp_path / "records.jsonl").exists()
+def test_without_a_result_nothing_is_written(tmp_path):
+    typo = tmp_path / "typo"
+    assert collect(typo) == (0, [f"{typo} has no result to collect: run the experiment first, or name another folder"])
+    assert not typo.exists()
+    assert collect(tmp_path) == (0, []) and not (tmp_path / "records.jsonl").exists()
 
 
 @pytest.mark.parametrize("commit", ["c", "unknown"])
