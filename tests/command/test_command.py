@@ -123,7 +123,10 @@ def test_a_package_that_is_missing_is_one_line(arguments):
         ),
         ("run model=vit_digits task=digits adapter=mine", "(for files of your own give --config-dir)"),
         ("status nope --watch", "unknown experiment 'nope'"),
-        ("collect demo --results file/results", "Not a directory: name another path"),
+        (
+            "collect demo --results file/results",
+            "has no result to collect: run the experiment first, or name another folder",
+        ),
         ("report demo --results nowhere", "below nowhere: run one first, or name another folder with --results"),
         (
             "reproduce demo --results nowhere",
