@@ -48,6 +48,6 @@ def _case(adapter: str, steps: int) -> list[object]:
         command(["run", *overrides, "trainer.eval_steps=100000"])
         (record,) = records.Archive(folder).records()
     saved = sum(seconds)
-    total = record.timing.train_seconds + saved  # the time of the training only has no saving
+    total = record.timing.train_seconds + saved  # train_seconds does not include saving
     size = f"{max(sizes, default=0) / 1e6:.1f}"
     return [size, len(sizes), f"{total:.1f}", f"{saved:.2f}", f"{100 * saved / total:.2f}"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from surm_bench.experiment.definition import Experiment
 from surm_bench.experiment.jobs import Job, reported_jobs
 from surm_bench.experiment.matching import Runs
-from surm_bench.experiment.tuning import Tuned, of_rows, tuned
+from surm_bench.experiment.tuning import Tuned, tuned
 from surm_bench.records import Record
 
 if TYPE_CHECKING:  # imported inside, because a plan needs no pandas and no scipy
@@ -47,7 +47,7 @@ class Evidence:
     @cached_property
     def tuned(self) -> Tuned:
         """The state of tuning. How many settings an adapter tries may depend on the adapters that are left out here."""
-        return of_rows(tuned(self._whole, self.runs), self._rows)
+        return tuned(self._whole, self.runs).of_rows(self._rows)
 
     @cached_property
     def reported(self) -> list[Job]:

@@ -34,6 +34,17 @@ class Tuned:
     problems: dict[tuple[str, str], str] = field(default_factory=dict)
     tried: list[dict] = field(default_factory=list)
 
+    def of_rows(self, rows: Sequence[str]) -> "Tuned":
+        """Return the state of these adapters; of all adapters if none is named."""
+        if not rows:
+            return self
+        by_pair = (
+            {pair: value for pair, value in values.items() if pair[1] in rows}
+            for values in (self.choices, self.at_edge, self.problems)
+        )
+        jobs = [job for job in self.jobs if job.adapter in rows]
+        return Tuned(jobs, *by_pair, [row for row in self.tried if row["adapter"] in rows])
+
     @cached_property
     def scores(self) -> "pd.DataFrame":
         """A row for each trial and seed: task, adapter, setting, steps (None: counted in epochs), full (false: a third
@@ -53,8 +64,7 @@ def tuned(experiment: Experiment, runs: Runs) -> Tuned:
             adapter: [job for trial in searched.trials for job in trial_jobs(experiment, task, adapter, trial)]
             for adapter, (searched, _) in searches.items()
         }
-        # With finalists, an adapter may get more settings once the others have theirs.
-        deciding = [job for jobs in wanted.values() for job in jobs] if experiment.tuning.finalists else None
+        everything = [job for jobs in wanted.values() for job in jobs]
         for adapter, (searched, tried) in searches.items():
             jobs = wanted[adapter]
             state.jobs.extend(dict.fromkeys(jobs))
@@ -62,20 +72,10 @@ def tuned(experiment: Experiment, runs: Runs) -> Tuned:
             if searched.chosen is not None:
                 state.choices[task, adapter] = searched.chosen
                 state.at_edge[task, adapter] = searched.at_edge
-            elif not runs.waiting(deciding or jobs):
+            # With finalists, an adapter may get more settings once the others have theirs.
+            elif not runs.waiting(everything if experiment.tuning.finalists else jobs):
                 state.problems[task, adapter] = f"no setting of {adapter} on {task} finished on every tuning seed"
     return state
-
-
-def of_rows(state: Tuned, rows: Sequence[str]) -> Tuned:
-    """Return the state of these adapters; of all adapters if none is named."""
-    if not rows:
-        return state
-    pairs = [
-        {p: v for p, v in by_pair.items() if p[1] in rows} for by_pair in (state.choices, state.at_edge, state.problems)
-    ]
-    jobs = [job for job in state.jobs if job.adapter in rows]
-    return Tuned(jobs, *pairs, [row for row in state.tried if row["adapter"] in rows])
 
 
 def undecided(experiment: Experiment, state: Tuned) -> list[str]:

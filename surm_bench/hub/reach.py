@@ -12,7 +12,7 @@ SILENT_SECONDS = 300  # time until a silent hub is asked again: a sweep waits on
 
 @dataclass
 class _Asked:
-    """What is remembered: whether the hub answered, else when (time.monotonic) and why it was last out of reach."""
+    """Whether the hub has answered; otherwise when (time.monotonic) and why it was last out of reach."""
 
     answered: bool = False
     lost: float = float("-inf")
@@ -37,7 +37,7 @@ def is_reachable() -> bool:
 
 def lose(reason: str) -> None:
     """Treat the hub as out of reach for SILENT_SECONDS."""
-    vars(_asked).update(answered=False, lost=time.monotonic(), reason=reason)
+    _asked.answered, _asked.lost, _asked.reason = False, time.monotonic(), reason
 
 
 def why_lost() -> str:

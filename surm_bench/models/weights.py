@@ -60,7 +60,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def config_beside(path: Path) -> dict[str, Any]:
-    """Return the fields of the config.json in a folder of weights; none if there is no such file."""
+    """Return the fields of the config.json in a folder of weights; an empty dict if there is no such file."""
     file = path / "config.json"
     try:
         fields = json.loads(file.read_bytes()) if file.is_file() else {}

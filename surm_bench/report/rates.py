@@ -17,7 +17,7 @@ FEWEST = 3  # learning rates of a curve
 def rate_curves(scores: pd.DataFrame, looks: Mapping[str, Look], path: str | Path) -> list[Path]:
     """Draw the mean score over the tuning seeds against the learning rate, with a band of ± one standard deviation.
 
-    A rate that diverged on a seed is left out: the mean over the other seeds would flatter the method.
+    A rate that diverged on a seed is left out, because the mean over the other seeds would flatter the method.
 
     Args:
         scores: one row per trial and seed: task, label, metric, setting, full, seed, score. Only full trials count.

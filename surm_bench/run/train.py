@@ -80,7 +80,7 @@ def train_and_record(
     start, objective = _prepared(config, reader), objective_for(config.task)
     checkpoint = _checkpoint(config, record, folder)
     if main:
-        check_space(folder, needed_bytes(start.model, start.data, config), f"run {record.run_id}")
+        check_space(folder, needed_bytes(start, config), f"run {record.run_id}")
         announce(opening(config, record.run_id, start.parameters, start.baseline, start.data))
     shown = record.config.having(results_dir=config.results_dir)  # without the paths of data and weights
     tracked = track(shown, record.run_id, record.group_id) if main else nullcontext(Tracker())
@@ -125,19 +125,20 @@ def _prepared(config: Config, reader: TaskReader) -> Start:
     return Start(model, module, data, hooks, original, parameters, baseline, prefix_seconds)
 
 
-def needed_bytes(model: PeftModel, data: TaskData, config: Config) -> int:
+def needed_bytes(start: Start, config: Config) -> int:
     """Return the most bytes that a run writes: two training states (new and replaced), adapter and predictions.
 
     A state contains the model's buffers, the trained parameters, Adam's two moments, the running means of a method's
     hooks, and the logits of the scored splits; with trainer.keep_best also the best epoch's parameters, buffers and
     means.
     """
+    model = start.model
     trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     saved = get_peft_model_state_dict(model, save_embedding_layers=False)  # else PEFT asks the hub for embedding sizes
     adapter = sum(t.numel() * t.element_size() for t in saved.values())
-    rows = sum(len(split) for split in data.splits.values())
+    rows = sum(len(split) for split in start.data.splits.values())
     buffers = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
-    means = MOST_MEANS * trained if training_hooks(model) else 0
+    means = MOST_MEANS * trained if start.hooks else 0
     kept = 2 if config.trainer.keep_best else 1
     state = 2 * trained + kept * (trained + buffers + means) + 4 * rows * (config.task.num_labels + 1)
     return 2 * state + adapter + 16 * rows + MARGIN

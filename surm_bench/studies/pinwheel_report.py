@@ -44,7 +44,8 @@ def method_looks(records: dict) -> dict[str, dict[str, str]]:
 def summary_frame(records: dict) -> pd.DataFrame:
     """Return one row per (setting, method): counts, rate, n, mean and std of accuracy and of the last loss.
 
-    n counts the seeds that did not diverge. If one did, there is no mean: that of the others would flatter the method.
+    n counts the seeds that did not diverge. If a seed diverged, there is no mean, because the mean over the other seeds
+    would flatter the method.
     """
     runs = pd.DataFrame(records["runs"])
     runs["loss"] = [float("nan") if not losses else losses[-1] for losses in runs["losses"]]

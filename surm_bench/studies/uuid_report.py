@@ -42,7 +42,7 @@ def summary_frame(records: dict) -> pd.DataFrame:
     """Return one row per (place, method, r): trained numbers, rate, n, and the final loss and exact match.
 
     Loss and exact match have a mean and the ends of its interval; n counts the seeds with a finite loss. If a seed
-    diverged, there is no mean: that of the other seeds would flatter the method.
+    diverged, there is no mean, because the mean over the other seeds would flatter the method.
     """
     rows = []
     for cell, runs in _runs(records).groupby(CELL, sort=False):
@@ -51,8 +51,8 @@ def summary_frame(records: dict) -> pd.DataFrame:
         finite = np.isfinite(_last(runs, "loss"))
         row["n"] = int(finite.sum())
         for name in ("loss", "exact"):
-            found = mean_interval(_last(runs, name) if finite.all() else [])
-            row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+            interval = mean_interval(_last(runs, name) if finite.all() else [])
+            row |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
         rows.append(row)
     return pd.DataFrame(rows)
 

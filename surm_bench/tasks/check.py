@@ -29,7 +29,7 @@ def check_split(split: Split, config: TaskConfig, labelled: bool = True) -> Data
 
 
 def check_inputs(split: Split, config: TaskConfig) -> None:
-    """Refuse input columns whose type does not fit the task's kind, and missing values. Blank texts are told."""
+    """Refuse missing values and columns whose type does not fit the task's kind; log how many texts are blank."""
     dataset, origin = split
     for name in config.inputs:
         if dataset.data.column(name).null_count:

@@ -177,7 +177,7 @@ def _check_unstored(texts: Iterable[str], names: list[str], origin: str) -> None
 def check_classes(names: Sequence[str], config: TaskConfig) -> None:
     """Raise UserError if there is only one class, or if two names look alike and so probably mean one class.
 
-    Names found in the data that differ only in case are told.
+    Log a notice if names that were found in the data differ only in case.
     """
     if len(names) < 2:
         raise UserError(f"task {config.name} has one class, {', '.join(names)}: the training split needs at least two")
